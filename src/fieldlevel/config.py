@@ -1,0 +1,271 @@
+"""Frozen specs: every piece of work is described by one, stored as JSON and known by its digest.
+
+A spec is a standard-library dataclass with real defaults. pydantic reads and writes it strictly: an unknown key or a wrong
+type is an error that names its path. Precedence on the command line is preset < TOML file < flag.
+"""
+
+import hashlib
+import json
+import tomllib
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar, Literal, TypeVar
+
+from fieldlevel.errors import UserError
+
+Spec = TypeVar("Spec")
+
+STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+
+@dataclass(frozen=True)
+class SplitSpec:
+    """Division of the simulations (never of the maps) into training, validation and test sets.
+
+    The defaults are the released split of the CAMELS benchmark.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    seed: int = 1
+    """Seed of the legacy NumPy shuffle."""
+    train: float = 0.90
+    """Fraction of the simulations to train on."""
+    validation: float = 0.05
+    """Fraction to choose the checkpoint with; the rest is the test set."""
+
+
+@dataclass(frozen=True)
+class SimulateSpec:
+    """One mock suite and its gravity-only twin in CMD format."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
+    set_name: Literal["LH"] = "LH"
+    n_simulations: int = 1000
+    """The first rows of the real latin-hypercube table, at most 1,000."""
+    n_particles: int = 128
+    """Particles a side."""
+    n_mesh: int = 256
+    """Cells a side of the force mesh."""
+    n_steps: int = 40
+    """Time steps, uniform in the expansion factor."""
+    a_start: float = 0.05
+    """Expansion factor of the 2LPT start."""
+    n_pixels: int = 256
+    """Pixels a side of a map."""
+    n_neighbours: int = 32
+    """The disc of a particle reaches to this neighbour."""
+
+
+@dataclass(frozen=True)
+class NetworkSpec:
+    """The o3_err network of the CAMELS Multifield Dataset."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    hidden: int = 8
+    """Width h: the first block has 2h channels."""
+    dropout: float = 0.2
+    """Dropout probability before both linear layers."""
+
+
+@dataclass(frozen=True)
+class OptimiserSpec:
+    """AdamW and its learning-rate schedule."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    learning_rate: float = 4e-3
+    """Highest learning rate."""
+    weight_decay: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    schedule: Literal["triangular", "one-cycle"] = "one-cycle"
+    """`triangular`: 500 steps up from 1e-9 and 500 down, repeated (released recipe). `one-cycle`: linear rise, cosine fall
+    to zero at the last step."""
+    warm_up: float = 0.1
+    """Fraction of all steps in the linear rise of `one-cycle`."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One moment network trained on the maps of one suite."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: str = "MockTNG"
+    field: str = "Mtot"
+    set_name: str = "LH"
+    normaliser: Literal["train", "suite"] = "train"
+    """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
+    augmentation: Literal["symmetries", "symmetries+shifts"] = "symmetries+shifts"
+    """What is drawn for each map of a batch: one of the eight symmetries of the square; also a periodic shift."""
+    split: SplitSpec = field(default_factory=SplitSpec)
+    network: NetworkSpec = field(default_factory=NetworkSpec)
+    optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
+    batch_size: int = 128
+    n_steps: int = 28_200
+    """Optimiser steps; an epoch of the released recipe has 141."""
+    validate_every: int = 141
+    """Steps between validations (all eight symmetries of every validation map)."""
+    squared_error_steps: int = 0
+    """Steps of squared-error warm-up before the letter's loss: the remedy for a collapse to the prior."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of the network; the loss is always float32. `auto`: bfloat16 on a device that has it, else float32."""
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class EvaluateSpec:
+    """A trained network applied to the test simulations of its own suite or to all simulations of another."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    network: TrainSpec = field(default_factory=TrainSpec)
+    suite: str = "MockSIMBA"
+    field: str = "Mtot"
+    set_name: str = "LH"
+    simulations: Literal["test", "all"] = "test"
+    """`test`: the test simulations of the network's split. `all`: every simulation, refused on the network's own suite."""
+
+
+@dataclass(frozen=True)
+class LetterSpec:
+    """The four train/test pairs of two suites."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suites: tuple[str, str] = ("MockTNG", "MockSIMBA")
+    simulate: SimulateSpec = field(default_factory=SimulateSpec)
+    """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
+    train: TrainSpec = field(default_factory=TrainSpec)
+    """How to train each network; its `suite` is replaced by each of the two."""
+
+
+def to_json(spec: Any) -> str:
+    """Dump a spec to canonical JSON: sorted keys, so that equal specs give equal text."""
+    return json.dumps(asdict(spec), sort_keys=True, indent=2)
+
+
+def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
+    """Load a spec strictly from JSON.
+
+    Args:
+        kind: the spec dataclass.
+        text: JSON text.
+        source: where the text comes from, for the error message.
+
+    Raises:
+        UserError: unknown key, missing file or wrong type, with the path of the field.
+
+    Example:
+        >>> from_json(SplitSpec, '{"seed": 1, "trian": 0.9}')
+        Traceback (most recent call last):
+        ...
+        fieldlevel.errors.UserError: spec: trian: unexpected keyword argument; allowed: seed, train, validation
+    """
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (keeps `--help` fast)
+
+    try:
+        return TypeAdapter(kind).validate_json(text)
+    except ValidationError as error:
+        first = error.errors()[0]
+        path = ".".join(str(part) for part in first["loc"]) or "text"
+        raise UserError(f"{source}: {path}: {_explain(kind, first)}") from None
+
+
+def _explain(kind: type[Any], first: Mapping[str, Any]) -> str:
+    message = str(first["msg"])
+    message = message[0].lower() + message[1:]
+    if first["type"] != "unexpected_keyword_argument":
+        return message
+    return f"{message}; allowed: {', '.join(_names_beside(kind, first['loc']))}"
+
+
+def _names_beside(kind: type[Any], path: tuple[str | int, ...]) -> list[str]:
+    for part in path[:-1]:
+        kind = kind.__dataclass_fields__[str(part)].type
+    return list(kind.__dataclass_fields__)
+
+
+def overlay_toml(spec: Spec, path: Path) -> Spec:
+    """Override fields of a spec with those named in a TOML file; every other field keeps its value.
+
+    Args:
+        spec: the preset to start from.
+        path: TOML file; tables are nested specs.
+
+    Raises:
+        UserError: file missing or not TOML, unknown key, wrong type.
+    """
+    try:
+        values = tomllib.loads(path.read_text())
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a TOML file with --config") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UserError(f"{path}: not TOML: {error}") from None
+    merged = _merge(asdict(spec), values)  # type: ignore[call-overload]
+    return from_json(type(spec), json.dumps(merged), source=str(path))
+
+
+def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if nested else value
+    return merged
+
+
+def digest(spec: Any, *facts: str) -> str:
+    """Twelve hexadecimal digits that identify a spec and the facts it was used with, such as the data's fingerprint.
+
+    Example:
+        >>> digest(SplitSpec()) == digest(SplitSpec(seed=1)) != digest(SplitSpec(seed=2))
+        True
+    """
+    text = "\n".join([type(spec).__name__, to_json(spec), *facts])
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def released_preset() -> TrainSpec:
+    """The released benchmark recipe with the best published hyper-parameters: float32, triangular rate, whole-suite statistics."""
+    return TrainSpec(
+        normaliser="suite",
+        augmentation="symmetries",
+        network=NetworkSpec(hidden=7, dropout=0.209),
+        optimiser=OptimiserSpec(learning_rate=4.88e-3, weight_decay=2.44e-4, schedule="triangular"),
+        precision="float32",
+    )
+
+
+def modern_preset() -> TrainSpec:
+    """One-cycle rate, periodic shifts, bfloat16 where the device has it, statistics of the training maps only."""
+    return TrainSpec()
+
+
+TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
+
+
+def laptop_scale() -> LetterSpec:
+    """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
+    return LetterSpec(
+        simulate=SimulateSpec(n_simulations=160, n_particles=64, n_mesh=128, n_steps=12, n_pixels=64),
+        train=TrainSpec(
+            split=SplitSpec(train=0.75, validation=0.10),
+            network=NetworkSpec(hidden=4, dropout=0.1),
+            batch_size=64,
+            n_steps=1200,
+            validate_every=100,
+        ),
+    )
+
+
+def letter_scale() -> LetterSpec:
+    """The sizes of the letter, for one GPU."""
+    return LetterSpec()
+
+
+SCALES = {"laptop": laptop_scale, "letter": letter_scale}

@@ -1,0 +1,26 @@
+"""Errors that a user can mend: one line that says what, where and what to do.
+
+The command line prints the message alone and exits with code 2. Anything else that escapes is a defect of the package
+and keeps its traceback.
+"""
+
+
+class UserError(Exception):
+    """Bad input: the message names the thing, the place and the remedy on one line."""
+
+
+class DataError(UserError):
+    """A data folder that cannot be used.
+
+    Attributes:
+        defects: every defect found, one line each.
+    """
+
+    def __init__(self, defects: list[str]) -> None:
+        self.defects = list(defects)
+        more = f" (and {len(defects) - 1} more: run `fieldlevel check` on the folder)" if len(defects) > 1 else ""
+        super().__init__(f"{defects[0]}{more}")
+
+
+class TrainingError(UserError):
+    """Training cannot go on; the message gives the step, the learning rate and the remedy."""

@@ -1,0 +1,1 @@
+"""Maps: CMD-format folders, projection of particles, batches on the device."""

@@ -1,0 +1,1 @@
+"""Pure tensor functions in mesh units: no files, no configuration."""

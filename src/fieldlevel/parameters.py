@@ -1,0 +1,123 @@
+r"""The six parameters of the CAMELS latin hypercubes, the suites and the fields.
+
+Everything that the rest of the package knows about a parameter (symbol, LaTeX, prior, column) or a field (unit, transform)
+stands here once.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (CAMELS), arXiv:2109.10915 (CAMELS Multifield Dataset).
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+
+FloatArray = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of the latin hypercube.
+
+    Attributes:
+        name: symbol in plain text, e.g. `"Omega_m"`.
+        latex: symbol for figures, without dollar signs.
+        minimum: lower edge of the prior.
+        maximum: upper edge of the prior.
+        logarithmic: whether the prior is uniform in the logarithm.
+        fiducial: value of the fiducial simulation.
+        cosmological: True for Omega_m and sigma_8, the two that mean anything in N-body suites.
+    """
+
+    name: str
+    latex: str
+    minimum: float
+    maximum: float
+    logarithmic: bool
+    fiducial: float
+    cosmological: bool
+
+
+PARAMETERS: tuple[Parameter, ...] = (
+    Parameter("Omega_m", r"\Omega_{\rm m}", 0.1, 0.5, False, 0.3, True),
+    Parameter("sigma_8", r"\sigma_8", 0.6, 1.0, False, 0.8, True),
+    Parameter("A_SN1", r"A_{\rm SN1}", 0.25, 4.0, True, 1.0, False),
+    Parameter("A_AGN1", r"A_{\rm AGN1}", 0.25, 4.0, True, 1.0, False),
+    Parameter("A_SN2", r"A_{\rm SN2}", 0.5, 2.0, True, 1.0, False),
+    Parameter("A_AGN2", r"A_{\rm AGN2}", 0.5, 2.0, True, 1.0, False),
+)
+"""In the column order of the CMD parameter files: supernova and AGN columns are interleaved."""
+
+PARAMETER_NAMES: tuple[str, ...] = tuple(p.name for p in PARAMETERS)
+MINIMA: FloatArray = np.array([p.minimum for p in PARAMETERS])
+MAXIMA: FloatArray = np.array([p.maximum for p in PARAMETERS])
+
+CRITICAL_DENSITY = 2.775e11
+"""Critical density today [(Msun/h) / (Mpc/h)^3]."""
+
+MAPS_PER_SIMULATION = 15
+"""5 slabs along each of 3 axes; map number = 15 * simulation + 5 * axis + slab."""
+
+SLABS_PER_AXIS = 5
+
+SLAB_THICKNESS_MPC_H = 5.0
+BOX_SIZE_MPC_H = 25.0
+
+HYDRO_SUITES = ("IllustrisTNG", "SIMBA", "Astrid")
+MOCK_SUITES = ("MockTNG", "MockSIMBA")
+NBODY_PREFIX = "Nbody_"
+
+FieldName = Literal["Mtot", "Mcdm", "Mgas", "Mstar"]
+FIELD_UNITS: dict[str, str] = dict.fromkeys(
+    ("Mtot", "Mcdm", "Mgas", "Mstar"), r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"
+)
+
+
+def to_unit_interval(theta: FloatArray) -> FloatArray:
+    """Map parameters from their prior ranges to [0, 1], linearly in all six, as the released CMD scripts do.
+
+    Args:
+        theta: physical parameters, shape (..., 6), columns in the order of `PARAMETERS`.
+
+    Returns:
+        Array of the same shape.
+
+    Example:
+        >>> to_unit_interval(np.array([0.3, 0.8, 4.0, 0.25, 0.5, 2.0])).round(3).tolist()
+        [0.5, 0.5, 1.0, 0.0, 0.0, 1.0]
+    """
+    return (theta - MINIMA) / (MAXIMA - MINIMA)
+
+
+def from_unit_interval(mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Map a posterior mean and standard deviation from unit-interval targets back to physical units.
+
+    Args:
+        mean: posterior means of the unit-interval targets, shape (..., 6).
+        std: posterior standard deviations, the same shape.
+
+    Returns:
+        Mean and standard deviation in physical units, the same shapes.
+    """
+    return mean * (MAXIMA - MINIMA) + MINIMA, std * (MAXIMA - MINIMA)
+
+
+def is_mock(suite: str) -> bool:
+    """Whether a suite was simulated by this package rather than by CAMELS."""
+    return suite.removeprefix(NBODY_PREFIX) in MOCK_SUITES
+
+
+def is_nbody(suite: str) -> bool:
+    """Whether a suite is gravity-only, so that only Omega_m and sigma_8 mean anything."""
+    return suite.startswith(NBODY_PREFIX)
+
+
+def nbody_twin(suite: str) -> str:
+    """Name of the gravity-only suite with the same initial conditions.
+
+    Example:
+        >>> nbody_twin("SIMBA")
+        'Nbody_SIMBA'
+    """
+    return suite if is_nbody(suite) else NBODY_PREFIX + suite

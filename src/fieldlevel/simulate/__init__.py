@@ -1,0 +1,1 @@
+"""Mock suites: one gravity run a simulation, two baryon models on top of it."""
