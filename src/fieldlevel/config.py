@@ -4,11 +4,12 @@ A spec is a standard-library dataclass with real defaults. pydantic reads and wr
 type is an error that names its path. Precedence on the command line is preset < TOML file < flag.
 """
 
+import dataclasses
 import hashlib
 import json
 import tomllib
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Literal, TypeVar
 
@@ -103,9 +104,9 @@ class TrainSpec:
     """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
     augmentation: Literal["symmetries", "symmetries+shifts"] = "symmetries+shifts"
     """What is drawn for each map of a batch: one of the eight symmetries of the square; also a periodic shift."""
-    split: SplitSpec = field(default_factory=SplitSpec)
-    network: NetworkSpec = field(default_factory=NetworkSpec)
-    optimiser: OptimiserSpec = field(default_factory=OptimiserSpec)
+    split: SplitSpec = dataclasses.field(default_factory=SplitSpec)
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    optimiser: OptimiserSpec = dataclasses.field(default_factory=OptimiserSpec)
     batch_size: int = 128
     n_steps: int = 28_200
     """Optimiser steps; an epoch of the released recipe has 141."""
@@ -124,7 +125,7 @@ class EvaluateSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    network: TrainSpec = field(default_factory=TrainSpec)
+    network: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     suite: str = "MockSIMBA"
     field: str = "Mtot"
     set_name: str = "LH"
@@ -139,9 +140,9 @@ class LetterSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     suites: tuple[str, str] = ("MockTNG", "MockSIMBA")
-    simulate: SimulateSpec = field(default_factory=SimulateSpec)
+    simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
     """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
-    train: TrainSpec = field(default_factory=TrainSpec)
+    train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     """How to train each network; its `suite` is replaced by each of the two."""
 
 
@@ -204,7 +205,9 @@ def overlay_toml(spec: Spec, path: Path) -> Spec:
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a TOML file with --config") from None
+        raise UserError(
+            f"{path}: cannot be read ({error.strerror}); give a TOML file with --config"
+        ) from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML: {error}") from None
     merged = _merge(asdict(spec), values)  # type: ignore[call-overload]
