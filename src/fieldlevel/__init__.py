@@ -23,7 +23,7 @@ _PUBLIC = {
     "DataError": "errors",
 }
 
-__all__ = [*sorted(_PUBLIC), "__version__"]
+__all__ = sorted(_PUBLIC)
 
 
 def __getattr__(name: str) -> Any:
@@ -33,4 +33,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return [*__all__, "__version__"]

@@ -1,7 +1,7 @@
 """Frozen specs: every piece of work is described by one, stored as JSON and known by its digest.
 
-A spec is a standard-library dataclass with real defaults. pydantic reads and writes it strictly: an unknown key or a wrong
-type is an error that names its path. Precedence on the command line is preset < TOML file < flag.
+A spec is a standard-library dataclass with real defaults. pydantic reads and writes it strictly: an unknown key or a
+wrong type is an error that names its path. Precedence on the command line is preset < TOML file < flag.
 """
 
 import dataclasses
@@ -85,8 +85,8 @@ class OptimiserSpec:
     beta1: float = 0.5
     beta2: float = 0.999
     schedule: Literal["triangular", "one-cycle"] = "one-cycle"
-    """`triangular`: 500 steps up from 1e-9 and 500 down, repeated (released recipe). `one-cycle`: linear rise, cosine fall
-    to zero at the last step."""
+    """`triangular`: 500 steps up from 1e-9 and 500 down, repeated (released recipe). `one-cycle`: linear rise, cosine
+    fall to zero at the last step."""
     warm_up: float = 0.1
     """Fraction of all steps in the linear rise of `one-cycle`."""
 
@@ -130,7 +130,7 @@ class EvaluateSpec:
     field: str = "Mtot"
     set_name: str = "LH"
     simulations: Literal["test", "all"] = "test"
-    """`test`: the test simulations of the network's split. `all`: every simulation, refused on the network's own suite."""
+    """`test`: the test simulations of the network's split. `all`: every one, refused on the network's own suite."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +188,8 @@ def _explain(kind: type[Any], first: Mapping[str, Any]) -> str:
 
 def _names_beside(kind: type[Any], path: tuple[str | int, ...]) -> list[str]:
     for part in path[:-1]:
-        kind = kind.__dataclass_fields__[str(part)].type
-    return list(kind.__dataclass_fields__)
+        kind = next(f.type for f in dataclasses.fields(kind) if f.name == part)  # type: ignore[assignment]
+    return [f.name for f in dataclasses.fields(kind)]
 
 
 def overlay_toml(spec: Spec, path: Path) -> Spec:
@@ -205,9 +205,7 @@ def overlay_toml(spec: Spec, path: Path) -> Spec:
     try:
         values = tomllib.loads(path.read_text())
     except OSError as error:
-        raise UserError(
-            f"{path}: cannot be read ({error.strerror}); give a TOML file with --config"
-        ) from None
+        raise UserError(f"{path}: cannot be read ({error.strerror}); give a TOML file with --config") from None
     except tomllib.TOMLDecodeError as error:
         raise UserError(f"{path}: not TOML: {error}") from None
     merged = _merge(asdict(spec), values)  # type: ignore[call-overload]
@@ -234,7 +232,7 @@ def digest(spec: Any, *facts: str) -> str:
 
 
 def released_preset() -> TrainSpec:
-    """The released benchmark recipe with the best published hyper-parameters: float32, triangular rate, whole-suite statistics."""
+    """The released benchmark recipe, float32, with the best published hyper-parameters."""
     return TrainSpec(
         normaliser="suite",
         augmentation="symmetries",

@@ -18,11 +18,7 @@ class DataError(UserError):
 
     def __init__(self, defects: list[str]) -> None:
         self.defects = list(defects)
-        more = (
-            f" (and {len(defects) - 1} more: run `fieldlevel check` on the folder)"
-            if len(defects) > 1
-            else ""
-        )
+        more = f" (and {len(defects) - 1} more: run `fieldlevel check` on the folder)" if len(defects) > 1 else ""
         super().__init__(f"{defects[0]}{more}")
 
 

@@ -1,7 +1,7 @@
 r"""The six parameters of the CAMELS latin hypercubes, the suites and the fields.
 
-Everything that the rest of the package knows about a parameter (symbol, LaTeX, prior, column) or a field (unit, transform)
-stands here once.
+Everything that the rest of the package knows about a parameter (symbol, LaTeX, prior, column) or a field (unit) stands
+here once.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (CAMELS), arXiv:2109.10915 (CAMELS Multifield Dataset).
@@ -69,9 +69,7 @@ MOCK_SUITES = ("MockTNG", "MockSIMBA")
 NBODY_PREFIX = "Nbody_"
 
 FieldName = Literal["Mtot", "Mcdm", "Mgas", "Mstar"]
-FIELD_UNITS: dict[str, str] = dict.fromkeys(
-    ("Mtot", "Mcdm", "Mgas", "Mstar"), r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"
-)
+FIELD_UNITS: dict[str, str] = dict.fromkeys(("Mtot", "Mcdm", "Mgas", "Mstar"), r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$")
 
 
 def to_unit_interval(theta: FloatArray) -> FloatArray:
