@@ -1,0 +1,168 @@
+"""CMD-format suites, opened only if they are sound.
+
+Maps stay on disk, mapped read-only; every suite knows its labels, which maps belong to which simulation, and a
+fingerprint that ties results to the data they came from.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.errors import DataError, UserError
+from fieldlevel.maps.cmd_format import (
+    Float32Array,
+    Float64Array,
+    SuiteFiles,
+    list_suites,
+    read_header,
+    read_maps,
+    read_parameters,
+)
+from fieldlevel.maps.soundness import check_directory, check_suite, check_tables, orphan_defects
+from fieldlevel.maps.split import IndexArray, Split, split_simulations
+from fieldlevel.parameters import MAPS_PER_SIMULATION, is_mock
+from fieldlevel.progress import Listener, ignore
+
+__all__ = [
+    "Split",
+    "Suite",
+    "SuiteFiles",
+    "check_directory",
+    "check_suite",
+    "list_suites",
+    "open_suite",
+    "split_simulations",
+]
+
+_N_SAMPLED = 64
+
+
+@dataclass(frozen=True, eq=False)
+class Suite:
+    """One field of one suite of simulations.
+
+    Attributes:
+        directory: folder of the files.
+        suite: e.g. `"IllustrisTNG"`.
+        field: e.g. `"Mtot"`.
+        set_name: e.g. `"LH"`.
+        maps: surface densities [(Msun/h) / (Mpc/h)^2], shape (n_maps, N, N), mapped read-only from disk.
+        parameters: labels in physical units, shape (n_simulations, 6).
+    """
+
+    directory: Path
+    suite: str
+    field: str
+    set_name: str
+    maps: Float32Array
+    parameters: Float64Array
+
+    @property
+    def n_simulations(self) -> int:
+        """Number of simulations."""
+        return len(self.parameters)
+
+    @property
+    def n_maps(self) -> int:
+        """Number of maps, 15 to a simulation."""
+        return len(self.maps)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels a side of a map."""
+        return int(self.maps.shape[-1])
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether this package simulated the suite."""
+        return is_mock(self.suite)
+
+    @property
+    def files(self) -> SuiteFiles:
+        """The files that the suite was opened from."""
+        return SuiteFiles(self.directory, self.suite, self.field, self.set_name)
+
+    @property
+    def simulation_of_map(self) -> IndexArray:
+        """Number of the simulation of every map, shape (n_maps,)."""
+        return np.arange(self.n_maps, dtype=np.int64) // MAPS_PER_SIMULATION
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Sixteen hexadecimal digits of the names, the shape, the labels and 64 evenly spaced maps.
+
+        The folder and the time of change do not enter: a copy has the fingerprint of its original.
+        """
+        text = f"{self.suite} {self.field} {self.set_name} {self.maps.shape}"
+        digest = hashlib.blake2b(text.encode(), digest_size=8)
+        digest.update(self.parameters.tobytes())
+        for number in np.unique(np.linspace(0, self.n_maps - 1, _N_SAMPLED).round().astype(int)):
+            digest.update(self.maps[number].tobytes())
+        return digest.hexdigest()
+
+    def maps_of(self, simulations: npt.ArrayLike) -> IndexArray:
+        """Numbers of the maps of some simulations.
+
+        Args:
+            simulations: numbers of simulations, shape (n,).
+
+        Returns:
+            Map numbers, shape (15 n,), those of one simulation together.
+
+        Raises:
+            UserError: no simulation has that number.
+        """
+        numbers = np.asarray(simulations, dtype=np.int64).reshape(-1)
+        wrong = numbers[(numbers < 0) | (numbers >= self.n_simulations)]
+        if wrong.size:
+            raise UserError(f"{self.suite}: no simulation {wrong[0]}; give numbers from 0 to {self.n_simulations - 1}")
+        return (MAPS_PER_SIMULATION * numbers[:, None] + np.arange(MAPS_PER_SIMULATION)).reshape(-1)
+
+    def read_simulation(self, simulation: int) -> Float32Array:
+        """Read the maps of one simulation into memory of their own, shape (15, N, N)."""
+        path = self.files.maps_path
+        return read_maps(path, read_header(path), int(self.maps_of(simulation)[0]), MAPS_PER_SIMULATION)
+
+
+def open_suite(
+    directory: str | Path,
+    suite: str,
+    field: str = "Mtot",
+    set_name: str = "LH",
+    *,
+    check: bool = True,
+    listener: Listener = ignore,
+) -> Suite:
+    """Open a suite in CMD format, or refuse it with the words of the checker.
+
+    Args:
+        directory: folder that holds `Maps_<field>_<suite>_<set>_z=0.00.npy` and `params_<set>_<suite>.txt`; a suite
+            `Nbody_X` without a parameter file of its own takes that of X.
+        suite: e.g. `"IllustrisTNG"`.
+        field: e.g. `"Mtot"`.
+        set_name: e.g. `"LH"`.
+        check: whether to read every pixel once; without it only header, size and labels are checked.
+        listener: told about maps read.
+
+    Returns:
+        The suite.
+
+    Raises:
+        DataError: the data is not sound; `defects` holds every defect.
+    """
+    files = SuiteFiles(Path(directory), suite, field, set_name)
+    found = list_suites(files.directory)
+    if files not in found:
+        there = ", ".join(f"{other.field} {other.suite} {other.set_name}" for other in found)
+        missing = f"{files.maps_path}: no such file; the folder holds {there}"
+        raise DataError([missing, *orphan_defects(files.directory, found)])
+    if defects := check_suite(files, listener) if check else check_tables(files):
+        raise DataError(defects)
+    maps = np.load(files.maps_path, mmap_mode="r", allow_pickle=False)
+    parameters = read_parameters(files.parameters_path)
+    parameters.setflags(write=False)
+    return Suite(files.directory, suite, field, set_name, maps, parameters)

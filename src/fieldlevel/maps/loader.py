@@ -1,0 +1,200 @@
+r"""Maps and targets on the device: normalised once, drawn in batches, augmented there.
+
+A map is normalised as \((\log_{10}(x + o) - m) / s\) with one scalar mean \(m\) and standard deviation \(s\) for all
+maps; \(o = 1\) for stellar mass, which may vanish, and 0 for everything else.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fieldlevel.errors import DataError
+from fieldlevel.maps.catalogue import Suite
+from fieldlevel.numerics.transforms import N_SYMMETRIES, augment
+from fieldlevel.parameters import MAPS_PER_SIMULATION, to_unit_interval
+from fieldlevel.progress import Listener, Progress, ignore
+
+Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
+
+_LOG_OFFSETS = {"Mstar": 1.0}
+
+
+@dataclass(frozen=True)
+class Normaliser:
+    """Logarithm and scaling of the pixels.
+
+    Attributes:
+        mean: mean of log10(x + offset) over the maps it was x to.
+        std: standard deviation of the same.
+        offset: added before the logarithm [unit of the map].
+    """
+
+    mean: float
+    std: float
+    offset: float = 0.0
+
+    def normalise(self, maps: Tensor) -> Tensor:
+        """Bring maps to zero mean and unit variance.
+
+        Args:
+            maps: surface densities, any shape.
+
+        Returns:
+            Normalised maps, float32, same shape and device.
+
+        Example:
+            >>> Normaliser(mean=11.0, std=0.5).normalise(torch.tensor([1e11, 1e12])).tolist()
+            [0.0, 2.0]
+        """
+        return (torch.log10(maps.float() + self.offset) - self.mean) / self.std
+
+
+def fit_normaliser(
+    suite: Suite, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+) -> Normaliser:
+    """Measure the mean and standard deviation of the logarithm of the pixels, in a stream and in float64.
+
+    Blocks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which does not cancel.
+
+    Args:
+        suite: the maps.
+        simulations: numbers of the simulations to measure, the training set as a rule; None measures the whole suite,
+            test maps included, as the released CMD scripts do.
+        listener: told about simulations read.
+
+    Returns:
+        The normaliser.
+
+    Raises:
+        DataError: all pixels are equal.
+    """
+    numbers = np.arange(suite.n_simulations) if simulations is None else simulations
+    offset = _LOG_OFFSETS.get(suite.field, 0.0)
+    count, mean, squares = 0, 0.0, 0.0
+    for done, simulation in enumerate(numbers, start=1):
+        logs = torch.log10(torch.from_numpy(suite.read_simulation(simulation)).double() + offset)
+        n_new, new_mean = logs.numel(), float(logs.mean())
+        total, change = count + n_new, new_mean - mean
+        squares += float((logs - new_mean).square().sum()) + change**2 * count * n_new / total
+        mean += change * n_new / total
+        count = total
+        listener(Progress(f"measure {suite.suite}", done, len(numbers), "simulations"))
+    if not squares > 0:
+        raise DataError([f"{suite.files.maps_path}: the pixels of all maps chosen are equal; give maps with structure"])
+    return Normaliser(mean, float(np.sqrt(squares / count)), offset)
+
+
+@dataclass(frozen=True, eq=False)
+class MapSet:
+    """Normalised maps with their targets, on one device.
+
+    Attributes:
+        maps: normalised maps, shape (n, N, N).
+        theta: targets in the unit interval, float32, shape (n, 6).
+        simulation: number of the simulation of each map, int64, shape (n,).
+    """
+
+    maps: Tensor
+    theta: Tensor
+    simulation: Tensor
+
+    @property
+    def n_maps(self) -> int:
+        """Number of maps."""
+        return len(self.maps)
+
+
+def load_map_set(
+    suite: Suite,
+    simulations: npt.NDArray[np.integer],
+    normaliser: Normaliser,
+    device: torch.device | str = "cpu",
+    *,
+    dtype: torch.dtype = torch.float32,
+    listener: Listener = ignore,
+) -> MapSet:
+    """Read the maps of some simulations, one simulation at a time, and normalise them on the device.
+
+    Args:
+        suite: the maps and labels.
+        simulations: numbers of simulations, shape (n,).
+        normaliser: fitted beforehand.
+        device: where the maps are to live.
+        dtype: of the maps there; a 16-bit type halves the memory.
+        listener: told about simulations read.
+
+    Returns:
+        Maps of the simulations in the order given, 15 each.
+
+    Raises:
+        UserError: no simulation has that number.
+    """
+    simulation = torch.from_numpy(suite.simulation_of_map[suite.maps_of(simulations)]).to(device)
+    maps = torch.empty((len(simulation), suite.n_pixels, suite.n_pixels), dtype=dtype, device=device)
+    blocks = maps.view(len(simulations), MAPS_PER_SIMULATION, suite.n_pixels, suite.n_pixels)
+    for i, number in enumerate(simulations):
+        blocks[i] = normaliser.normalise(torch.from_numpy(suite.read_simulation(number)).to(device))
+        listener(Progress(f"load {suite.suite}", i + 1, len(simulations), "simulations"))
+    targets = torch.from_numpy(to_unit_interval(suite.parameters)).to(device, torch.float32)
+    return MapSet(maps, targets[simulation], simulation)
+
+
+class BatchSampler:
+    """Batches of full size in which every map comes once an epoch, augmented on the device of the maps.
+
+    What an epoch leaves over opens the next batch, ahead of a new permutation. All random numbers come from a generator
+    on the CPU, so that a seed gives the same batches on every device.
+
+    Args:
+        map_set: maps to draw from.
+        batch_size: maps in a batch.
+        augmentation: what is drawn for each map of a batch: nothing, one of the eight symmetries of the square, or a
+            symmetry and a periodic shift.
+        seed: of the generator.
+    """
+
+    def __init__(self, map_set: MapSet, batch_size: int, augmentation: Augmentation, seed: int) -> None:
+        self.map_set = map_set
+        self.batch_size = batch_size
+        self.augmentation = augmentation
+        self._generator = torch.Generator().manual_seed(seed)
+        self._queue = torch.empty(0, dtype=torch.int64)
+
+    def draw(self) -> tuple[Tensor, Tensor]:
+        """Draw the next batch.
+
+        Returns:
+            Maps, float32, shape (batch_size, 1, N, N), and their targets, shape (batch_size, 6).
+        """
+        numbers = self._draw_numbers().to(self.map_set.maps.device)
+        maps = self._augment(self.map_set.maps[numbers])
+        return maps.float().unsqueeze(1), self.map_set.theta[numbers]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """State from which the same batches follow."""
+        return {"queue": self._queue.clone(), "generator": self._generator.get_state()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state of `state_dict`."""
+        self._queue = state["queue"].clone()
+        self._generator.set_state(state["generator"])
+
+    def _draw_numbers(self) -> Tensor:
+        while len(self._queue) < self.batch_size:
+            permutation = torch.randperm(self.map_set.n_maps, generator=self._generator)
+            self._queue = torch.cat([self._queue, permutation])
+        numbers, self._queue = self._queue[: self.batch_size], self._queue[self.batch_size :]
+        return numbers
+
+    def _augment(self, maps: Tensor) -> Tensor:
+        if self.augmentation == "none":
+            return maps
+        n_shifts = maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
+        symmetry = torch.randint(N_SYMMETRIES, (len(maps),), generator=self._generator)
+        shift = torch.randint(n_shifts, (len(maps), 2), generator=self._generator)
+        return augment(maps, symmetry.to(maps.device), shift.to(maps.device))

@@ -1,0 +1,81 @@
+"""Are the pixels of a map file sound? One pass over a file of any size, a few numbers kept of each map."""
+
+import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from fieldlevel.maps.cmd_format import Float64Array, MapHeader, stream_maps
+from fieldlevel.maps.wording import equal_pairs, name_some
+from fieldlevel.progress import Listener, Progress, ignore
+
+_ZERO_FIELDS = ("Mstar",)
+_REMEDY = "make these maps again or fetch the file again"
+
+
+@dataclass(frozen=True, eq=False)
+class PixelSurvey:
+    """What one pass over a map file found.
+
+    Attributes:
+        minimum: lowest pixel of each map, NaN if it holds one, shape (n_maps,).
+        maximum: highest pixel of each map, likewise.
+        mean: mean pixel of each map, likewise.
+        digests: one for each map; equal digests mean equal maps.
+    """
+
+    minimum: Float64Array
+    maximum: Float64Array
+    mean: Float64Array
+    digests: list[bytes]
+
+
+def survey_pixels(path: Path, header: MapHeader, listener: Listener = ignore) -> PixelSurvey:
+    """Read every map of a file once, in blocks.
+
+    Args:
+        path: map file.
+        header: its header.
+        listener: told about maps read.
+
+    Returns:
+        Extremes, means (summed in float64) and digests.
+    """
+    n_maps = header.shape[0]
+    statistics = np.empty((3, n_maps))
+    digests: list[bytes] = []
+    for first, block in stream_maps(path, header):
+        done = first + len(block)
+        with np.errstate(invalid="ignore"):
+            statistics[:, first:done] = block.min((1, 2)), block.max((1, 2)), block.mean((1, 2), dtype=np.float64)
+        digests += [hashlib.blake2b(pixels, digest_size=16).digest() for pixels in block]
+        listener(Progress(f"check {path.name}", done, n_maps, "maps"))
+    minimum, maximum, mean = statistics
+    return PixelSurvey(minimum, maximum, mean, digests)
+
+
+def pixel_defects(path: Path, field: str, survey: PixelSurvey) -> Iterator[str]:
+    """Name the maps whose pixels cannot be: NaN, infinite, without a logarithm; and the maps that occur twice.
+
+    Args:
+        path: map file, for the wording.
+        field: e.g. `"Mtot"`; stellar mass may vanish.
+        survey: of that file.
+
+    Yields:
+        One line a kind of defect.
+    """
+    may_vanish = field in _ZERO_FIELDS
+    found = {
+        "NaN pixels": np.isnan(survey.minimum),
+        "infinite pixels": np.isinf(survey.minimum) | np.isinf(survey.maximum),
+        "negative pixels": np.isfinite(survey.minimum) & (survey.minimum < 0),
+        "pixels that are zero": (survey.minimum == 0) & (not may_vanish),
+    }
+    for what, is_wrong in found.items():
+        if is_wrong.any():
+            yield f"{path}: {what} in maps {name_some(np.flatnonzero(is_wrong))}; {_REMEDY}"
+    if pairs := equal_pairs(survey.digests):
+        yield f"{path}: maps {name_some(pairs)} are identical; {_REMEDY}"

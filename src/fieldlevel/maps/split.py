@@ -1,0 +1,58 @@
+"""Division of the simulations into training, validation and test sets.
+
+Maps of one simulation share its initial conditions and labels, so a split by map would show the network its own test
+set: only whole simulations are ever divided.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.errors import UserError
+
+IndexArray = npt.NDArray[np.int64]
+
+
+class Split(NamedTuple):
+    """Numbers of the simulations in each set; the three are disjoint and hold every simulation once."""
+
+    train: IndexArray
+    validation: IndexArray
+    test: IndexArray
+
+
+def split_simulations(n_simulations: int, seed: int = 1, train: float = 0.90, validation: float = 0.05) -> Split:
+    """Shuffle the simulations with NumPy's legacy generator and cut: first, next and last part.
+
+    With 1,000 simulations and the defaults this is the released split of the CAMELS Multifield Dataset
+    (arXiv:2109.10915).
+
+    Args:
+        n_simulations: number of simulations.
+        seed: seed of the shuffle, from 0 to 2^32 - 1.
+        train: fraction of the simulations to train on.
+        validation: fraction to validate on; the rest is the test set.
+
+    Returns:
+        Three index arrays in shuffled order.
+
+    Raises:
+        UserError: one of the sets would be empty, or the seed is out of range.
+
+    Example:
+        >>> split_simulations(1000).test[:5].tolist()
+        [264, 209, 316, 896, 513]
+    """
+    n_train, n_validation = round(train * n_simulations), round(validation * n_simulations)
+    n_test = n_simulations - n_train - n_validation
+    if min(n_train, n_validation, n_test) < 1:
+        raise UserError(
+            f"split: {n_simulations} simulations with train={train:g}, validation={validation:g} give sets of "
+            f"{n_train}, {n_validation} and {n_test}; each needs one at least: take more simulations or other fractions"
+        )
+    if not 0 <= seed < 2**32:
+        raise UserError(f"split: seed {seed} is out of range; give one from 0 to 4294967295")
+    order = np.arange(n_simulations, dtype=np.int64)
+    np.random.RandomState(seed).shuffle(order)
+    return Split(*np.split(order, [n_train, n_train + n_validation]))
