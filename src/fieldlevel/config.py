@@ -139,7 +139,8 @@ class LetterSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    suites: tuple[str, str] = ("MockTNG", "MockSIMBA")
+    suites: tuple[str, ...] = ()
+    """The two suites to compare; when empty, those that the folder holds."""
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
     """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)

@@ -1,0 +1,288 @@
+"""The command line: parses arguments, calls the library, turns errors into exit codes.
+
+Exit codes: 0 done, 1 failed, 2 bad usage or data. A spec comes from a preset, then a TOML file, then flags; one flag
+changes one field. Modules that need PyTorch are imported by the command that runs them, so `--help` answers at once.
+"""
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, Union
+
+import tyro
+
+from fieldlevel.config import SCALES, TRAIN_PRESETS, LetterSpec, SimulateSpec, TrainSpec, overlay_toml
+from fieldlevel.errors import UserError
+
+Flat = tyro.conf.arg(name="")
+Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
+Scale = Literal["laptop", "letter"]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Data, networks, the four train/test pairs, figures, report; run it again to continue or to see the result."""
+
+    data: Path | None = None
+    """Folder of CMD files; without it mock suites are simulated first."""
+    out: Path = Path("letter-output")
+    """Where everything goes: report.html, figures, metrics.json, predictions.csv, runs."""
+    scale: Scale = "laptop"
+    """laptop: two CPU cores, a quarter of an hour; letter: the letter's sizes, one GPU."""
+    config: Path | None = None
+    """TOML file that overrides the scale's spec; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a mock suite and its gravity-only twin as CMD files; run it again to continue."""
+
+    out: Path = Path("mock-data")
+    """Folder for the files."""
+    scale: Scale = "laptop"
+    """Preset of the spec below."""
+    workers: int | None = None
+    """Processes on the CPU; all cores when omitted. The maps do not depend on it."""
+    device: Device = "auto"
+    spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Is this data folder sound? Lists every defect; exit code 2 if there is one."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one network on the training simulations of a suite; run it again to continue."""
+
+    data: Path
+    """Folder of CMD files."""
+    out: Path = Path("network")
+    """Folder for weights.safetensors, history.csv and spec.json."""
+    preset: Literal["released", "modern"] = "modern"
+    """released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the faster one."""
+    config: Path | None = None
+    """TOML file that overrides the preset; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[TrainSpec, Flat] = field(default_factory=TrainSpec)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test a network on the simulations of a suite that it has never seen."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network."""
+    data: Path
+    """Folder of CMD files."""
+    suite: str
+    """Suite to test on."""
+    field: str = "Mtot"
+    set_name: str = "LH"
+    simulations: Literal["test", "all"] = "test"
+    """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
+    out: Path = Path("evaluation")
+    """Folder for predictions.csv and metrics.json."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Posterior mean and standard deviation of the six parameters for each map of an .npy file."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network."""
+    maps: Annotated[Path, tyro.conf.Positional]
+    """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files."""
+    out: Path | None = None
+    """CSV file; <maps>.posterior.csv when omitted."""
+    device: Device = "auto"
+
+
+Command = Letter | Simulate | Check | Train | Evaluate | Infer
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Turn arguments into a command; usage errors exit with code 2.
+
+    Raises:
+        UserError: the TOML file cannot be used.
+
+    Example:
+        >>> parse(["train", "--data", "cmd", "--preset", "released", "--network.hidden", "12"]).spec.optimiser.schedule
+        'triangular'
+    """
+    chosen = _chosen_presets(arguments)
+    letter = SCALES[chosen.scale]()
+    train = TRAIN_PRESETS[chosen.preset]()
+    if chosen.config is not None and arguments[0] == "letter":
+        letter = overlay_toml(letter, chosen.config)
+    if chosen.config is not None and arguments[0] == "train":
+        train = overlay_toml(train, chosen.config)
+    defaults: tuple[Command, ...] = (
+        Letter(spec=letter),
+        Simulate(spec=letter.simulate),
+        Check(tyro.MISSING),
+        Train(tyro.MISSING, spec=train),
+        Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
+        Infer(tyro.MISSING, tyro.MISSING),
+    )
+    command: Command = tyro.cli(
+        Union[tuple(_subcommand(default) for default in defaults)],  # type: ignore[arg-type]  # noqa: UP007
+        args=list(arguments),
+        prog="fieldlevel",
+        description="Cosmological inference from maps at the field level, marginalised over baryonic physics.",
+    )
+    return command
+
+
+def _subcommand(default: Command) -> Any:
+    kind = type(default)
+    return Annotated[
+        kind, tyro.conf.subcommand(kind.__name__.lower(), default=default, description=kind.__doc__, prefix_name=False)
+    ]
+
+
+def _chosen_presets(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options that decide the defaults of all others; tyro judges their values afterwards."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--scale", default="laptop")
+    parser.add_argument("--preset", default="modern")
+    parser.add_argument("--config", type=Path)
+    try:
+        chosen, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        chosen = parser.parse_args([])
+    chosen.scale = chosen.scale if chosen.scale in SCALES else "laptop"
+    chosen.preset = chosen.preset if chosen.preset in TRAIN_PRESETS else "modern"
+    return chosen
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command.
+
+    Args:
+        arguments: without the program's name; those of the process when omitted.
+
+    Returns:
+        Exit code: 0 done, 1 failed or interrupted, 2 bad usage or data.
+    """
+    from fieldlevel import console
+
+    try:
+        command = parse(sys.argv[1:] if arguments is None else arguments)
+        return _RUN[type(command)](command)
+    except UserError as trouble:
+        console.error(str(trouble))
+        return 2
+    except KeyboardInterrupt:
+        console.error("interrupted; the same command continues")
+        return 1
+
+
+def _letter(command: Letter) -> int:
+    from fieldlevel import console, report
+    from fieldlevel.experiments.runner import prepare_data, run_letter
+
+    with console.progress_display() as listener:
+        data = prepare_data(command.spec, command.data, command.out, command.device, _cores(), listener)
+        document = report.read_finished(command.out, data.key)
+        if document is None:
+            run = run_letter(command.spec, data, command.out, command.device, listener)
+            document = report.write_letter(command.out, run)
+    console.print_letter(document, command.out)
+    return 0
+
+
+def _simulate(command: Simulate) -> int:
+    from fieldlevel import console
+    from fieldlevel.simulate.suite import simulate_suite
+
+    with console.progress_display() as listener:
+        simulate_suite(command.spec, command.out, command.device, command.workers or _cores(), listener)
+    console.say(f"{command.spec.suite} and its gravity-only twin are in {command.out}")
+    return 0
+
+
+def _check(command: Check) -> int:
+    from fieldlevel import console
+    from fieldlevel.maps.catalogue import check_directory, list_suites
+
+    with console.progress_display() as listener:
+        defects = check_directory(command.directory, listener)
+    if defects:
+        console.say(*defects)
+        return 2
+    console.say(
+        f"{command.directory}: sound", *(f"  {files.maps_path.name}" for files in list_suites(command.directory))
+    )
+    return 0
+
+
+def _train(command: Train) -> int:
+    from fieldlevel import console
+    from fieldlevel.training.loop import train
+
+    with console.progress_display() as listener:
+        weights = train(command.spec, command.data, command.out, command.device, listener)
+    console.say(f"weights: {weights}")
+    return 0
+
+
+def _evaluate(command: Evaluate) -> int:
+    from fieldlevel import console
+    from fieldlevel.experiments.evaluation import predict_suite
+    from fieldlevel.experiments.metrics import evaluate, scores_to_json
+    from fieldlevel.files import write_text
+    from fieldlevel.maps.catalogue import open_suite
+
+    with console.progress_display() as listener:
+        suite = open_suite(command.data, command.suite, command.field, command.set_name, listener=listener)
+        predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
+    scores = scores_to_json(evaluate(predictions))
+    mark = "MOCK DATA" if suite.is_mock else ""
+    document = {"data_mark": mark, "weights": str(command.weights), "suite": command.suite, "scores": scores}
+    command.out.mkdir(parents=True, exist_ok=True)
+    predictions.write_csv(command.out / "predictions.csv")
+    write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
+    console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores)
+    return 0
+
+
+def _infer(command: Infer) -> int:
+    from fieldlevel import console
+    from fieldlevel.experiments.inference import infer_file
+
+    out = command.out or command.maps.with_suffix(".posterior.csv")
+    with console.progress_display() as listener:
+        n_maps = infer_file(command.weights, command.maps, out, command.device, listener)
+    console.say(f"posterior of {n_maps} maps: {out}")
+    return 0
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_RUN: dict[type, Callable[[Any], int]] = {
+    Letter: _letter,
+    Simulate: _simulate,
+    Check: _check,
+    Train: _train,
+    Evaluate: _evaluate,
+    Infer: _infer,
+}
+
+
+def entry_point() -> NoReturn:
+    """The console script."""
+    sys.exit(main())

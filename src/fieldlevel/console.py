@@ -1,0 +1,140 @@
+"""Everything that the command line prints: progress bars, tables, messages. No other module prints."""
+
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import Progress as Bars
+from rich.table import Table
+
+from fieldlevel.progress import Listener, Progress
+
+SECONDS_BETWEEN_LINES = 15.0
+"""Where the output is no terminal, a task reports at most this often."""
+
+
+def error(message: str) -> None:
+    """One line on standard error."""
+    sys.stderr.write(f"fieldlevel: {' '.join(message.split())}\n")
+
+
+def say(*lines: str) -> None:
+    """Plain lines on standard output."""
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def progress_display() -> Iterator[Listener]:
+    """A bar for every task on a terminal; on a pipe or in a log file a line now and then."""
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        yield _LineListener()
+        return
+    columns = (
+        TextColumn("{task.description:<22}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("{task.fields[unit]}"),
+        TimeElapsedColumn(),
+        TextColumn("left"),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[detail]}"),
+    )
+    with Bars(*columns, console=console) as bars:
+        yield _BarListener(bars)
+
+
+class _BarListener:
+    """One rich bar a task."""
+
+    def __init__(self, bars: Bars) -> None:
+        self.bars = bars
+        self.known: dict[str, TaskID] = {}
+
+    def __call__(self, event: Progress) -> None:
+        if event.task not in self.known:
+            self.known[event.task] = self.bars.add_task(event.task, unit=event.unit, detail="")
+        self.bars.update(
+            self.known[event.task], completed=event.done, total=event.total, unit=event.unit, detail=event.detail
+        )
+
+
+class _LineListener:
+    """A line at the start and the end of a task and now and then between."""
+
+    def __init__(self) -> None:
+        self.last: dict[str, float] = {}
+
+    def __call__(self, event: Progress) -> None:
+        now = time.monotonic()
+        finished = event.done >= event.total
+        if not finished and now - self.last.get(event.task, float("-inf")) < SECONDS_BETWEEN_LINES:
+            return
+        self.last[event.task] = now
+        sys.stderr.write(f"{event.task}: {event.done}/{event.total} {event.unit} {event.detail}".rstrip() + "\n")
+        sys.stderr.flush()
+
+
+def print_letter(document: Mapping[str, Any], out: Path) -> None:
+    """The four-pair table of a finished letter, and where its files are.
+
+    Args:
+        document: contents of `metrics.json`.
+        out: the output folder.
+    """
+    console = Console()
+    for heading, pairs in (("Four pairs", document["pairs"]), ("Gravity-only twins", document["nbody"])):
+        if pairs:
+            console.print(
+                _pair_table(heading + (f" · {document['data_mark']}" if document["data_mark"] else ""), pairs)
+            )
+    say(*(f"{name}: {out / name}" for name in ("report.html", "metrics.json", "predictions.csv")))
+
+
+def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(title=title, title_justify="left")
+    table.add_column("train → test")
+    headings = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
+    for name in ("Omega_m", "sigma_8"):
+        for heading in headings.values():
+            table.add_column(f"{name}\n{heading}", justify="right")
+    for pair in pairs:
+        cells = [
+            _cell(pair["scores"][name][key], percent=key in ("rms_relative_error", "mean_relative_std"))
+            for name in ("Omega_m", "sigma_8")
+            for key in headings
+        ]
+        table.add_row(f"{pair['train_suite']} → {pair['test_suite']}", *cells)
+    return table
+
+
+def _cell(estimate: Mapping[str, Any], *, percent: bool) -> str:
+    value, spread = float(estimate["value"]), float(estimate["error"])
+    return f"{100 * value:.1f} ± {100 * spread:.1f}%" if percent else f"{value:.2f} ± {spread:.2f}"
+
+
+def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
+    """Every measure of every parameter.
+
+    Args:
+        title: what was tested on what.
+        scores: estimates as in `metrics.json`, by parameter and measure.
+    """
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    for name in scores:
+        table.add_column(name, justify="right")
+    for key in next(iter(scores.values())):
+        table.add_row(key, *(_number(scores[name][key]) for name in scores))
+    Console().print(table)
+
+
+def _number(estimate: Mapping[str, Any]) -> str:
+    return f"{float(estimate['value']):.3g} ± {float(estimate['error']):.1g}"

@@ -1,0 +1,69 @@
+"""A trained network on simulations that it has never seen."""
+
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.metrics import Predictions
+from fieldlevel.maps.catalogue import Suite, split_simulations
+from fieldlevel.parameters import NBODY_PREFIX
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.training.checkpoint import Predictor, load
+
+
+def predict_suite(
+    weights: Path, suite: Suite, simulations: str = "test", device: str = "auto", listener: Listener = ignore
+) -> Predictions:
+    """Posterior moments of the unseen maps of a suite.
+
+    Args:
+        weights: file of a trained network.
+        suite: the maps to test on.
+        simulations: `"test"` for the test simulations of the network's split, `"all"` for every one.
+        device: where the network runs.
+        listener: hears of the progress.
+
+    Returns:
+        Truths and posterior moments in physical units.
+
+    Raises:
+        UserError: the network was trained or validated on one of the simulations, or on maps of another size.
+    """
+    predictor = load(weights, device)
+    chosen = _chosen(predictor, suite, simulations)
+    refuse_seen(predictor, suite, chosen)
+    maps = suite.maps_of(chosen)
+    mean, std = predictor.predict(suite.maps[maps], listener=listener)
+    of_map = suite.simulation_of_map[maps]
+    return Predictions(theta=suite.parameters[of_map], mean=mean, std=std, simulation=of_map, map_index=maps)
+
+
+def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray[np.int64]:
+    if simulations == "all":
+        return np.arange(suite.n_simulations)
+    split = predictor.spec.split
+    test = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).test
+    return np.sort(test)
+
+
+def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
+    """Refuse simulations that the network was trained or validated on, and their gravity-only or hydrodynamic twins.
+
+    A twin has the same initial conditions and labels, so it is no independent test.
+
+    Raises:
+        UserError: at least one simulation was seen.
+    """
+    spec = predictor.spec
+    same = suite.suite.removeprefix(NBODY_PREFIX) == spec.suite.removeprefix(NBODY_PREFIX)
+    if not same or suite.set_name != spec.set_name:
+        return
+    known = np.concatenate([predictor.training_simulations, predictor.validation_simulations])
+    seen = np.intersect1d(simulations, known)
+    if len(seen):
+        raise UserError(
+            f"{suite.suite} {suite.set_name}: the network was trained or validated on {len(seen)} of the "
+            f"{len(simulations)} simulations asked for (first: {seen[0]}); test on simulations of its test set"
+        )

@@ -1,0 +1,48 @@
+"""Posteriors for the maps of any `.npy` file."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from fieldlevel.errors import UserError
+from fieldlevel.files import written_aside
+from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.training.checkpoint import load
+
+
+def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", listener: Listener = ignore) -> int:
+    """Write the posterior mean and standard deviation of each parameter for each map.
+
+    Args:
+        weights: file of a trained network.
+        maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field.
+        out: CSV file to write: one row a map, columns `map`, then `<name>_mean`, `<name>_std`.
+        device: where the network runs.
+        listener: hears of the progress.
+
+    Returns:
+        Number of maps.
+
+    Raises:
+        UserError: a file that cannot be read, or maps that the network cannot take.
+    """
+    predictor = load(weights, device)
+    mean, std = predictor.predict(_open_maps(maps_path), listener=listener)
+    columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
+    with written_aside(out) as aside, aside.open("w", newline="") as stream:
+        table = csv.writer(stream)
+        table.writerow(["map", *columns])
+        for number, moments in enumerate(np.stack([mean, std], axis=-1).reshape(len(mean), -1)):
+            table.writerow([number, *(repr(float(value)) for value in moments)])
+    return len(mean)
+
+
+def _open_maps(path: Path) -> np.ndarray:
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None
+    except ValueError as error:
+        raise UserError(f"{path}: not an .npy file of numbers ({error})") from None

@@ -1,0 +1,61 @@
+"""Where a result comes from: software, commit, hardware, date."""
+
+import os
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from fieldlevel import __version__
+
+
+def describe_software(device: torch.device) -> dict[str, str]:
+    """Facts about this run for reports and run folders.
+
+    Args:
+        device: where the networks run.
+
+    Returns:
+        Plain words by topic; the commit is left out where the package does not run from a repository.
+    """
+    facts = {
+        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        "fieldlevel": __version__,
+        "commit": _commit(),
+        "hardware": _hardware(device),
+        "Python": platform.python_version(),
+        "PyTorch": torch.__version__,
+    }
+    return {topic: fact for topic, fact in facts.items() if fact}
+
+
+def _hardware(device: torch.device) -> str:
+    cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
+    if device.type == "cuda":
+        return f"{torch.cuda.get_device_name(device)}, {cores}"
+    return f"{_processor()}, {cores}"
+
+
+def _processor() -> str:
+    listing = Path("/proc/cpuinfo")
+    lines = listing.read_text().splitlines() if listing.exists() else []
+    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
+def _commit() -> str:
+    """Commit of the repository that the package runs from, marked where files differ from it; empty outside one."""
+    source = Path(__file__).parent
+    try:
+        commit = _git(source, "rev-parse", "--short=12", "HEAD")
+        changed = _git(source, "status", "--porcelain", "--untracked-files=no")
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return f"{commit} with uncommitted changes" if changed else commit
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()

@@ -1,0 +1,267 @@
+"""The letter from a data folder to measured results: what is missing is done, once; what was killed goes on.
+
+    data folder -> networks (one a suite) -> predictions of unseen simulations -> measures with bootstrap errors
+
+Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
+"""
+
+import csv
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import safe_open
+
+from fieldlevel.config import EvaluateSpec, LetterSpec, TrainSpec, digest, to_json
+from fieldlevel.experiments import letter
+from fieldlevel.experiments.evaluation import predict_suite
+from fieldlevel.experiments.metrics import Estimate, PairResult, Predictions, evaluate, transfer_ratio
+from fieldlevel.experiments.provenance import describe_software
+from fieldlevel.experiments.store import Store
+from fieldlevel.files import write_text
+from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.training.device import select_device
+from fieldlevel.training.loop import train
+
+FloatArray = npt.NDArray[np.floating]
+
+N_EXAMPLES = 4
+"""Maps of each suite in Fig. 1."""
+
+
+@dataclass(frozen=True)
+class LetterData:
+    """A data folder and the two suites that are compared.
+
+    Attributes:
+        directory: folder of CMD files.
+        suites: names of the two.
+        opened: the suites by name, with the gravity-only twins that the folder holds.
+        key: digest of the spec and of all the data it meets.
+    """
+
+    directory: Path
+    suites: tuple[str, str]
+    opened: Mapping[str, Suite]
+    key: str
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """A trained network.
+
+    Attributes:
+        weights: its file.
+        n_parameters: trainable numbers.
+        history: columns of `history.csv`, each of shape (n_validations,).
+    """
+
+    weights: Path
+    n_parameters: int
+    history: Mapping[str, FloatArray]
+
+
+@dataclass(frozen=True)
+class LetterRun:
+    """What the four pairs gave.
+
+    Attributes:
+        data: the maps that were used.
+        networks: by training suite.
+        pairs: each network on its own suite, then on the other.
+        nbody: each network on the gravity-only twin of its own suite, where there is one.
+        transfer: RMSE on the other suite over RMSE on the own suite, by training suite and parameter.
+        examples: maps of each suite for Fig. 1, (n_examples, N, N).
+        facts: what the data is, in words.
+        software: version, commit, hardware, date.
+    """
+
+    data: LetterData
+    networks: Mapping[str, NetworkRun]
+    pairs: tuple[PairResult, ...]
+    nbody: tuple[PairResult, ...]
+    transfer: Mapping[str, Mapping[str, Estimate]]
+    examples: Mapping[str, FloatArray]
+    facts: Mapping[str, str | int | float]
+    software: Mapping[str, str]
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether any map was simulated by this package."""
+        return any(suite.is_mock for suite in self.data.opened.values())
+
+
+def prepare_data(
+    spec: LetterSpec,
+    directory: Path | None,
+    out: Path,
+    device: str = "auto",
+    workers: int = 1,
+    listener: Listener = ignore,
+) -> LetterData:
+    """The data folder of the letter: the user's own, or mock suites that are simulated now unless they are there.
+
+    Args:
+        spec: suites, simulations and networks.
+        directory: folder of CMD files; None simulates below `out`.
+        out: output folder.
+        device: where to simulate.
+        workers: processes on the CPU.
+        listener: hears of the progress.
+
+    Returns:
+        The folder with its suites opened; pixels are not checked yet.
+
+    Raises:
+        UserError: the folder does not hold two suites.
+    """
+    if directory is None:
+        directory = out / "data" / digest(spec.simulate)
+        for mock in letter.simulations(spec):
+            simulate_suite(mock, directory, device, workers, listener)
+    suites = letter.choose_suites(spec, directory)
+    tests = [*letter.four_pairs(spec, suites), *letter.nbody_tests(spec, suites, directory)]
+    names = dict.fromkeys(test.suite for test in tests)
+    opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
+    return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))
+
+
+def run_letter(
+    spec: LetterSpec, data: LetterData, out: Path, device: str = "auto", listener: Listener = ignore
+) -> LetterRun:
+    """Train and test every network of the four pairs.
+
+    Args:
+        spec: suites and networks.
+        data: the maps.
+        out: output folder; complete runs in it are not repeated.
+        device: where the networks run.
+        listener: hears of the progress.
+
+    Returns:
+        Predictions, measures and what the figures need.
+
+    Raises:
+        DataError: the data is not sound.
+        TrainingError: a loss is not finite.
+    """
+    for suite in data.opened.values():
+        open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
+    store = Store(out / "runs")
+    networks = {
+        network.suite: train_once(store, network, data, device, listener)
+        for network in letter.networks(spec, data.suites)
+    }
+    pairs = _test_all(store, letter.four_pairs(spec, data.suites), networks, data, device, listener)
+    nbody = _test_all(store, letter.nbody_tests(spec, data.suites, data.directory), networks, data, device, listener)
+    return LetterRun(
+        data=data,
+        networks=networks,
+        pairs=pairs,
+        nbody=nbody,
+        transfer=_transfer(pairs),
+        examples={name: _examples(data.opened[name], spec) for name in data.suites},
+        facts=_describe_data(spec, data),
+        software=describe_software(select_device(device)),
+    )
+
+
+def train_once(store: Store, spec: TrainSpec, data: LetterData, device: str, listener: Listener = ignore) -> NetworkRun:
+    """Train the network of a spec, or find it trained."""
+
+    def work(folder: Path) -> None:
+        train(spec, data.directory, folder, device, listener)
+        _record(folder, device)
+
+    key = digest(spec, data.opened[spec.suite].fingerprint)
+    folder = store.ensure(f"train-{spec.suite}", key, work)
+    weights = folder / "weights.safetensors"
+    with safe_open(weights, framework="numpy") as stored, (folder / "history.csv").open() as table:
+        shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
+        rows = list(csv.DictReader(table))
+    history = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
+    return NetworkRun(weights, sum(int(np.prod(shape)) for shape in shapes), history)
+
+
+def _is_trainable(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def _test_all(
+    store: Store,
+    specs: Iterable[EvaluateSpec],
+    networks: Mapping[str, NetworkRun],
+    data: LetterData,
+    device: str,
+    listener: Listener,
+) -> tuple[PairResult, ...]:
+    specs = list(specs)
+    results = []
+    for done, spec in enumerate(specs, start=1):
+        predictions = apply_once(store, spec, networks[spec.network.suite].weights, data, device)
+        results.append(PairResult(spec.network.suite, spec.suite, predictions, evaluate(predictions)))
+        listener(Progress("test networks", done, len(specs), "pairs"))
+    return tuple(results)
+
+
+def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData, device: str) -> Predictions:
+    """Apply a network to a suite, or find it applied."""
+
+    def work(folder: Path) -> None:
+        predictions = predict_suite(weights, data.opened[spec.suite], spec.simulations, device)
+        predictions.write_csv(folder / "predictions.csv")
+        write_text(folder / "spec.json", to_json(spec) + "\n")
+        _record(folder, device)
+
+    fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
+    folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
+    return Predictions.read_csv(folder / "predictions.csv")
+
+
+def _record(folder: Path, device: str) -> None:
+    write_text(folder / "provenance.json", json.dumps(describe_software(select_device(device)), indent=2) + "\n")
+
+
+def _transfer(pairs: Iterable[PairResult]) -> dict[str, dict[str, Estimate]]:
+    own = {pair.train_suite: pair.predictions for pair in pairs if not pair.crosses_suites}
+    return {
+        pair.train_suite: {
+            name: transfer_ratio(own[pair.train_suite], pair.predictions, name) for name in PARAMETER_NAMES
+        }
+        for pair in pairs
+        if pair.crosses_suites
+    }
+
+
+def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:
+    """The first slab of simulations spread over the range of Omega_m, from the training set."""
+    split = spec.train.split
+    known = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).train
+    ordered = known[np.argsort(suite.parameters[known, 0])]
+    places = ((np.arange(N_EXAMPLES) + 0.5) / N_EXAMPLES * len(ordered)).astype(int)
+    return np.array([suite.read_simulation(int(number))[0] for number in ordered[places]])
+
+
+def _describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
+    first = data.opened[data.suites[0]]
+    split = spec.train.split
+    parts = split_simulations(first.n_simulations, split.seed, split.train, split.validation)
+    mock = any(suite.is_mock for suite in data.opened.values())
+    facts: dict[str, str | int | float] = {
+        "origin": "mock suites simulated by this package, not CAMELS" if mock else "CAMELS Multifield Dataset files",
+        "suites": ", ".join(data.opened),
+        "field and set": f"{first.field}, {first.set_name}",
+        "maps": f"{first.n_maps} of {first.n_pixels} x {first.n_pixels} pixels a suite",
+        "simulations": f"{first.n_simulations} a suite",
+        "split": f"{len(parts.train)} training, {len(parts.validation)} validation, {len(parts.test)} test simulations",
+        "seed of the split": split.seed,
+        "seed of the networks": spec.train.seed,
+        "normaliser": "training maps only" if spec.train.normaliser == "train" else "whole suite (legacy)",
+    }
+    return facts | {f"fingerprint of {name}": suite.fingerprint for name, suite in data.opened.items()}

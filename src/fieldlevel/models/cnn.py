@@ -1,0 +1,156 @@
+r"""The convolutional moment network of the CAMELS Multifield Dataset ("o3_err"), for any periodic 2^p x 2^p map.
+
+Each block holds two 3 x 3 convolutions and a 2 x 2 convolution of stride 2, so it halves the map and doubles the
+channels; after p - 2 blocks a 4 x 4 convolution leaves one pixel. Every convolution of unit stride wraps around, as the
+maps do: shifting the input by one cell of the last 4 x 4 grid, 2^(p-2) pixels, shifts that grid by one cell.
+
+The head has two outputs for each parameter: the posterior mean, and a number whose square is the posterior standard
+deviation.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (the letter), arXiv:2109.10915 (CMD, whose released scripts define
+    the layers and their names).
+"""
+
+from collections import OrderedDict
+from pathlib import Path
+from pickle import UnpicklingError
+
+import torch
+from torch import Tensor, nn
+
+from fieldlevel.errors import UserError
+
+LEAKY_SLOPE = 0.2
+
+
+class MomentNetwork(nn.Module):
+    """Posterior mean and standard deviation of each parameter, from one map.
+
+    Layers are named as in the released state dicts: convolutions `C01 .. C61`, batch norms `B02 .. B61`, linear layers
+    `FC1` and `FC2` (for 256 x 256 maps; other sizes have more or fewer blocks).
+
+    Args:
+        n_pixels: pixels a side, a power of two of at least 16.
+        hidden: width h; blocks have 2h, 4h, 8h, ... channels.
+        dropout: dropout probability before both linear layers.
+        n_channels: fields stacked in one map.
+        n_parameters: parameters to infer.
+
+    Raises:
+        UserError: a size that the network cannot take.
+
+    Example:
+        >>> mean, std = MomentNetwork(n_pixels=16, hidden=1, dropout=0.0).eval()(torch.zeros(3, 1, 16, 16))
+        >>> mean.shape, bool((std >= 0).all())
+        (torch.Size([3, 6]), True)
+    """
+
+    def __init__(self, n_pixels: int, hidden: int, dropout: float, n_channels: int = 1, n_parameters: int = 6) -> None:
+        super().__init__()
+        _check_sizes(n_pixels, hidden, dropout, n_channels, n_parameters)
+        self.n_pixels = n_pixels
+        self.hidden = hidden
+        self.dropout = dropout
+        self.n_channels = n_channels
+        self.n_parameters = n_parameters
+        self.features = _features(n_pixels, hidden, n_channels)
+        self.head = _head(hidden * n_pixels // 2, dropout, n_parameters)
+        self.apply(_initialise)
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Infer the moments of the posterior.
+
+        The head keeps the precision of its weights under autocast: bfloat16 would round the means to 0.4 per cent.
+
+        Args:
+            x: normalised maps, shape (b, c, N, N).
+
+        Returns:
+            Mean and standard deviation in the units of the targets, each of shape (b, P).
+
+        Raises:
+            UserError: maps of another shape.
+        """
+        expected = (self.n_channels, self.n_pixels, self.n_pixels)
+        if x.ndim != 4 or x.shape[1:] != expected:
+            raise UserError(f"maps of shape {tuple(x.shape)}: this network takes (n, {', '.join(map(str, expected))})")
+        features = self.features(x).flatten(1)
+        with torch.autocast(x.device.type, enabled=False):
+            mean, root = self.head(features.to(self.head[-1].weight.dtype)).chunk(2, dim=1)
+        return mean, root.square()
+
+
+def load_published_state(network: MomentNetwork, path: Path) -> None:
+    """Load the weights of a published CMD network.
+
+    The released files hold one batch norm that no map passes through (`B01`), which is left out, and may carry the
+    `module.` prefix of several GPUs.
+
+    Args:
+        network: network of the same sizes, changed in place.
+        path: a `weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt` file.
+
+    Raises:
+        UserError: file that cannot be read, layers or sizes that do not fit.
+    """
+    try:
+        published = torch.load(path, map_location="cpu", weights_only=True)
+        network.load_state_dict({_own_name(name): published[name] for name in published if "B01." not in name})
+    except (OSError, RuntimeError, UnpicklingError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{path}: does not fit a network of hidden = {network.hidden}: {reason}") from None
+
+
+def _own_name(published: str) -> str:
+    name = published.removeprefix("module.")
+    return f"head.{name}" if name.startswith("FC") else f"features.{name}"
+
+
+def _check_sizes(n_pixels: int, hidden: int, dropout: float, n_channels: int, n_parameters: int) -> None:
+    if n_pixels < 16 or n_pixels & (n_pixels - 1):
+        raise UserError(f"n_pixels = {n_pixels}: the network takes maps of 16, 32, 64, 128, 256, ... pixels a side")
+    for name, value in (("hidden", hidden), ("n_channels", n_channels), ("n_parameters", n_parameters)):
+        if value < 1:
+            raise UserError(f"{name} = {value}: must be at least 1")
+    if not 0.0 <= dropout < 1.0:
+        raise UserError(f"dropout = {dropout}: must be a probability in [0, 1)")
+
+
+def _features(n_pixels: int, hidden: int, n_channels: int) -> nn.Sequential:
+    n_blocks = n_pixels.bit_length() - 3
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    width = n_channels
+    for block in range(n_blocks):
+        wider = 2 * hidden << block
+        layers |= _layer(f"{block}1", nn.Conv2d(width, wider, 3, padding=1, padding_mode="circular"), norm=block > 0)
+        layers |= _layer(f"{block}2", nn.Conv2d(wider, wider, 3, padding=1, padding_mode="circular"))
+        layers |= _layer(f"{block}3", nn.Conv2d(wider, wider, 2, stride=2))
+        width = wider
+    layers |= _layer(f"{n_blocks}1", nn.Conv2d(width, 2 * width, 4))
+    return nn.Sequential(layers)
+
+
+def _layer(number: str, convolution: nn.Conv2d, norm: bool = True) -> OrderedDict[str, nn.Module]:
+    layer: OrderedDict[str, nn.Module] = OrderedDict({f"C{number}": convolution})
+    if norm:
+        layer[f"B{number}"] = nn.BatchNorm2d(convolution.out_channels)
+    layer[f"A{number}"] = nn.LeakyReLU(LEAKY_SLOPE)
+    return layer
+
+
+def _head(n_features: int, dropout: float, n_parameters: int) -> nn.Sequential:
+    return nn.Sequential(
+        OrderedDict(
+            D1=nn.Dropout(dropout),
+            FC1=nn.Linear(n_features, n_features // 2),
+            A1=nn.LeakyReLU(LEAKY_SLOPE),
+            D2=nn.Dropout(dropout),
+            FC2=nn.Linear(n_features // 2, 2 * n_parameters),
+        )
+    )
+
+
+def _initialise(module: nn.Module) -> None:
+    if isinstance(module, nn.Conv2d | nn.Linear):
+        nn.init.kaiming_normal_(module.weight)

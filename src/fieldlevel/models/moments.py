@@ -1,0 +1,91 @@
+r"""The loss whose minimum is the first two moments of the posterior.
+
+A network with outputs mu(x) and sigma(x) for each parameter theta of a map x is trained, after Jeffrey & Wandelt, on
+
+    L_1 = E[ (theta - mu)^2 ]    and    L_2 = E[ ((theta - mu)^2 - sigma^2)^2 ],
+
+expectations over the joint distribution of theta and x. At fixed x, dL_1/dmu = 0 gives
+
+    mu(x) = E[ theta | x ],
+
+the posterior mean, and then dL_2/dsigma^2 = 0 gives
+
+    sigma^2(x) = E[ (theta - mu)^2 | x ],
+
+the posterior variance, with no assumption about the posterior's shape. Each is a marginal moment: parameters do not
+mix. The two terms differ by orders of magnitude among parameters, so the letter adds up their logarithms:
+
+    L = sum_i log( sum_batch (theta_i - mu_i)^2 ) + sum_i log( sum_batch ((theta_i - mu_i)^2 - sigma_i^2)^2 ).
+
+Here, as in the released scripts, means over the batch stand inside the logarithms and a mean over the parameters
+outside: L / P less a constant, with the same gradients up to the factor P, but a value that depends neither on
+the batch size nor on the number of parameters. The logarithm acts on a sum over maps, so losses of chunks cannot be
+averaged: `moment_sums` of the chunks are added up first.
+
+References:
+    Jeffrey & Wandelt 2020, arXiv:2011.05991 (moment networks); Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
+"""
+
+import torch
+from torch import Tensor
+
+
+def moment_sums(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
+    """Sum the two squared errors of the loss over maps, in float32 whatever the precision of the network.
+
+    Args:
+        mean: posterior means, shape (b, P).
+        std: posterior standard deviations, shape (b, P).
+        theta: true parameters, shape (b, P).
+
+    Returns:
+        Sums of (theta - mu)^2 and of ((theta - mu)^2 - sigma^2)^2 over the b maps, shape (2, P). Sums of the parts of a
+        set add up to the sums of the set.
+    """
+    squared_error = (theta.float() - mean.float()).square()
+    variance_error = (squared_error - std.float().square()).square()
+    return torch.stack([squared_error.sum(0), variance_error.sum(0)])
+
+
+def loss_from_sums(sums: Tensor, n_maps: int) -> Tensor:
+    """Loss of a set of maps from the sums over it.
+
+    Args:
+        sums: what `moment_sums` returns, added up over all parts of the set, shape (2, P).
+        n_maps: maps in the set.
+
+    Returns:
+        Scalar: mean over the parameters of the sum of both logarithms.
+    """
+    return (sums / n_maps).log().sum(0).mean()
+
+
+def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
+    """Loss of one batch.
+
+    Args:
+        mean: posterior means, shape (b, P).
+        std: posterior standard deviations, shape (b, P).
+        theta: true parameters, shape (b, P).
+
+    Returns:
+        Scalar, float32.
+
+    Example:
+        >>> moment_loss(torch.zeros(4, 6), torch.zeros(4, 6), torch.ones(4, 6)).item()
+        0.0
+    """
+    return loss_from_sums(moment_sums(mean, std, theta), len(theta))
+
+
+def squared_error_loss(mean: Tensor, theta: Tensor) -> Tensor:
+    """First term of the loss alone, for a warm-up in which the means settle before the standard deviations are fitted.
+
+    Args:
+        mean: posterior means, shape (b, P).
+        theta: true parameters, shape (b, P).
+
+    Returns:
+        Scalar, float32: mean over the parameters of the logarithm of the mean squared error.
+    """
+    return (theta.float() - mean.float()).square().mean(0).log().mean()

@@ -1,0 +1,209 @@
+"""Weights files: a network with everything that it takes to predict on raw maps.
+
+One safetensors file holds the weights and, as metadata, the spec, the sizes of the network, the normaliser, the labels
+in column order and the simulations that the network has seen, so that an evaluation can refuse them.
+"""
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+import fieldlevel
+from fieldlevel.config import TrainSpec, from_json, to_json
+from fieldlevel.errors import UserError
+from fieldlevel.files import written_aside
+from fieldlevel.maps.loader import Normaliser
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.training.device import select_device
+
+FORMAT_VERSION = "1"
+
+LABELS = {"names": list(PARAMETER_NAMES), "minima": MINIMA.tolist(), "maxima": MAXIMA.tolist()}
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained network that takes raw maps and answers in physical units.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        spec: how it was trained.
+        normaliser: statistics of the logarithm of its training maps.
+        training_simulations: numbers of the simulations that it was trained on.
+        validation_simulations: numbers of the simulations that its checkpoint was chosen with.
+        provenance: where the weights come from, e.g. the fingerprint of the data.
+    """
+
+    network: MomentNetwork
+    spec: TrainSpec
+    normaliser: Normaliser
+    training_simulations: npt.NDArray[np.int64]
+    validation_simulations: npt.NDArray[np.int64]
+    provenance: Mapping[str, Any]
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether the network was trained on mock maps."""
+        return is_mock(self.spec.suite)
+
+    def predict(
+        self, maps: FloatArray, batch_size: int = 128, listener: Listener = ignore
+    ) -> tuple[FloatArray, FloatArray]:
+        """Infer the posterior mean and standard deviation of every parameter for every map.
+
+        Maps are read in blocks, so a memory-mapped array may be larger than memory. The network runs in float32; each
+        map is taken by itself, whatever stands beside it.
+
+        Args:
+            maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; shape (n, N, N).
+            batch_size: maps in a block.
+            listener: told of every block.
+
+        Returns:
+            Means and standard deviations in physical units, each (n, 6), columns in the order of `PARAMETERS`.
+
+        Raises:
+            UserError: maps of another size, not numbers, or with pixels that no map has.
+        """
+        _check_shape(maps, self.network.n_pixels)
+        mean, std = np.empty((2, len(maps), self.network.n_parameters))
+        for start in range(0, len(maps), batch_size):
+            block = slice(start, start + batch_size)
+            mean[block], std[block] = self._predict_block(_checked(maps[block], start, self.normaliser.offset))
+            listener(Progress("predict", min(block.stop, len(maps)), len(maps), "maps"))
+        return from_unit_interval(mean, std)
+
+    @torch.inference_mode()
+    def _predict_block(self, maps: FloatArray) -> tuple[FloatArray, FloatArray]:
+        device = next(self.network.parameters()).device
+        mean, std = self.network(self.normaliser.normalise(torch.from_numpy(maps).to(device))[:, None])
+        return mean.cpu().numpy(), std.cpu().numpy()
+
+
+def save_network(
+    path: Path,
+    network: MomentNetwork,
+    spec: TrainSpec,
+    normaliser: Normaliser,
+    *,
+    training_simulations: npt.NDArray[np.integer],
+    validation_simulations: npt.NDArray[np.integer],
+    provenance: Mapping[str, Any],
+) -> None:
+    """Write a weights file, aside first, then under its name.
+
+    Args:
+        path: the file, usually `weights.safetensors`.
+        network: the network, on any device.
+        spec: how it was trained.
+        normaliser: statistics that its maps were normalised with.
+        training_simulations: numbers of the simulations in the training set.
+        validation_simulations: numbers of the simulations in the validation set.
+        provenance: anything else worth keeping, of types that JSON has.
+    """
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "fieldlevel_version": fieldlevel.__version__,
+        "spec": to_json(spec),
+        "network": json.dumps(_sizes(network)),
+        "normaliser": json.dumps(dataclasses.asdict(normaliser)),
+        "labels": json.dumps(LABELS),
+        "training_simulations": json.dumps([int(number) for number in training_simulations]),
+        "validation_simulations": json.dumps([int(number) for number in validation_simulations]),
+        "suite": spec.suite,
+        "mock": json.dumps(is_mock(spec.suite)),
+        "provenance": json.dumps(dict(provenance), sort_keys=True),
+    }
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    with written_aside(path) as aside:
+        save_file(state, aside, metadata)
+
+
+def load(path: str | Path, device: str = "auto") -> Predictor:
+    """Load a weights file.
+
+    Args:
+        path: a `weights.safetensors` written by this package.
+        device: where to predict.
+
+    Raises:
+        UserError: not such a file, one of another version, or one for other parameters.
+    """
+    metadata = _read_metadata(path)
+    try:
+        network = MomentNetwork(**json.loads(metadata["network"]))
+        network.load_state_dict(_read_weights(path))
+        return Predictor(
+            network=network.eval().to(select_device(device)),
+            spec=from_json(TrainSpec, metadata["spec"], str(path)),
+            normaliser=Normaliser(**json.loads(metadata["normaliser"])),
+            training_simulations=np.array(json.loads(metadata["training_simulations"]), dtype=np.int64),
+            validation_simulations=np.array(json.loads(metadata["validation_simulations"]), dtype=np.int64),
+            provenance=json.loads(metadata["provenance"]),
+        )
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{path}: damaged weights file ({_one_line(error)}); train the network again") from None
+
+
+def _read_metadata(path: str | Path) -> dict[str, str]:
+    try:
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+    except (OSError, SafetensorError) as error:
+        raise UserError(f"{path}: not a weights file ({_one_line(error)}); give a weights.safetensors") from None
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: weights of format {version or 'unknown'}, this version reads {FORMAT_VERSION}; "
+            "train the network again, or use the version of fieldlevel that wrote it"
+        )
+    if metadata.get("labels") != json.dumps(LABELS):
+        raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
+    return metadata
+
+
+def _read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+    with safe_open(path, framework="pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+
+
+def _sizes(network: MomentNetwork) -> dict[str, int | float]:
+    return {
+        "n_pixels": network.n_pixels,
+        "hidden": network.hidden,
+        "dropout": network.dropout,
+        "n_channels": network.n_channels,
+        "n_parameters": network.n_parameters,
+    }
+
+
+def _check_shape(maps: FloatArray, n_pixels: int) -> None:
+    if maps.ndim != 3 or maps.shape[1:] != (n_pixels, n_pixels):
+        raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels})")
+    if maps.dtype.kind not in "fiu":
+        raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
+
+
+def _checked(block: FloatArray, first: int, offset: float) -> npt.NDArray[np.float32]:
+    pixels = np.array(block, dtype=np.float32)
+    usable = np.isfinite(pixels) & (pixels >= 0) & (pixels + offset > 0)
+    bad = first + np.flatnonzero(~usable.all(axis=(1, 2)))
+    if len(bad):
+        numbers = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
+        raise UserError(f"maps {numbers}: NaN, infinite or non-positive pixels; give raw maps, not their logarithm")
+    return pixels
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())

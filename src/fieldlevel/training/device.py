@@ -1,0 +1,65 @@
+"""Where a network runs, in which precision and with which random numbers."""
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from fieldlevel.errors import UserError
+
+
+def select_device(name: str) -> torch.device:
+    """Device by name; `"auto"` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        UserError: unknown device, or CUDA where there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>") from None
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
+    return device
+
+
+def autocast(precision: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.autocast:
+    """Context in which the network runs in the precision of a spec.
+
+    Args:
+        precision: `"auto"` is bfloat16 on a CUDA device that computes in it, float32 on any other.
+        device: where the network runs.
+    """
+    native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
+    enabled = precision == "bfloat16" or (precision == "auto" and native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+
+
+@contextmanager
+def seeded(seed: int, device: torch.device) -> Iterator[None]:
+    """Seed PyTorch's global random numbers; on leaving, the caller's are as they were.
+
+    Args:
+        seed: of the CPU and of every CUDA device.
+        device: where the network runs; CUDA is left alone for a network on the CPU.
+    """
+    with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
+        torch.manual_seed(seed)
+        yield
+
+
+def random_states(device: torch.device) -> dict[str, Tensor]:
+    """States of the global random numbers that a network on this device draws from."""
+    states = {"cpu": torch.get_rng_state()}
+    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+
+
+def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
+    """Go on from what `random_states` returned, as far as this device has the same generators."""
+    torch.set_rng_state(states["cpu"])
+    if device.type == "cuda" and "cuda" in states:
+        torch.cuda.set_rng_state(states["cuda"], device)

@@ -1,0 +1,168 @@
+"""Training one moment network: steps, validation, the best checkpoint, and going on after an interruption.
+
+The work is counted in optimiser steps. At each validation the whole state is written to `resume.pt`; a run that was
+killed at any moment starts there and, on a CPU, ends with the same bits as one that was not.
+"""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import astuple, fields
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from fieldlevel.config import TrainSpec, digest, from_json, to_json
+from fieldlevel.errors import UserError
+from fieldlevel.files import write_text, written_aside
+from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.maps.loader import MapSet, fit_normaliser, load_map_set
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.training.checkpoint import save_network
+from fieldlevel.training.device import seeded, select_device
+from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
+
+
+def train(
+    spec: TrainSpec,
+    directory: str | Path,
+    out: str | Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    *,
+    check: bool = True,
+) -> Path:
+    """Train the network of a spec on a data folder.
+
+    Only the maps of the training and validation simulations are loaded. Calling it again with the same arguments
+    continues an interrupted run and returns at once from a finished one.
+
+    Args:
+        spec: suite, network, optimiser, split and seed.
+        directory: folder of CMD-format files.
+        out: folder for `weights.safetensors` (lowest validation loss), `history.csv` and `spec.json`; also `resume.pt`
+            while the run is unfinished.
+        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
+        listener: told of every tenth step.
+        check: whether to check every map of the suite first; needless for a folder that was checked before.
+
+    Returns:
+        Path of the weights file.
+
+    Raises:
+        DataError: a folder that cannot be used.
+        TrainingError: the loss is not finite.
+        UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
+    """
+    out = Path(out)
+    weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
+    _claim_folder(out, spec)
+    if weights_path.exists():
+        resume_path.unlink(missing_ok=True)
+        return weights_path
+    run_device = select_device(device)
+    suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=check, listener=listener)
+    sets = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    for_training, for_validation = sets[:2]
+    normaliser = fit_normaliser(suite, for_training if spec.normaliser == "train" else None, listener)
+    training = load_map_set(suite, for_training, normaliser, run_device, listener=listener)
+    validation = load_map_set(suite, for_validation, normaliser, run_device, listener=listener)
+    write_text(out / "spec.json", to_json(spec) + "\n")
+    trained = train_network(spec, training, validation, resume_path, listener, facts=[suite.fingerprint])
+    _write_history(out / "history.csv", trained.history)
+    save_network(
+        weights_path,
+        trained.network,
+        spec,
+        normaliser,
+        training_simulations=for_training,
+        validation_simulations=for_validation,
+        provenance=_provenance(suite, training, trained),
+    )
+    resume_path.unlink(missing_ok=True)
+    return weights_path
+
+
+def train_network(
+    spec: TrainSpec,
+    training: MapSet,
+    validation: MapSet,
+    resume_path: Path | None = None,
+    listener: Listener = ignore,
+    *,
+    facts: Sequence[str] = (),
+) -> TrainedNetwork:
+    """Train a network on maps that are on the device already; the caller's random numbers are left as they were.
+
+    Args:
+        spec: network, optimiser, batches, precision and seed.
+        training: maps to minimise the loss of.
+        validation: maps to choose the checkpoint with.
+        resume_path: file of the state of the run, read if there is one, written at each validation.
+        listener: told of every tenth step.
+        facts: what identifies the maps; a state with other facts is refused.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        UserError: settings that cannot be used, or a state of another spec or other maps.
+    """
+    _check_settings(spec)
+    key = digest(spec, *facts)
+    with seeded(spec.seed, training.maps.device):
+        state = TrainingState(spec, training, validation)
+        if resume_path is not None and resume_path.exists():
+            state.load_state_dict(_read_state(resume_path, key))
+        while state.step < spec.n_steps:
+            state.advance(listener)
+            if resume_path is not None:
+                with written_aside(resume_path) as aside:
+                    torch.save(state.state_dict() | {"key": key}, aside)
+    return state.best_network()
+
+
+def _check_settings(spec: TrainSpec) -> None:
+    smallest = {"batch_size": 2, "n_steps": 1, "validate_every": 1, "squared_error_steps": 0}
+    for name, least in smallest.items():
+        if (value := getattr(spec, name)) < least:
+            raise UserError(f"{name} = {value}: must be at least {least}")
+    if not spec.optimiser.learning_rate > 0:
+        raise UserError(f"optimiser.learning_rate = {spec.optimiser.learning_rate}: must be positive")
+    if not 0.0 <= spec.optimiser.warm_up <= 1.0:
+        raise UserError(f"optimiser.warm_up = {spec.optimiser.warm_up}: must be a fraction in [0, 1]")
+
+
+def _read_state(path: Path, key: str) -> dict[str, Any]:
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError):
+        raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
+    if state.get("key") != key:
+        raise UserError(f"{path}: belongs to another spec or other data; train in another folder, or delete it")
+    return state
+
+
+def _claim_folder(out: Path, spec: TrainSpec) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another folder") from None
+    path = out / "spec.json"
+    if path.exists() and from_json(TrainSpec, path.read_text(), str(path)) != spec:
+        raise UserError(f"{out}: holds a run of another spec; train in another folder, or delete it")
+
+
+def _provenance(suite: Suite, training: MapSet, trained: TrainedNetwork) -> dict[str, str | float]:
+    return {
+        "data_fingerprint": suite.fingerprint,
+        "device": training.maps.device.type,
+        "torch": str(torch.__version__),
+        "validation_loss": trained.validation_loss,
+    }
+
+
+def _write_history(path: Path, history: Sequence[HistoryRow]) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(HistoryRow))
+        writer.writerows(astuple(row) for row in history)

@@ -1,0 +1,206 @@
+"""One moment network while it learns: steps, validation, and all that a resumed run must know.
+
+Work is counted in optimiser steps. The loss stays on the device between looks at it, so that the CPU does not wait for
+every step; a loss that is not finite is still reported with its own step, and before anything is saved.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fieldlevel.config import OptimiserSpec, TrainSpec
+from fieldlevel.errors import TrainingError
+from fieldlevel.maps.loader import BatchSampler, MapSet
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.moments import loss_from_sums, moment_loss, moment_sums, squared_error_loss
+from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries
+from fieldlevel.progress import Listener, Progress
+from fieldlevel.training.device import autocast, random_states, set_random_states
+from fieldlevel.training.schedule import learning_rate
+
+REPORT_EVERY = 10
+"""Steps between looks at the loss: each look makes the CPU wait for the device."""
+
+
+@dataclass(frozen=True)
+class HistoryRow:
+    """What one validation found.
+
+    Attributes:
+        step: optimiser steps done.
+        learning_rate: of the last step.
+        training_loss: mean, over the batches since the last validation, of the loss that was minimised.
+        validation_loss: the letter's loss of all eight symmetries of every validation map.
+        seconds: time spent on training and validation so far, interruptions left out.
+    """
+
+    step: int
+    learning_rate: float
+    training_loss: float
+    validation_loss: float
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedNetwork:
+    """The network as it was at its lowest validation loss, in evaluation mode, and how it came there."""
+
+    network: MomentNetwork
+    history: tuple[HistoryRow, ...]
+
+    @property
+    def validation_loss(self) -> float:
+        """Lowest validation loss, that of the network."""
+        return min(row.validation_loss for row in self.history)
+
+
+def validation_loss(network: MomentNetwork, validation: MapSet, batch_size: int) -> float:
+    """Exact loss of all eight symmetries of every map, in evaluation mode.
+
+    Args:
+        network: on the device of the maps; its mode is restored.
+        validation: the maps, n of them.
+        batch_size: maps to hold in the network at a time, symmetries counted.
+    """
+    was_training = network.training
+    network.eval()
+    sums = torch.zeros(2, network.n_parameters, dtype=torch.float64, device=validation.maps.device)
+    n_in_chunk = max(1, batch_size // N_SYMMETRIES)
+    with torch.inference_mode():
+        for start in range(0, validation.n_maps, n_in_chunk):
+            chunk = slice(start, start + n_in_chunk)
+            mean, std = network(all_symmetries(validation.maps[chunk]).flatten(0, 1)[:, None].float())
+            sums += moment_sums(mean, std, validation.theta[chunk].repeat(N_SYMMETRIES, 1))
+    network.train(was_training)
+    return loss_from_sums(sums, N_SYMMETRIES * validation.n_maps).item()
+
+
+class TrainingState:
+    """A network while it learns: all that a resumed run must know."""
+
+    def __init__(self, spec: TrainSpec, training: MapSet, validation: MapSet) -> None:
+        self.spec = spec
+        self.validation = validation
+        self.device = training.maps.device
+        self.network = _network(spec, training)
+        self.optimiser = _adamw(self.network, spec.optimiser)
+        self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed)
+        self.best: dict[str, Tensor] = {}
+        self.history: list[HistoryRow] = []
+        self.step = 0
+        self.seconds = 0.0
+
+    def advance(self, listener: Listener) -> None:
+        """Train to the next validation, validate, keep the best weights."""
+        started = time.perf_counter()
+        training_loss = self._train_to(min(self._next_validation(), self.spec.n_steps), listener)
+        loss = self._finite(self._validate(), self.step, "validation loss")
+        if loss < min((row.validation_loss for row in self.history), default=math.inf):
+            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+        self.seconds += time.perf_counter() - started
+        self.history.append(HistoryRow(self.step, self._rate(self.step - 1), training_loss, loss, self.seconds))
+        listener(self._progress(training_loss))
+
+    def best_network(self) -> TrainedNetwork:
+        """The network with its best weights."""
+        self.network.load_state_dict(self.best)
+        return TrainedNetwork(self.network.eval(), tuple(self.history))
+
+    def state_dict(self) -> dict[str, Any]:
+        """All that the next step depends on, random states included."""
+        return {
+            "network": self.network.state_dict(),
+            "optimiser": self.optimiser.state_dict(),
+            "sampler": self.sampler.state_dict(),
+            "random": random_states(self.device),
+            "best": self.best,
+            "history": [astuple(row) for row in self.history],
+            "step": self.step,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of `state_dict`; sets the global random state too."""
+        self.network.load_state_dict(state["network"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        self.sampler.load_state_dict(state["sampler"])
+        set_random_states(state["random"], self.device)
+        self.best = state["best"]
+        self.history = [HistoryRow(*row) for row in state["history"]]
+        self.step = state["step"]
+        self.seconds = state["seconds"]
+
+    def _next_validation(self) -> int:
+        return (self.step // self.spec.validate_every + 1) * self.spec.validate_every
+
+    def _rate(self, step: int) -> float:
+        return learning_rate(self.spec.optimiser, step, self.spec.n_steps)
+
+    def _train_to(self, end: int, listener: Listener) -> float:
+        losses: list[float] = []
+        while self.step < end:
+            first = self.step + 1
+            n_steps = min(REPORT_EVERY - self.step % REPORT_EVERY, end - self.step)
+            waiting = torch.stack([self._take_step() for _ in range(n_steps)]).tolist()
+            losses += [self._finite(loss, step, "training loss") for step, loss in enumerate(waiting, first)]
+            if self.step < end:
+                listener(self._progress(losses[-1]))
+        return math.fsum(losses) / len(losses)
+
+    def _take_step(self) -> Tensor:
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate(self.step)
+        maps, theta = self.sampler.draw()
+        with autocast(self.spec.precision, self.device):
+            mean, std = self.network(maps.contiguous(memory_format=_memory_format(self.device)))
+        warms_up = self.step < self.spec.squared_error_steps
+        loss = squared_error_loss(mean, theta) if warms_up else moment_loss(mean, std, theta)
+        self.optimiser.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        self.optimiser.step()
+        self.step += 1
+        return loss.detach()
+
+    def _validate(self) -> float:
+        with autocast(self.spec.precision, self.device):
+            return validation_loss(self.network, self.validation, self.spec.batch_size)
+
+    def _finite(self, loss: float, step: int, name: str) -> float:
+        if math.isfinite(loss):
+            return loss
+        raise TrainingError(
+            f"{name} is {loss} at step {step} (learning rate {self._rate(step - 1):.2e}): lower "
+            f"optimiser.learning_rate, warm up with squared_error_steps, or use precision = float32; "
+            f"if it persists, `fieldlevel check` the maps"
+        )
+
+    def _progress(self, loss: float) -> Progress:
+        detail = f"loss {loss:.2f}"
+        if self.history:
+            detail += f", validation {self.history[-1].validation_loss:.2f}"
+        return Progress(f"train {self.spec.suite}", self.step, self.spec.n_steps, "steps", detail)
+
+
+def _network(spec: TrainSpec, training: MapSet) -> MomentNetwork:
+    sizes = {"n_pixels": training.maps.shape[-1], "n_parameters": training.theta.shape[1]}
+    network = MomentNetwork(hidden=spec.network.hidden, dropout=spec.network.dropout, **sizes)
+    device = training.maps.device
+    return network.to(device).to(memory_format=_memory_format(device))  # type: ignore[call-overload, no-any-return]
+
+
+def _adamw(network: MomentNetwork, optimiser: OptimiserSpec) -> torch.optim.AdamW:
+    return torch.optim.AdamW(
+        network.parameters(),
+        lr=optimiser.learning_rate,
+        betas=(optimiser.beta1, optimiser.beta2),
+        weight_decay=optimiser.weight_decay,
+    )
+
+
+def _memory_format(device: torch.device) -> torch.memory_format:
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format

@@ -1,0 +1,260 @@
+import json
+
+import numpy as np
+import pytest
+
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.metrics import (
+    METRICS,
+    Estimate,
+    Predictions,
+    evaluate,
+    scores_from_json,
+    scores_to_json,
+    transfer_ratio,
+)
+from fieldlevel.experiments.published import FOUR_PAIRS, published_accuracies
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
+
+STD = np.array([0.01, 0.02, 0.3, 0.9, 0.2, 0.4])
+
+
+def gaussian_posterior(claimed=1.0, actual=1.0, n_simulations=400, maps_each=1, seed=0):
+    """Truths drawn around the means of a posterior of known width."""
+    rng = np.random.default_rng(seed)
+    n = n_simulations * maps_each
+    mean = MINIMA + 0.2 + rng.random((n, 6)) * (MAXIMA - MINIMA)
+    theta = mean + actual * STD * rng.normal(size=(n, 6))
+    std = np.broadcast_to(claimed * STD, (n, 6))
+    return Predictions(theta, mean, std, np.arange(n) // maps_each, np.arange(n))
+
+
+def repeat_maps(predictions, times):
+    arrays = (predictions.theta, predictions.mean, predictions.std, predictions.simulation)
+    return Predictions(*(np.repeat(x, times, axis=0) for x in arrays), np.arange(times * predictions.n_maps))
+
+
+def one_column(theta, mean, std):
+    """The same values in all six columns, one map a simulation."""
+    columns = (np.repeat(np.array(x, dtype=float)[:, None], 6, axis=1) for x in (theta, mean, std))
+    return Predictions(*columns, np.arange(len(theta)), np.arange(len(theta)))
+
+
+@pytest.mark.parametrize(
+    ("key", "expected"),
+    [
+        ("rmse", np.sqrt((0.04 + 0.16 + 0.0) / 3)),
+        ("r2", 1 - 0.20 / (1 + 0 + 1)),
+        ("mean_relative_std", (0.1 / 1.2 + 0.4 / 1.6 + 0.3 / 3.0) / 3),
+        ("rms_relative_error", np.sqrt((0.2**2 + 0.2**2) / 3)),
+        ("mean_relative_error", 0.4 / 3),
+        ("bias", -0.2 / 3),
+        ("relative_bias", 0.0),
+        ("reduced_chi2", (4 + 1 + 0) / 3),
+        ("mean_std", 0.8 / 3),
+    ],
+)
+def test_known_answers(key, expected):
+    theta, mean, std = np.array([1.0, 2.0, 3.0]), np.array([1.2, 1.6, 3.0]), np.array([0.1, 0.4, 0.3])
+    assert METRICS[key](theta, mean, std) == pytest.approx(expected, abs=1e-12)
+    assert evaluate(one_column(theta, mean, std))["sigma_8"][key].value == pytest.approx(expected, abs=1e-12)
+
+
+def test_every_measure_is_tested_and_defined():
+    tested = {mark.args[1][i][0] for mark in test_known_answers.pytestmark for i in range(len(METRICS))}
+    assert tested == set(METRICS)
+    assert all(metric.key == key and metric.definition.endswith(".") for key, metric in METRICS.items())
+
+
+@pytest.mark.parametrize(("claimed", "expected"), [(1.0, 1.0), (2.0, 0.25), (0.5, 4.0)])
+def test_chi2_tells_honest_from_too_wide_and_too_narrow(claimed, expected):
+    for row in evaluate(gaussian_posterior(claimed)).values():
+        chi2 = row["reduced_chi2"]
+        assert abs(chi2.value - expected) < 4 * chi2.error
+        assert chi2.error < 0.2 * expected
+
+
+def test_predicting_the_average_truth_explains_nothing():
+    predictions = gaussian_posterior()
+    average = np.broadcast_to(predictions.theta.mean(axis=0), predictions.theta.shape)
+    flat = Predictions(
+        predictions.theta, average, predictions.std, predictions.simulation, predictions.map_index
+    )  # fmt: skip
+    assert [row["r2"].value for row in evaluate(flat).values()] == pytest.approx([0] * 6, abs=1e-12)
+
+
+@pytest.mark.parametrize("key", METRICS)
+def test_copies_of_a_map_carry_no_information(key):
+    once = gaussian_posterior(n_simulations=60)
+    copies = repeat_maps(once, 15)
+    for name in PARAMETER_NAMES:
+        one, many = evaluate(once, 300)[name][key], evaluate(copies, 300)[name][key]
+        assert (many.value, many.error, many.low, many.high) == pytest.approx((one.value, one.error, one.low, one.high))
+
+
+def test_pretending_that_copies_are_independent_shrinks_the_error():
+    copies = repeat_maps(gaussian_posterior(n_simulations=60), 15)
+    alone = Predictions(copies.theta, copies.mean, copies.std, copies.map_index, copies.map_index)
+    for name in PARAMETER_NAMES:
+        ratio = evaluate(copies)[name]["rmse"].error / evaluate(alone)[name]["rmse"].error
+        assert ratio == pytest.approx(np.sqrt(15), rel=0.1)
+
+
+def test_bootstrap_error_is_the_scatter_of_repeated_experiments():
+    values = [evaluate(gaussian_posterior(seed=s), 2)["sigma_8"]["rmse"].value for s in range(300)]
+    assert evaluate(gaussian_posterior())["sigma_8"]["rmse"].error == pytest.approx(np.std(values), rel=0.2)
+
+
+def test_bootstrap_matches_drawing_the_maps_themselves():
+    predictions = gaussian_posterior(n_simulations=30, maps_each=4)
+    rng, column, replicas = np.random.default_rng(5), 1, []
+    for _ in range(2000):
+        rows = (4 * rng.integers(30, size=30)[:, None] + np.arange(4)).ravel()
+        moments = (predictions.theta, predictions.mean, predictions.std)
+        replicas.append(METRICS["r2"](*(x[rows, column] for x in moments)))
+    estimate = evaluate(predictions, 2000)["sigma_8"]["r2"]
+    assert estimate.error == pytest.approx(np.std(replicas), rel=0.1)
+    assert (estimate.low, estimate.high) == pytest.approx(np.percentile(replicas, [16, 84]), abs=0.2 * estimate.error)
+
+
+def test_bootstrap_is_repeatable_and_depends_on_the_seed():
+    predictions = gaussian_posterior(n_simulations=20)
+    assert evaluate(predictions, seed=3) == evaluate(predictions, seed=3) != evaluate(predictions, seed=4)
+
+
+def test_transfer_ratio_is_the_ratio_of_errors():
+    own, other = gaussian_posterior(), gaussian_posterior(actual=2.0, seed=1)
+    for name, ratio in transfer_ratio(own, other).items():
+        direct = evaluate(other)[name]["rmse"].value / evaluate(own)[name]["rmse"].value
+        assert ratio.value == pytest.approx(direct)
+        assert abs(ratio.value - 2) < 4 * ratio.error
+
+
+def test_transfer_ratio_carries_the_errors_of_both_sides():
+    own, other = gaussian_posterior(), gaussian_posterior(seed=1)
+    above, below = evaluate(other)["Omega_m"]["rmse"], evaluate(own)["Omega_m"]["rmse"]
+    relative = np.hypot(above.error / above.value, below.error / below.value)
+    ratio = transfer_ratio(own, other)["Omega_m"]
+    assert ratio.error / ratio.value == pytest.approx(relative, rel=0.1)
+    same = transfer_ratio(own, own)["Omega_m"]
+    assert same.value == 1
+    assert same.error > 0
+
+
+def test_transfer_ratio_names_the_measures_there_are():
+    with pytest.raises(UserError, match="no measure 'mse'; choose from rmse, r2"):
+        transfer_ratio(gaussian_posterior(), gaussian_posterior(), metric="mse")
+
+
+def test_vanishing_std_is_infinite_chi2_not_a_crash():
+    row = evaluate(one_column([1, 2, 3], [1, 2.1, 3], [0.1, 0.0, 0.1]))["Omega_m"]
+    assert row["reduced_chi2"].value == np.inf
+    assert np.isnan(row["reduced_chi2"].error)
+    assert row["reduced_chi2"].text() == "∞"
+    assert np.isfinite(row["rmse"].error)
+
+
+def test_negative_means_do_not_cancel_in_the_relative_std():
+    assert METRICS["mean_relative_std"](np.ones(2), np.array([1.0, -1.0]), np.ones(2)) == 1
+
+
+def test_r2_of_a_single_truth_is_undefined():
+    r2 = evaluate(one_column([0.3] * 5, [0.31, 0.29, 0.3, 0.3, 0.32], [0.1] * 5))["Omega_m"]["r2"]
+    assert np.isnan(r2.value)
+    assert r2.text() == "undefined"
+
+
+def test_a_single_simulation_has_no_error():
+    predictions = gaussian_posterior(n_simulations=1, maps_each=15)
+    rmse = evaluate(predictions)["Omega_m"]["rmse"]
+    assert np.isfinite(rmse.value)
+    assert np.isnan(rmse.error)
+
+
+def test_scores_survive_json():
+    scores = evaluate(one_column([1, 2, 3], [1, 2.1, 3], [0.1, 0.0, 0.1]), 10)
+    text = json.dumps(scores_to_json(scores), allow_nan=False)
+    assert scores_to_json(scores_from_json(json.loads(text))) == json.loads(text)
+    assert scores_from_json(json.loads(text))["A_SN1"]["rmse"] == scores["A_SN1"]["rmse"]
+
+
+def test_csv_reads_back_to_the_same_doubles(tmp_path):
+    predictions = gaussian_posterior(n_simulations=7, maps_each=3)
+    predictions.write_csv(tmp_path / "predictions.csv")
+    again = Predictions.read_csv(tmp_path / "predictions.csv")
+    for name in ("theta", "mean", "std", "simulation", "map_index"):
+        assert np.array_equal(getattr(again, name), getattr(predictions, name))
+    assert [p.name for p in tmp_path.iterdir()] == ["predictions.csv"]
+
+
+def test_csv_names_its_columns(tmp_path):
+    gaussian_posterior(n_simulations=1).write_csv(tmp_path / "predictions.csv")
+    header = (tmp_path / "predictions.csv").read_text().splitlines()[0].split(",")
+    assert header[:6] == ["simulation", "map", "Omega_m_true", "Omega_m_mean", "Omega_m_std", "sigma_8_true"]
+    assert len(header) == 20
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        (None, "cannot be read"),
+        ("", "not a table of numbers"),
+        ("simulation,map\n0,0\n", "columns are not simulation, map, Omega_m_true"),
+        ("simulation,map\n0,zero\n", "not a table of numbers"),
+        ("simulation,map\n0,0\n1\n", "not a table of numbers"),
+    ],
+)
+def test_broken_csv_is_refused(tmp_path, text, complaint):
+    path = tmp_path / "predictions.csv"
+    if text is not None:
+        path.write_text(text)
+    with pytest.raises(UserError, match=complaint):
+        Predictions.read_csv(path)
+
+
+def test_impossible_predictions_are_refused():
+    good = one_column([1, 2], [1, 2], [1, 1])
+    with pytest.raises(UserError, match="mean of map 1 is not finite"):
+        one_column([1, 2], [1, np.nan], [1, 1])
+    with pytest.raises(UserError, match="std of map 0 is negative"):
+        one_column([1, 2], [1, 2], [-1, 1])
+    with pytest.raises(UserError, match=r"theta has shape \(2, 5\)"):
+        Predictions(good.theta[:, :5], good.mean, good.std, good.simulation, good.map_index)
+    with pytest.raises(UserError, match="no map was tested"):
+        one_column([], [], [])
+    with pytest.raises(UserError, match="1 map numbers for 2 maps"):
+        Predictions(good.theta, good.mean, good.std, good.simulation, good.map_index[:1])
+    with pytest.raises(UserError, match="1 resamplings"):
+        evaluate(good, n_bootstrap=1)
+
+
+@pytest.mark.parametrize(
+    ("estimate", "percent", "text"),
+    [
+        (Estimate(0.98712, 0.00123, 0, 0), False, "0.9871 ± 0.0012"),
+        (Estimate(0.0342, 0.0015, 0, 0), True, "3.42 ± 0.15%"),
+        (Estimate(-0.5, 0.2, 0, 0), False, "−0.50 ± 0.20"),
+        (Estimate(123.4, 45.6, 0, 0), False, "123 ± 46"),
+        (Estimate(0.12345, np.nan, np.nan, np.nan), False, "0.123"),
+        (Estimate(-np.inf, np.nan, np.nan, np.nan), False, "−∞"),
+    ],
+)
+def test_text_has_two_digits_of_the_error(estimate, percent, text):
+    assert estimate.text(percent) == text
+
+
+def test_published_table_is_the_letters():
+    table = {pair: [row[n].text for n in ("Omega_m", "sigma_8", "A_SN1", "A_SN2")] for pair, row in FOUR_PAIRS.items()}
+    assert table == {
+        ("TNG", "TNG"): ["3.4%", "2.4%", "38%", "17%"],
+        ("TNG", "SIMBA"): ["3.9%", "2.6%", "fails, as expected", "fails, as expected"],
+        ("SIMBA", "SIMBA"): ["4.5%", "2.7%", "49%", "23%"],
+        ("SIMBA", "TNG"): ["4.3%", "2.7%", "fails, as expected", "fails, as expected"],
+    }
+    assert all(row[name].text == "not constrained" for row in FOUR_PAIRS.values() for name in ("A_AGN1", "A_AGN2"))
+
+
+def test_only_the_letters_suites_and_their_stand_ins_have_published_numbers():
+    assert published_accuracies("MockTNG", "MockSIMBA") == published_accuracies("IllustrisTNG", "SIMBA") != {}
+    for suite in ("Astrid", "Nbody_MockTNG", "Nbody_SIMBA"):
+        assert published_accuracies(suite, "SIMBA") == published_accuracies("SIMBA", suite) == {}

@@ -1,0 +1,197 @@
+import dataclasses
+import json
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions, evaluate, transfer_ratio
+from fieldlevel.figures import draw_four_pairs, save_figure
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
+from fieldlevel.report import LetterResults, NetworkFacts, ReportFigure, metrics_document, typeset, write_report
+
+VOID = {"meta", "img", "br", "link", "input", "hr"}
+
+
+class Page(HTMLParser):
+    """Tags in order, with every end tag checked against its start, and the text in each kind of element."""
+
+    def __init__(self, html):
+        super().__init__()
+        self.open, self.tags, self.text = [], [], {}
+        self.feed(html)
+        self.close()
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+            self.text.setdefault(tag, []).append("")
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        for tag in set(self.open):
+            self.text[tag][-1] += data
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def make_pair(train, test, *, informative=(1, 1, 0, 0, 0, 0), claimed=1.0, bias=0.0, seed=0):
+    rng = np.random.default_rng(seed)
+    theta = MINIMA + rng.random((40, 6)) * (MAXIMA - MINIMA)
+    std = 0.05 * (MAXIMA - MINIMA) * np.ones_like(theta)
+    mean = np.where(informative, theta + std * (rng.normal(size=theta.shape) + bias), (MINIMA + MAXIMA) / 2)
+    predictions = Predictions(theta, mean, claimed * std, np.arange(40), np.arange(40))
+    return PairResult(train, test, predictions, evaluate(predictions, 200))
+
+
+@pytest.fixture
+def make_results(tmp_path):
+    def make(first="MockTNG", second="MockSIMBA", *, mock=True, **own):
+        suites = [(first, first), (first, second), (second, second), (second, first)]
+        pairs = tuple(make_pair(a, b, seed=i, **(own if a == b else {})) for i, (a, b) in enumerate(suites))
+        _, png = save_figure(draw_four_pairs(pairs[:1], mock=mock), tmp_path / "four_pairs")
+        return LetterResults(
+            title="The four pairs",
+            pairs=pairs,
+            transfer={
+                first: transfer_ratio(pairs[0].predictions, pairs[1].predictions, n_bootstrap=50),
+                second: transfer_ratio(pairs[2].predictions, pairs[3].predictions, n_bootstrap=50),
+            },
+            figures={"Figure 2": ReportFigure(png, "Mean minus truth for Omega_m.", "Two panels & <points>")},
+            data={"fingerprint": "ab12", "test simulations": 40, "split seed": 1},
+            networks={suite: NetworkFacts(941_234, 1200, -8.71, 312.2) for suite in (first, second)},
+            provenance={"commit": "0f21a2e", "hardware": "2 cores <&>"},
+            is_mock=mock,
+        )
+
+    return make
+
+
+def render(results, tmp_path):
+    path = tmp_path / "report.html"
+    write_report(path, results)
+    assert not list(tmp_path.glob(".*"))
+    return path.read_text()
+
+
+def test_mock_report_says_so_everywhere(make_results, tmp_path):
+    page = Page(render(make_results(), tmp_path))
+    assert "MOCK DATA" in page.text["title"][0]
+    assert any("MOCK DATA" in text for text in page.text["header"])
+    assert len(page.text["caption"]) == 9
+    assert all("MOCK DATA" in text for text in page.text["caption"] + page.text["figcaption"])
+
+
+def test_real_report_never_says_mock(make_results, tmp_path):
+    results = make_results("IllustrisTNG", "SIMBA", mock=False)
+    assert "mock" not in render(results, tmp_path).lower()
+    assert "mock" not in json.dumps(metrics_document(results)).lower()
+
+
+def test_mock_suites_cannot_pass_as_real(make_results):
+    with pytest.raises(ValueError, match="MockSIMBA, MockTNG must be declared as mock"):
+        dataclasses.replace(make_results(), is_mock=False)
+
+
+def test_page_is_self_contained(make_results, tmp_path):
+    page = Page(render(make_results(), tmp_path))
+    assert all(image["src"].startswith("data:image/png;base64,") for image in page.all("img"))
+    assert not page.all("link")
+    assert all("src" not in script for script in page.all("script"))
+    assert "@import" not in page.text["style"][0]
+    assert "url(" not in page.text["style"][0]
+
+
+def test_page_is_accessible(make_results, tmp_path):
+    page = Page(render(make_results(), tmp_path))
+    assert page.all("html")[0]["lang"] == "en"
+    assert page.all("img")[0]["alt"] == "Two panels & <points>"
+    assert all(header.get("scope") in {"row", "col"} for header in page.all("th"))
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    assert all(section["aria-labelledby"] in ids for section in page.all("section"))
+
+
+def test_text_from_outside_is_escaped(make_results, tmp_path):
+    html = render(dataclasses.replace(make_results(), title="A <script>alert(1)</script>"), tmp_path)
+    assert "<script>alert" not in html
+    assert "2 cores &lt;&amp;&gt;" in html
+
+
+def test_every_number_and_definition_stands_in_the_page(make_results, tmp_path):
+    results = make_results()
+    page = Page(render(results, tmp_path))
+    for pair in results.pairs:
+        for name in PARAMETER_NAMES:
+            for key, metric in METRICS.items():
+                assert pair.scores[name][key].text(metric.percent) in page.text["td"]
+    assert page.text["dd"] == [metric.definition for metric in METRICS.values()]
+    for row in results.transfer.values():
+        assert all(ratio.text() in page.text["td"] for ratio in row.values())
+
+
+def test_letters_numbers_stand_beside_ours_in_the_right_row(make_results, tmp_path):
+    page = Page(render(make_results(), tmp_path))
+    rows = [text.split() for text in page.text["tr"] if "MockTNG → MockSIMBA" in text]
+    assert [row[-1] for row in rows] == ["3.9%", "2.6%"]
+    assert "fails, as expected" in page.text["td"]
+
+
+def test_suites_outside_the_letter_have_no_published_numbers(make_results, tmp_path):
+    page = Page(render(make_results("Astrid", "SIMBA", mock=False), tmp_path))
+    rows = [text.split() for text in page.text["tr"] if "Astrid → SIMBA" in text]
+    assert [row[-1] for row in rows] == ["–", "–"]
+
+
+def shown(results, tmp_path):
+    page = Page(render(results, tmp_path))
+    return {text.split(":")[0]: text.replace("\xa0", " ") for text in page.text["li"] if ": " in text}
+
+
+def test_findings_follow_the_numbers(make_results, tmp_path):
+    good = shown(make_results(), tmp_path)["MockTNG → MockTNG"]
+    assert "not constrained: ASN1, AAGN1, ASN2, AAGN2" in good
+    assert good.count("honest within the error") == 2
+    assert good.count("no bias beyond its error") == 2
+    assert "too small by a factor" in shown(make_results(claimed=0.5), tmp_path)["MockTNG → MockTNG"]
+    assert "too large by a factor" in shown(make_results(claimed=2.0), tmp_path)["MockTNG → MockTNG"]
+    assert "has a mean bias of" in shown(make_results(bias=2.0), tmp_path)["MockTNG → MockTNG"]
+
+
+def test_robustness_follows_the_numbers(make_results, tmp_path):
+    assert "within the errors" in shown(make_results(), tmp_path)["Trained on MockTNG"]
+    assert "shrinks by a factor" in shown(make_results(bias=3.0), tmp_path)["Trained on MockTNG"]
+
+
+def test_infinite_chi2_is_printed_not_hidden(make_results, tmp_path):
+    results = make_results(claimed=0.0)
+    assert "∞" in Page(render(results, tmp_path)).text["td"]
+    json.dumps(metrics_document(results), allow_nan=False)
+
+
+def test_metrics_document_is_plain_json(make_results):
+    results = make_results()
+    document = metrics_document(results)
+    assert json.loads(json.dumps(document, allow_nan=False)) == document
+    assert document["data"] == "MOCK DATA"
+    assert document["definitions"].keys() == METRICS.keys()
+    assert document["pairs"][1]["letter"]["Omega_m"] == "3.9%"
+    assert document["pairs"][1]["scores"]["sigma_8"]["r2"]["value"] == results.pairs[1].scores["sigma_8"]["r2"].value
+    assert document["networks"]["MockTNG"]["n_steps"] == 1200
+
+
+def test_missing_figure_is_named(make_results, tmp_path):
+    lost = {"Figure 1": ReportFigure(tmp_path / "maps.png", "Maps.", "Maps")}
+    with pytest.raises(UserError, match=r"maps.png: figure cannot be read"):
+        write_report(tmp_path / "report.html", dataclasses.replace(make_results(), figures=lost))
+    assert not (tmp_path / "report.html").exists()
+
+
+def test_symbols_are_typeset_after_escaping():
+    assert typeset("<Omega_m> of A_AGN2") == "&lt;Ω<sub>m</sub>&gt; of <i>A</i><sub>AGN2</sub>"
