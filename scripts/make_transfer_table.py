@@ -9,6 +9,7 @@ from pathlib import Path
 
 import camb
 import numpy as np
+from scipy.interpolate import RectBivariateSpline
 
 TARGET = Path(__file__).parents[1] / "src/fieldlevel/numerics/transfer.npz"
 H, OMEGA_B, N_S, N_EFF = 0.6711, 0.049, 0.9624, 3.046
@@ -22,15 +23,15 @@ def matter_power(Omega_m: float, k_h_mpc: np.ndarray) -> np.ndarray:
     )
     model.InitPower.set_params(ns=N_S, As=2e-9)
     model.set_matter_power(redshifts=[0.0], kmax=float(k_h_mpc[-1]) * 1.2)
-    power = camb.get_matter_power_interpolator(model, nonlinear=False, hubble_units=True, k_hunit=True, kmax=k_h_mpc[-1] * 1.1)
+    power = camb.get_matter_power_interpolator(
+        model, nonlinear=False, hubble_units=True, k_hunit=True, kmax=k_h_mpc[-1] * 1.1
+    )
     return np.asarray(power.P(0.0, k_h_mpc))
 
 
 def main() -> None:
     """Tabulate 17 values of Omega_m and 200 wavenumbers; state the error halfway between the nodes."""
-    from scipy.interpolate import RectBivariateSpline
-
-    k = np.concatenate([np.geomspace(1e-4, 0.01, 25)[:-1], np.geomspace(0.01, 1.0, 141)[:-1], np.geomspace(1.0, 200.0, 36)])
+    k = np.concatenate([np.geomspace(1e-4, 0.01, 25)[:-1], np.geomspace(0.01, 1, 141)[:-1], np.geomspace(1, 200, 36)])
     Omega_m = np.geomspace(0.1, 0.5, 17)
 
     def log_transfer(value: float, wavenumbers: np.ndarray) -> np.ndarray:
@@ -38,7 +39,8 @@ def main() -> None:
         return 0.5 * np.log(power[1:] / power[0])
 
     table = np.array([log_transfer(value, k) for value in Omega_m])
-    np.savez(TARGET, k_h_mpc=k.astype(np.float32), Omega_m=Omega_m.astype(np.float32), log_transfer=table.astype(np.float32))
+    columns = {"k_h_mpc": k, "Omega_m": Omega_m, "log_transfer": table}
+    np.savez(TARGET, **{name: column.astype(np.float32) for name, column in columns.items()})
     between = np.sqrt(k[1:] * k[:-1])[::8]
     between = between[between < 100]
     spline = RectBivariateSpline(np.log(Omega_m), np.log(k), table.astype(np.float32))

@@ -136,8 +136,9 @@ def parse(arguments: Sequence[str]) -> Command:
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
     )
+    union: Any = Union[tuple(_subcommand(default) for default in defaults)]  # noqa: UP007
     command: Command = tyro.cli(
-        Union[tuple(_subcommand(default) for default in defaults)],  # type: ignore[arg-type]  # noqa: UP007
+        union,
         args=list(arguments),
         prog="fieldlevel",
         description="Cosmological inference from maps at the field level, marginalised over baryonic physics.",

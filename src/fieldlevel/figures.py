@@ -7,8 +7,6 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360, Figs. 1 and 2. Okabe & Ito 2008, Color Universal Design.
 """
 
-import io
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,10 +21,11 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
 from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions
+from fieldlevel.files import written_aside
 from fieldlevel.parameters import BOX_SIZE_MPC_H, FIELD_UNITS, PARAMETERS, FloatArray, Parameter
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
-YELLOW, BLUE, VERMILLION, PURPLE = "#F0E442", "#0072B2", "#D55E00", "#CC79A7"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 
 OWN_SUITE_COLOUR, OTHER_SUITE_COLOUR = BLUE, VERMILLION
 NETWORK_COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
@@ -147,9 +146,17 @@ def _draw_residuals(panel: Axes, pair: PairResult, parameter: Parameter) -> None
     panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
     panel.plot(theta, mean - theta, ".", color=colour, alpha=0.18, markersize=3, mew=0, rasterized=True, zorder=2)
     panel.errorbar(
-        theta[chosen], (mean - theta)[chosen], std[chosen],
-        fmt=marker, color=colour, markersize=3, elinewidth=0.8, mew=0.4, mec="white", zorder=3,
-    )  # fmt: skip
+        theta[chosen],
+        (mean - theta)[chosen],
+        std[chosen],
+        fmt=marker,
+        color=colour,
+        markersize=3,
+        elinewidth=0.8,
+        mew=0.4,
+        mec="white",
+        zorder=3,
+    )
     margin = 0.03 * (parameter.maximum - parameter.minimum)
     panel.set_xlim(parameter.minimum - margin, parameter.maximum + margin)
     panel.set_ylabel(rf"${parameter.latex}$:  mean $-$ truth")
@@ -198,7 +205,7 @@ def draw_training_history(histories: Mapping[str, Mapping[str, FloatArray]], *, 
     """Draw the loss of each network against its optimiser steps: training thin, validation thick.
 
     Args:
-        histories: columns `step`, `training_loss` and `validation_loss` of each network, each of shape (n_validations,).
+        histories: columns `step`, `training_loss` and `validation_loss` of each network, shape (n_validations,).
         mock: whether to write MOCK DATA into the figure.
     """
     with _styled():
@@ -240,12 +247,8 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     metadata: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
     paths = []
     for suffix, entries in metadata.items():
-        buffer = io.BytesIO()
-        with _styled():
-            figure.savefig(buffer, format=suffix, metadata=entries)
         path = path_stem.with_name(f"{path_stem.name}.{suffix}")
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        aside.write_bytes(buffer.getvalue())
-        aside.replace(path)
+        with _styled(), written_aside(path) as aside:
+            figure.savefig(aside, format=suffix, metadata=entries)
         paths.append(path)
     return paths[0], paths[1]

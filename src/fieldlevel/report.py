@@ -4,7 +4,7 @@ Every sentence about what was found is computed from the measured numbers and th
 """
 
 import base64
-import os
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +15,11 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, scores_to_json
+from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, scores_to_json, write_pairs
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
+from fieldlevel.experiments.runner import LetterRun, NetworkRun
+from fieldlevel.figures import draw_four_pairs, draw_maps, draw_training_history, save_figure
+from fieldlevel.files import write_text
 from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS, is_mock
 
 Fact = str | int | float
@@ -80,6 +83,7 @@ class LetterResults:
         networks: facts of the network of each training suite.
         provenance: commit, version, hardware, date.
         is_mock: whether any map was simulated by this package.
+        nbody: each network on the gravity-only twin of its own test simulations.
 
     Raises:
         ValueError: mock suites that are not declared as mock.
@@ -93,6 +97,7 @@ class LetterResults:
     networks: Mapping[str, NetworkFacts]
     provenance: Mapping[str, Fact]
     is_mock: bool
+    nbody: tuple[PairResult, ...] = ()
 
     def __post_init__(self) -> None:
         mock = sorted({s for pair in self.pairs for s in (pair.train_suite, pair.test_suite) if is_mock(s)})
@@ -133,9 +138,7 @@ def write_report(path: Path, results: LetterResults) -> None:
         source_url=SOURCE_URL,
         bibtex=BIBTEX,
     )
-    aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    aside.write_text(page, encoding="utf-8")
-    aside.replace(path)
+    write_text(path, page)
 
 
 def metrics_document(results: LetterResults) -> dict[str, Any]:
@@ -143,10 +146,12 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
     return {
         "title": results.title,
         "data": MOCK_MARK if results.is_mock else "CMD files",
+        "data_mark": MOCK_MARK if results.is_mock else "",
         "data_facts": dict(results.data),
         "provenance": dict(results.provenance),
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "pairs": [_pair_document(pair) for pair in results.pairs],
+        "nbody": [_pair_document(pair) for pair in results.nbody],
         "transfer_ratio_rmse": {
             suite: {name: estimate.to_json() for name, estimate in row.items()}
             for suite, row in results.transfer.items()
@@ -265,3 +270,101 @@ def _open_questions(results: LetterResults) -> Iterator[str]:
         "Two suites are two models of feedback. A network that holds on both may still fail on a third: robustness is "
         "measured here, not guaranteed."
     )
+
+
+def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
+    """Write figures, report.html, predictions.csv and, last, metrics.json.
+
+    Args:
+        out: output folder.
+        run: what the four pairs gave.
+
+    Returns:
+        Contents of metrics.json.
+    """
+    results = LetterResults(
+        title="Robust marginalization of baryonic effects: the four pairs",
+        pairs=run.pairs,
+        transfer=run.transfer,
+        figures=draw_letter(out / "figures", run),
+        data=run.facts,
+        networks={suite: _network_facts(network) for suite, network in run.networks.items()},
+        provenance=run.software,
+        is_mock=run.is_mock,
+        nbody=run.nbody,
+    )
+    write_pairs(out / "predictions.csv", [*run.pairs, *run.nbody])
+    write_report(out / "report.html", results)
+    weights = {suite: str(network.weights.relative_to(out)) for suite, network in run.networks.items()}
+    document = {"key": run.data.key, "weights": weights, **metrics_document(results)}
+    write_text(out / "metrics.json", json.dumps(document, indent=2) + "\n")
+    return document
+
+
+def _network_facts(network: NetworkRun) -> NetworkFacts:
+    history = network.history
+    return NetworkFacts(
+        network.n_parameters,
+        int(history["step"][-1]),
+        float(history["validation_loss"].min()),
+        float(history["seconds"][-1]),
+    )
+
+
+def draw_letter(folder: Path, run: LetterRun) -> dict[str, ReportFigure]:
+    """Draw and save the figures of the four pairs as PDF and PNG.
+
+    Args:
+        folder: where to save them; made if need be.
+        run: what the four pairs gave.
+
+    Returns:
+        What the report embeds, by heading.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    histories = {suite: network.history for suite, network in run.networks.items()}
+    drawn = {
+        "fig1_maps": draw_maps(run.examples, field=run.data.field, mock=run.is_mock),
+        "fig2_four_pairs": draw_four_pairs(run.pairs, mock=run.is_mock),
+        "training_history": draw_training_history(histories, mock=run.is_mock),
+    }
+    paths = {stem: save_figure(figure, folder / stem)[1] for stem, figure in drawn.items()}
+    return {
+        heading: ReportFigure(paths[stem], caption, description)
+        for stem, (heading, caption, description) in _CAPTIONS.items()
+    }
+
+
+_CAPTIONS = {
+    "fig1_maps": (
+        "Figure 1",
+        "Example maps of both suites on one colour scale; Omega_m grows from left to right.",
+        "Two rows of square maps of the projected matter density, one row a suite.",
+    ),
+    "fig2_four_pairs": (
+        "Figure 2",
+        "Posterior mean minus truth against truth for the four train/test pairs: Omega_m left, sigma_8 right. Error "
+        "bars are the posterior standard deviations of 40 maps; faint dots are all tested maps.",
+        "Four rows of two scatter plots of residuals around zero, one row a pair of suites.",
+    ),
+    "training_history": (
+        "Training history",
+        "Loss of each network against its optimiser steps; the weights of the lowest validation loss are kept.",
+        "Curves of training and validation loss that fall with the number of steps.",
+    ),
+}
+
+
+def read_finished(out: Path, key: str) -> dict[str, Any] | None:
+    """Contents of metrics.json if the folder holds a finished letter of this key with all its files, else None.
+
+    Args:
+        out: output folder.
+        key: digest of spec and data.
+    """
+    path = out / "metrics.json"
+    figures = [out / "figures" / f"{stem}.{suffix}" for stem in _CAPTIONS for suffix in ("pdf", "png")]
+    if not all(file.exists() for file in (path, out / "report.html", out / "predictions.csv", *figures)):
+        return None
+    document: dict[str, Any] = json.loads(path.read_text())
+    return document if document.get("key") == key else None

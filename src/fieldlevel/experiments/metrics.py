@@ -14,9 +14,7 @@ References:
 """
 
 import csv
-import io
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +23,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import UserError
+from fieldlevel.files import written_aside
 from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
 
 IntArray = npt.NDArray[np.integer]
@@ -84,17 +83,15 @@ class Predictions:
         """Number of simulations that the tested maps were cut from."""
         return len(np.unique(self.simulation))
 
-    def write_csv(self, path: Path) -> None:
-        """Write one row a map; every number reads back to the same double."""
+    def rows(self) -> list[list[Any]]:
+        """One row a map, in the order of `CSV_COLUMNS`."""
         moments = np.stack([self.theta, self.mean, self.std], axis=-1).reshape(self.n_maps, -1).astype(float).tolist()
         rows = zip(self.simulation.tolist(), self.map_index.tolist(), moments, strict=True)
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(CSV_COLUMNS)
-        writer.writerows([simulation, index, *row] for simulation, index, row in rows)
-        aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-        aside.write_text(text.getvalue())
-        aside.replace(path)
+        return [[simulation, index, *row] for simulation, index, row in rows]
+
+    def write_csv(self, path: Path) -> None:
+        """Write one row a map; every number reads back to the same double."""
+        _write_table(path, [list(CSV_COLUMNS), *self.rows()])
 
     @classmethod
     def read_csv(cls, path: Path) -> "Predictions":
@@ -347,6 +344,17 @@ class PairResult:
     def name(self) -> str:
         """The pair in words, e.g. `SIMBA → IllustrisTNG`."""
         return f"{self.train_suite} → {self.test_suite}"
+
+
+def write_pairs(path: Path, pairs: Iterable[PairResult]) -> None:
+    """Write the predictions of several pairs into one CSV file: the two suites, then the columns of a single pair."""
+    rows = [[pair.train_suite, pair.test_suite, *row] for pair in pairs for row in pair.predictions.rows()]
+    _write_table(path, [["train_suite", "test_suite", *CSV_COLUMNS], *rows])
+
+
+def _write_table(path: Path, rows: list[list[Any]]) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="") as stream:
+        csv.writer(stream, lineterminator="\n").writerows(rows)
 
 
 def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:

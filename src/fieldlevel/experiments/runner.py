@@ -51,6 +51,11 @@ class LetterData:
     opened: Mapping[str, Suite]
     key: str
 
+    @property
+    def field(self) -> str:
+        """Field of the maps."""
+        return self.opened[self.suites[0]].field
+
 
 @dataclass(frozen=True)
 class NetworkRun:

@@ -1,0 +1,139 @@
+import pytest
+import torch
+from torch import Tensor, nn
+
+from fieldlevel.errors import UserError
+from fieldlevel.models.cnn import MomentNetwork, load_published_state
+from fieldlevel.models.moments import moment_loss
+
+# Sums of a few hundred float64 products in another order.
+ROUND_OFF = 1e-11
+
+
+@pytest.fixture(autouse=True)
+def seed() -> None:
+    torch.manual_seed(0)
+
+
+def random_maps(n_maps: int, n_pixels: int, n_channels: int = 1) -> Tensor:
+    return torch.randn(n_maps, n_channels, n_pixels, n_pixels, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.mark.parametrize(
+    ("hidden", "published"), [(6, 8_466_876), (7, 11_521_592), (8, 15_045_900), (10, 23_503_292), (12, 33_839_052)]
+)
+def test_parameters_are_those_of_the_published_networks_less_their_unused_batch_norm(hidden, published):
+    with torch.device("meta"):
+        network = MomentNetwork(256, hidden, dropout=0.2)
+    assert sum(parameter.numel() for parameter in network.parameters()) == published - 4 * hidden
+
+
+def test_layers_have_the_published_names():
+    with torch.device("meta"):
+        names = {name.split(".")[1] for name in MomentNetwork(256, hidden=6, dropout=0.2).state_dict()}
+    convolutions = {f"C{block}{number}" for block in range(6) for number in (1, 2, 3)} | {"C61"}
+    assert names == convolutions | {f"B{name[1:]}" for name in convolutions - {"C01"}} | {"FC1", "FC2"}
+
+
+@pytest.mark.parametrize(("n_pixels", "n_channels", "n_parameters"), [(16, 1, 6), (32, 3, 6), (64, 1, 2)])
+def test_any_power_of_two_gives_moments(n_pixels, n_channels, n_parameters):
+    network = MomentNetwork(n_pixels, 1, 0.0, n_channels, n_parameters)
+    mean, std = network(random_maps(3, n_pixels, n_channels))
+    assert mean.shape == std.shape == (3, n_parameters)
+    assert (std >= 0).all()
+
+
+def test_std_is_the_square_of_the_second_half_of_the_outputs():
+    network = MomentNetwork(16, 1, 0.0).eval()
+    maps = random_maps(3, 16)
+    outputs = network.head(network.features(maps).flatten(1))
+    mean, std = network(maps)
+    assert torch.equal(mean, outputs[:, :6])
+    assert torch.equal(std, outputs[:, 6:] ** 2)
+
+
+@pytest.mark.parametrize("n_pixels", [16, 64])
+def test_shift_by_one_cell_of_the_last_grid_shifts_that_grid(n_pixels):
+    grid = MomentNetwork(n_pixels, 2, 0.0).double().eval().features[:-3]
+    maps = random_maps(2, n_pixels).double()
+    before = grid(maps)
+    after = grid(maps.roll((n_pixels // 4, -n_pixels // 4), (-2, -1)))
+    assert before.shape[-1] == 4
+    torch.testing.assert_close(after, before.roll((1, -1), (-2, -1)), rtol=0, atol=ROUND_OFF)
+
+
+def test_gradient_reaches_every_parameter():
+    network = MomentNetwork(16, 2, 0.0).double()
+    mean, std = network(random_maps(16, 16).double())
+    moment_loss(mean, std, torch.rand(16, 6, dtype=torch.float64)).backward()
+    # A batch norm takes the bias of the convolution before it away again.
+    absorbed = {f"features.{name.replace('B', 'C')}.bias" for name in dict(network.features.named_children())}
+    absorbed -= {"features.C01.bias"}
+    for name, parameter in network.named_parameters():
+        assert parameter.grad is not None
+        assert name in absorbed or parameter.grad.abs().max() > 0, name
+
+
+def test_weights_start_kaiming_normal_and_batch_norms_as_identity():
+    network = MomentNetwork(32, 8, 0.0)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d | nn.Linear) and module.weight.numel() > 5000:
+            fan_in = module.weight[0].numel()
+            assert module.weight.std().item() == pytest.approx((2 / fan_in) ** 0.5, rel=0.05)
+        if isinstance(module, nn.BatchNorm2d):
+            assert (module.weight == 1).all()
+            assert (module.bias == 0).all()
+
+
+def test_head_keeps_its_precision_under_autocast():
+    network = MomentNetwork(16, 2, 0.0).eval()
+    with torch.autocast("cpu", torch.bfloat16):
+        mean, std = network(random_maps(4, 16))
+    assert mean.dtype == std.dtype == torch.float32
+    assert not torch.equal(mean, mean.bfloat16().float())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "named"),
+    [
+        ({"n_pixels": 8}, "n_pixels = 8"),
+        ({"n_pixels": 48}, "n_pixels = 48"),
+        ({"n_pixels": -16}, "n_pixels = -16"),
+        ({"hidden": 0}, "hidden = 0"),
+        ({"n_channels": 0}, "n_channels = 0"),
+        ({"n_parameters": 0}, "n_parameters = 0"),
+        ({"dropout": 1.0}, "dropout = 1.0"),
+        ({"dropout": float("nan")}, "dropout = nan"),
+    ],
+)
+def test_impossible_sizes_are_refused_by_name(arguments, named):
+    with pytest.raises(UserError, match=named):
+        MomentNetwork(**{"n_pixels": 16, "hidden": 1, "dropout": 0.0} | arguments)
+
+
+@pytest.mark.parametrize("shape", [(2, 16, 16), (2, 2, 16, 16), (2, 1, 32, 32)])
+def test_maps_of_another_shape_are_refused(shape):
+    with pytest.raises(UserError, match=r"takes \(n, 1, 16, 16\)"):
+        MomentNetwork(16, 1, 0.0)(torch.zeros(shape))
+
+
+def published_state(network: MomentNetwork) -> dict[str, Tensor]:
+    unused = {f"module.B01.{name}": torch.zeros(2 * network.hidden) for name in ("weight", "bias", "running_mean")}
+    return {f"module.{name.split('.', 1)[1]}": value for name, value in network.state_dict().items()} | unused
+
+
+def test_published_state_is_loaded_without_its_unused_batch_norm(tmp_path):
+    published, ours = (MomentNetwork(16, 2, 0.0).eval() for _ in range(2))
+    torch.save(published_state(published), tmp_path / "weights.pt")
+    load_published_state(ours, tmp_path / "weights.pt")
+    maps = random_maps(3, 16)
+    assert torch.equal(ours(maps)[0], published(maps)[0])
+
+
+def test_published_state_of_another_width_or_no_file_is_refused(tmp_path):
+    path = tmp_path / "weights.pt"
+    with pytest.raises(UserError, match=r"weights\.pt"):
+        load_published_state(MomentNetwork(16, 1, 0.0), path)
+    torch.save(published_state(MomentNetwork(16, 2, 0.0)), path)
+    with pytest.raises(UserError, match="hidden = 1"):
+        load_published_state(MomentNetwork(16, 1, 0.0), path)

@@ -1,0 +1,51 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fieldlevel.config import NetworkSpec, OptimiserSpec, SplitSpec, TrainSpec
+from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+
+N_SIMULATIONS = 8
+
+
+def latin_hypercube(rng: np.random.Generator) -> np.ndarray:
+    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
+    return MINIMA + (strata + 0.5) / N_SIMULATIONS * (MAXIMA - MINIMA)
+
+
+@pytest.fixture
+def write_maps() -> Callable[[Path], Path]:
+    """Writer of a folder with a sound suite of 8 simulations, 16 x 16 pixels; always the same."""
+
+    def write(directory: Path) -> Path:
+        directory.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        theta = latin_hypercube(rng)
+        maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, 16, 16))
+        mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * theta[:, 0]
+        maps *= mean[:, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
+        np.save(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))
+        np.savetxt(directory / "params_LH_MockTNG.txt", theta, fmt="%.6f")
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def directory(write_maps, tmp_path) -> Path:
+    return write_maps(tmp_path / "data")
+
+
+@pytest.fixture
+def spec() -> TrainSpec:
+    """30 steps of the smallest network, with dropout and augmentation, validated out of step with the reports."""
+    return TrainSpec(
+        split=SplitSpec(train=0.75, validation=0.125),
+        network=NetworkSpec(hidden=1, dropout=0.3),
+        optimiser=OptimiserSpec(learning_rate=1e-2),
+        batch_size=16,
+        n_steps=30,
+        validate_every=8,
+    )

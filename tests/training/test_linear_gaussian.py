@@ -1,0 +1,105 @@
+"""A problem whose posterior is known: maps that are linear in the parameters, with white Gaussian noise.
+
+x = sum_i theta_i T_i + n, with theta ~ N(0, 1) and n ~ N(0, sigma^2) in every pixel. The posterior is normal, with
+
+    covariance C = (1 + T T^t / sigma^2)^-1    and    mean C T x / sigma^2.
+
+The templates T_i do not change under the eight symmetries of the square, so augmentation and validation leave the
+posterior as it is; they overlap, so the marginal widths are not the conditional ones.
+"""
+
+import torch
+from torch import Tensor
+
+from fieldlevel.config import NetworkSpec, OptimiserSpec, TrainSpec
+from fieldlevel.maps.loader import MapSet
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.training.loop import train_network
+
+N_PIXELS = 16
+NOISE = 0.4
+# The posterior is 0.41 times as wide as the prior, so the mean must be learned to an eighth of its own width.
+TOLERANCE = 0.05
+
+SPEC = TrainSpec(
+    augmentation="symmetries",
+    network=NetworkSpec(hidden=2, dropout=0.0),
+    optimiser=OptimiserSpec(learning_rate=0.08, weight_decay=1e-4),
+    batch_size=128,
+    n_steps=800,
+    validate_every=200,
+)
+
+
+def templates() -> Tensor:
+    """Two overlapping templates of unit norm, symmetric about the middle of the map, shape (2, N, N)."""
+    wave = torch.cos(2 * torch.pi * (torch.arange(N_PIXELS) - (N_PIXELS - 1) / 2) / N_PIXELS)
+    flat = torch.ones(N_PIXELS, N_PIXELS)
+    pair = torch.stack([flat, 0.6 * flat + wave[:, None] + wave])
+    return pair / pair.square().sum((1, 2), keepdim=True).sqrt()
+
+
+def draw(n_maps: int, seed: int) -> MapSet:
+    generator = torch.Generator().manual_seed(seed)
+    theta = torch.randn(n_maps, 2, generator=generator)
+    noise = torch.randn(n_maps, N_PIXELS, N_PIXELS, generator=generator)
+    return MapSet(torch.einsum("np,pij->nij", theta, templates()) / NOISE + noise, theta, torch.arange(n_maps))
+
+
+def posterior(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """Analytic mean (n, 2) and marginal standard deviation (2,) for maps in units of the noise."""
+    response = templates().flatten(1) / NOISE
+    covariance = torch.linalg.inv(torch.eye(2) + response @ response.T)
+    return maps.flatten(1) @ response.T @ covariance, covariance.diagonal().sqrt()
+
+
+def rms(values: Tensor) -> Tensor:
+    return values.square().mean(0).sqrt()
+
+
+def infer(network: MomentNetwork, maps: Tensor) -> tuple[Tensor, Tensor]:
+    with torch.inference_mode():
+        mean, std = network(maps[:, None])
+    return mean, std
+
+
+def test_trained_network_finds_the_analytic_posterior():
+    """Means: rms difference in units of the prior's width. Widths: rms relative difference, map by map."""
+    network = train_network(SPEC, draw(20_000, seed=1), draw(500, seed=2)).network
+    maps = draw(2000, seed=3).maps
+    mean, std = infer(network, maps)
+    true_mean, true_std = posterior(maps)
+    assert (rms(mean - true_mean) < TOLERANCE).all()
+    assert (rms(std / true_std - 1) < TOLERANCE).all()
+
+
+def test_labels_of_other_maps_leave_the_prior():
+    training, validation = draw(20_000, seed=1), draw(500, seed=2)
+    permuted = MapSet(training.maps, training.theta.roll(1, 0), training.simulation)
+    short = TrainSpec(
+        augmentation="symmetries", network=SPEC.network, optimiser=SPEC.optimiser, n_steps=200, validate_every=50
+    )
+    alien = MapSet(validation.maps, validation.theta.roll(1, 0), validation.simulation)
+    mean, std = infer(train_network(short, permuted, alien).network, draw(2000, seed=3).maps)
+    assert (rms(mean) < 0.1).all()
+    assert (rms(std - 1) < 0.1).all()
+
+
+def test_squared_error_warm_up_prevents_the_collapse_to_the_prior():
+    """The narrowest network, started badly: all its means stay at the prior's unless the squared error goes first."""
+    training, validation, test = draw(8000, seed=1), draw(500, seed=2), draw(1000, seed=3)
+
+    def error(n_warm_up: int) -> Tensor:
+        spec = TrainSpec(
+            augmentation="symmetries",
+            network=NetworkSpec(hidden=1, dropout=0.0),
+            optimiser=OptimiserSpec(learning_rate=0.01),
+            n_steps=250,
+            validate_every=50,
+            squared_error_steps=n_warm_up,
+        )
+        mean, _ = infer(train_network(spec, training, validation).network, test.maps)
+        return rms(mean - posterior(test.maps)[0])
+
+    assert (error(0) > 0.7).all()
+    assert (error(100) < 0.3).all()

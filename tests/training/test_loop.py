@@ -1,0 +1,318 @@
+import csv
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldlevel.config import TRAIN_PRESETS, NetworkSpec, OptimiserSpec, TrainSpec, from_json, to_json
+from fieldlevel.errors import DataError, TrainingError, UserError
+from fieldlevel.maps.catalogue import open_suite, split_simulations
+from fieldlevel.maps.loader import BatchSampler, MapSet
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.moments import moment_loss
+from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
+from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.training.checkpoint import load
+from fieldlevel.training.loop import train, train_network
+from fieldlevel.training.state import validation_loss
+
+# Sums of a few hundred float32 numbers in another order.
+SINGLE = 1e-5
+
+
+class InterruptionError(Exception):
+    pass
+
+
+def interrupt_at(step: int):
+    def listener(event) -> None:
+        if event.task.startswith("train") and event.done == step:
+            raise InterruptionError
+
+    return listener
+
+
+def map_set(n_maps: int, seed: int) -> MapSet:
+    generator = torch.Generator().manual_seed(seed)
+    theta = torch.rand(n_maps, 6, generator=generator)
+    maps = torch.randn(n_maps, 16, 16, generator=generator) + theta[:, :1, None]
+    return MapSet(maps, theta, torch.arange(n_maps))
+
+
+@pytest.fixture
+def training() -> MapSet:
+    return map_set(60, seed=1)
+
+
+@pytest.fixture
+def validation() -> MapSet:
+    return map_set(20, seed=2)
+
+
+def weights_of(path: Path) -> dict[str, torch.Tensor]:
+    return load(path, "cpu").network.state_dict()
+
+
+def assert_same_weights(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> None:
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        assert torch.equal(value, other[name]), name
+
+
+def read_history(folder: Path) -> list[dict[str, str]]:
+    with (folder / "history.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_run_folder_holds_weights_history_and_spec(spec, directory, tmp_path):
+    path = train(spec, directory, tmp_path / "run", "cpu")
+    assert path == tmp_path / "run" / "weights.safetensors"
+    assert {file.name for file in path.parent.iterdir()} == {"weights.safetensors", "history.csv", "spec.json"}
+    assert from_json(TrainSpec, (path.parent / "spec.json").read_text()) == spec
+    rows = read_history(path.parent)
+    assert list(rows[0]) == ["step", "learning_rate", "training_loss", "validation_loss", "seconds"]
+    assert [int(row["step"]) for row in rows] == [8, 16, 24, 30]
+    assert float(rows[-1]["learning_rate"]) == pytest.approx(0.0, abs=1e-12)
+
+
+def test_weights_know_their_simulations_and_predict_on_raw_maps(spec, directory, tmp_path):
+    predictor = load(train(spec, directory, tmp_path / "run", "cpu"))
+    split = split_simulations(8, train=0.75, validation=0.125)
+    suite = open_suite(directory, "MockTNG")
+    assert predictor.spec == spec
+    assert predictor.training_simulations.tolist() == split.train.tolist()
+    assert predictor.validation_simulations.tolist() == split.validation.tolist()
+    assert predictor.provenance["data_fingerprint"] == suite.fingerprint
+    assert np.isfinite(predictor.predict(suite.maps)).all()
+
+
+def test_finished_run_is_not_done_again(spec, directory, tmp_path):
+    path = train(spec, directory, tmp_path / "run", "cpu")
+    before = path.stat().st_mtime_ns
+    (path.parent / "resume.pt").touch()
+    assert train(spec, tmp_path / "no data needed", tmp_path / "run", "cpu") == path
+    assert path.stat().st_mtime_ns == before
+    assert not (path.parent / "resume.pt").exists()
+
+
+def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):
+    train(spec, directory, tmp_path / "run", "cpu")
+    with pytest.raises(UserError, match="another spec"):
+        train(replace(spec, seed=1), directory, tmp_path / "run", "cpu")
+
+
+def test_folder_that_cannot_be_made_is_refused(spec, directory, tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError, match="cannot be made"):
+        train(spec, directory, tmp_path / "file", "cpu")
+
+
+def test_no_test_map_is_reachable(spec, directory, tmp_path):
+    whole = train(spec, directory, tmp_path / "whole", "cpu")
+    suite = open_suite(directory, "MockTNG")
+    test = split_simulations(8, train=0.75, validation=0.125).test
+    maps, parameters = suite.maps.copy(), suite.parameters.copy()
+    maps[suite.maps_of(test)] = np.nan
+    parameters[test] = (MINIMA + MAXIMA) / 2
+    np.save(suite.files.maps_path, maps)
+    np.savetxt(suite.files.parameters_path, parameters, fmt="%.6f")
+    with pytest.raises(DataError):
+        train(spec, directory, tmp_path / "refused", "cpu")
+    poisoned = train(spec, directory, tmp_path / "poisoned", "cpu", check=False)
+    assert_same_weights(weights_of(whole), weights_of(poisoned))
+    assert load(whole).normaliser == load(poisoned).normaliser
+
+
+@pytest.mark.parametrize("preset", TRAIN_PRESETS)
+def test_presets_train(preset, directory, tmp_path, spec):
+    small = replace(TRAIN_PRESETS[preset](), split=spec.split, network=spec.network, n_steps=6, validate_every=3)
+    path = train(replace(small, batch_size=16), directory, tmp_path / "run", "cpu")
+    assert len(read_history(path.parent)) == 2
+
+
+@pytest.mark.parametrize("steps", [(8,), (10,), (20,), (24,), (30,), (10, 20, 30)])
+def test_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path, steps):
+    whole = train(spec, directory, tmp_path / "whole", "cpu")
+    for step in steps:
+        with pytest.raises(InterruptionError):
+            train(spec, directory, tmp_path / "run", "cpu", interrupt_at(step))
+    resumed = train(spec, directory, tmp_path / "run", "cpu")
+    assert_same_weights(weights_of(whole), weights_of(resumed))
+    for one, other in zip(read_history(whole.parent), read_history(resumed.parent), strict=True):
+        assert one | {"seconds": ""} == other | {"seconds": ""}
+
+
+KILLED_WHILE_SAVING = """
+import os, signal, sys, torch
+from pathlib import Path
+from fieldlevel.config import TrainSpec, from_json
+from fieldlevel.training.loop import train
+
+save = torch.save
+
+def save_then_die(state, path):
+    if state["step"] < 24:
+        return save(state, path)
+    Path(path).write_bytes(b"half a state")
+    os.kill(os.getpid(), signal.SIGKILL)
+
+torch.save = save_then_die
+torch.set_num_threads(int(sys.argv[4]))
+train(from_json(TrainSpec, sys.argv[1]), sys.argv[2], sys.argv[3], "cpu")
+"""
+
+
+def test_run_killed_while_saving_goes_on_from_the_state_before(spec, directory, tmp_path):
+    whole = train(spec, directory, tmp_path / "whole", "cpu")
+    arguments = [to_json(spec), str(directory), str(tmp_path / "run"), str(torch.get_num_threads())]
+    killed = subprocess.run([sys.executable, "-c", KILLED_WHILE_SAVING, *arguments], check=False, env=os.environ)
+    assert killed.returncode == -signal.SIGKILL
+    assert torch.load(tmp_path / "run" / "resume.pt", weights_only=True)["step"] == 16
+    assert_same_weights(weights_of(whole), weights_of(train(spec, directory, tmp_path / "run", "cpu")))
+
+
+def test_state_of_another_spec_or_other_maps_is_refused(spec, training, validation, tmp_path):
+    path = tmp_path / "resume.pt"
+    with pytest.raises(InterruptionError):
+        train_network(spec, training, validation, path, interrupt_at(20), facts=["one suite"])
+    with pytest.raises(UserError, match="another spec or other data"):
+        train_network(replace(spec, seed=1), training, validation, path, facts=["one suite"])
+    with pytest.raises(UserError, match="another spec or other data"):
+        train_network(spec, training, validation, path, facts=["another suite"])
+
+
+def test_unreadable_state_is_refused(spec, training, validation, tmp_path):
+    path = tmp_path / "resume.pt"
+    path.write_bytes(b"no state")
+    with pytest.raises(UserError, match="cannot be read"):
+        train_network(spec, training, validation, path)
+
+
+def test_caller_keeps_its_random_numbers_and_the_run_does_not_see_them(spec, training, validation):
+    weights = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        before = torch.get_rng_state()
+        weights.append(train_network(spec, training, validation).network.state_dict())
+        assert torch.equal(torch.get_rng_state(), before)
+    assert_same_weights(*weights)
+
+
+def test_another_seed_gives_another_network(spec, training, validation):
+    one, other = (train_network(replace(spec, seed=seed), training, validation).network for seed in range(2))
+    assert not torch.equal(one.head.FC2.weight, other.head.FC2.weight)
+
+
+def test_network_is_the_one_with_the_lowest_validation_loss(spec, training, validation):
+    restless = replace(spec, n_steps=60, validate_every=3, optimiser=replace(spec.optimiser, learning_rate=0.1))
+    trained = train_network(restless, training, validation)
+    losses = [row.validation_loss for row in trained.history]
+    assert losses[-1] > min(losses)
+    assert trained.validation_loss == min(losses)
+    assert validation_loss(trained.network, validation, 16) == pytest.approx(min(losses), rel=SINGLE)
+
+
+@pytest.mark.parametrize("batch_size", [1, 24, 1000])
+def test_validation_loss_is_exact_over_all_symmetries(validation, batch_size):
+    torch.manual_seed(0)
+    network = MomentNetwork(16, 2, dropout=0.5)
+    loss = validation_loss(network, validation, batch_size)
+    assert network.training
+    with torch.inference_mode():
+        mean, std = network.eval()(all_symmetries(validation.maps).reshape(-1, 1, 16, 16))
+    assert loss == pytest.approx(moment_loss(mean, std, validation.theta.repeat(8, 1)).item(), rel=SINGLE)
+
+
+def test_validation_loss_does_not_change_when_the_maps_are_turned(validation):
+    network = MomentNetwork(16, 2, dropout=0.0)
+    turned = replace(validation, maps=apply_symmetry(validation.maps, 6))
+    assert validation_loss(network, turned, 64) == pytest.approx(validation_loss(network, validation, 64), rel=SINGLE)
+
+
+def test_auto_precision_on_the_cpu_is_float32(spec, training, validation):
+    auto, single = (
+        train_network(replace(spec, precision=name), training, validation).network.state_dict()
+        for name in ("auto", "float32")
+    )
+    assert_same_weights(auto, single)
+
+
+def test_bfloat16_keeps_the_weights_in_float32(spec, training, validation):
+    trained = train_network(replace(spec, precision="bfloat16"), training, validation)
+    single = train_network(spec, training, validation)
+    assert all(parameter.dtype == torch.float32 for parameter in trained.network.parameters())
+    assert trained.history[0].training_loss == pytest.approx(single.history[0].training_loss, abs=0.1)
+    assert trained.history[0].training_loss != single.history[0].training_loss
+
+
+def test_std_outputs_rest_during_the_squared_error_warm_up(spec, training, validation):
+    still = replace(spec.optimiser, weight_decay=0.0)
+
+    def std_weights(n_steps: int, n_warm_up: int) -> torch.Tensor:
+        short = replace(spec, optimiser=still, n_steps=n_steps, validate_every=100, squared_error_steps=n_warm_up)
+        return train_network(short, training, validation).network.head.FC2.weight[6:]
+
+    assert torch.equal(std_weights(1, 1), std_weights(9, 9))
+    assert not torch.equal(std_weights(10, 10), std_weights(10, 8))
+
+
+def test_learning_rate_of_the_schedule_reaches_the_optimiser(spec, training, validation):
+    frozen = OptimiserSpec(learning_rate=1e-30, weight_decay=0.0)
+    still = train_network(replace(spec, optimiser=frozen), training, validation)
+    moving = train_network(spec, training, validation)
+    assert not torch.equal(still.network.head.FC1.weight, moving.network.head.FC1.weight)
+    start = train_network(replace(spec, optimiser=frozen, n_steps=1), training, validation)
+    assert torch.equal(still.network.head.FC1.weight, start.network.head.FC1.weight)
+
+
+def test_poisoned_training_map_stops_with_step_and_remedy(spec, training, validation, tmp_path):
+    training.maps[33, 4, 4] = torch.nan
+    sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed)
+    step = next(step for step in range(1, 100) if sampler.draw()[0].isnan().any())
+    with pytest.raises(TrainingError, match=rf"training loss is nan at step {step} \(learning rate .*lower"):
+        train_network(spec, training, validation, tmp_path / "resume.pt")
+    assert not (tmp_path / "resume.pt").exists()
+
+
+def test_poisoned_validation_map_stops_with_step_and_remedy(spec, training, validation):
+    validation.maps[3, 4, 4] = torch.nan
+    with pytest.raises(TrainingError, match=r"validation loss is nan at step 8 .*squared_error_steps"):
+        train_network(spec, training, validation)
+
+
+def test_absurd_learning_rate_stops(spec, training, validation):
+    absurd = replace(spec, optimiser=OptimiserSpec(learning_rate=1e25, warm_up=0.0))
+    with pytest.raises(TrainingError, match=r"at step \d+ \(learning rate 9\.\d+e\+24\)"):
+        train_network(absurd, training, validation)
+
+
+def test_progress_counts_steps_and_tells_the_losses(spec, training, validation):
+    events = []
+    train_network(spec, training, validation, listener=events.append)
+    assert [event.done for event in events] == [8, 10, 16, 20, 24, 30]
+    assert {(event.task, event.total, event.unit) for event in events} == {("train MockTNG", 30, "steps")}
+    assert events[0].detail.startswith("loss ")
+    assert "validation" in events[-1].detail
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [
+        ({"batch_size": 1}, "batch_size = 1"),
+        ({"n_steps": 0}, "n_steps = 0"),
+        ({"validate_every": 0}, "validate_every = 0"),
+        ({"squared_error_steps": -1}, "squared_error_steps = -1"),
+        ({"optimiser": OptimiserSpec(learning_rate=0.0)}, "learning_rate = 0.0"),
+        ({"optimiser": OptimiserSpec(warm_up=1.5)}, "warm_up = 1.5"),
+        ({"network": NetworkSpec(hidden=0)}, "hidden = 0"),
+    ],
+)
+def test_impossible_settings_are_refused_by_name(spec, training, validation, change, named):
+    with pytest.raises(UserError, match=named):
+        train_network(replace(spec, **change), training, validation)
