@@ -254,10 +254,11 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 def laptop_scale() -> LetterSpec:
     """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
-        simulate=SimulateSpec(n_simulations=160, n_particles=64, n_mesh=128, n_steps=12, n_pixels=64),
+        simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, n_steps=14, n_pixels=64),
         train=TrainSpec(
             split=SplitSpec(train=0.75, validation=0.10),
             network=NetworkSpec(hidden=4, dropout=0.1),
+            optimiser=OptimiserSpec(learning_rate=8e-3),
             batch_size=64,
             n_steps=1200,
             validate_every=100,

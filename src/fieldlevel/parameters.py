@@ -65,7 +65,7 @@ SLAB_THICKNESS_MPC_H = 5.0
 BOX_SIZE_MPC_H = 25.0
 
 HYDRO_SUITES = ("IllustrisTNG", "SIMBA", "Astrid")
-MOCK_SUITES = ("MockTNG", "MockSIMBA")
+MOCK_SUITES: tuple[Literal["MockTNG"], Literal["MockSIMBA"]] = ("MockTNG", "MockSIMBA")
 NBODY_PREFIX = "Nbody_"
 
 FieldName = Literal["Mtot", "Mcdm", "Mgas", "Mstar"]

@@ -23,7 +23,6 @@ from fieldlevel.experiments.provenance import describe_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
-from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.suite import simulate_suite
 from fieldlevel.training.device import select_device
@@ -236,9 +235,7 @@ def _record(folder: Path, device: str) -> None:
 def _transfer(pairs: Iterable[PairResult]) -> dict[str, dict[str, Estimate]]:
     own = {pair.train_suite: pair.predictions for pair in pairs if not pair.crosses_suites}
     return {
-        pair.train_suite: {
-            name: transfer_ratio(own[pair.train_suite], pair.predictions, name) for name in PARAMETER_NAMES
-        }
+        pair.train_suite: transfer_ratio(own[pair.train_suite], pair.predictions)
         for pair in pairs
         if pair.crosses_suites
     }
