@@ -245,7 +245,10 @@ def released_preset() -> TrainSpec:
 
 def modern_preset() -> TrainSpec:
     """One-cycle rate, periodic shifts, bfloat16 where the device has it, statistics of the training maps only."""
-    return TrainSpec()
+    return TrainSpec(
+        network=NetworkSpec(dropout=0.1),
+        optimiser=OptimiserSpec(learning_rate=8e-3),
+    )
 
 
 TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
@@ -255,10 +258,10 @@ def laptop_scale() -> LetterSpec:
     """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
         simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, n_steps=14, n_pixels=64),
-        train=TrainSpec(
+        train=dataclasses.replace(
+            modern_preset(),
             split=SplitSpec(train=0.75, validation=0.10),
             network=NetworkSpec(hidden=4, dropout=0.1),
-            optimiser=OptimiserSpec(learning_rate=8e-3),
             batch_size=64,
             n_steps=1200,
             validate_every=100,
@@ -268,7 +271,7 @@ def laptop_scale() -> LetterSpec:
 
 def letter_scale() -> LetterSpec:
     """The sizes of the letter, for one GPU."""
-    return LetterSpec()
+    return LetterSpec(train=modern_preset())
 
 
 SCALES = {"laptop": laptop_scale, "letter": letter_scale}

@@ -1,8 +1,9 @@
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from fieldlevel.config import NetworkSpec, OptimiserSpec, SplitSpec, TrainSpec
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
@@ -13,6 +14,15 @@ N_SIMULATIONS = 8
 def latin_hypercube(rng: np.random.Generator) -> np.ndarray:
     strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
     return MINIMA + (strata + 0.5) / N_SIMULATIONS * (MAXIMA - MINIMA)
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and lose much where other work takes the cores."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture

@@ -1,0 +1,42 @@
+# Two commands do everything on a fresh machine: `make letter` and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+OUT ?= letter-output
+SCALE ?= laptop
+
+.PHONY: letter test lint types layers check clean
+
+letter: $(VENV)/installed
+	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)
+
+test: $(VENV)/installed-dev
+	$(BIN)/pytest --numprocesses 2
+
+lint: $(VENV)/installed-dev
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+
+types: $(VENV)/installed-dev
+	$(BIN)/mypy
+
+layers: $(VENV)/installed-dev
+	$(BIN)/lint-imports
+
+check: lint types layers test
+
+$(VENV)/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo 'fieldlevel needs Python 3.11 or newer: make PYTHON=python3.12 ...' >&2; exit 2; }
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	@touch $@
+
+$(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@touch $@ $(VENV)/installed
+
+clean:
+	rm -rf $(VENV) $(OUT)
