@@ -1,3 +1,26 @@
+"""One tiny letter for all tests that need a finished one."""
+
 import os
+from dataclasses import replace
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, one thread each
+
+import pytest
+
+from fieldlevel.config import LetterSpec, NetworkSpec, SimulateSpec, SplitSpec, modern_preset
+
+
+@pytest.fixture(scope="session")
+def tiny_letter() -> LetterSpec:
+    """16 x 16 maps of 16^3 particles and a network that learns next to nothing: seconds."""
+    return LetterSpec(
+        simulate=SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_steps=3, n_pixels=16),
+        train=replace(
+            modern_preset(),
+            split=SplitSpec(train=0.6, validation=0.2),
+            network=NetworkSpec(hidden=1),
+            batch_size=16,
+            n_steps=6,
+            validate_every=3,
+        ),
+    )

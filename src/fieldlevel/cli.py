@@ -185,6 +185,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as trouble:
         console.error(str(trouble))
         return 2
+    except OSError as trouble:
+        console.error(f"{trouble.filename or 'operating system'}: {trouble.strerror or trouble}")
+        return 1
     except KeyboardInterrupt:
         console.error("interrupted; the same command continues")
         return 1

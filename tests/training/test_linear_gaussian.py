@@ -80,7 +80,7 @@ def test_trained_network_finds_the_analytic_posterior():
 def test_labels_of_other_maps_leave_the_prior():
     training, validation = draw(20_000, seed=1), draw(500, seed=2)
     permuted = MapSet(training.maps, training.theta.roll(1, 0), training.simulation)
-    short = replace(SPEC, n_steps=200, validate_every=50)
+    short = replace(SPEC, n_steps=250, validate_every=250)
     permuted_too = MapSet(validation.maps, validation.theta.roll(1, 0), validation.simulation)
     mean, std = infer(train_network(short, permuted, permuted_too).network, draw(2000, seed=3).maps)
     assert rms(mean) < 0.1
@@ -88,7 +88,7 @@ def test_labels_of_other_maps_leave_the_prior():
 
 
 def test_squared_error_warm_up_prevents_the_collapse_to_the_prior():
-    """From these starting weights the narrowest network keeps its means near the prior's unless they are fitted first."""
+    """From these starting weights the narrowest network keeps its means near the prior unless they are fitted first."""
     training, validation, test = (draw(n, seed, sigma=0.5) for seed, n in enumerate((8000, 500, 1000), start=1))
 
     def error(n_warm_up: int) -> float:

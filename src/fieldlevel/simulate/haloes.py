@@ -1,14 +1,13 @@
 """Haloes by watershed on a mesh: every dense cell climbs to the local maximum of the smoothed density.
 
-Only tensor operations, so the same code runs on CPU and CUDA: each cell points to the densest of itself and its 26
-neighbours, pointers are followed by repeated squaring, and the particles of dense cells take the peak of their cell.
+Only tensor operations, so the same code runs on CPU and CUDA: each dense cell points to the densest of itself and its
+26 neighbours, pointers are followed by repeated squaring, and particles take the peak of their cell.
 """
 
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from fieldlevel.numerics.mesh import fourier, inverse_fourier, nearest_cell, paint_cic, smooth_gaussian
 from fieldlevel.simulate.nbody import Particles
@@ -49,8 +48,9 @@ def find_haloes(particles: Particles, sigma: float, threshold: float) -> Haloes:
     counts_k = fourier(paint_cic(x, n_mesh)) * (n_mesh**3 / len(x))
     density = inverse_fourier(smooth_gaussian(counts_k, sigma))
     cell = nearest_cell(x, n_mesh)
-    member = density.view(-1)[cell] > threshold
-    peaks, halo = torch.unique(_peak_of_cell(density)[cell[member]], return_inverse=True)
+    peak = _peak_of_cell(density, threshold)[cell]
+    member = peak >= 0
+    peaks, halo = torch.unique(peak[member], return_inverse=True)
     n_particles = torch.bincount(halo, minlength=len(peaks)).to(x.dtype)
 
     peak_position = torch.stack([peaks // n_mesh**2, peaks // n_mesh % n_mesh, peaks % n_mesh], dim=1).to(x.dtype)
@@ -65,19 +65,28 @@ def find_haloes(particles: Particles, sigma: float, threshold: float) -> Haloes:
     return Haloes(member, halo, n_particles, offset, spin_axis)
 
 
-def _peak_of_cell(density: Tensor) -> Tensor:
-    """Flat index of the local maximum that each cell climbs to, (n^3,)."""
-    n_mesh = density.shape[0]
-    padded = functional.pad(density[None, None], (1,) * 6, mode="circular")
-    _, uphill = functional.max_pool3d(padded, 3, stride=1, return_indices=True)
-    side = n_mesh + 2
-    coordinates = [(uphill // side**2 - 1) % n_mesh, (uphill // side % side - 1) % n_mesh, (uphill % side - 1) % n_mesh]
-    target = ((coordinates[0] * n_mesh + coordinates[1]) * n_mesh + coordinates[2]).view(-1)
-    while True:
-        further = target[target]
-        if torch.equal(further, target):
-            return target
+def _peak_of_cell(density: Tensor, threshold: float) -> Tensor:
+    """Flat index of the local maximum that each cell above the threshold climbs to, (n^3,); -1 elsewhere."""
+    dense = (density.view(-1) > threshold).nonzero()[:, 0]
+    neighbours = _neighbourhood(dense, density.shape[0])
+    uphill = neighbours.gather(1, density.view(-1)[neighbours].argmax(1, keepdim=True))[:, 0]
+    place = torch.full_like(density.view(-1), -1, dtype=torch.int64)
+    place[dense] = torch.arange(len(dense), device=density.device)
+    target = place[uphill]
+    while not torch.equal(further := target[target], target):
         target = further
+    place[dense] = dense[target]
+    return place
+
+
+def _neighbourhood(cells: Tensor, n_mesh: int) -> Tensor:
+    """Flat indices (n, 27) of each cell and the 26 around it, periodic; the cell itself first."""
+    steps = torch.tensor([0, -1, 1], device=cells.device)
+    index = torch.zeros(len(cells), 27, dtype=torch.int64, device=cells.device)
+    for axis, step in enumerate(torch.cartesian_prod(steps, steps, steps).T):
+        coordinate = cells // n_mesh ** (2 - axis) % n_mesh
+        index = index * n_mesh + (coordinate[:, None] + step).remainder(n_mesh)
+    return index
 
 
 def _sum_by_halo(values: Tensor, halo: Tensor, n_haloes: int) -> Tensor:

@@ -14,6 +14,7 @@ References:
 import json
 import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -171,15 +172,19 @@ def _simulations(
             yield place, simulate_maps(spec, row, device)
         return
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(min(workers, len(rows)), context, initializer=_start_worker) as pool:
+    pool = ProcessPoolExecutor(min(workers, len(rows)), context, initializer=_start_worker)
+    try:
         futures = {pool.submit(simulate_maps, spec, row, device): place for place, row in enumerate(rows)}
         for future in as_completed(futures):
             yield futures.pop(future), future.result()
+    finally:
+        pool.shutdown(cancel_futures=True)
 
 
 def _start_worker() -> None:
-    """One thread a worker, and no worker outlives its parent."""
+    """One thread a worker; an interrupt is the parent's to handle, and no worker outlives it."""
     torch.set_num_threads(1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()

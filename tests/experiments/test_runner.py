@@ -1,0 +1,145 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fieldlevel.errors import DataError, UserError
+from fieldlevel.experiments import letter
+from fieldlevel.experiments.evaluation import predict_suite
+from fieldlevel.experiments.runner import prepare_data, run_letter
+from fieldlevel.experiments.store import Store
+from fieldlevel.report import read_finished, write_letter
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_letter, tmp_path_factory):
+    out = tmp_path_factory.mktemp("letter")
+    data = prepare_data(tiny_letter, None, out, device="cpu")
+    run = run_letter(tiny_letter, data, out, device="cpu")
+    return out, data, run, write_letter(out, run)
+
+
+def test_four_pairs_are_tested_on_the_test_simulations_of_the_split(finished):
+    _, data, run, _ = finished
+    assert [(pair.train_suite, pair.test_suite) for pair in run.pairs] == [
+        ("MockTNG", "MockTNG"),
+        ("MockTNG", "MockSIMBA"),
+        ("MockSIMBA", "MockSIMBA"),
+        ("MockSIMBA", "MockTNG"),
+    ]
+    order = np.arange(10)
+    np.random.RandomState(1).shuffle(order)
+    for pair in run.pairs:
+        assert sorted(set(pair.predictions.simulation)) == sorted(order[8:])
+        truth = data.opened[pair.test_suite].parameters[pair.predictions.simulation]
+        np.testing.assert_array_equal(pair.predictions.theta, truth)
+
+
+def test_twins_are_tested_where_they_are_there(finished):
+    _, _, run, _ = finished
+    assert [(pair.train_suite, pair.test_suite) for pair in run.nbody] == [
+        ("MockTNG", "Nbody_MockTNG"),
+        ("MockSIMBA", "Nbody_MockSIMBA"),
+    ]
+
+
+def test_outputs_are_complete_and_say_mock(finished):
+    out, data, _, document = finished
+    assert json.loads((out / "metrics.json").read_text()) == document
+    assert document["data_mark"] == "MOCK DATA"
+    assert "MOCK DATA" in (out / "report.html").read_text()
+    for stem in ("fig1_maps", "fig2_four_pairs", "training_history"):
+        assert (out / "figures" / f"{stem}.pdf").stat().st_size > 1000
+        assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
+    lines = (out / "predictions.csv").read_text().splitlines()
+    assert len(lines) == 1 + 6 * 2 * 15
+    assert (out / document["weights"]["MockTNG"]).exists()
+    assert read_finished(out, data.key) == document
+
+
+def test_nothing_is_left_half_written(finished):
+    out, *_ = finished
+    assert [path for path in out.rglob("*") if path.name.startswith(".") or path.name == "resume.pt"] == []
+
+
+def test_running_again_does_no_work(finished, tiny_letter):
+    out, data, run, _ = finished
+    stamps = {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
+    tasks = set()
+    again = run_letter(tiny_letter, data, out, device="cpu", listener=lambda event: tasks.add(event.task))
+    assert stamps == {path: path.stat().st_mtime_ns for path in (out / "runs").rglob("*")}
+    assert not any(task.startswith(("train", "simulate")) for task in tasks)
+    assert again.pairs[1].scores == run.pairs[1].scores
+
+
+def test_another_spec_or_other_data_is_another_letter(finished, tiny_letter):
+    out, data, _, _ = finished
+    longer = replace(tiny_letter, train=replace(tiny_letter.train, n_steps=7))
+    assert prepare_data(longer, data.directory, out).key != data.key
+    assert read_finished(out, "another key") is None
+
+
+def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
+    """Stopped in the second network: the first is kept, the second goes on, the predictions are the same."""
+    _, data, run, _ = finished
+
+    def stop(event):
+        if event.task == "train MockSIMBA" and event.done >= 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run_letter(tiny_letter, data, tmp_path, device="cpu", listener=stop)
+    assert len(list((tmp_path / "runs").glob("train-MockTNG-*"))) == 1
+    assert len(list((tmp_path / "runs").glob("train-MockSIMBA-*"))) == 0
+    resumed = run_letter(tiny_letter, data, tmp_path, device="cpu")
+    for pair, expected in zip(resumed.pairs, run.pairs, strict=True):
+        np.testing.assert_array_equal(pair.predictions.mean, expected.predictions.mean)
+
+
+@pytest.mark.parametrize("name", ["MockTNG", "Nbody_MockTNG"])
+def test_seen_simulations_and_their_twins_are_refused(finished, name):
+    out, data, _, document = finished
+    with pytest.raises(UserError, match="the network was trained or validated on 8 of the 10 simulations"):
+        predict_suite(out / document["weights"]["MockTNG"], data.opened[name], "all")
+
+
+def test_all_simulations_of_another_suite_may_be_tested(finished):
+    out, data, _, document = finished
+    predictions = predict_suite(out / document["weights"]["MockTNG"], data.opened["MockSIMBA"], "all")
+    assert predictions.n_maps == 150
+
+
+def test_suites_are_found_by_their_names(finished, tiny_letter, tmp_path):
+    _, data, _, _ = finished
+    assert letter.choose_suites(tiny_letter, data.directory) == ("MockTNG", "MockSIMBA")
+    assert letter.choose_suites(replace(tiny_letter, suites=("B", "A")), data.directory) == ("B", "A")
+    with pytest.raises(UserError, match="name two different suites"):
+        letter.choose_suites(replace(tiny_letter, suites=("A", "A")), data.directory)
+    with pytest.raises(DataError):
+        letter.choose_suites(tiny_letter, tmp_path)
+
+
+def test_a_folder_with_one_suite_is_refused(finished, tiny_letter, tmp_path):
+    _, data, _, _ = finished
+    for path in data.directory.glob("*_MockTNG_*"):
+        (tmp_path / path.name).symlink_to(path)
+    with pytest.raises(UserError, match="holds MockTNG in Mtot LH; two are needed"):
+        letter.choose_suites(tiny_letter, tmp_path)
+
+
+def test_store_keeps_complete_runs_and_continues_others(tmp_path):
+    store, calls = Store(tmp_path), []
+
+    def work(folder):
+        calls.append(sorted(path.name for path in folder.iterdir()))
+        (folder / "first").touch()
+        if len(calls) == 1:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        store.ensure("run", "0123", work)
+    assert not store.folder("run", "0123").exists()
+    for _ in range(2):
+        assert store.ensure("run", "0123", work) == tmp_path / "run-0123"
+    assert calls == [[], ["first"]]

@@ -1,0 +1,160 @@
+import csv
+import json
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from fieldlevel import config
+from fieldlevel.cli import Train, main, parse
+
+LETTER_FLAGS = [
+    "letter", "--device", "cpu",
+    "--simulate.n-simulations", "10", "--simulate.n-particles", "16", "--simulate.n-mesh", "16",
+    "--simulate.n-steps", "3", "--simulate.n-pixels", "16",
+    "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
+    "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3",
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def out(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("cli") / "letter"
+    assert main([*LETTER_FLAGS, "--out", str(folder)]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def data(out):
+    return next((out / "data").iterdir())
+
+
+@pytest.fixture(scope="module")
+def weights(out):
+    return next((out / "runs").glob("train-MockTNG-*/weights.safetensors"))
+
+
+def test_one_flag_changes_one_field():
+    plain = parse(["train", "--data", "d", "--preset", "released"])
+    changed = parse(["train", "--data", "d", "--preset", "released", "--optimiser.weight-decay", "0.5"])
+    assert isinstance(plain, Train)
+    assert isinstance(changed, Train)
+    assert plain.spec == config.released_preset()
+    differences = set(config.to_json(plain.spec).splitlines()) ^ set(config.to_json(changed.spec).splitlines())
+    assert len(differences) == 2
+    assert all("weight_decay" in line for line in differences)
+
+
+def test_flag_beats_file_beats_preset(tmp_path):
+    path = tmp_path / "train.toml"
+    path.write_text("seed = 5\n[network]\nhidden = 9\n")
+    command = parse(["train", "--data", "d", "--preset", "released", "--config", str(path), "--network.hidden", "11"])
+    assert (command.spec.seed, command.spec.network.hidden, command.spec.network.dropout) == (5, 11, 0.209)
+
+
+def test_scale_decides_the_defaults():
+    assert parse(["letter", "--scale", "letter"]).spec == config.letter_scale()
+    assert parse(["letter"]).spec == config.laptop_scale()
+    assert parse(["simulate", "--suite", "MockSIMBA"]).spec.suite == "MockSIMBA"
+
+
+@pytest.mark.parametrize("arguments", [["nonsense"], ["train"], ["letter", "--scale", "huge"], ["letter", "--no-such"]])
+def test_bad_usage_exits_with_two(arguments, capsys):
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    capsys.readouterr()
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys, fieldlevel.cli\n"
+        "try: fieldlevel.cli.main(['--help'])\n"
+        "except SystemExit as stop: assert stop.code == 0\n"
+        "assert not {'torch', 'scipy', 'matplotlib'} & set(sys.modules), sorted(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, capture_output=True)
+
+
+def test_import_of_the_package_is_light():
+    code = "import sys, fieldlevel\nassert not {'torch', 'numpy'} & set(sys.modules)"
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_letter_prints_the_four_pairs_and_does_nothing_again(out, capsys):
+    stamp = (out / "report.html").stat().st_mtime_ns
+    assert main([*LETTER_FLAGS, "--out", str(out)]) == 0
+    printed = capsys.readouterr().out
+    assert "MockSIMBA → MockTNG" in printed
+    assert "MOCK DATA" in printed
+    assert str(out / "report.html") in printed.replace("\n", "")
+    assert (out / "report.html").stat().st_mtime_ns == stamp
+
+
+def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, tmp_path):
+    assert main([*LETTER_FLAGS, "--data", str(data), "--out", str(tmp_path)]) == 0
+    first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (out, tmp_path))
+    assert first["pairs"] == second["pairs"]
+
+
+def test_check_says_sound_or_lists_the_defects(data, tmp_path, capsys):
+    assert main(["check", str(data)]) == 0
+    assert "sound" in capsys.readouterr().out
+    for path in data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    broken = tmp_path / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    maps = np.load(broken)
+    maps[7, 0, 0] = np.nan
+    np.save(broken, maps)
+    assert main(["check", str(tmp_path)]) == 2
+    listed = capsys.readouterr().out
+    assert "7" in listed
+    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "network")]) == 2
+    assert listed.splitlines()[0] in capsys.readouterr().err
+
+
+def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
+    arguments = ["train", "--data", str(data), "--out", str(tmp_path / "network"), "--device", "cpu"]
+    arguments += ["--split.train", "0.6", "--split.validation", "0.2", "--network.hidden", "1", "--n-steps", "3"]
+    assert main([*arguments, "--batch-size", "16"]) == 0
+    weights = tmp_path / "network" / "weights.safetensors"
+    maps = tmp_path / "maps.npy"
+    np.save(maps, np.load(data / "Maps_Mtot_MockTNG_LH_z=0.00.npy")[:4])
+    assert main(["infer", str(weights), str(maps)]) == 0
+    with (tmp_path / "maps.posterior.csv").open() as table:
+        rows = list(csv.DictReader(table))
+    assert len(rows) == 4
+    assert {"Omega_m_mean", "Omega_m_std", "A_AGN2_std"} <= set(rows[0])
+    evaluation = tmp_path / "evaluation"
+    assert main(["evaluate", str(weights), "--data", str(data), "--suite", "MockSIMBA", "--out", str(evaluation)]) == 0
+    assert json.loads((evaluation / "metrics.json").read_text())["data_mark"] == "MOCK DATA"
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda path: np.save(path, np.ones((2, 16), np.float32)), "(2, 16)"),
+        (lambda path: np.save(path, np.ones((2, 32, 32), np.float32)), "16"),
+        (lambda path: np.save(path, -np.ones((2, 16, 16), np.float32)), "positive"),
+        (lambda path: path.write_text("no maps"), "not an .npy file"),
+        (lambda path: None, "cannot be read"),
+    ],
+)
+def test_infer_refuses_what_it_cannot_take(weights, tmp_path, capsys, make, words):
+    maps = tmp_path / "maps.npy"
+    make(maps)
+    assert main(["infer", str(weights), str(maps), "--out", str(tmp_path / "posterior.csv")]) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert message.startswith("fieldlevel: ")
+    assert words in message
+    assert not (tmp_path / "posterior.csv").exists()
+
+
+def test_weights_that_are_none_are_refused(tmp_path, capsys):
+    fake = tmp_path / "weights.safetensors"
+    fake.write_text("nothing")
+    np.save(tmp_path / "maps.npy", np.ones((1, 16, 16), np.float32))
+    assert main(["infer", str(fake), str(tmp_path / "maps.npy")]) == 2
+    assert str(fake) in capsys.readouterr().err

@@ -1,0 +1,39 @@
+import re
+from pathlib import Path
+
+import pytest
+import tyro
+
+from fieldlevel.cli import parse
+
+README = Path(__file__).parents[1] / "README.md"
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", README.read_text(), re.DOTALL)
+
+
+def test_python_examples_run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, str(README), "exec"), names)
+    assert names["mean"].shape == (8, 6)
+
+
+LINES = [line for block in blocks("") for line in block.splitlines() if "fieldlevel " in line]
+COMMANDS = [line.split("#")[0].split()[1:] for line in LINES]
+
+
+@pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
+def test_commands_parse(arguments):
+    assert parse(arguments) is not tyro.MISSING
+
+
+def test_the_commands_were_found():
+    assert {arguments[0] for arguments in COMMANDS} == {"check", "letter", "simulate", "train", "evaluate", "infer"}
+
+
+def test_figures_exist():
+    for target in re.findall(r"!\[[^]]*\]\(([^)]+)\)", README.read_text()):
+        assert (README.parent / target).exists()
