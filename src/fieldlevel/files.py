@@ -1,6 +1,5 @@
 """Files that are complete or absent: written under another name in the same folder, renamed when done."""
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,7 +15,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     Yields:
         The path to write to, hidden and of the same ending.
     """
-    aside = path.with_name(f".{os.getpid()}.{path.name}")
+    aside = path.with_name(f".part.{path.name}")
     try:
         yield aside
         aside.replace(path)
