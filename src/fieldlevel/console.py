@@ -67,7 +67,7 @@ class _BarListener:
 
 
 class _LineListener:
-    """A line at the start and the end of a task and now and then between."""
+    """A line at the end of a task and now and then before."""
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}
@@ -75,7 +75,7 @@ class _LineListener:
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
         finished = event.done >= event.total
-        if not finished and now - self.last.get(event.task, float("-inf")) < SECONDS_BETWEEN_LINES:
+        if not finished and now - self.last.setdefault(event.task, now) < SECONDS_BETWEEN_LINES:
             return
         self.last[event.task] = now
         sys.stderr.write(f"{event.task}: {event.done}/{event.total} {event.unit} {event.detail}".rstrip() + "\n")
@@ -99,19 +99,16 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
 
 
 def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left")
-    table.add_column("train → test")
-    headings = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
-    for name in ("Omega_m", "sigma_8"):
-        for heading in headings.values():
-            table.add_column(f"{name}\n{heading}", justify="right")
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("train → test", no_wrap=True)
+    measures = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
+    for heading in measures.values():
+        table.add_column(heading, justify="right")
     for pair in pairs:
-        cells = [
-            _cell(pair["scores"][name][key], percent=key in ("rms_relative_error", "mean_relative_std"))
-            for name in ("Omega_m", "sigma_8")
-            for key in headings
-        ]
-        table.add_row(f"{pair['train_suite']} → {pair['test_suite']}", *cells)
+        table.add_row(f"[bold]{pair['train_suite']} → {pair['test_suite']}")
+        for name in ("Omega_m", "sigma_8"):
+            cells = [_cell(pair["scores"][name][key], percent=key.startswith(("rms", "mean"))) for key in measures]
+            table.add_row(f"  {name}", *cells)
     return table
 
 

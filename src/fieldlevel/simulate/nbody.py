@@ -109,24 +109,42 @@ def initial_particles(
     return Particles(position * scale, velocity * scale, n_mesh)
 
 
-def acceleration(position: Tensor, n_mesh: int, kernel: Tensor | None = None) -> Tensor:
+def force_kernel(n_mesh: int, n_particles: int, device: torch.device) -> Tensor:
+    """Inverse Laplacian for the force, divided once by the cloud-in-cell window on meshes less than twice as fine.
+
+    Particles near their lattice leave sidebands around its first harmonic, which is the Nyquist frequency of a mesh
+    twice as fine. Dividing by the window there makes linear modes grow too fast, by 20 per cent at a quarter of the
+    particles' Nyquist frequency between a = 0.1 and today. A mesh 1.5 times as fine divided by the window, or twice as
+    fine and not divided, keeps linear growth up to there to 1 and 3 per cent.
+
+    Args:
+        n_mesh: cells a side of the mesh.
+        n_particles: particles a side.
+        device: where the kernel lives.
+
+    Returns:
+        (n_mesh, n_mesh, n_mesh // 2 + 1).
+    """
+    return inverse_laplacian_kernel(n_mesh, device, deconvolve=n_mesh < 2 * n_particles)
+
+
+def acceleration(position: Tensor, n_mesh: int, kernel: Tensor) -> Tensor:
     """-grad inverse-laplacian delta at the particles.
 
     Args:
         position: (n, 3) in cells.
         n_mesh: cells a side of the mesh.
-        kernel: inverse Laplacian in Fourier space; made when omitted.
+        kernel: inverse Laplacian in Fourier space, see `force_kernel`.
 
     Returns:
         (n, 3) in cells; its sum over the particles vanishes to round-off.
     """
-    kernel = inverse_laplacian_kernel(n_mesh, position.device, deconvolve=True) if kernel is None else kernel
     density_k = fourier(paint_cic(position, n_mesh))
     potential = inverse_fourier(kernel * density_k)
     return read_cic(gradient(potential), position).T.mul(-(n_mesh**3) / len(position))
 
 
-def advance(particles: Particles, step: Step, kernel: Tensor | None = None) -> Particles:
+def advance(particles: Particles, step: Step, kernel: Tensor) -> Particles:
     """One drift-kick-drift step."""
     half = (step.D_1 - step.D_0) / 2
     middle = particles.position + half * particles.velocity
@@ -147,7 +165,8 @@ def evolve(particles: Particles, Omega_m: float, a_start: float, n_steps: int) -
     Returns:
         The particles at a = 1.
     """
-    kernel = inverse_laplacian_kernel(particles.n_mesh, particles.position.device, deconvolve=True)
+    n_particles = round(len(particles.position) ** (1 / 3))
+    kernel = force_kernel(particles.n_mesh, n_particles, particles.position.device)
     for step in time_steps(Omega_m, a_start, n_steps):
         particles = advance(particles, step, kernel)
     return particles
