@@ -56,6 +56,8 @@ def test_flag_beats_file_beats_preset(tmp_path):
 def test_scale_decides_the_defaults():
     assert parse(["letter", "--scale", "letter"]).spec == config.letter_scale()
     assert parse(["letter"]).spec == config.laptop_scale()
+    assert parse(["letter", "--data", "d"]).spec == config.letter_scale()
+    assert parse(["letter", "--data", "d", "--scale", "laptop"]).spec == config.laptop_scale()
     assert parse(["simulate", "--suite", "MockSIMBA"]).spec.suite == "MockSIMBA"
 
 

@@ -31,8 +31,9 @@ class Letter:
     """Folder of CMD files; without it mock suites are simulated first."""
     out: Path = Path("letter-output")
     """Where everything goes: report.html, figures, metrics.json, predictions.csv, runs."""
-    scale: Scale = "laptop"
-    """laptop: two CPU cores, a quarter of an hour; letter: the letter's sizes, one GPU."""
+    scale: Scale | None = None
+    """laptop: two CPU cores, a quarter of an hour; letter: the letter's sizes and split, one GPU. When omitted: letter
+    with --data, laptop without."""
     config: Path | None = None
     """TOML file that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
@@ -156,14 +157,16 @@ def _subcommand(default: Command) -> Any:
 def _chosen_presets(arguments: Sequence[str]) -> argparse.Namespace:
     """The options that decide the defaults of all others; tyro judges their values afterwards."""
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
-    parser.add_argument("--scale", default="laptop")
+    parser.add_argument("--scale")
+    parser.add_argument("--data")
     parser.add_argument("--preset", default="modern")
     parser.add_argument("--config", type=Path)
     try:
         chosen, _ = parser.parse_known_args(arguments)
     except argparse.ArgumentError:
         chosen = parser.parse_args([])
-    chosen.scale = chosen.scale if chosen.scale in SCALES else "laptop"
+    usual = "laptop" if chosen.data is None else "letter"
+    chosen.scale = chosen.scale if chosen.scale in SCALES else usual
     chosen.preset = chosen.preset if chosen.preset in TRAIN_PRESETS else "modern"
     return chosen
 

@@ -31,6 +31,7 @@ def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", 
     predictor = load(weights, device)
     mean, std = predictor.predict(_open_maps(maps_path), listener=listener)
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
+    out.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(out) as aside, aside.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["map", *columns])

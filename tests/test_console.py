@@ -1,0 +1,35 @@
+import pytest
+
+from fieldlevel import console
+from fieldlevel.progress import Progress
+
+
+def test_without_a_terminal_a_task_reports_now_and_then_and_at_its_end(monkeypatch, capsys):
+    clock = iter([0.0, 1.0, 16.0, 17.0, 18.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress_display() as listener:
+        for done in range(1, 6):
+            listener(Progress("simulate", done, 5, "simulations", "x" if done == 5 else ""))
+    assert capsys.readouterr().err.splitlines() == ["simulate: 3/5 simulations", "simulate: 5/5 simulations x"]
+
+
+def test_an_error_is_one_line(capsys):
+    console.error("first\n  second")
+    assert capsys.readouterr().err == "fieldlevel: first second\n"
+
+
+@pytest.mark.parametrize("width", ["80", "200"])
+def test_pair_table_fits_a_terminal(monkeypatch, capsys, tmp_path, width):
+    monkeypatch.setenv("COLUMNS", width)
+    estimate = {"value": 0.123, "error": 0.011}
+    scores = {
+        name: dict.fromkeys(("rms_relative_error", "mean_relative_std", "r2", "reduced_chi2"), estimate)
+        for name in ("Omega_m", "sigma_8")
+    }
+    pair = {"train_suite": "MockSIMBA", "test_suite": "Nbody_MockSIMBA", "scores": scores}
+    console.print_letter({"pairs": [pair], "nbody": [], "data_mark": "MOCK DATA"}, tmp_path)
+    printed = capsys.readouterr().out
+    assert "MockSIMBA → Nbody_MockSIMBA" in printed
+    assert printed.count("12.3 ± 1.1%") == 4
+    assert printed.count("0.12 ± 0.01") == 4
+    assert "MOCK DATA" in printed
