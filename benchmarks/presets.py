@@ -17,7 +17,7 @@ import tyro
 from fieldlevel.config import TRAIN_PRESETS, SplitSpec, TrainSpec
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.maps.loader import fit_normaliser, load_map_set
-from fieldlevel.training.device import select_device
+from fieldlevel.numerics.device import select_device
 from fieldlevel.training.loop import train_network
 
 

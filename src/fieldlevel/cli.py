@@ -9,14 +9,14 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Union
 
 import tyro
 
 from fieldlevel.config import SCALES, TRAIN_PRESETS, LetterSpec, SimulateSpec, TrainSpec, overlay_toml
-from fieldlevel.errors import UserError
+from fieldlevel.errors import TrainingError, UserError
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
@@ -87,7 +87,6 @@ class Evaluate:
     """Folder of CMD files."""
     suite: str
     """Suite to test on."""
-    field: str = "Mtot"
     set_name: str = "LH"
     simulations: Literal["test", "all"] = "test"
     """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
@@ -188,6 +187,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except UserError as trouble:
         console.error(str(trouble))
         return 2
+    except TrainingError as trouble:
+        console.error(str(trouble))
+        return 1
     except OSError as trouble:
         console.error(f"{trouble.filename or 'operating system'}: {trouble.strerror or trouble}")
         return 1
@@ -248,16 +250,30 @@ def _train(command: Train) -> int:
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
     from fieldlevel.experiments.evaluation import predict_suite
-    from fieldlevel.experiments.metrics import evaluate, scores_to_json
+    from fieldlevel.experiments.metrics import METRICS, evaluate, scores_to_json
+    from fieldlevel.experiments.provenance import describe_software
     from fieldlevel.files import write_text
     from fieldlevel.maps.catalogue import open_suite
+    from fieldlevel.numerics.device import select_device
+    from fieldlevel.training.checkpoint import load
 
+    predictor = load(command.weights, command.device)
     with console.progress_display() as listener:
-        suite = open_suite(command.data, command.suite, command.field, command.set_name, listener=listener)
+        suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
         predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
     scores = scores_to_json(evaluate(predictions))
-    mark = "MOCK DATA" if suite.is_mock else ""
-    document = {"data_mark": mark, "weights": str(command.weights), "suite": command.suite, "scores": scores}
+    mark = "MOCK DATA" if suite.is_mock or predictor.is_mock else ""
+    document = {
+        "data_mark": mark,
+        "weights": str(command.weights),
+        "trained_on": predictor.spec.suite,
+        "tested_on": command.suite,
+        "data_fingerprint": suite.fingerprint,
+        "split": asdict(predictor.spec.split),
+        "software": describe_software(select_device(command.device)),
+        "definitions": {metric.key: metric.definition for metric in METRICS.values()},
+        "scores": scores,
+    }
     command.out.mkdir(parents=True, exist_ok=True)
     predictions.write_csv(command.out / "predictions.csv")
     write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
@@ -268,11 +284,13 @@ def _evaluate(command: Evaluate) -> int:
 def _infer(command: Infer) -> int:
     from fieldlevel import console
     from fieldlevel.experiments.inference import infer_file
+    from fieldlevel.training.checkpoint import load
 
     out = command.out or command.maps.with_suffix(".posterior.csv")
     with console.progress_display() as listener:
         n_maps = infer_file(command.weights, command.maps, out, command.device, listener)
-    console.say(f"posterior of {n_maps} maps: {out}")
+    mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
+    console.say(f"posterior of {n_maps} maps{mark}: {out}")
     return 0
 
 

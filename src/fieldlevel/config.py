@@ -121,7 +121,7 @@ class TrainSpec:
 
 @dataclass(frozen=True)
 class EvaluateSpec:
-    """A trained network applied to the test simulations of its own suite or to all simulations of another."""
+    """A trained network applied to simulations that it has not seen, of its own suite or of another."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
@@ -207,10 +207,10 @@ def overlay_toml(spec: Spec, path: Path) -> Spec:
         values = tomllib.loads(path.read_text())
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror}); give a TOML file with --config") from None
-    except tomllib.TOMLDecodeError as error:
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise UserError(f"{path}: not TOML: {error}") from None
     merged = _merge(asdict(spec), values)  # type: ignore[call-overload]
-    return from_json(type(spec), json.dumps(merged), source=str(path))
+    return from_json(type(spec), json.dumps(merged, default=str), source=str(path))
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

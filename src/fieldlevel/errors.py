@@ -22,5 +22,5 @@ class DataError(UserError):
         super().__init__(f"{defects[0]}{more}")
 
 
-class TrainingError(UserError):
-    """Training cannot go on; the message gives the step, the learning rate and the remedy."""
+class TrainingError(Exception):
+    """Training cannot go on; the message gives the step, the learning rate and the remedy. Exit code 1."""

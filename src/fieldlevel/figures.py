@@ -22,7 +22,14 @@ from matplotlib.ticker import MaxNLocator
 
 from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import BOX_SIZE_MPC_H, FIELD_UNITS, PARAMETERS, FloatArray, Parameter
+from fieldlevel.parameters import (
+    BOX_SIZE_MPC_H,
+    PARAMETERS,
+    SURFACE_DENSITIES,
+    SURFACE_DENSITY_UNIT,
+    FloatArray,
+    Parameter,
+)
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -81,7 +88,7 @@ def draw_maps(
         field: name of the field, for the unit.
         mock: whether to write MOCK DATA into the figure.
     """
-    logarithms = {suite: np.log10(examples) for suite, examples in maps.items()}
+    logarithms = {suite: np.log10(examples + (field == "Mstar")) for suite, examples in maps.items()}
     lowest, highest = np.percentile(np.concatenate([x.ravel() for x in logarithms.values()]), [0.5, 99.7])
     n_columns = max(len(examples) for examples in maps.values())
     with _styled():
@@ -99,9 +106,15 @@ def draw_maps(
             row[0].set_ylabel(suite)
         _draw_scale_bar(axes[0, 0])
         bar = figure.colorbar(image, ax=axes, extend="both", aspect=30, pad=0.01, ticks=MaxNLocator(6))
-        bar.set_label(rf"$\log_{{10}}\,\Sigma_{{\rm {field.removeprefix('M')}}}$  [{FIELD_UNITS[field]}]")
+        bar.set_label(_colour_label(field))
         _mark_mock(figure, mock)
     return figure
+
+
+def _colour_label(field: str) -> str:
+    if field in SURFACE_DENSITIES:
+        return rf"$\log_{{10}}\,\Sigma_{{\rm {field.removeprefix('M')}}}$  [{SURFACE_DENSITY_UNIT}]"
+    return rf"$\log_{{10}}$ {field}  [CMD units]"
 
 
 def _draw_scale_bar(panel: Axes, length_mpc_h: float = 5.0) -> None:

@@ -68,8 +68,20 @@ HYDRO_SUITES = ("IllustrisTNG", "SIMBA", "Astrid")
 MOCK_SUITES: tuple[Literal["MockTNG"], Literal["MockSIMBA"]] = ("MockTNG", "MockSIMBA")
 NBODY_PREFIX = "Nbody_"
 
-FieldName = Literal["Mtot", "Mcdm", "Mgas", "Mstar"]
-FIELD_UNITS: dict[str, str] = dict.fromkeys(("Mtot", "Mcdm", "Mgas", "Mstar"), r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$")
+SURFACE_DENSITIES = ("Mtot", "Mcdm", "Mgas", "Mstar")
+SURFACE_DENSITY_UNIT = r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"
+
+_OTHER_PRIORS = {("Astrid", "A_AGN2"): (0.25, 4.0)}
+
+
+def prior_range(suite: str, parameter: Parameter) -> tuple[float, float]:
+    """Prior of a parameter in a suite: that of `PARAMETERS`, but for A_AGN2 in Astrid (CAMELS documentation).
+
+    Example:
+        >>> prior_range("Astrid", PARAMETERS[5]), prior_range("SIMBA", PARAMETERS[5])
+        ((0.25, 4.0), (0.5, 2.0))
+    """
+    return _OTHER_PRIORS.get((suite, parameter.name), (parameter.minimum, parameter.maximum))
 
 
 def to_unit_interval(theta: FloatArray) -> FloatArray:

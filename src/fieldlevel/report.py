@@ -62,12 +62,14 @@ class NetworkFacts:
         n_steps: optimiser steps.
         validation_loss: the lowest one, mean over parameters.
         seconds: wall-clock time of training.
+        made: when, on what and by which commit it was trained.
     """
 
     n_parameters: int
     n_steps: int
     validation_loss: float
     seconds: float
+    made: str = ""
 
 
 @dataclass(frozen=True)
@@ -282,6 +284,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
     Returns:
         Contents of metrics.json.
     """
+    (out / "metrics.json").unlink(missing_ok=True)
     results = LetterResults(
         title="Robust marginalization of baryonic effects: the four pairs",
         pairs=run.pairs,
@@ -308,6 +311,7 @@ def _network_facts(network: NetworkRun) -> NetworkFacts:
         int(history["step"][-1]),
         float(history["validation_loss"].min()),
         float(history["seconds"][-1]),
+        made=", ".join(network.made[topic] for topic in ("date", "hardware", "commit") if topic in network.made),
     )
 
 

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fieldlevel.config import SplitSpec, TrainSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
@@ -118,6 +119,46 @@ def test_suites_are_found_by_their_names(finished, tiny_letter, tmp_path):
         letter.choose_suites(replace(tiny_letter, suites=("A", "A")), data.directory)
     with pytest.raises(DataError):
         letter.choose_suites(tiny_letter, tmp_path)
+
+
+def test_mock_and_real_suites_are_never_paired_silently(finished, tiny_letter, tmp_path):
+    _, data, _, _ = finished
+    for path in data.directory.glob("*_MockTNG_*"):
+        (tmp_path / path.name).symlink_to(path)
+        (tmp_path / path.name.replace("MockTNG", "IllustrisTNG")).symlink_to(path)
+    with pytest.raises(UserError, match="both mock or both not"):
+        letter.choose_suites(tiny_letter, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"suites": ("IllustrisTNG", "SIMBA")}, "without --data they are MockTNG and MockSIMBA"),
+        ({"train": TrainSpec(split=SplitSpec(train=0.99))}, "each needs one at least"),
+    ],
+)
+def test_what_would_fail_later_is_refused_before_simulating(tiny_letter, tmp_path, change, words):
+    with pytest.raises(UserError, match=words):
+        prepare_data(replace(tiny_letter, **change), None, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_maps_of_another_field_are_refused(finished):
+    out, data, _, document = finished
+    gas = replace(data.opened["MockSIMBA"], field="Mgas")
+    with pytest.raises(UserError, match="Mgas maps of 16 pixels a side, but the network was trained on Mtot"):
+        predict_suite(out / document["weights"]["MockTNG"], gas)
+
+
+def test_an_unfinished_report_is_not_taken_for_a_finished_one(finished, monkeypatch):
+    out, data, run, _ = finished
+    monkeypatch.setattr("fieldlevel.report.write_report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        write_letter(out, run)
+    assert read_finished(out, data.key) is None
+    monkeypatch.undo()
+    document = write_letter(out, run)
+    assert read_finished(out, data.key) == document
 
 
 def test_a_folder_with_one_suite_is_refused(finished, tiny_letter, tmp_path):

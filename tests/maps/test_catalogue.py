@@ -375,3 +375,29 @@ def test_large_files_are_checked_in_little_memory(write_suite):
     unit = 1 if sys.platform == "darwin" else 1024
     assert n_defects == 0
     assert growth * unit < 150 * 2**20
+
+
+def test_every_kind_of_bad_pixel_of_one_map_is_listed(write_suite):
+    directory = write_suite()
+    edit_maps(directory, assign((7, 0, slice(3)), [np.nan, -5.0, np.inf]))
+    found = " ".join(check_directory(directory))
+    for what in ("NaN", "negative", "infinite"):
+        assert f"{what} pixels in maps 7;" in found
+
+
+def test_maps_under_a_name_that_is_not_read_are_pointed_out(write_suite):
+    stranger = write_suite() / "Maps_Mtot_SIMBA_LH_z=0.50.npy"
+    stranger.touch()
+    assert check_directory(stranger.parent) == [
+        f"{stranger}: not a name that is read; rename it to Maps_<field>_<suite>_<set>_z=0.00.npy or take it away"
+    ]
+
+
+@pytest.mark.parametrize(("suite", "n_defects"), [("Astrid", 0), ("SIMBA", 1)])
+def test_astrid_has_a_wider_prior(write_suite, suite, n_defects):
+    directory = write_suite(suite=suite)
+    path = directory / f"params_LH_{suite}.txt"
+    theta = np.loadtxt(path)
+    theta[2, 5] = 3.1
+    np.savetxt(path, theta, fmt="%.6f")
+    assert sum("A_AGN2" in line for line in check_directory(directory)) == n_defects

@@ -103,6 +103,19 @@ def test_another_spec_is_refused(folder):
         simulate_suite(replace(TINY, n_steps=4), folder)
 
 
-def test_more_rows_than_the_table_has_are_refused(tmp_path):
-    with pytest.raises(UserError, match="allowed are 1 to 1000"):
-        simulate_suite(replace(TINY, n_simulations=1001), tmp_path)
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("n_simulations", 1001), ("n_simulations", 0), ("n_particles", 7), ("n_mesh", 8), ("n_steps", 0),
+        ("a_start", 2.0), ("n_pixels", 24), ("n_neighbours", 0),
+    ],
+)  # fmt: skip
+def test_specs_that_cannot_be_run_are_refused(tmp_path, field, value):
+    with pytest.raises(UserError, match=f"{field} = {value}: allowed are"):
+        simulate_suite(replace(TINY, **{field: value}), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_unknown_device_is_refused(tmp_path):
+    with pytest.raises(UserError, match="nonsense"):
+        simulate_suite(TINY, tmp_path, device="nonsense")

@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from fieldlevel.errors import UserError
-from fieldlevel.training.device import autocast, random_states, seeded, select_device, set_random_states
+from fieldlevel.numerics.device import select_device
+from fieldlevel.training.device import autocast, random_states, seeded, set_random_states
 
 CPU = torch.device("cpu")
 

@@ -96,9 +96,23 @@ def test_finished_run_is_not_done_again(spec, directory, tmp_path):
     path = train(spec, directory, tmp_path / "run", "cpu")
     before = path.stat().st_mtime_ns
     (path.parent / "resume.pt").touch()
-    assert train(spec, tmp_path / "no data needed", tmp_path / "run", "cpu") == path
+    assert train(spec, directory, tmp_path / "run", "cpu") == path
     assert path.stat().st_mtime_ns == before
     assert not (path.parent / "resume.pt").exists()
+
+
+def test_finished_run_of_other_data_is_refused(spec, directory, tmp_path):
+    train(spec, directory, tmp_path / "run", "cpu")
+    path = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    np.save(path, np.flip(np.load(path), axis=1).copy())
+    with pytest.raises(UserError, match="trained on other data"):
+        train(spec, directory, tmp_path / "run", "cpu", check=False)
+
+
+@pytest.mark.parametrize(("field", "value"), [("beta1", 1.5), ("weight_decay", -1.0), ("learning_rate", 0.0)])
+def test_optimiser_settings_that_cannot_be_are_refused(spec, directory, tmp_path, field, value):
+    with pytest.raises(UserError, match=f"optimiser.{field}"):
+        train(replace(spec, optimiser=replace(spec.optimiser, **{field: value})), directory, tmp_path / "run", "cpu")
 
 
 def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):

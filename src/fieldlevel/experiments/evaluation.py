@@ -9,7 +9,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
 from fieldlevel.parameters import NBODY_PREFIX
-from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import Predictor, load
 
 
@@ -32,12 +32,29 @@ def predict_suite(
         UserError: the network was trained or validated on one of the simulations, or on maps of another size.
     """
     predictor = load(weights, device)
+    refuse_misfit(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
     refuse_seen(predictor, suite, chosen)
     maps = suite.maps_of(chosen)
-    mean, std = predictor.predict(suite.maps[maps], listener=listener)
     of_map = suite.simulation_of_map[maps]
+    moments = []
+    for done, number in enumerate(chosen, start=1):
+        moments.append(predictor.predict(suite.read_simulation(int(number))))
+        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
+    mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
     return Predictions(theta=suite.parameters[of_map], mean=mean, std=std, simulation=of_map, map_index=maps)
+
+
+def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
+    """Refuse maps of another field or another size than the network was trained on.
+
+    Raises:
+        UserError: with both sizes or both fields.
+    """
+    ours = f"{predictor.spec.field} maps of {predictor.network.n_pixels} pixels a side"
+    theirs = f"{suite.field} maps of {suite.n_pixels} pixels a side"
+    if ours != theirs:
+        raise UserError(f"{suite.suite}: {theirs}, but the network was trained on {ours}")
 
 
 def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray[np.int64]:

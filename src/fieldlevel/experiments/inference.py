@@ -42,8 +42,8 @@ def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", 
 
 def _open_maps(path: Path) -> np.ndarray:
     try:
-        return np.load(path, mmap_mode="r", allow_pickle=False)  # type: ignore[no-any-return]
+        return np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None
-    except ValueError as error:
+    except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not an .npy file of numbers ({error})") from None

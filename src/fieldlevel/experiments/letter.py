@@ -10,7 +10,7 @@ from pathlib import Path
 from fieldlevel.config import EvaluateSpec, LetterSpec, SimulateSpec, TrainSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import list_suites
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_nbody, nbody_twin
+from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_mock, is_nbody, nbody_twin
 
 
 def simulations(spec: LetterSpec) -> list[SimulateSpec]:
@@ -41,11 +41,13 @@ def choose_suites(spec: LetterSpec, directory: Path) -> tuple[str, str]:
         for files in list_suites(directory)
         if (files.field, files.set_name) == (train.field, train.set_name) and not is_nbody(files.suite)
     }
-    preferred = [suite for suite in (*HYDRO_SUITES, *MOCK_SUITES) if suite in found]
-    chosen = preferred[:2] if len(preferred) >= 2 else sorted(found)
-    if len(chosen) != 2:
+    real = [suite for suite in HYDRO_SUITES if suite in found]
+    others = [suite for suite in MOCK_SUITES if suite in found]
+    chosen = real[:2] if len(real) >= 2 else [*real, *others, *sorted(found - {*real, *others})]
+    if len(chosen) != 2 or len({is_mock(suite) for suite in chosen}) != 1:
         raise UserError(
-            f"{directory}: holds {', '.join(chosen) or 'no suite'} in {train.field} {train.set_name}; two are needed"
+            f"{directory}: holds {', '.join(chosen) or 'no suite'} in {train.field} {train.set_name}; two are needed, "
+            "both mock or both not: name them with --suites"
         )
     return chosen[0], chosen[1]
 
@@ -70,5 +72,5 @@ def nbody_tests(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> l
     return [
         EvaluateSpec(network, nbody_twin(network.suite), network.field, network.set_name)
         for network in networks(spec, suites)
-        if (nbody_twin(network.suite), network.field, network.set_name) in present
+        if not is_nbody(network.suite) and (nbody_twin(network.suite), network.field, network.set_name) in present
     ]

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
+from fieldlevel.parameters import is_mock
+
 Role = Literal["TNG", "SIMBA"]
 
 SOURCE = "Villaescusa-Navarro et al. 2021, arXiv:2109.10360"
@@ -80,6 +82,6 @@ def published_accuracies(train_suite: str, test_suite: str) -> Mapping[str, Publ
         >>> dict(published_accuracies("Astrid", "SIMBA"))
         {}
     """
-    if train_suite not in ROLES or test_suite not in ROLES:
+    if train_suite not in ROLES or test_suite not in ROLES or is_mock(train_suite) != is_mock(test_suite):
         return MappingProxyType({})
     return FOUR_PAIRS[ROLES[train_suite], ROLES[test_suite]]

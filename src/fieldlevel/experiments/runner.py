@@ -16,6 +16,7 @@ import numpy.typing as npt
 from safetensors import safe_open
 
 from fieldlevel.config import EvaluateSpec, LetterSpec, TrainSpec, digest, to_json
+from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.metrics import Estimate, PairResult, Predictions, evaluate, transfer_ratio
@@ -23,9 +24,10 @@ from fieldlevel.experiments.provenance import describe_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.numerics.device import select_device
+from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.simulate.suite import simulate_suite
-from fieldlevel.training.device import select_device
+from fieldlevel.simulate.suite import SIMULATOR_VERSION, simulate_suite
 from fieldlevel.training.loop import train
 
 FloatArray = npt.NDArray[np.floating]
@@ -62,11 +64,13 @@ class NetworkRun:
 
     Attributes:
         weights: its file.
+        made: when, where and by which commit it was trained.
         n_parameters: trainable numbers.
         history: columns of `history.csv`, each of shape (n_validations,).
     """
 
     weights: Path
+    made: Mapping[str, str]
     n_parameters: int
     history: Mapping[str, FloatArray]
 
@@ -125,15 +129,35 @@ def prepare_data(
     Raises:
         UserError: the folder does not hold two suites.
     """
+    select_device(device)
     if directory is None:
-        directory = out / "data" / digest(spec.simulate)
+        _check_before_simulating(spec)
+        directory = out / "data" / digest(spec.simulate, SIMULATOR_VERSION)
         for mock in letter.simulations(spec):
             simulate_suite(mock, directory, device, workers, listener)
     suites = letter.choose_suites(spec, directory)
     tests = [*letter.four_pairs(spec, suites), *letter.nbody_tests(spec, suites, directory)]
     names = dict.fromkeys(test.suite for test in tests)
     opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
+    _check_sizes(spec, opened)
     return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))
+
+
+def _check_before_simulating(spec: LetterSpec) -> None:
+    """Refuse what would only fail after the simulations."""
+    split = spec.train.split
+    split_simulations(spec.simulate.n_simulations, split.seed, split.train, split.validation)
+    if spec.suites and set(spec.suites) != set(MOCK_SUITES):
+        raise UserError(f"suites: {' '.join(spec.suites)}: without --data they are {' and '.join(MOCK_SUITES)}")
+
+
+def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
+    sizes = {name: suite.n_pixels for name, suite in opened.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
+    split = spec.train.split
+    for suite in opened.values():
+        split_simulations(suite.n_simulations, split.seed, split.train, split.validation)
 
 
 def run_letter(
@@ -190,7 +214,8 @@ def train_once(store: Store, spec: TrainSpec, data: LetterData, device: str, lis
         shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
         rows = list(csv.DictReader(table))
     history = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
-    return NetworkRun(weights, sum(int(np.prod(shape)) for shape in shapes), history)
+    made = json.loads((folder / "provenance.json").read_text())
+    return NetworkRun(weights, made, sum(int(np.prod(shape)) for shape in shapes), history)
 
 
 def _is_trainable(name: str) -> bool:
@@ -250,13 +275,19 @@ def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:
     return np.array([suite.read_simulation(int(number))[0] for number in ordered[places]])
 
 
+def _origin(data: LetterData) -> str:
+    if any(suite.is_mock for suite in data.opened.values()):
+        return "MOCK DATA simulated by this package, not CAMELS"
+    known = all(suite in HYDRO_SUITES for suite in data.suites)
+    return "CAMELS Multifield Dataset files" if known else "files in the format of the CAMELS Multifield Dataset"
+
+
 def _describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
     first = data.opened[data.suites[0]]
     split = spec.train.split
     parts = split_simulations(first.n_simulations, split.seed, split.train, split.validation)
-    mock = any(suite.is_mock for suite in data.opened.values())
     facts: dict[str, str | int | float] = {
-        "origin": "mock suites simulated by this package, not CAMELS" if mock else "CAMELS Multifield Dataset files",
+        "origin": _origin(data),
         "suites": ", ".join(data.opened),
         "field and set": f"{first.field}, {first.set_name}",
         "maps": f"{first.n_maps} of {first.n_pixels} x {first.n_pixels} pixels a suite",

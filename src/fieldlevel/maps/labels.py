@@ -26,6 +26,7 @@ from fieldlevel.parameters import (
     PARAMETERS,
     SLAB_THICKNESS_MPC_H,
     is_nbody,
+    prior_range,
 )
 
 MASS_TOLERANCE = 0.02
@@ -70,8 +71,12 @@ def _has_swapped_columns(theta: Float64Array) -> bool:
 
 
 def _outside_prior(values: Float64Array, column: int) -> npt.NDArray[np.bool_]:
-    slack = _PRIOR_TOLERANCE * MAXIMA[column]
-    is_inside: npt.NDArray[np.bool_] = (values >= MINIMA[column] - slack) & (values <= MAXIMA[column] + slack)
+    return _outside(values, (MINIMA[column], MAXIMA[column]))
+
+
+def _outside(values: Float64Array, bounds: tuple[float, float]) -> npt.NDArray[np.bool_]:
+    slack = _PRIOR_TOLERANCE * bounds[1]
+    is_inside: npt.NDArray[np.bool_] = (values >= bounds[0] - slack) & (values <= bounds[1] + slack)
     return ~is_inside
 
 
@@ -79,12 +84,13 @@ def _range_defects(files: SuiteFiles, column: int, values: Float64Array) -> Iter
     """The extreme-feedback set EX leaves the priors by design; there only NaN and infinity are wrong."""
     parameter = PARAMETERS[column]
     is_bounded = files.set_name not in _UNBOUNDED_SETS
-    rows = np.flatnonzero(_outside_prior(values, column) if is_bounded else ~np.isfinite(values))
+    bounds = prior_range(files.suite, parameter)
+    rows = np.flatnonzero(_outside(values, bounds) if is_bounded else ~np.isfinite(values))
     if rows.size:
         listed = name_some([f"{row} ({values[row]:g})" for row in rows])
         yield (
             f"{files.parameters_path}: {parameter.name} (column {column + 1}) outside its prior range "
-            f"[{parameter.minimum:g}, {parameter.maximum:g}] in rows {listed}; mend the table"
+            f"[{bounds[0]:g}, {bounds[1]:g}] in rows {listed}; mend the table"
         )
 
 

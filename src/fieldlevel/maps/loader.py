@@ -29,7 +29,7 @@ class Normaliser:
     """Logarithm and scaling of the pixels.
 
     Attributes:
-        mean: mean of log10(x + offset) over the maps it was x to.
+        mean: mean of log10(x + offset) over the pixels of the maps it was fitted on.
         std: standard deviation of the same.
         offset: added before the logarithm [unit of the map].
     """

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fieldlevel.maps.cmd_format import Float64Array, MapHeader, stream_maps
 from fieldlevel.maps.wording import equal_pairs, name_some
@@ -20,15 +21,17 @@ class PixelSurvey:
     """What one pass over a map file found.
 
     Attributes:
-        minimum: lowest pixel of each map, NaN if it holds one, shape (n_maps,).
+        minimum: lowest pixel of each map, NaN pixels passed over, shape (n_maps,).
         maximum: highest pixel of each map, likewise.
-        mean: mean pixel of each map, likewise.
+        mean: mean pixel of each map, NaN if it holds one.
+        has_nan: whether it does.
         digests: one for each map; equal digests mean equal maps.
     """
 
     minimum: Float64Array
     maximum: Float64Array
     mean: Float64Array
+    has_nan: npt.NDArray[np.bool_]
     digests: list[bytes]
 
 
@@ -44,16 +47,18 @@ def survey_pixels(path: Path, header: MapHeader, listener: Listener = ignore) ->
         Extremes, means (summed in float64) and digests.
     """
     n_maps = header.shape[0]
-    statistics = np.empty((3, n_maps))
+    statistics = np.empty((4, n_maps))
     digests: list[bytes] = []
     for first, block in stream_maps(path, header):
         done = first + len(block)
         with np.errstate(invalid="ignore"):
-            statistics[:, first:done] = block.min((1, 2)), block.max((1, 2)), block.mean((1, 2), dtype=np.float64)
+            lowest, highest = np.fmin.reduce(block, (1, 2)), np.fmax.reduce(block, (1, 2))
+            mean, has_nan = block.mean((1, 2), dtype=np.float64), np.isnan(block.min((1, 2)))
+        statistics[:, first:done] = lowest, highest, mean, has_nan
         digests += [hashlib.blake2b(pixels, digest_size=16).digest() for pixels in block]
         listener(Progress(f"check {path.name}", done, n_maps, "maps"))
-    minimum, maximum, mean = statistics
-    return PixelSurvey(minimum, maximum, mean, digests)
+    minimum, maximum, mean, has_nan = statistics
+    return PixelSurvey(minimum, maximum, mean, has_nan > 0, digests)
 
 
 def pixel_defects(path: Path, field: str, survey: PixelSurvey) -> Iterator[str]:
@@ -69,9 +74,9 @@ def pixel_defects(path: Path, field: str, survey: PixelSurvey) -> Iterator[str]:
     """
     may_vanish = field in _ZERO_FIELDS
     found = {
-        "NaN pixels": np.isnan(survey.minimum),
+        "NaN pixels": survey.has_nan,
         "infinite pixels": np.isinf(survey.minimum) | np.isinf(survey.maximum),
-        "negative pixels": np.isfinite(survey.minimum) & (survey.minimum < 0),
+        "negative pixels": (survey.minimum < 0) & (survey.minimum > -np.inf),
         "pixels that are zero": (survey.minimum == 0) & (not may_vanish),
     }
     for what, is_wrong in found.items():

@@ -57,18 +57,23 @@ def check_directory(directory: str | Path, listener: Listener = ignore) -> list[
 
 
 def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
-    """Name the parameter files of a folder that belong to none of its map files.
+    """Name the files of a folder that nobody will read: labels without maps, maps under another name.
 
     Args:
         directory: folder to look in.
         suites: every map file of it.
 
     Returns:
-        One line a parameter file.
+        One line a file.
     """
     used = {files.parameters_path for files in suites}
     orphans = [path for path in list_parameter_files(directory) if path not in used]
-    return [f"{path}: labels without maps; add {MAPS_NAME} or take the file away" for path in orphans]
+    known = {files.maps_path for files in suites}
+    strangers = sorted(path for path in directory.glob("Maps_*") if path not in known)
+    return [
+        *(f"{path}: labels without maps; add {MAPS_NAME} or take the file away" for path in orphans),
+        *(f"{path}: not a name that is read; rename it to {MAPS_NAME} or take it away" for path in strangers),
+    ]
 
 
 def check_suite(files: SuiteFiles, listener: Listener = ignore) -> list[str]:

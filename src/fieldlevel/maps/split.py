@@ -38,12 +38,14 @@ def split_simulations(n_simulations: int, seed: int = 1, train: float = 0.90, va
         Three index arrays in shuffled order.
 
     Raises:
-        UserError: one of the sets would be empty, or the seed is out of range.
+        UserError: fractions that are none, one of the sets would be empty, or the seed is out of range.
 
     Example:
         >>> split_simulations(1000).test[:5].tolist()
         [264, 209, 316, 896, 513]
     """
+    if not np.isfinite([train, validation]).all():
+        raise UserError(f"split: train={train:g}, validation={validation:g}; give fractions between 0 and 1")
     n_train, n_validation = round(train * n_simulations), round(validation * n_simulations)
     n_test = n_simulations - n_train - n_validation
     if min(n_train, n_validation, n_test) < 1:

@@ -105,7 +105,8 @@ def mock_tng(
     inwards = _soft_cap(_gradient_at(density.log(), x[stars]) * (0.1 / cell**2), 0.15 / cell)
     baryons = gas.masked_scatter(stars[:, None].expand_as(x), x[stars] + inwards)
 
-    dark_matter = x - 0.003 * f_b * _gradient_at(_displaced_potential(baryons, density_k, 0.2 / cell), x)
+    outwards = _gradient_at(_displaced_potential(baryons, density_k, 0.2 / cell), x) * (-0.003 * f_b)
+    dark_matter = x + _soft_cap(outwards, 0.08 / cell)
     return {
         "Mcdm": Species(dark_matter, 1 - f_b),
         "Mgas": Species(gas[~stars], f_b),
@@ -188,18 +189,18 @@ def mock_simba(
 
 @dataclass(frozen=True)
 class _Draws:
-    """Random numbers of the halo members, each tied to its particle."""
+    """Random numbers of the halo members, each tied to its particle; float64, which never rounds to one."""
 
     index: Tensor
     n_particles: int
     seed: int
 
     def uniform(self, stream: int, number: int = 0) -> Tensor:
-        return uniform(self.index + number * self.n_particles, self.seed, stream).to(torch.float32)
+        return uniform(self.index + number * self.n_particles, self.seed, stream)
 
     def normal(self) -> Tensor:
         components = [torch.special.ndtri(self.uniform(_DIRECTION_STREAM, axis)) for axis in range(3)]
-        return torch.stack(components, dim=1)
+        return torch.stack(components, dim=1).to(torch.float32)
 
 
 def _cored(offset: Tensor, M: Tensor, A: Feedback, cell: float) -> Tensor:
@@ -215,12 +216,12 @@ def _jet(haloes: Haloes, M: Tensor, A: Feedback, draws: _Draws) -> Tensor:
     reach = 2.2 * A.A_AGN2**0.8 * A.A_SN1**-0.2 * A.A_SN2**-0.2 * (M / 1e13) ** (1 / 3)
     side = torch.where(draws.uniform(_DIRECTION_STREAM, 3) < 0.5, -1.0, 1.0)[:, None]
     direction = _unit(side * haloes.spin_axis[haloes.halo] + 0.6 * draws.normal())
-    return direction.mul(2 * draws.uniform(_REACH_STREAM)[:, None] * reach[haloes.halo, None])
+    return direction.mul(2 * draws.uniform(_REACH_STREAM).float()[:, None] * reach[haloes.halo, None])
 
 
 def _wind(A: Feedback, draws: _Draws) -> Tensor:
     """Displacement [Mpc/h] of the members in isotropic winds."""
-    return _unit(draws.normal()).mul(2 * draws.uniform(_REACH_STREAM)[:, None] * 0.5 * A.A_SN2**0.5)
+    return _unit(draws.normal()).mul(2 * draws.uniform(_REACH_STREAM).float()[:, None] * 0.5 * A.A_SN2**0.5)
 
 
 def _ejected_fractions(M: Tensor, A: Feedback) -> tuple[Tensor, Tensor, Tensor]:

@@ -34,6 +34,7 @@ from fieldlevel.files import write_text
 from fieldlevel.maps.cmd_format import SuiteFiles
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.neighbours import mesh_neighbour_distance
 from fieldlevel.parameters import (
     BOX_SIZE_MPC_H,
@@ -47,6 +48,9 @@ from fieldlevel.simulate.feedback import BARYON_MODELS, Feedback, HydroParticles
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles
 
 FIELD = "Mtot"
+
+SIMULATOR_VERSION = "1"
+"""Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""
 
 _TABLES = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
 """Whose latin hypercube a mock suite takes its labels and seeds from."""
@@ -137,21 +141,21 @@ def simulate_suite(
         The folder.
 
     Raises:
-        UserError: the folder holds the same suite made with another spec, or the table has fewer rows than asked for.
+        UserError: a spec that cannot be run, or the folder holds the same suite made with another one.
     """
     directory = Path(directory)
-    rows = latin_hypercube(spec.suite)
-    if not 1 <= spec.n_simulations <= len(rows):
-        raise UserError(f"n_simulations = {spec.n_simulations}: allowed are 1 to {len(rows)}, the rows of the table")
-    rows = rows[: spec.n_simulations]
-    if _is_complete(spec, directory):
-        return directory
+    compute_device = select_device(device)
+    _check_spec(spec)
+    rows = latin_hypercube(spec.suite)[: spec.n_simulations]
     ledger = _Ledger(spec, directory)
+    if _is_complete(spec, directory):
+        ledger.remove()
+        return directory
     ledger.open()
     todo = [number for number in range(len(rows)) if not ledger.done[number]]
     task = f"simulate {spec.suite}"
     listener(Progress(task, len(rows) - len(todo), len(rows), "simulations"))
-    results = _simulations(spec, [rows[number] for number in todo], _resolve(device), workers)
+    results = _simulations(spec, [rows[number] for number in todo], compute_device, workers)
     for finished, (place, maps) in enumerate(results, start=len(rows) - len(todo) + 1):
         ledger.write(todo[place], maps)
         listener(Progress(task, finished, len(rows), "simulations"))
@@ -159,8 +163,21 @@ def simulate_suite(
     return directory
 
 
-def _resolve(device: str) -> torch.device:
-    return torch.device(("cuda" if torch.cuda.is_available() else "cpu") if device == "auto" else device)
+def _check_spec(spec: SimulateSpec) -> None:
+    is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
+    n_rows = len(latin_hypercube(spec.suite))
+    allowed = {
+        "n_simulations": (1 <= spec.n_simulations <= n_rows, f"1 to {n_rows}, the rows of the table"),
+        "n_particles": (spec.n_particles >= 8 and spec.n_particles % 2 == 0, "even numbers from 8"),
+        "n_mesh": (spec.n_mesh >= spec.n_particles and spec.n_mesh % 2 == 0, "even numbers from n_particles"),
+        "n_steps": (spec.n_steps >= 1, "numbers from 1"),
+        "a_start": (0.005 <= spec.a_start < 1, "0.005 to 1"),
+        "n_pixels": (spec.n_pixels >= 16 and is_power_of_two, "16, 32, 64, 128, 256, ..."),
+        "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
+    }
+    for name, (is_allowed, words) in allowed.items():
+        if not is_allowed:
+            raise UserError(f"{name} = {getattr(spec, name)}: allowed are {words}")
 
 
 def _simulations(
@@ -205,16 +222,19 @@ class _Ledger:
 
     def open(self) -> None:
         """Create the files, or take up those of a killed run with the same spec."""
-        recorded = self.partial / "spec.json"
-        if recorded.exists() and recorded.read_text() != to_json(self.spec):
+        recorded = self.partial / "spec.txt"
+        if recorded.exists() and recorded.read_text() != self._described():
             raise UserError(
                 f"{self.partial}: unfinished simulations of another spec; remove it or choose another directory"
             )
         self.partial.mkdir(parents=True, exist_ok=True)
         if not recorded.exists():
             self._create()
-            write_text(recorded, to_json(self.spec))
+            write_text(recorded, self._described())
         self.done = np.lib.format.open_memmap(self.partial / "done.npy", mode="r+")
+
+    def _described(self) -> str:
+        return f"{to_json(self.spec)}\nsimulator {SIMULATOR_VERSION}\n"
 
     def _create(self) -> None:
         n, side = self.spec.n_simulations, self.spec.n_pixels
@@ -244,9 +264,14 @@ class _Ledger:
                 self._maps_path(suite).replace(self.directory / self._maps_path(suite).name)
             write_text(self.directory / f"params_{self.spec.set_name}_{suite}.txt", table)
         _record_provenance(self.spec, self.directory)
-        for leftover in self.partial.iterdir():
-            leftover.unlink()
-        self.partial.rmdir()
+        self.remove()
+
+    def remove(self) -> None:
+        """Take the folder of work in progress away, if it is there."""
+        if self.partial.exists():
+            for leftover in self.partial.iterdir():
+                leftover.unlink()
+            self.partial.rmdir()
 
 
 def _record_provenance(spec: SimulateSpec, directory: Path) -> None:
@@ -257,7 +282,7 @@ def _record_provenance(spec: SimulateSpec, directory: Path) -> None:
         "fieldlevel": __version__,
         "torch": torch.__version__,
         "spec": asdict(spec),
-        "spec_digest": digest(spec),
+        "spec_digest": digest(spec, SIMULATOR_VERSION),
         "labels": f"rows 0 to {spec.n_simulations - 1} of the CAMELS latin hypercube of {_TABLES[spec.suite]}",
         "columns": list(PARAMETER_NAMES),
     }
@@ -271,7 +296,9 @@ def _is_complete(spec: SimulateSpec, directory: Path) -> bool:
     record = known.get(f"{spec.suite}_{spec.set_name}")
     if record is None:
         return False
-    if record["spec_digest"] != digest(spec):
-        raise UserError(f"{directory}: holds {spec.suite} made with another spec; choose another directory")
+    if record["spec_digest"] != digest(spec, SIMULATOR_VERSION):
+        raise UserError(
+            f"{directory}: holds {spec.suite} made with another spec or simulator; choose another directory"
+        )
     suites = (spec.suite, nbody_twin(spec.suite))
     return all(SuiteFiles(directory, suite, FIELD, spec.set_name).maps_path.exists() for suite in suites)

@@ -23,9 +23,9 @@ from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
 from fieldlevel.maps.loader import Normaliser
 from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.training.device import select_device
 
 FORMAT_VERSION = "1"
 

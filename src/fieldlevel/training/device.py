@@ -7,25 +7,6 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fieldlevel.errors import UserError
-
-
-def select_device(name: str) -> torch.device:
-    """Device by name; `"auto"` is the first CUDA device if there is one, else the CPU.
-
-    Raises:
-        UserError: unknown device, or CUDA where there is none.
-    """
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>") from None
-    if device.type == "cuda" and not torch.cuda.is_available():
-        raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
-    return device
-
 
 def autocast(precision: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.autocast:
     """Context in which the network runs in the precision of a spec.

@@ -18,9 +18,10 @@ from fieldlevel.errors import UserError
 from fieldlevel.files import write_text, written_aside
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.maps.loader import MapSet, fit_normaliser, load_map_set
+from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
-from fieldlevel.training.checkpoint import save_network
-from fieldlevel.training.device import seeded, select_device
+from fieldlevel.training.checkpoint import load, save_network
+from fieldlevel.training.device import seeded
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 
 
@@ -59,6 +60,7 @@ def train(
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
+        _check_same_data(weights_path, open_suite(directory, spec.suite, spec.field, spec.set_name, check=False))
         resume_path.unlink(missing_ok=True)
         return weights_path
     run_device = select_device(device)
@@ -128,6 +130,13 @@ def _check_settings(spec: TrainSpec) -> None:
             raise UserError(f"{name} = {value}: must be at least {least}")
     if not spec.optimiser.learning_rate > 0:
         raise UserError(f"optimiser.learning_rate = {spec.optimiser.learning_rate}: must be positive")
+    for name in ("beta1", "beta2"):
+        if not 0.0 <= (value := getattr(spec.optimiser, name)) < 1.0:
+            raise UserError(f"optimiser.{name} = {value}: must be in [0, 1)")
+    if not spec.optimiser.weight_decay >= 0.0:
+        raise UserError(f"optimiser.weight_decay = {spec.optimiser.weight_decay}: must not be negative")
+    if not 0 <= spec.seed < 2**63:
+        raise UserError(f"seed = {spec.seed}: must be from 0 to 2^63 - 1")
     if not 0.0 <= spec.optimiser.warm_up <= 1.0:
         raise UserError(f"optimiser.warm_up = {spec.optimiser.warm_up}: must be a fraction in [0, 1]")
 
@@ -150,6 +159,11 @@ def _claim_folder(out: Path, spec: TrainSpec) -> None:
     path = out / "spec.json"
     if path.exists() and from_json(TrainSpec, path.read_text(), str(path)) != spec:
         raise UserError(f"{out}: holds a run of another spec; train in another folder, or delete it")
+
+
+def _check_same_data(weights_path: Path, suite: Suite) -> None:
+    if load(weights_path, "cpu").provenance["data_fingerprint"] != suite.fingerprint:
+        raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 
 
 def _provenance(suite: Suite, training: MapSet, trained: TrainedNetwork) -> dict[str, str | float]:

@@ -1,0 +1,23 @@
+"""Which device to compute on."""
+
+import re
+
+import torch
+
+from fieldlevel.errors import UserError
+
+
+def select_device(name: str) -> torch.device:
+    """Device by name; `"auto"` is the first CUDA device if there is one, else the CPU.
+
+    Raises:
+        UserError: unknown device, or CUDA where there is none.
+    """
+    if name == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+        raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>")
+    device = torch.device(name)
+    if device.type == "cuda" and not torch.cuda.is_available():
+        raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
+    return device
