@@ -1,7 +1,7 @@
 """Lowest validation loss of the released recipe and of the modern preset after the same number of steps.
 
-Same maps, split, network width, batch size and number of steps; only what the presets are about differs: schedule,
-augmentation, normaliser, precision. The median over seeds is the figure to quote.
+Same maps, split, network width, batch size and number of steps; what the presets are about differs: schedule, learning
+rate, weight decay, dropout, augmentation, normaliser, precision. The median over seeds is the figure to quote.
 
     python benchmarks/presets.py --data mock-data --suite MockTNG --n-steps 1000 --hidden 4 --seeds 3
 """

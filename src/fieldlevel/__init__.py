@@ -1,29 +1,56 @@
 """Cosmological inference from maps at the field level, marginalised over baryonic physics (arXiv:2109.10360)."""
 
 import importlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fieldlevel.config import NetworkSpec, OptimiserSpec, SimulateSpec, SplitSpec, TrainSpec
+    from fieldlevel.errors import DataError, UserError
+    from fieldlevel.maps.catalogue import check_directory, open_suite, split_simulations
+    from fieldlevel.models.cnn import MomentNetwork
+    from fieldlevel.models.moments import moment_loss
+    from fieldlevel.simulate.suite import simulate_suite
+    from fieldlevel.training.checkpoint import load
+    from fieldlevel.training.loop import train
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
+    "DataError": "errors",
     "MomentNetwork": "models.cnn",
-    "moment_loss": "models.moments",
-    "split_simulations": "maps.catalogue",
-    "open_suite": "maps.catalogue",
-    "check_directory": "maps.catalogue",
-    "train": "training.loop",
-    "load": "training.checkpoint",
-    "simulate_suite": "simulate.suite",
-    "TrainSpec": "config",
-    "SimulateSpec": "config",
     "NetworkSpec": "config",
     "OptimiserSpec": "config",
+    "SimulateSpec": "config",
     "SplitSpec": "config",
+    "TrainSpec": "config",
     "UserError": "errors",
-    "DataError": "errors",
+    "check_directory": "maps.catalogue",
+    "load": "training.checkpoint",
+    "moment_loss": "models.moments",
+    "open_suite": "maps.catalogue",
+    "simulate_suite": "simulate.suite",
+    "split_simulations": "maps.catalogue",
+    "train": "training.loop",
 }
+"""Where each public name lives; it is imported when it is first asked for."""
 
-__all__ = list(_PUBLIC)
+__all__ = [
+    "DataError",
+    "MomentNetwork",
+    "NetworkSpec",
+    "OptimiserSpec",
+    "SimulateSpec",
+    "SplitSpec",
+    "TrainSpec",
+    "UserError",
+    "check_directory",
+    "load",
+    "moment_loss",
+    "open_suite",
+    "simulate_suite",
+    "split_simulations",
+    "train",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -17,6 +17,7 @@ import tyro
 
 from fieldlevel.config import SCALES, TRAIN_PRESETS, LetterSpec, SimulateSpec, TrainSpec, overlay_toml
 from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.files import claimed
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
@@ -202,7 +203,7 @@ def _letter(command: Letter) -> int:
     from fieldlevel import console, report
     from fieldlevel.experiments.runner import prepare_data, run_letter
 
-    with console.progress_display() as listener:
+    with claimed(command.out), console.progress_display() as listener:
         data = prepare_data(command.spec, command.data, command.out, command.device, _cores(), listener)
         document = report.read_finished(command.out, data.key)
         if document is None:
@@ -216,7 +217,7 @@ def _simulate(command: Simulate) -> int:
     from fieldlevel import console
     from fieldlevel.simulate.suite import simulate_suite
 
-    with console.progress_display() as listener:
+    with claimed(command.out), console.progress_display() as listener:
         simulate_suite(command.spec, command.out, command.device, command.workers or _cores(), listener)
     console.say(f"{command.spec.suite} and its gravity-only twin are in {command.out}")
     return 0
@@ -241,7 +242,7 @@ def _train(command: Train) -> int:
     from fieldlevel import console
     from fieldlevel.training.loop import train
 
-    with console.progress_display() as listener:
+    with claimed(command.out), console.progress_display() as listener:
         weights = train(command.spec, command.data, command.out, command.device, listener)
     console.say(f"weights: {weights}")
     return 0

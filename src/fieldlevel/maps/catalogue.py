@@ -153,6 +153,14 @@ def open_suite(
 
     Raises:
         DataError: the data is not sound; `defects` holds every defect.
+
+    Example:
+        >>> import tempfile, fieldlevel
+        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_steps=2, n_pixels=16)
+        >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
+        >>> suite = open_suite(folder, "MockTNG")
+        >>> suite.maps.shape, suite.parameters.shape
+        ((120, 16, 16), (8, 6))
     """
     files = SuiteFiles(Path(directory), suite, field, set_name)
     found = list_suites(files.directory)

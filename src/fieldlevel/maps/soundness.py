@@ -46,6 +46,10 @@ def check_directory(directory: str | Path, listener: Listener = ignore) -> list[
 
     Returns:
         One line a defect; an empty list for a sound folder.
+
+    Example:
+        >>> check_directory("no-such-folder")
+        ['no-such-folder: no such folder; name the folder that holds the map files']
     """
     folder = Path(directory)
     try:

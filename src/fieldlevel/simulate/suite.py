@@ -142,6 +142,13 @@ def simulate_suite(
 
     Raises:
         UserError: a spec that cannot be run, or the folder holds the same suite made with another one.
+
+    Example:
+        >>> import tempfile
+        >>> toy = SimulateSpec(n_simulations=1, n_particles=16, n_mesh=16, n_steps=2, n_pixels=16)
+        >>> folder = simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
+        >>> np.load(folder / "Maps_Mtot_MockTNG_LH_z=0.00.npy").shape
+        (15, 16, 16)
     """
     directory = Path(directory)
     compute_device = select_device(device)

@@ -55,6 +55,22 @@ def train(
         DataError: a folder that cannot be used.
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
+
+    Example:
+        >>> import tempfile, fieldlevel
+        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_steps=2, n_pixels=16)
+        >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
+        >>> spec = TrainSpec(
+        ...     split=fieldlevel.SplitSpec(train=0.5, validation=0.25),
+        ...     network=fieldlevel.NetworkSpec(hidden=1),
+        ...     batch_size=16,
+        ...     n_steps=4,
+        ...     validate_every=2,
+        ... )
+        >>> weights = train(spec, folder, folder / "network", device="cpu")
+        >>> mean, std = fieldlevel.load(weights).predict(fieldlevel.open_suite(folder, "MockTNG").maps)
+        >>> mean.shape, bool((std >= 0).all())
+        ((120, 6), True)
     """
     out = Path(out)
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
