@@ -55,6 +55,7 @@ def test_outputs_are_complete_and_say_mock(finished):
         assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
     lines = (out / "predictions.csv").read_text().splitlines()
     assert len(lines) == 1 + 6 * 2 * 15
+    assert all(line.startswith("MOCK DATA,") for line in lines[1:])
     assert (out / document["weights"]["MockTNG"]).exists()
     assert read_finished(out, data.key) == document
 

@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
+from fieldlevel.parameters import PARAMETER_NAMES, FloatArray, is_mock
 
 IntArray = npt.NDArray[np.integer]
 
@@ -347,9 +347,13 @@ class PairResult:
 
 
 def write_pairs(path: Path, pairs: Iterable[PairResult]) -> None:
-    """Write the predictions of several pairs into one CSV file: the two suites, then the columns of a single pair."""
-    rows = [[pair.train_suite, pair.test_suite, *row] for pair in pairs for row in pair.predictions.rows()]
-    _write_table(path, [["train_suite", "test_suite", *CSV_COLUMNS], *rows])
+    """Write the predictions of several pairs into one CSV file: origin, the two suites, then the columns of one pair."""
+    rows = [
+        ["MOCK DATA" if is_mock(pair.test_suite) else "CMD files", pair.train_suite, pair.test_suite, *row]
+        for pair in pairs
+        for row in pair.predictions.rows()
+    ]
+    _write_table(path, [["data", "train_suite", "test_suite", *CSV_COLUMNS], *rows])
 
 
 def _write_table(path: Path, rows: list[list[Any]]) -> None:
