@@ -347,7 +347,7 @@ class PairResult:
 
 
 def write_pairs(path: Path, pairs: Iterable[PairResult]) -> None:
-    """Write the predictions of several pairs into one CSV file: origin, the two suites, then the columns of one pair."""
+    """Write the predictions of several pairs into one CSV file: origin, both suites, columns of one pair."""
     rows = [
         ["MOCK DATA" if is_mock(pair.test_suite) else "CMD files", pair.train_suite, pair.test_suite, *row]
         for pair in pairs
