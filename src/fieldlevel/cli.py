@@ -256,6 +256,7 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel.files import write_text
     from fieldlevel.maps.catalogue import open_suite
     from fieldlevel.numerics.device import select_device
+    from fieldlevel.parameters import MOCK_MARK
     from fieldlevel.training.checkpoint import load
 
     predictor = load(command.weights, command.device)
@@ -263,7 +264,7 @@ def _evaluate(command: Evaluate) -> int:
         suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
         predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
     scores = scores_to_json(evaluate(predictions))
-    mark = "MOCK DATA" if suite.is_mock or predictor.is_mock else ""
+    mark = MOCK_MARK if suite.is_mock or predictor.is_mock else ""
     document = {
         "data_mark": mark,
         "weights": str(command.weights),

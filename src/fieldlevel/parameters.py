@@ -67,6 +67,8 @@ BOX_SIZE_MPC_H = 25.0
 HYDRO_SUITES = ("IllustrisTNG", "SIMBA", "Astrid")
 MOCK_SUITES: tuple[Literal["MockTNG"], Literal["MockSIMBA"]] = ("MockTNG", "MockSIMBA")
 NBODY_PREFIX = "Nbody_"
+MOCK_MARK = "MOCK DATA"
+"""Stands on every result of mock maps."""
 
 SURFACE_DENSITIES = ("Mtot", "Mcdm", "Mgas", "Mstar")
 SURFACE_DENSITY_UNIT = r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"

@@ -20,11 +20,9 @@ from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, publish
 from fieldlevel.experiments.runner import LetterRun, NetworkRun
 from fieldlevel.figures import draw_four_pairs, draw_maps, draw_training_history, save_figure
 from fieldlevel.files import write_text
-from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS, is_mock
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, PARAMETERS, is_mock
 
 Fact = str | int | float
-
-MOCK_MARK = "MOCK DATA"
 
 MAIN_METRICS = ("mean_relative_std", "rms_relative_error", "r2", "reduced_chi2")
 """Measures of the main table; the tables of the pairs have them all."""

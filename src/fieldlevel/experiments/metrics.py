@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import PARAMETER_NAMES, FloatArray, is_mock
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, FloatArray, is_mock
 
 IntArray = npt.NDArray[np.integer]
 
@@ -349,7 +349,7 @@ class PairResult:
 def write_pairs(path: Path, pairs: Iterable[PairResult]) -> None:
     """Write the predictions of several pairs into one CSV file: origin, both suites, columns of one pair."""
     rows = [
-        ["MOCK DATA" if is_mock(pair.test_suite) else "CMD files", pair.train_suite, pair.test_suite, *row]
+        [MOCK_MARK if is_mock(pair.test_suite) else "CMD files", pair.train_suite, pair.test_suite, *row]
         for pair in pairs
         for row in pair.predictions.rows()
     ]
