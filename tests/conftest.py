@@ -14,7 +14,7 @@ from fieldlevel.config import LetterSpec, NetworkSpec, SimulateSpec, SplitSpec, 
 def tiny_letter() -> LetterSpec:
     """16 x 16 maps of 16^3 particles and a network that learns next to nothing: seconds."""
     return LetterSpec(
-        simulate=SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_steps=3, n_pixels=16),
+        simulate=SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_pixels=16),
         train=replace(
             modern_preset(),
             split=SplitSpec(train=0.6, validation=0.2),

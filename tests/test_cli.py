@@ -2,6 +2,7 @@ import csv
 import json
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from fieldlevel.cli import Train, main, parse
 LETTER_FLAGS = [
     "letter", "--device", "cpu",
     "--simulate.n-simulations", "10", "--simulate.n-particles", "16", "--simulate.n-mesh", "16",
-    "--simulate.n-steps", "3", "--simulate.n-pixels", "16",
+    "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3",
 ]  # fmt: skip
@@ -51,6 +52,72 @@ def test_flag_beats_file_beats_preset(tmp_path):
     path.write_text("seed = 5\n[network]\nhidden = 9\n")
     command = parse(["train", "--data", "d", "--preset", "released", "--config", str(path), "--network.hidden", "11"])
     assert (command.spec.seed, command.spec.network.hidden, command.spec.network.dropout) == (5, 11, 0.209)
+
+
+@pytest.mark.parametrize(
+    ("flags", "field", "value"),
+    [
+        (["--suite", "MockSIMBA"], "suite", "MockSIMBA"),
+        (["--n-simulations", "1000"], "n_simulations", 1000),
+        (["--fields", "Mtot", "Mgas"], "fields", ("Mtot", "Mgas")),
+        (["--parameters", "mine.txt"], "parameters", "mine.txt"),
+        (["--step-error", "0.1"], "step_error", 0.1),
+    ],
+)
+@pytest.mark.parametrize("scale", ["laptop", "letter", "fine"])
+def test_one_flag_of_simulate_changes_one_field(scale, flags, field, value):
+    plain, changed = (parse(["simulate", "--scale", scale, *more]).spec for more in ([], flags))
+    assert plain == config.SIMULATION_SCALES[scale]()
+    assert changed == replace(plain, **{field: value})
+
+
+def test_another_set_than_that_of_the_scale_is_taken_whole():
+    for arguments in (["--set", "CV"], ["--set=CV"]):
+        assert parse(["simulate", *arguments]).spec == replace(
+            config.laptop_scale().simulate, set_name="CV", n_simulations=None
+        )
+    assert parse(["simulate", "--set", "1P", "--n-simulations", "9"]).spec.n_simulations == 9
+
+
+def test_the_fine_scale_differs_from_the_letter_in_its_particles_alone():
+    letter, fine = (parse(["simulate", "--scale", scale]).spec for scale in ("letter", "fine"))
+    assert (fine.n_particles, fine.n_mesh, fine.n_pixels) == (256, 512, 256)
+    assert replace(fine, n_particles=letter.n_particles, n_mesh=letter.n_mesh) == letter
+
+
+TINY_SIMULATIONS = [
+    "simulate", "--device", "cpu", "--workers", "1", "--set", "CV", "--n-simulations", "2", "--n-particles", "16",
+    "--n-mesh", "16", "--n-pixels", "16", "--fields", "Mtot", "Mgas",
+]  # fmt: skip
+
+
+def test_shards_of_simulate_say_what_is_missing(tmp_path, capsys):
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path), "--shard", "2/2"]) == 0
+    assert "shard 2/2 is done; 1 simulations of other shards are missing" in capsys.readouterr().out
+    assert list(tmp_path.glob("Maps_*")) == []
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path), "--shard", "1/2"]) == 0
+    assert str(tmp_path) in capsys.readouterr().out
+    assert len(list(tmp_path.glob("Maps_*_CV_z=0.00.npy"))) == 3
+    assert main(["check", str(tmp_path)]) == 0
+    capsys.readouterr()
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--shard", "3/2"], "shard '3/2'"),
+        (["--set", "mine"], "set 'mine': unknown"),
+        (["--n-simulations", "99"], "n_simulations = 99: allowed are 1 to 27"),
+        (["--set", "mine", "--parameters", "no-such-table.txt"], "no-such-table.txt: cannot be read"),
+        (["--fields", "Mtot", "Mtot"], "each once"),
+    ],
+)
+def test_simulate_refuses_in_one_line(tmp_path, capsys, flags, words):
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path / "out"), *flags]) == 2
+    message = capsys.readouterr().err
+    assert message.count("\n") == 1
+    assert words in message
+    assert not (tmp_path / "out").exists()
 
 
 def test_scale_decides_the_defaults():

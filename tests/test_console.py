@@ -10,7 +10,10 @@ def test_without_a_terminal_a_task_reports_now_and_then_and_at_its_end(monkeypat
     with console.progress_display() as listener:
         for done in range(1, 6):
             listener(Progress("simulate", done, 5, "simulations", "x" if done == 5 else ""))
-    assert capsys.readouterr().err.splitlines() == ["simulate: 3/5 simulations", "simulate: 5/5 simulations x"]
+    assert capsys.readouterr().err.splitlines() == [
+        "simulate: 3/5 simulations 0:00:16 left",
+        "simulate: 5/5 simulations x",
+    ]
 
 
 def test_an_error_is_one_line(capsys):

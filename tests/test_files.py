@@ -4,7 +4,7 @@ import sys
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import claimed, write_text, written_aside
+from fieldlevel.files import claimed, locked, write_text, written_aside
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -38,3 +38,40 @@ def test_a_file_cannot_be_claimed(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file"), claimed(tmp_path / "file"):
         pass
+
+
+def test_a_lock_is_held_by_one_at_a_time_and_can_be_waited_for(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path) as first, locked(path) as second:
+        assert (first, second) == (True, False)
+    with locked(path, wait=True) as third:
+        assert third
+
+
+def test_a_lock_leaves_nothing_behind_and_takes_no_other_away(tmp_path):
+    path = tmp_path / "lock"
+    with locked(path):
+        assert path.exists()
+    assert not path.exists()
+    with locked(path):
+        path.unlink()
+        with locked(path) as second:
+            assert second
+            with locked(path) as third:
+                assert not third
+            assert path.exists()
+
+
+def test_many_processes_that_wait_hold_the_lock_one_after_the_other(tmp_path):
+    code = (
+        "import sys, time, pathlib, fieldlevel.files as files\n"
+        "counter, lock = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])\n"
+        "for _ in range(40):\n"
+        "    with files.locked(lock, wait=True):\n"
+        "        counter.write_text(str(int(counter.read_text()) + 1))\n"
+    )
+    (tmp_path / "counter").write_text("0")
+    command = [sys.executable, "-c", code, str(tmp_path / "counter"), str(tmp_path / "lock")]
+    processes = [subprocess.Popen(command) for _ in range(4)]
+    assert [process.wait() for process in processes] == [0] * 4
+    assert (tmp_path / "counter").read_text() == "160"

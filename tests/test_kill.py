@@ -9,7 +9,7 @@ import pytest
 ARGUMENTS = [
     "letter", "--device", "cpu",
     "--simulate.n-simulations", "10", "--simulate.n-particles", "16", "--simulate.n-mesh", "16",
-    "--simulate.n-steps", "3", "--simulate.n-pixels", "16",
+    "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "40", "--train.validate-every", "3",
 ]  # fmt: skip

@@ -9,19 +9,29 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Union
 
 import tyro
 
-from fieldlevel.config import SCALES, TRAIN_PRESETS, LetterSpec, SimulateSpec, TrainSpec, overlay_toml
+from fieldlevel.config import (
+    SCALES,
+    SIMULATION_SCALES,
+    TRAIN_PRESETS,
+    LetterSpec,
+    SimulateSpec,
+    TrainSpec,
+    laptop_scale,
+    overlay_toml,
+)
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import claimed
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
 Scale = Literal["laptop", "letter"]
+SimulationScale = Literal["laptop", "letter", "fine"]
 
 
 @dataclass(frozen=True)
@@ -46,12 +56,16 @@ class Simulate:
     """Simulate a mock suite and its gravity-only twin as CMD files; run it again to continue."""
 
     out: Path = Path("mock-data")
-    """Folder for the files."""
-    scale: Scale = "laptop"
-    """Preset of the spec below."""
+    """Folder for the files; several shards may work in it at once."""
+    scale: SimulationScale = "laptop"
+    """Preset of the spec below. laptop: 64^2 maps from 64^3 particles, two CPU cores; letter: 256^2 maps from 128^3
+    particles, one GPU; fine: the same from 256^3."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
+    """Simulate the I-th of N parts only; the files get their names when the last part is done."""
     workers: int | None = None
     """Processes on the CPU; all cores when omitted. The maps do not depend on it."""
     device: Device = "auto"
+    """auto and cuda take all GPUs, cuda:N that one."""
     spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
 
 
@@ -123,15 +137,18 @@ def parse(arguments: Sequence[str]) -> Command:
         'triangular'
     """
     chosen = _chosen_presets(arguments)
-    letter = SCALES[chosen.scale]()
+    letter = SCALES.get(chosen.scale, laptop_scale)()
     train = TRAIN_PRESETS[chosen.preset]()
+    simulate = SIMULATION_SCALES[chosen.scale]()
+    if chosen.set != simulate.set_name:
+        simulate = replace(simulate, n_simulations=None)
     if chosen.config is not None and arguments[0] == "letter":
         letter = overlay_toml(letter, chosen.config)
     if chosen.config is not None and arguments[0] == "train":
         train = overlay_toml(train, chosen.config)
     defaults: tuple[Command, ...] = (
         Letter(spec=letter),
-        Simulate(spec=letter.simulate),
+        Simulate(spec=simulate),
         Check(tyro.MISSING),
         Train(tyro.MISSING, spec=train),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
@@ -160,13 +177,14 @@ def _chosen_presets(arguments: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--scale")
     parser.add_argument("--data")
     parser.add_argument("--preset", default="modern")
+    parser.add_argument("--set", default="LH")
     parser.add_argument("--config", type=Path)
     try:
         chosen, _ = parser.parse_known_args(arguments)
     except argparse.ArgumentError:
         chosen = parser.parse_args([])
     usual = "laptop" if chosen.data is None else "letter"
-    chosen.scale = chosen.scale if chosen.scale in SCALES else usual
+    chosen.scale = chosen.scale if chosen.scale in SIMULATION_SCALES else usual
     chosen.preset = chosen.preset if chosen.preset in TRAIN_PRESETS else "modern"
     return chosen
 
@@ -215,11 +233,17 @@ def _letter(command: Letter) -> int:
 
 def _simulate(command: Simulate) -> int:
     from fieldlevel import console
+    from fieldlevel.simulate.ledger import Ledger
+    from fieldlevel.simulate.sets import Shard
     from fieldlevel.simulate.suite import simulate_suite
 
-    with claimed(command.out), console.progress_display() as listener:
-        simulate_suite(command.spec, command.out, command.device, command.workers or _cores(), listener)
-    console.say(f"{command.spec.suite} and its gravity-only twin are in {command.out}")
+    spec, shard = command.spec, Shard.parse(command.shard)
+    with console.progress_display() as listener:
+        simulate_suite(spec, command.out, command.device, command.workers or _cores(), listener, shard)
+    if missing := Ledger(spec, command.out).missing():
+        console.say(f"shard {shard} is done; {len(missing)} simulations of other shards are missing in {command.out}")
+    else:
+        console.say(f"{spec.suite} and its gravity-only twin are in {command.out}")
     return 0
 
 

@@ -8,10 +8,12 @@ import dataclasses
 import hashlib
 import json
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar
+
+import tyro
 
 from fieldlevel.errors import UserError
 
@@ -44,15 +46,21 @@ class SimulateSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
-    set_name: Literal["LH"] = "LH"
-    n_simulations: int = 1000
-    """The first rows of the real latin-hypercube table, at most 1,000."""
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    """LH: the real CAMELS latin hypercube, 1,000 simulations; CV: the fiducial point with 27 seeds; 1P: one parameter
+    at a time, 61 simulations; with `parameters` a name of your own, letters and digits."""
+    parameters: str | None = None
+    """Table of your own simulations: Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 and, if wanted, a seed."""
+    n_simulations: int | None = None
+    """The first rows of the set; all when omitted."""
+    fields: tuple[Literal["Mtot", "Mcdm", "Mgas", "Mstar"], ...] = ("Mtot",)
+    """Of the suite; its gravity-only twin has Mtot alone."""
     n_particles: int = 128
     """Particles a side."""
     n_mesh: int = 256
     """Cells a side of the force mesh."""
-    n_steps: int = 40
-    """Time steps, uniform in the expansion factor."""
+    step_error: float = 0.05
+    """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
     a_start: float = 0.05
     """Expansion factor of the 2LPT start."""
     n_pixels: int = 256
@@ -257,7 +265,7 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 def laptop_scale() -> LetterSpec:
     """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
-        simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, n_steps=14, n_pixels=64),
+        simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=dataclasses.replace(
             modern_preset(),
             split=SplitSpec(train=0.75, validation=0.10),
@@ -274,4 +282,14 @@ def letter_scale() -> LetterSpec:
     return LetterSpec(train=modern_preset())
 
 
+def fine_simulations() -> SimulateSpec:
+    """The letter's maps from eight times as many particles."""
+    return dataclasses.replace(letter_scale().simulate, n_particles=256, n_mesh=512)
+
+
 SCALES = {"laptop": laptop_scale, "letter": letter_scale}
+SIMULATION_SCALES: dict[str, Callable[[], SimulateSpec]] = {
+    "laptop": lambda: laptop_scale().simulate,
+    "letter": lambda: letter_scale().simulate,
+    "fine": fine_simulations,
+}

@@ -4,6 +4,7 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,9 @@ from fieldlevel.progress import Listener, Progress
 
 SECONDS_BETWEEN_LINES = 15.0
 """Where the output is no terminal, a task reports at most this often."""
+
+SECONDS_OF_ESTIMATE = 600.0
+"""The time left follows from the pace of the last so many seconds."""
 
 
 def error(message: str) -> None:
@@ -47,7 +51,7 @@ def progress_display() -> Iterator[Listener]:
         TimeRemainingColumn(),
         TextColumn("{task.fields[detail]}"),
     )
-    with Bars(*columns, console=console) as bars:
+    with Bars(*columns, console=console, speed_estimate_period=SECONDS_OF_ESTIMATE) as bars:
         yield _BarListener(bars)
 
 
@@ -67,18 +71,24 @@ class _BarListener:
 
 
 class _LineListener:
-    """A line at the end of a task and now and then before."""
+    """A line at the end of a task and now and then before, with the time left at the pace since its first event."""
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}
+        self.first: dict[str, tuple[float, int]] = {}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
         finished = event.done >= event.total
+        began, done_before = self.first.setdefault(event.task, (now, event.done))
         if not finished and now - self.last.setdefault(event.task, now) < SECONDS_BETWEEN_LINES:
             return
         self.last[event.task] = now
-        sys.stderr.write(f"{event.task}: {event.done}/{event.total} {event.unit} {event.detail}".rstrip() + "\n")
+        words = [f"{event.task}: {event.done}/{event.total} {event.unit}", event.detail]
+        if not finished and event.done > done_before:
+            left = (now - began) / (event.done - done_before) * (event.total - event.done)
+            words.insert(1, f"{timedelta(seconds=round(left))} left")
+        sys.stderr.write(" ".join(word for word in words if word) + "\n")
         sys.stderr.flush()
 
 

@@ -1,6 +1,7 @@
-"""Files that are complete or absent, and folders that one process works in at a time."""
+"""Files that are complete or absent, and what one process works in at a time."""
 
 import fcntl
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -32,6 +33,60 @@ def write_text(path: Path, text: str) -> None:
         aside.write_text(text, encoding="utf-8")
 
 
+def make_folder(folder: Path) -> None:
+    """Make a folder and those above it, unless they are there.
+
+    Raises:
+        UserError: it is a file.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise UserError(f"{folder}: is a file; name a folder with --out") from None
+
+
+@contextmanager
+def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
+    """Hold a lock against other processes; it ends with its process, however that dies.
+
+    Args:
+        path: an empty file that exists while the lock is held.
+        wait: until another process that holds the lock lets go.
+
+    Yields:
+        Whether the lock was got; always with `wait`.
+    """
+    file = _acquire(path, wait)
+    try:
+        yield file is not None
+    finally:
+        if file is not None:
+            if _is_open_as(file, path):
+                path.unlink()
+            os.close(file)
+
+
+def _acquire(path: Path, wait: bool) -> int | None:
+    """Descriptor of the locked file; one that its last holder took away while we waited is no lock."""
+    while True:
+        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(file)
+            return None
+        if _is_open_as(file, path):
+            return file
+        os.close(file)
+
+
+def _is_open_as(file: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except FileNotFoundError:
+        return False
+
+
 @contextmanager
 def claimed(folder: Path) -> Iterator[None]:
     """Keep other processes that claim the same folder out of it; a claim ends with its process, however that dies.
@@ -42,13 +97,8 @@ def claimed(folder: Path) -> Iterator[None]:
     Raises:
         UserError: another process works in it, or it is a file.
     """
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"{folder}: is a file; name a folder with --out") from None
-    with (folder / ".lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UserError(f"{folder}: another run works in it; wait for it, or name another folder") from None
+    make_folder(folder)
+    with locked(folder / ".lock") as is_ours:
+        if not is_ours:
+            raise UserError(f"{folder}: another run works in it; wait for it, or name another folder")
         yield

@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel.config import SplitSpec, TrainSpec
+from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
@@ -136,6 +136,11 @@ def test_mock_and_real_suites_are_never_paired_silently(finished, tiny_letter, t
     [
         ({"suites": ("IllustrisTNG", "SIMBA")}, "without --data they are MockTNG and MockSIMBA"),
         ({"train": TrainSpec(split=SplitSpec(train=0.99))}, "each needs one at least"),
+        ({"simulate": SimulateSpec(set_name="CV")}, "train: Mtot of set LH, but Mtot of set CV would be simulated"),
+        (
+            {"train": TrainSpec(field="Mgas", split=SplitSpec(train=0.6, validation=0.2))},
+            "train: Mgas of set LH, but Mtot",
+        ),
     ],
 )
 def test_what_would_fail_later_is_refused_before_simulating(tiny_letter, tmp_path, change, words):

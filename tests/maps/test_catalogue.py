@@ -322,6 +322,37 @@ def test_sets_other_than_latin_hypercubes_may_repeat_and_extreme_ones_leave_the_
     assert "A_SN1" in check_directory(directory)[0]
 
 
+def test_sets_of_the_users_own_leave_the_prior_in_any_column(write_suite):
+    directory = write_suite(set_name="mine")
+    path = directory / "params_mine_MockTNG.txt"
+    theta = np.loadtxt(path)
+    theta[:, 2:] = [[9.0, 1.0, 0.3, 0.1]]
+    np.savetxt(path, theta)
+    assert check_directory(directory) == []
+
+
+@pytest.mark.parametrize(("set_name", "is_defect"), [("LH", True), ("CV", True), ("1P", False), ("mine", False)])
+def test_simulations_of_one_seed_may_have_equal_maps(write_suite, set_name, is_defect):
+    directory = write_suite(set_name=set_name)
+    maps, parameters = (directory / name.replace("LH", set_name) for name in (MAPS, PARAMETERS))
+    theta = np.loadtxt(parameters)
+    theta[1, :2] = theta[0, :2]
+    np.savetxt(parameters, theta)
+    stored = np.load(maps)
+    stored[15:30] = stored[:15]
+    np.save(maps, stored)
+    assert any("identical" in defect for defect in check_directory(directory)) == is_defect
+    stored[3] = stored[0]
+    np.save(maps, stored)
+    assert "maps 0 and 3" in " ".join(check_directory(directory))
+
+
+def test_maps_without_stars_are_no_defect(write_suite):
+    directory = write_suite(field="Mstar")
+    edit_maps(directory, assign([3, 50], 0.0), MAPS.replace("Mtot", "Mstar"))
+    assert check_directory(directory) == []
+
+
 def test_a_verdict_lasts_until_a_file_changes(write_suite, monkeypatch):
     directory = write_suite()
     (files,) = list_suites(directory)

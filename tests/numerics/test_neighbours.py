@@ -14,6 +14,11 @@ def clustered() -> torch.Tensor:
     return torch.cat([field, halo])
 
 
+def regular(n_side: int, n_mesh: int) -> torch.Tensor:
+    axis = torch.arange(n_side, dtype=torch.float32) * (n_mesh / n_side)
+    return torch.cartesian_prod(axis, axis, axis)
+
+
 def test_exact_distance_equals_brute_force_with_periodic_images():
     x = N_MESH * (2 * torch.rand(120, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 0.5)
     separation = x[:, None] - x[None]
@@ -25,6 +30,13 @@ def test_exact_distance_equals_brute_force_with_periodic_images():
 def test_distance_does_not_depend_on_the_origin(clustered):
     moved = neighbour_distance(clustered + 5.5, N_MESH, 32)
     torch.testing.assert_close(moved, neighbour_distance(clustered, N_MESH, 32), rtol=1e-4, atol=1e-5)
+
+
+def test_mesh_estimate_moves_with_the_particles(clustered):
+    """By whole cells, beyond the edges of the box; halves are kept apart, where round-off could choose a cell."""
+    clear = clustered.div(0.25).floor().mul(0.25) + 0.125
+    moved = mesh_neighbour_distance(clear + torch.tensor([5.0, -16.0, 40.0]), N_MESH, 32)
+    torch.testing.assert_close(moved, mesh_neighbour_distance(clear, N_MESH, 32), rtol=1e-3, atol=0)
 
 
 def test_mesh_estimate_is_close_to_the_exact_distance(clustered):
@@ -39,8 +51,60 @@ def test_mesh_estimate_is_close_to_the_exact_distance(clustered):
 
 
 def test_mesh_estimate_of_an_even_distribution():
-    axis = torch.arange(16, dtype=torch.float32)
-    lattice = torch.cartesian_prod(axis, axis, axis)
+    """The sphere that reaches to the 32nd neighbour holds 33 particles with the one in its centre."""
+    lattice = regular(16, N_MESH)
     expected = (3 * 33 / (4 * torch.pi)) ** (1 / 3)
-    radius = mesh_neighbour_distance(lattice, N_MESH, 32, n_radii=24)
+    radius = mesh_neighbour_distance(lattice, N_MESH, 32, ratio=1.1)
     torch.testing.assert_close(radius, torch.full_like(radius, expected), rtol=0.03, atol=0)
+
+
+@pytest.mark.parametrize("n_side", [8, 16, 32, 64])
+def test_the_ladder_of_radii_follows_the_number_of_particles(n_side):
+    """From 512 cells a particle to one the radius of 32 neighbours is the same in mean distances."""
+    n_mesh = 64
+    radius = mesh_neighbour_distance(regular(n_side, n_mesh), n_mesh, 32) * (n_side / n_mesh)
+    assert radius.mean().item() == pytest.approx((3 * 33 / (4 * torch.pi)) ** (1 / 3), rel=0.08)
+
+
+def test_the_ladder_reaches_across_voids():
+    """Most of the box holds a thirtieth of the mean density."""
+    generator, n_mesh = torch.Generator().manual_seed(4), 32
+    void = torch.rand(250, 3, generator=generator) * torch.tensor([30.0, 32, 32])
+    wall = torch.rand(7750, 3, generator=generator) * torch.tensor([2.0, 32, 32]) + torch.tensor([30.0, 0, 0])
+    exact = neighbour_distance(torch.cat([void, wall]), n_mesh, 32)[:250]
+    ratio = mesh_neighbour_distance(torch.cat([void, wall]), n_mesh, 32)[:250] / exact
+    assert exact.max() > 9
+    assert ratio.median().item() == pytest.approx(1, abs=0.05)
+    assert ratio.std() < 0.15
+
+
+def test_the_blur_of_the_mesh_is_undone_in_a_halo_as_small_as_a_cell(clustered):
+    """Without it the spheres of the clump would miss particles and grow by eight per cent."""
+    exact = neighbour_distance(clustered, N_MESH, 32)
+    ratio = mesh_neighbour_distance(clustered, N_MESH, 32, ratio=1.1) / exact
+    assert ratio[exact < 0.7].median().item() == pytest.approx(1, abs=0.055)
+
+
+def test_a_finer_ladder_is_nearer_to_the_exact_distance(clustered):
+    exact = neighbour_distance(clustered, N_MESH, 32)
+    far = exact > 1.0
+
+    def error(ratio: float) -> torch.Tensor:
+        return (mesh_neighbour_distance(clustered, N_MESH, 32, ratio=ratio) / exact).log()[far].square().mean()
+
+    assert error(1.2) < error(2.0)
+
+
+@pytest.mark.parametrize("k", [8, 32, 64])
+def test_more_neighbours_lie_farther_away(clustered, k):
+    exact = neighbour_distance(clustered, N_MESH, k)
+    assert (neighbour_distance(clustered, N_MESH, k + 8) > exact).all()
+    ratio = mesh_neighbour_distance(clustered, N_MESH, k) / exact
+    assert ratio[exact > 1].median().item() == pytest.approx(1, abs=0.05)
+
+
+@pytest.mark.gpu
+def test_gpu_estimate_agrees_with_cpu(clustered):
+    """Painted weights are rounded to 2^-16, and a radius grows as the cube root of a count."""
+    expected = mesh_neighbour_distance(clustered, N_MESH, 32)
+    torch.testing.assert_close(mesh_neighbour_distance(clustered.cuda(), N_MESH, 32).cpu(), expected, rtol=2e-3, atol=0)

@@ -1,90 +1,153 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from fieldlevel.numerics.mesh import paint_cic
-from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.simulate.feedback import BARYON_MODELS, Feedback
-from fieldlevel.simulate.haloes import find_haloes
+from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.numerics.mesh import fourier, paint_cic
+from fieldlevel.simulate.feedback import (
+    FILTERING_SCALE_MPC_H,
+    HALO_THRESHOLD,
+    PEAK_SCALE_MPC_H,
+    Feedback,
+    GravityRun,
+    Scaling,
+    chosen,
+    soft_cap,
+)
+from fieldlevel.simulate.initial import lattice
 from fieldlevel.simulate.nbody import Particles
 
-BOX = 25.0
+FIDUCIAL = Cosmology(0.3, 0.8), Feedback()
+EXACT = 1e-9  # double precision
 
 
-@pytest.fixture(params=sorted(BARYON_MODELS))
-def model(request):
-    return BARYON_MODELS[request.param]
+def wave_run(amplitude: float, n_waves: int, n_mesh: int = 32) -> GravityRun:
+    """Dark matter and gas with density 1 + amplitude cos(k x), eight a cell as wide as the filtering scale."""
+    k = 2 * torch.pi * n_waves / n_mesh
+    kinds = [lattice(2 * n_mesh, torch.device("cpu"), offset).double() / 2 for offset in (0.0, 0.5)]
+    for kind in kinds:
+        kind[:, 0] -= amplitude / k * torch.sin(k * kind[:, 0])
+    position = torch.cat(kinds)
+    particles = Particles(position, 0 * position, (0.84, 0.16), n_mesh)
+    return GravityRun(particles, FIDUCIAL[0], 1, n_mesh * FILTERING_SCALE_MPC_H)
 
 
-def density(species, n_mesh: int) -> torch.Tensor:
-    return sum(kind.mass * paint_cic(kind.position, n_mesh) for kind in species.values())
+def amplitude_of_wave(position: torch.Tensor, n_waves: int, n_mesh: int = 32) -> float:
+    return fourier(paint_cic(position, n_mesh))[n_waves, 0, 0].abs().item()
 
 
-def test_mass_and_number_are_conserved(model, today, fiducial):
-    species = model(today, fiducial, Feedback(), 1, BOX)
-    n = len(today.position)
-    assert len(species["Mcdm"].position) == n
-    assert len(species["Mgas"].position) + len(species["Mstar"].position) == n
-    total = sum(len(kind.position) * kind.mass for kind in species.values())
-    assert total == pytest.approx(n, rel=1e-12)
-    assert species["Mgas"].mass == species["Mstar"].mass == pytest.approx(0.049 / 0.3)
+def test_a_scaling_has_its_value_at_the_fiducial_point():
+    assert Scaling(3.5, 1.0, -2.0, 0.5, 0.3, -0.7, 2.0)(*FIDUCIAL) == pytest.approx(3.5)
 
 
-def test_stars_are_few_but_there(model, today, fiducial):
-    stars = model(today, fiducial, Feedback(), 1, BOX)["Mstar"]
-    assert 0.001 < len(stars.position) / len(today.position) < 0.1
+@pytest.mark.parametrize("name", ["A_SN1", "A_AGN1", "A_SN2", "A_AGN2"])
+def test_a_scaling_is_a_power_law_in_each_feedback_parameter(name):
+    scaling, others = Scaling(3.5, **{name: -1.5}), Scaling(3.5)
+    point = Feedback(**{name: 2.0})
+    assert scaling(FIDUCIAL[0], point) == pytest.approx(3.5 * 2**-1.5)
+    assert others(FIDUCIAL[0], point) == pytest.approx(3.5)
 
 
-def test_power_is_suppressed_on_small_scales_only(model, today, fiducial):
-    before = power_spectrum_3d(paint_cic(today.position, 64))[1]
-    after = power_spectrum_3d(density(model(today, fiducial, Feedback(), 1, BOX), 64))[1]
-    ratio = after / before
-    assert 0.9 < ratio[0] < 1.02
-    assert 0.6 < ratio[12:20].mean() < 0.97
+def test_a_scaling_is_a_power_law_in_the_cosmology():
+    scaling = Scaling(2.0, Omega_m=1.0, sigma_8=3.0)
+    assert scaling(Cosmology(0.15, 0.8), Feedback()) == pytest.approx(1.0)
+    assert scaling(Cosmology(0.3, 0.4), Feedback()) == pytest.approx(0.25)
 
 
-def test_stronger_agn_feedback_suppresses_more(model, today, fiducial):
-    powers = [
-        power_spectrum_3d(density(model(today, fiducial, Feedback(A_AGN2=A), 1, BOX), 64))[1][4:12].mean()
-        for A in (0.5, 1.0, 2.0)
-    ]
-    assert powers[0] > powers[1] > powers[2]
+def test_exponents_of_a_scaling_multiply():
+    point = Cosmology(0.15, 0.4), Feedback(2.0, 3.0, 0.5, 0.7)
+    scaling = Scaling(5.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0)
+    assert scaling(*point) == pytest.approx(5.0 * 0.5 * 0.25 * 2.0 * 3.0 * 0.5 * 0.7)
 
 
-def test_a_seed_fixes_the_outcome(model, today, fiducial):
-    first, second = (model(today, fiducial, Feedback(), 9, BOX) for _ in range(2))
-    for name in first:
-        assert torch.equal(first[name].position, second[name].position)
+def test_the_soft_cap_shortens_and_keeps_the_direction():
+    vectors = 10 ** torch.linspace(-3, 6, 90).double()[:, None] * torch.tensor([2.0, -1.0, 2.0]) / 3
+    capped = soft_cap(vectors, 0.5)
+    length, before = capped.norm(dim=1), vectors.norm(dim=1)
+    assert (length <= 0.5 + EXACT).all()
+    assert (length.diff() >= 0).all()
+    torch.testing.assert_close(capped / length[:, None], vectors / before[:, None])
+    torch.testing.assert_close(length[before < 0.01], before[before < 0.01], rtol=1e-3, atol=0)
+    assert length[-1].item() == pytest.approx(0.5)
 
 
-def test_periodic_images_change_nothing(model, today, fiducial):
-    """Particles that left the box are the same particles one period away."""
-    shifted = Particles(today.position + 3 * today.n_mesh, today.velocity, today.n_mesh)
-    plain = density(model(today, fiducial, Feedback(), 1, BOX), 64)
-    moved = density(model(shifted, fiducial, Feedback(), 1, BOX), 64)
-    assert (plain - moved).abs().mean() < 0.02 * plain.mean()
+def test_nothing_stays_nothing_under_the_soft_cap():
+    assert soft_cap(torch.zeros(3, 3), 0.5).abs().max() == 0
 
 
-def cluster(centre: list[float], n: int, seed: int) -> torch.Tensor:
-    offset = 0.8 * torch.randn(n, 3, generator=torch.Generator().manual_seed(seed))
-    return torch.tensor(centre) + offset
+def test_chosen_marks_an_index():
+    assert chosen(torch.tensor([3, 1]), 5).tolist() == [False, True, False, True, False]
 
 
-def test_haloes_of_planted_clusters_are_found_across_the_edge():
-    n_mesh = 32
-    field = n_mesh * torch.rand(4000, 3, generator=torch.Generator().manual_seed(8))
-    position = torch.cat([cluster([31.8, 16.0, 0.1], 3000, 1), cluster([16.0, 16.0, 16.0], 1500, 2), field])
-    spin = torch.zeros_like(position)
-    spin[:3000, 1] = position[:3000, 0] - 31.8
-    spin[:3000, 0] = -(position[:3000, 1] - 16.0)
-    haloes = find_haloes(Particles(position, spin, n_mesh), sigma=0.5, threshold=20.0)
-    masses = haloes.n_particles.sort(descending=True).values
-    assert 2000 < masses[0] <= 3100
-    assert 800 < masses[1] <= 1600
-    largest = haloes.n_particles.argmax()
-    members = haloes.halo == largest
-    centre = (position[haloes.member] - haloes.offset)[members]
-    distance = centre - torch.tensor([31.8, 16.0, 0.1])
-    distance -= n_mesh * (distance / n_mesh).round()
-    assert distance.abs().max() < 0.3
-    assert haloes.offset.abs().max() < 6
-    assert haloes.spin_axis[largest, 2] > 0.95
+def test_a_gravity_run_shows_its_two_kinds(run, today):
+    assert torch.equal(run.dark_matter, today.position[: 32**3])
+    assert torch.equal(run.gas, today.position[32**3 :])
+    assert run.cell_mpc_h == pytest.approx(25 / 64)
+
+
+def test_the_density_is_over_its_mean(run):
+    assert run.density_k[0, 0, 0].real.item() == pytest.approx(run.particles.n_mesh**3, rel=1e-6)
+    assert run.density(3.0).mean().item() == pytest.approx(1, rel=1e-6)
+    assert run.density(0.1).min() >= 0.01
+
+
+def test_smoother_densities_vary_less(run):
+    variances = [run.density(scale).var() for scale in (0.0, 0.2, 0.5, 1.0, 2.0)]
+    assert variances == sorted(variances, reverse=True)
+
+
+def test_the_density_of_a_wave_is_smoothed_by_its_gaussian():
+    run, k = wave_run(0.05, 2), 2 * torch.pi * 2 / 32
+    rough, smooth = (fourier(run.density(scale))[2, 0, 0].abs() for scale in (0.0, 2 * FILTERING_SCALE_MPC_H))
+    assert (smooth / rough).item() == pytest.approx(torch.exp(torch.tensor(-(k**2) * 2**2 / 2)).item(), rel=1e-3)
+
+
+def test_haloes_are_the_peaks_of_the_peak_density(run):
+    torch.testing.assert_close(run.peak_density, run.density(PEAK_SCALE_MPC_H))
+    dense = run.peak_density.view(-1) > HALO_THRESHOLD
+    assert torch.equal(run.haloes.of_cell >= 0, dense)
+    assert dense.any()
+
+
+def test_the_pressure_displacement_is_no_longer_than_the_filtering_scale(run):
+    length = run.pressure_displacement.norm(dim=1) * run.cell_mpc_h
+    assert 0.1 * FILTERING_SCALE_MPC_H < length.max() <= FILTERING_SCALE_MPC_H
+
+
+def test_around_a_clump_the_pressure_saturates_at_the_filtering_scale():
+    """Beyond two scales from a point mass half the scale squared times the slope of ln rho is longer than the scale."""
+    gas = 16 * torch.rand(4096, 3, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    position = torch.cat([torch.full_like(gas, 8.0), gas])
+    particles = Particles(position, 0 * position, (0.9999, 0.0001), 16)
+    run = GravityRun(particles, FIDUCIAL[0], 1, 16 * FILTERING_SCALE_MPC_H / 2)
+    length = run.pressure_displacement.norm(dim=1) / 2
+    assert 0.8 < length.max() < 1
+
+
+@pytest.mark.parametrize("n_waves", [1, 2, 3])
+def test_pressure_smooths_a_wave_by_the_filtering_scale(n_waves):
+    """exp(-k^2 lambda^2 / 2), which one displacement gives to first order in its exponent."""
+    run = wave_run(0.02, n_waves)
+    exponent = (2 * torch.pi * n_waves / 32) ** 2 / 2
+    before, after = (
+        amplitude_of_wave(position, n_waves) for position in (run.gas, run.gas + run.pressure_displacement)
+    )
+    assert 1 - after / before == pytest.approx(exponent, rel=2 * exponent + 0.02)
+
+
+def test_pressure_moves_the_gas_down_the_density():
+    run = wave_run(0.1, 2)
+    x, push = run.gas[:, 0], run.pressure_displacement
+    down = torch.sin(2 * torch.pi * 2 / 32 * x)
+    assert torch.corrcoef(torch.stack([push[:, 0], down]))[0, 1] > 0.95
+    assert push[:, 1:].abs().max() < EXACT
+
+
+def test_an_even_universe_feels_no_pressure():
+    assert wave_run(0.0, 2).pressure_displacement.abs().max() < 1e-6
+
+
+def test_pressure_knows_no_period(run, today):
+    images = replace(run, particles=replace(today, position=today.position + 3 * today.n_mesh))
+    torch.testing.assert_close(images.pressure_displacement, run.pressure_displacement, rtol=0, atol=EXACT)

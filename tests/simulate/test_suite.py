@@ -1,29 +1,55 @@
+import errno
+import json
 import multiprocessing
 import os
 import signal
+import threading
 import time
 from dataclasses import replace
+from datetime import datetime
 
 import numpy as np
 import pytest
+import torch
+from fake_simulation import SMALL, fake_maps
 
 from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.catalogue import check_directory, open_suite
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA
-from fieldlevel.simulate.suite import latin_hypercube, simulate_suite
+from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
+from fieldlevel.simulate import simulation
+from fieldlevel.simulate import suite as suite_module
+from fieldlevel.simulate.ledger import Ledger
+from fieldlevel.simulate.sets import Shard, rows_of_set
+from fieldlevel.simulate.suite import simulate_suite
 
-TINY = SimulateSpec(suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_steps=3, n_pixels=16)
+TINY = SimulateSpec(
+    suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SURFACE_DENSITIES
+)
 NAMES = ("Maps_Mtot_MockSIMBA_LH_z=0.00.npy", "Maps_Mtot_Nbody_MockSIMBA_LH_z=0.00.npy")
+ROUND_OFF = 2e-6
+"""Relative; the sum of three float32 numbers, and of the masses of thousands of particles."""
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    return simulate_suite(TINY, tmp_path_factory.mktemp("suite"))
+    return simulate_suite(TINY, tmp_path_factory.mktemp("suite"), device="cpu")
+
+
+@pytest.fixture
+def fake(monkeypatch):
+    monkeypatch.setattr(simulation, "simulate_maps", fake_maps)
 
 
 def contents(folder) -> dict[str, bytes]:
-    return {path.name: path.read_bytes() for path in sorted(folder.iterdir())}
+    names = [
+        *sorted(path.name for path in folder.glob("Maps_*")),
+        *sorted(path.name for path in folder.glob("params*")),
+    ]
+    return {name: (folder / name).read_bytes() for name in names}
+
+
+# Real simulations
 
 
 def test_the_folder_is_sound_cmd_data(folder):
@@ -31,16 +57,14 @@ def test_the_folder_is_sound_cmd_data(folder):
     suite = open_suite(folder, "MockSIMBA")
     assert suite.maps.shape == (45, 16, 16)
     assert suite.is_mock
+    assert len(contents(folder)) == len(SURFACE_DENSITIES) + 1 + 2
 
 
 def test_labels_are_rows_of_the_real_latin_hypercube(folder):
-    labels = np.loadtxt(folder / "params_LH_MockSIMBA.txt")
-    assert labels[0].tolist() == [0.1462, 0.6242, 2.87986, 0.57995, 0.91447, 0.69786]
-    for suite in ("MockTNG", "MockSIMBA"):
-        rows = np.array([row.parameters for row in latin_hypercube(suite)])
-        assert rows.shape == (1000, 6)
-        assert (rows >= MINIMA).all()
-        assert (rows <= MAXIMA).all()
+    for suite in ("MockSIMBA", "Nbody_MockSIMBA"):
+        labels = np.loadtxt(folder / f"params_LH_{suite}.txt")
+        assert labels[0].tolist() == [0.1462, 0.6242, 2.87986, 0.57995, 0.91447, 0.69786]
+        assert labels.shape == (3, 6)
 
 
 def test_five_slabs_of_every_axis_hold_all_the_mass(folder):
@@ -49,6 +73,12 @@ def test_five_slabs_of_every_axis_hold_all_the_mass(folder):
         Omega_m = np.loadtxt(folder / "params_LH_MockSIMBA.txt")[:, 0]
         mean = maps.mean(axis=(2, 3, 4), dtype=np.float64)
         np.testing.assert_allclose(mean, np.repeat((CRITICAL_DENSITY * 5 * Omega_m)[:, None], 3, 1), rtol=1e-5)
+
+
+def test_dark_matter_gas_and_stars_add_up(folder):
+    total, *kinds = (np.load(folder / f"Maps_{field}_MockSIMBA_LH_z=0.00.npy") for field in SURFACE_DENSITIES)
+    np.testing.assert_allclose(np.sum(kinds, axis=0, dtype=np.float64), total, rtol=ROUND_OFF)
+    assert all(kind.max() > 0 for kind in kinds[:2])
 
 
 def test_the_three_axes_project_the_same_box(folder):
@@ -65,48 +95,162 @@ def test_twin_shares_the_large_scales_but_not_the_pixels(folder):
 
 
 def test_workers_change_nothing(folder, tmp_path):
-    simulate_suite(TINY, tmp_path, workers=2)
+    simulate_suite(TINY, tmp_path, device="cpu", workers=2)
     for name in NAMES:
         np.testing.assert_allclose(np.load(tmp_path / name), np.load(folder / name), rtol=1e-4)
 
 
-def test_an_interrupted_run_continues_and_a_finished_one_does_nothing(folder, tmp_path):
-    def stop_after_two(event):
-        if event.done == 2:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        simulate_suite(TINY, tmp_path, listener=stop_after_two)
-    assert not (tmp_path / NAMES[0]).exists()
-    started_with = []
-    simulate_suite(TINY, tmp_path, listener=lambda event: started_with.append(event.done))
-    assert started_with == [2, 3]
+def test_shards_of_real_simulations_make_the_same_files(folder, tmp_path):
+    for number in (2, 1):
+        simulate_suite(TINY, tmp_path, device="cpu", shard=Shard(number, 2))
     assert contents(tmp_path) == contents(folder)
-    simulate_suite(TINY, tmp_path, listener=lambda event: pytest.fail("simulated again"))
 
 
 @pytest.mark.slow
 def test_a_killed_run_continues(folder, tmp_path):
-    process = multiprocessing.get_context("spawn").Process(target=simulate_suite, args=(TINY, tmp_path))
+    process = multiprocessing.get_context("spawn").Process(target=simulate_suite, args=(TINY, tmp_path, "cpu"))
     process.start()
-    ledger = tmp_path / ".MockSIMBA_LH.partial" / "done.npy"
-    while not (ledger.exists() and np.load(ledger).any()) and process.is_alive():
+    while len(Ledger(TINY, tmp_path).missing()) == 3 and process.is_alive():
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    simulate_suite(TINY, tmp_path)
+    simulate_suite(TINY, tmp_path, device="cpu")
     assert contents(tmp_path) == contents(folder)
 
 
-def test_another_spec_is_refused(folder):
-    with pytest.raises(UserError, match="made with another spec"):
-        simulate_suite(replace(TINY, n_steps=4), folder)
+@pytest.mark.gpu
+def test_the_gpu_agrees_with_the_cpu(folder, tmp_path):
+    simulate_suite(TINY, tmp_path, device="cuda")
+    assert check_directory(tmp_path) == []
+    gpu, cpu = (np.log10(np.load(path / NAMES[1])) for path in (tmp_path, folder))
+    assert np.corrcoef(gpu.ravel(), cpu.ravel())[0, 1] > 0.999
+
+
+# What surrounds a simulation
+
+
+@pytest.mark.parametrize("set_name", ["LH", "CV", "1P", "mine"])
+def test_every_set_and_field_is_sound_cmd_data(fake, tmp_path, set_name):
+    table = tmp_path / "mine.txt"
+    table.write_text("0.3 0.8 1 9 0.3 1 5\n0.3 0.8 1 9 3 1 5\n0.1 1.2 50 1 1 1\n")
+    spec = replace(SMALL, set_name=set_name, n_simulations=None, fields=SURFACE_DENSITIES)
+    spec = replace(spec, parameters=str(table)) if set_name == "mine" else spec
+    spec = replace(spec, n_simulations=20) if set_name == "LH" else spec
+    out = simulate_suite(spec, tmp_path / "out", device="cpu")
+    assert check_directory(out) == []
+    opened = open_suite(out, "Nbody_MockTNG", set_name=set_name)
+    assert opened.parameters.tolist() == [list(row.parameters) for row in rows_of_set(spec)]
+
+
+def test_an_interrupted_run_continues_and_a_finished_one_does_nothing(fake, tmp_path):
+    def stop_after_two(event):
+        if event.done == 2:
+            raise KeyboardInterrupt
+
+    whole = contents(simulate_suite(SMALL, tmp_path / "whole", device="cpu"))
+    out = tmp_path / "out"
+    with pytest.raises(KeyboardInterrupt):
+        simulate_suite(SMALL, out, device="cpu", listener=stop_after_two)
+    assert contents(out) == {}
+    events = []
+    simulate_suite(SMALL, out, device="cpu", listener=events.append)
+    assert [event.done for event in events] == [2, 3, 4, 5, 6, 7]
+    assert {(event.task, event.total, event.unit) for event in events} == {("simulate MockTNG", 7, "simulations")}
+    assert contents(out) == whole
+    again = []
+    simulate_suite(SMALL, out, device="cpu", listener=again.append)
+    assert [event.done for event in again] == [7]
+
+
+def test_progress_of_a_shard_counts_the_shard(fake, tmp_path):
+    events = []
+    simulate_suite(SMALL, tmp_path, device="cpu", listener=events.append, shard=Shard(2, 3))
+    assert [(event.task, event.done, event.total) for event in events] == [
+        ("simulate MockTNG 2/3", done, 2) for done in range(3)
+    ]
+
+
+def test_the_record_says_what_was_made_where_and_when(fake, tmp_path):
+    def stop_after_two(event):
+        if event.done == 2:
+            raise KeyboardInterrupt
+
+    spec = replace(SMALL, set_name="CV", fields=("Mtot", "Mgas"))
+    with pytest.raises(KeyboardInterrupt):
+        simulate_suite(spec, tmp_path, device="cpu", listener=stop_after_two)
+    simulate_suite(spec, tmp_path, device="cpu")
+    simulate_suite(SMALL, tmp_path, device="cpu")
+    records = json.loads((tmp_path / "provenance.json").read_text())
+    assert set(records) == {"MockTNG_CV", "MockTNG_LH"}
+    record = records["MockTNG_CV"]
+    assert record["origin"].startswith("MOCK DATA")
+    assert (record["set"], record["fields"]) == ("CV", ["Mtot", "Mgas"])
+    assert record["labels"] == "rows 0 to 6 of the fiducial point with different seeds"
+    assert [run["simulations"] for run in record["runs"]] == [2, 5]
+    for run in record["runs"]:
+        assert "CPU" in run["hardware"]
+        started, finished = (datetime.fromisoformat(run[key]) for key in ("started", "finished"))
+        assert started.utcoffset().total_seconds() == 0
+        assert (finished - started).total_seconds() == pytest.approx(run["seconds"], abs=0.5)
+
+
+def test_the_next_simulation_is_computed_while_one_is_stored(monkeypatch, tmp_path):
+    second_has_begun = threading.Event()
+    overlapped = []
+
+    def maps(spec, row, device):
+        if row == rows_of_set(SMALL)[1]:
+            second_has_begun.set()
+        return fake_maps(spec, row, device)
+
+    def write(ledger, shard, number, stored):
+        overlapped.append(second_has_begun.wait(timeout=20))
+
+    monkeypatch.setattr(simulation, "simulate_maps", maps)
+    monkeypatch.setattr(Ledger, "write", write)
+    simulate_suite(SMALL, tmp_path, device="cpu")
+    assert overlapped == [True] * 7
+
+
+def test_computing_waits_for_a_slow_disk(fake, monkeypatch, tmp_path):
+    stored, backlog = [], []
+
+    def write(ledger, shard, number, maps):
+        time.sleep(0.01)
+        stored.append(number)
+
+    monkeypatch.setattr(Ledger, "write", write)
+    simulate_suite(SMALL, tmp_path, device="cpu", listener=lambda event: backlog.append(event.done - len(stored)))
+    assert stored == list(range(7))
+    assert max(backlog) <= 3
+
+
+def test_an_error_of_the_disk_surfaces(fake, monkeypatch, tmp_path):
+    def write(ledger, shard, number, maps):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Ledger, "write", write)
+    with pytest.raises(OSError, match="No space left"):
+        simulate_suite(SMALL, tmp_path, device="cpu")
+    assert contents(tmp_path) == {}
+
+
+def test_every_gpu_gets_a_process_and_a_named_one_none(monkeypatch):
+    def devices(name, n_gpus):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
+        monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
+        return [str(device) for device in suite_module._choose_devices(name, workers=3)]
+
+    assert devices("auto", 0) == devices("cpu", 4) == ["cpu"] * 3
+    assert devices("auto", 4) == devices("cuda", 4) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
+    assert devices("cuda:1", 4) == ["cuda:1"]
+    assert devices("auto", 1) == ["cuda"]
 
 
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("n_simulations", 1001), ("n_simulations", 0), ("n_particles", 7), ("n_mesh", 8), ("n_steps", 0),
+        ("n_simulations", 1001), ("n_simulations", 0), ("n_particles", 7), ("n_mesh", 8), ("step_error", 0.0),
         ("a_start", 2.0), ("n_pixels", 24), ("n_neighbours", 0),
     ],
 )  # fmt: skip
@@ -114,6 +258,12 @@ def test_specs_that_cannot_be_run_are_refused(tmp_path, field, value):
     with pytest.raises(UserError, match=f"{field} = {value}: allowed are"):
         simulate_suite(replace(TINY, **{field: value}), tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("fields", [(), ("Mtot", "Mtot"), ("T",)])
+def test_fields_that_are_not_made_are_refused(tmp_path, fields):
+    with pytest.raises(UserError, match=r"fields = .*: allowed are Mtot, Mcdm, Mgas, Mstar, each once"):
+        simulate_suite(replace(TINY, fields=fields), tmp_path)
 
 
 def test_an_unknown_device_is_refused(tmp_path):

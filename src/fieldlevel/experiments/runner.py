@@ -27,7 +27,9 @@ from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.simulate.suite import SIMULATOR_VERSION, simulate_suite
+from fieldlevel.simulate.sets import pinned, rows_of_set
+from fieldlevel.simulate.simulation import SIMULATOR_VERSION
+from fieldlevel.simulate.suite import simulate_suite
 from fieldlevel.training.loop import train
 
 FloatArray = npt.NDArray[np.floating]
@@ -132,7 +134,7 @@ def prepare_data(
     select_device(device)
     if directory is None:
         _check_before_simulating(spec)
-        directory = out / "data" / digest(spec.simulate, SIMULATOR_VERSION)
+        directory = out / "data" / digest(pinned(spec.simulate), SIMULATOR_VERSION)
         for mock in letter.simulations(spec):
             simulate_suite(mock, directory, device, workers, listener)
     suites = letter.choose_suites(spec, directory)
@@ -145,8 +147,11 @@ def prepare_data(
 
 def _check_before_simulating(spec: LetterSpec) -> None:
     """Refuse what would only fail after the simulations."""
-    split = spec.train.split
-    split_simulations(spec.simulate.n_simulations, split.seed, split.train, split.validation)
+    simulate, train, split = spec.simulate, spec.train, spec.train.split
+    split_simulations(len(rows_of_set(simulate)), split.seed, split.train, split.validation)
+    if train.set_name != simulate.set_name or train.field not in simulate.fields:
+        made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
+        raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
     if spec.suites and set(spec.suites) != set(MOCK_SUITES):
         raise UserError(f"suites: {' '.join(spec.suites)}: without --data they are {' and '.join(MOCK_SUITES)}")
 

@@ -156,7 +156,7 @@ def open_suite(
 
     Example:
         >>> import tempfile, fieldlevel
-        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_steps=2, n_pixels=16)
+        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
         >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
         >>> suite = open_suite(folder, "MockTNG")
         >>> suite.maps.shape, suite.parameters.shape

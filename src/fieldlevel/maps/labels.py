@@ -33,7 +33,9 @@ MASS_TOLERANCE = 0.02
 """Relative; a row of a shuffled latin hypercube agrees this well by chance in about 3% of the simulations."""
 
 _PRIOR_TOLERANCE = 1e-6
-_UNBOUNDED_SETS = ("EX",)
+_BOUNDED_SETS = ("LH", "CV", "1P")
+"""Sets that keep to the priors by design; the extreme set EX and sets of the user's own need not."""
+
 _A_AGN1, _A_SN2 = PARAMETER_NAMES.index("A_AGN1"), PARAMETER_NAMES.index("A_SN2")
 
 
@@ -50,7 +52,8 @@ def parameter_defects(files: SuiteFiles, theta: Float64Array) -> Iterator[str]:
         One line a kind of defect and column.
     """
     used = [i for i, p in enumerate(PARAMETERS) if p.cosmological or not is_nbody(files.suite)]
-    swapped = (_A_AGN1, _A_SN2) if not is_nbody(files.suite) and _has_swapped_columns(theta) else ()
+    may_be_swapped = files.set_name in _BOUNDED_SETS and not is_nbody(files.suite)
+    swapped = (_A_AGN1, _A_SN2) if may_be_swapped and _has_swapped_columns(theta) else ()
     if swapped:
         order = ", ".join(PARAMETER_NAMES)
         yield f"{files.parameters_path}: columns A_AGN1 and A_SN2 are swapped; put the columns in the order {order}"
@@ -81,9 +84,9 @@ def _outside(values: Float64Array, bounds: tuple[float, float]) -> npt.NDArray[n
 
 
 def _range_defects(files: SuiteFiles, column: int, values: Float64Array) -> Iterator[str]:
-    """The extreme-feedback set EX leaves the priors by design; there only NaN and infinity are wrong."""
+    """Outside its prior range; in a set that may leave the priors only NaN and infinity are wrong."""
     parameter = PARAMETERS[column]
-    is_bounded = files.set_name not in _UNBOUNDED_SETS
+    is_bounded = files.set_name in _BOUNDED_SETS
     bounds = prior_range(files.suite, parameter)
     rows = np.flatnonzero(_outside(values, bounds) if is_bounded else ~np.isfinite(values))
     if rows.size:

@@ -1,6 +1,7 @@
 """Are the pixels of a map file sound? One pass over a file of any size, a few numbers kept of each map."""
 
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,11 +9,15 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.maps.cmd_format import Float64Array, MapHeader, stream_maps
+from fieldlevel.maps.cmd_format import Float64Array, MapHeader, SuiteFiles, stream_maps
 from fieldlevel.maps.wording import equal_pairs, name_some
+from fieldlevel.parameters import MAPS_PER_SIMULATION
 from fieldlevel.progress import Listener, Progress, ignore
 
 _ZERO_FIELDS = ("Mstar",)
+_OWN_SEED_SETS = r"LH|CV|SB\d+"
+"""Sets in which no two simulations share their seed."""
+
 _REMEDY = "make these maps again or fetch the file again"
 
 
@@ -61,18 +66,17 @@ def survey_pixels(path: Path, header: MapHeader, listener: Listener = ignore) ->
     return PixelSurvey(minimum, maximum, mean, has_nan > 0, digests)
 
 
-def pixel_defects(path: Path, field: str, survey: PixelSurvey) -> Iterator[str]:
+def pixel_defects(files: SuiteFiles, survey: PixelSurvey) -> Iterator[str]:
     """Name the maps whose pixels cannot be: NaN, infinite, without a logarithm; and the maps that occur twice.
 
     Args:
-        path: map file, for the wording.
-        field: e.g. `"Mtot"`; stellar mass may vanish.
-        survey: of that file.
+        files: the suite; stellar mass may vanish.
+        survey: of its map file.
 
     Yields:
         One line a kind of defect.
     """
-    may_vanish = field in _ZERO_FIELDS
+    path, may_vanish = files.maps_path, files.field in _ZERO_FIELDS
     found = {
         "NaN pixels": survey.has_nan,
         "infinite pixels": np.isinf(survey.minimum) | np.isinf(survey.maximum),
@@ -82,5 +86,16 @@ def pixel_defects(path: Path, field: str, survey: PixelSurvey) -> Iterator[str]:
     for what, is_wrong in found.items():
         if is_wrong.any():
             yield f"{path}: {what} in maps {name_some(np.flatnonzero(is_wrong))}; {_REMEDY}"
-    if pairs := equal_pairs(survey.digests):
+    if pairs := equal_pairs(_map_keys(files, survey)):
         yield f"{path}: maps {name_some(pairs)} are identical; {_REMEDY}"
+
+
+def _map_keys(files: SuiteFiles, survey: PixelSurvey) -> list[bytes]:
+    """Keys that only maps share that ought to differ.
+
+    Empty maps may be equal. So may maps of two simulations of one seed: a gravity-only run knows nothing of feedback.
+    """
+    number = np.arange(len(survey.digests))
+    compared_with = 0 * number if re.fullmatch(_OWN_SEED_SETS, files.set_name) else number // MAPS_PER_SIMULATION
+    compared_with = np.where(survey.maximum == 0, -1 - number, compared_with)
+    return [digest + group.tobytes() for digest, group in zip(survey.digests, compared_with, strict=True)]

@@ -7,41 +7,36 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360, section 2.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fieldlevel.numerics.discs import paint_discs
+from fieldlevel.numerics.discs import paint_layers, paint_points
 from fieldlevel.parameters import SLABS_PER_AXIS
 
 
 @dataclass(frozen=True)
 class Discs:
-    """Particles ready to be projected; lengths in units of the box side.
+    """Particles of one kind ready to be projected; lengths in units of the box side.
 
     Attributes:
         position: (n, 3), any real numbers (wrapped).
-        radius: (n,) of the disc; zero for points.
+        radius: (n,) of the disc; None for points.
         mass: (n,) in Msun/h.
     """
 
     position: Tensor
-    radius: Tensor
+    radius: Tensor | None
     mass: Tensor
 
-    @staticmethod
-    def concatenate(parts: "list[Discs]") -> "Discs":
-        """All particles of several species."""
-        joined = (torch.cat([getattr(part, name) for part in parts]) for name in ("position", "radius", "mass"))
-        return Discs(*joined)
 
-
-def project_slabs(discs: Discs, n_pixels: int, box_size_mpc_h: float) -> Tensor:
+def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float) -> Tensor:
     """Surface-density maps of every slab along every axis.
 
     Args:
-        discs: the particles.
+        kinds: the particles.
         n_pixels: pixels a side.
         box_size_mpc_h: side of the periodic box.
 
@@ -50,12 +45,24 @@ def project_slabs(discs: Discs, n_pixels: int, box_size_mpc_h: float) -> Tensor:
         five slabs of an axis hold all the mass.
     """
     pixel_area = (box_size_mpc_h / n_pixels) ** 2
-    position = discs.position.remainder(1.0)
-    slab = (position * SLABS_PER_AXIS).to(torch.int64).clamp(max=SLABS_PER_AXIS - 1)
+    points = [kind for kind in kinds if kind.radius is None]
+    maps = [_project(kind.position, None, kind.mass, n_pixels) for kind in points]
+    discs = [(kind.position, kind.radius, kind.mass) for kind in kinds if kind.radius is not None]
+    if discs:
+        position, radius, mass = (torch.cat(parts) for parts in zip(*discs, strict=True))
+        maps.append(_project(position, radius * n_pixels, mass, n_pixels))
+    return torch.stack(maps).sum(0).div_(pixel_area)
+
+
+def _project(position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int) -> Tensor:
+    """Mass in the pixels (15, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
+    position = position.remainder(1.0)
+    slabs = (position * SLABS_PER_AXIS).floor_().clamp_(max=SLABS_PER_AXIS - 1)
     maps = []
     for axis, plane in enumerate(((1, 2), (0, 2), (0, 1))):
-        for number in range(SLABS_PER_AXIS):
-            inside = (slab[:, axis] == number).nonzero()[:, 0]
-            pixels = position[inside][:, plane] * n_pixels
-            maps.append(paint_discs(pixels, discs.radius[inside] * n_pixels, discs.mass[inside] / pixel_area, n_pixels))
-    return torch.stack(maps)
+        pixels, slab = position[:, plane] * n_pixels, slabs[:, axis]
+        if radius is None:
+            maps.append(paint_points(pixels, mass, slab, SLABS_PER_AXIS, n_pixels))
+        else:
+            maps.append(paint_layers(pixels, radius, mass, slab, SLABS_PER_AXIS, n_pixels))
+    return torch.cat(maps)

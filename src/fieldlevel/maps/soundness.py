@@ -112,7 +112,7 @@ def _all_defects(files: SuiteFiles, listener: Listener) -> Iterator[str]:
     if header is None:
         return
     survey = survey_pixels(files.maps_path, header, listener)
-    yield from pixel_defects(files.maps_path, files.field, survey)
+    yield from pixel_defects(files, survey)
     if theta is not None and header.shape[0] == MAPS_PER_SIMULATION * len(theta):
         yield from mass_defects(files, theta, survey.mean)
 

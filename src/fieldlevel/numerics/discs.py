@@ -39,17 +39,44 @@ def paint_discs(positions: Tensor, radius: Tensor, mass: Tensor, n_pixels: int) 
         >>> round(image.sum().item(), 4), bool((image >= 0).all())
         (3.0, True)
     """
+    return paint_layers(positions, radius, mass, torch.zeros_like(radius), 1, n_pixels)[0]
+
+
+def paint_layers(
+    positions: Tensor, radius: Tensor, mass: Tensor, layer: Tensor, n_layers: int, n_pixels: int
+) -> Tensor:
+    """Several images at once, each particle on its own.
+
+    Args:
+        positions: (n, 2) in pixels, as in `paint_discs`.
+        radius: (n,) in pixels.
+        mass: (n,).
+        layer: (n,) whole numbers from 0 to n_layers - 1 in the dtype of the radius.
+        n_layers: number of images.
+        n_pixels: pixels a side.
+
+    Returns:
+        (n_layers, n_pixels, n_pixels) mass in each pixel.
+    """
     n_fine = _OVERSAMPLING * n_pixels
-    ladder = radius_ladder(n_fine)
+    n_rungs = len(radius_ladder(n_fine))
     rung = (torch.log10(radius.clamp(min=1e-6) * (_OVERSAMPLING / _SMALLEST_RADIUS)) * _RUNGS_PER_DECADE).add(1)
-    rung = rung.clamp(0, len(ladder) - 1)
+    place = rung.clamp(0, n_rungs - 1) + n_rungs * layer
     fine = (positions * _OVERSAMPLING - 0.5).remainder(n_fine)
-    nodes = paint_linear(torch.cat([rung[:, None], fine], 1), (len(ladder) - 1, n_fine, n_fine), mass)
-    wrapped = _unwrap(nodes.double())
-    image_k = (torch.fft.rfft2(wrapped) * disc_kernels(n_fine, positions.device)).sum(0)
+    nodes = paint_linear(torch.cat([place[:, None], fine], 1), (n_layers * n_rungs - 1, n_fine, n_fine), mass)
+    by_rung = _unwrap(nodes).double().view(n_layers, n_rungs, n_fine, n_fine)
+    image_k = (torch.fft.rfft2(by_rung) * disc_kernels(n_fine, positions.device)).sum(1)
     image = torch.fft.irfft2(image_k, s=(n_fine,) * 2)
-    pixels = functional.avg_pool2d(image[None], _OVERSAMPLING)[0] * _OVERSAMPLING**2
+    pixels = functional.avg_pool2d(image, _OVERSAMPLING) * _OVERSAMPLING**2
     return pixels.clamp(min=0).to(positions.dtype)
+
+
+def paint_points(positions: Tensor, mass: Tensor, layer: Tensor, n_layers: int, n_pixels: int) -> Tensor:
+    """Give each particle's whole mass to the pixel that holds it; arguments and result as in `paint_layers`."""
+    x, y = positions.floor().to(torch.int64).remainder(n_pixels).T
+    pixel = (layer.to(torch.int64) * n_pixels + x) * n_pixels + y
+    image = torch.zeros(n_layers * n_pixels**2, dtype=torch.float64, device=positions.device)
+    return image.index_add_(0, pixel, mass.double()).to(positions.dtype).view(n_layers, n_pixels, n_pixels)
 
 
 def _unwrap(nodes: Tensor) -> Tensor:

@@ -5,27 +5,34 @@ an integer position gives all its mass to one cell. Assignment and interpolation
 antisymmetric gradient a set of particles then exerts no force on itself as a whole, and total momentum is conserved to
 round-off.
 
+Painting, `gradient_at` and `push_particles` hand float32 tensors on a CUDA device to `fieldlevel.numerics.mesh_triton`
+and everything else to PyTorch.
+
 References:
     Hockney & Eastwood 1988, "Computer simulation using particles", chapter 5.
 """
+
+from collections.abc import Iterable, Iterator, Sequence
+from importlib.util import find_spec
+from itertools import product
 
 import torch
 from torch import Tensor
 from torch.nn import functional
 
-_LINEAR, _ZEROS = 0, 0
+_HAS_TRITON = find_spec("triton") is not None
+_AT_ONCE = 1 << 16
 
 
-def paint_cic(positions: Tensor, n_mesh: int, mass: Tensor | None = None) -> Tensor:
+def paint_cic(positions: Tensor, n_mesh: int, mass: float = 1.0) -> Tensor:
     """Spread particles over the eight nearest cells with linear weights.
 
-    The weights are those of trilinear sampling, so painting is the derivative of `read_cic` with respect to the field:
-    one fused kernel on CPU and CUDA.
+    The weights are those of trilinear sampling, so painting is the derivative of `read_cic` with respect to the field.
 
     Args:
         positions: (n, 3) in cells, any real numbers (wrapped).
         n_mesh: cells a side.
-        mass: (n,) masses; one each when omitted.
+        mass: of each particle.
 
     Returns:
         (n_mesh, n_mesh, n_mesh) mass in each cell; the sum is the total mass.
@@ -35,9 +42,36 @@ def paint_cic(positions: Tensor, n_mesh: int, mass: Tensor | None = None) -> Ten
         >>> mesh[0, 3, 1].item(), mesh[1, 3, 1].item()
         (0.75, 0.25)
     """
-    mass = positions.new_ones(len(positions)) if mass is None else mass
-    periodic = (positions.remainder(n_mesh), (n_mesh,) * 3)
-    return _unwrap(paint_linear(*periodic, mass=mass))
+    return paint_species([positions], n_mesh, [mass])
+
+
+def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[float]) -> Tensor:
+    """Paint several kinds of particles onto one mesh.
+
+    Args:
+        positions: (n_i, 3) in cells of each kind.
+        n_mesh: cells a side.
+        masses: mass of a particle of each kind.
+
+    Returns:
+        (n_mesh, n_mesh, n_mesh) mass in each cell.
+    """
+    if _is_fused(positions[0]):
+        from fieldlevel.numerics import mesh_triton  # noqa: PLC0415 (exists where Triton does)
+
+        counts = mesh_triton.new_counts(n_mesh, positions[0].device)
+        for kind, mass in zip(positions, masses, strict=True):
+            mesh_triton.add_particles(counts, kind.contiguous(), mass)
+        return mesh_triton.density(counts)
+    nodes = positions[0].new_zeros((n_mesh + 1,) * 3)
+    for kind, mass in zip(positions, masses, strict=True):
+        weight = kind.new_tensor(mass).expand(len(kind))
+        nodes += paint_linear(kind.remainder(n_mesh), (n_mesh,) * 3, weight)
+    return _unwrap(nodes)
+
+
+def _is_fused(tensor: Tensor) -> bool:
+    return tensor.is_cuda and tensor.dtype == torch.float32 and _HAS_TRITON
 
 
 def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) -> Tensor:
@@ -51,11 +85,12 @@ def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) ->
     Returns:
         (size[0] + 1, size[1] + 1, size[2] + 1) mass at each node.
     """
-    nodes = positions.new_zeros(1, 1, *(n + 1 for n in size))
-    grid = _sampling_grid(positions, size)
-    backward = torch.ops.aten.grid_sampler_3d_backward
-    painted: Tensor = backward(mass.view(1, 1, 1, 1, -1), nodes, grid, _LINEAR, _ZEROS, True, (True, False))[0]
-    return painted[0, 0]
+    nodes = positions.new_zeros(*(n + 1 for n in size))
+    for some, masses in zip(torch.split(positions, _AT_ONCE), torch.split(mass, _AT_ONCE), strict=True):
+        corner, weights = _linear_weights(some, size)
+        index = corner + _node_offsets(size, corner.device)[:, None]
+        nodes.view(-1).scatter_add_(0, index.view(-1), (weights * masses).view(-1))
+    return nodes
 
 
 def read_cic(field: Tensor, positions: Tensor) -> Tensor:
@@ -68,16 +103,52 @@ def read_cic(field: Tensor, positions: Tensor) -> Tensor:
     Returns:
         (c, p) values.
     """
-    n_mesh = field.shape[-1]
-    wrapped = functional.pad(field[None], (0, 1) * 3, mode="circular")
-    grid = _sampling_grid(positions.remainder(n_mesh), (n_mesh,) * 3)
-    return functional.grid_sample(wrapped, grid, mode="bilinear", padding_mode="zeros", align_corners=True)[0, :, 0, 0]
+    return _read_nodes(_with_images(field), positions).T
 
 
-def _sampling_grid(positions: Tensor, size: tuple[int, int, int]) -> Tensor:
-    """Coordinates in [-1, 1] in the order (z, y, x) that PyTorch's sampling kernels take, shape (1, 1, 1, p, 3)."""
-    scale = positions.new_tensor([2 / n for n in size])
-    return (positions * scale - 1).flip(1).view(1, 1, 1, -1, 3)
+def _with_images(fields: Iterable[Tensor]) -> Tensor:
+    """Fields (n, n, n) as the channels of (n + 1, n + 1, n + 1, c) nodes, the last planes images of the first."""
+    fields = list(fields)
+    n_mesh = len(fields[0])
+    nodes = fields[0].new_empty(*(n_mesh + 1,) * 3, len(fields))
+    for channel, field in enumerate(fields):
+        nodes[:-1, :-1, :-1, channel] = field
+    nodes[-1] = nodes[0]
+    nodes[:, -1] = nodes[:, 0]
+    nodes[:, :, -1] = nodes[:, :, 0]
+    return nodes
+
+
+def _read_nodes(nodes: Tensor, positions: Tensor) -> Tensor:
+    """Values (p, c) at the particles of fields on nodes with images (n + 1, n + 1, n + 1, c)."""
+    size = (len(nodes) - 1,) * 3
+    values = positions.new_empty(len(positions), nodes.shape[-1])
+    for some, out in zip(torch.split(positions, _AT_ONCE), torch.split(values, _AT_ONCE), strict=True):
+        corner, weights = _linear_weights(some.remainder(size[0]), size)
+        index = corner[:, None] + _node_offsets(size, corner.device)
+        bags = functional.embedding_bag(
+            index, nodes.flatten(0, 2), mode="sum", per_sample_weights=weights.T.contiguous()
+        )
+        out.copy_(bags)
+    return values
+
+
+def _linear_weights(positions: Tensor, size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:
+    """Flat index (p,) of the lowest of the eight nodes around each position, and their weights (8, p)."""
+    x = positions.T.contiguous()
+    last = x.new_tensor([n - 1 for n in size])[:, None]
+    low = x.floor().minimum(last)
+    above = x - low
+    weight = torch.stack([1 - above, above])
+    i, j, k = low.to(torch.int64)
+    corner = (i * (size[1] + 1) + j) * (size[2] + 1) + k
+    return corner, (weight[:, None, None, 0] * weight[:, None, 1] * weight[:, 2]).view(8, -1)
+
+
+def _node_offsets(size: tuple[int, int, int], device: torch.device) -> Tensor:
+    """Flat index (8,) of a cube of eight nodes, in the order of `_linear_weights`."""
+    row, plane = size[2] + 1, (size[1] + 1) * (size[2] + 1)
+    return torch.tensor([i * plane + j * row + k for i, j, k in product((0, 1), repeat=3)], device=device)
 
 
 def _unwrap(mesh: Tensor) -> Tensor:
@@ -157,14 +228,54 @@ def gradient(field: Tensor) -> Tensor:
     Returns:
         (3, n, n, n) derivatives per cell, antisymmetric under reflection to round-off.
     """
+    return torch.stack(list(_slopes(field)))
+
+
+def _slopes(field: Tensor) -> Iterator[Tensor]:
     n_mesh = field.shape[0]
     padded = functional.pad(field[None, None], (2,) * 6, mode="circular")[0, 0]
-    slope = field.new_empty(3, *field.shape)
-    for axis, out in enumerate(slope):
+    for axis in range(3):
         near, far = ([_shifted(padded, axis, step, n_mesh) for step in (distance, -distance)] for distance in (1, 2))
-        torch.sub(*far, out=out)
-        out.mul_(-1 / 8).add_(near[0]).sub_(near[1]).mul_(2 / 3)
-    return slope
+        yield torch.sub(*far).mul_(-1 / 8).add_(near[0]).sub_(near[1]).mul_(2 / 3)
+
+
+def gradient_at(field: Tensor, positions: Tensor) -> Tensor:
+    """Fourth-order gradient of a periodic field, interpolated linearly to the particles.
+
+    Args:
+        field: (n, n, n).
+        positions: (p, 3) in cells.
+
+    Returns:
+        (p, 3) per cell.
+    """
+    if _is_fused(positions):
+        from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
+
+        return mesh_triton.gradient_at(field, positions.contiguous())
+    return _read_nodes(_with_images(_slopes(field)), positions)
+
+
+def push_particles(
+    position: Tensor, velocity: Tensor, potential: Tensor, *, keep: float, kick: float, drift: float
+) -> None:
+    """Kick, then drift, in place: v <- keep v + kick grad potential(x), x <- x + drift v.
+
+    Args:
+        position: (p, 3) in cells, contiguous.
+        velocity: (p, 3) in cells per unit of time, contiguous.
+        potential: (n, n, n).
+        keep: factor of the old velocity.
+        kick: factor of the gradient.
+        drift: time of the drift.
+    """
+    if _is_fused(position):
+        from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
+
+        mesh_triton.push_particles(position, velocity, potential, keep=keep, kick=kick, drift=drift)
+        return
+    velocity.mul_(keep).add_(gradient_at(potential, position), alpha=kick)
+    position.add_(velocity, alpha=drift)
 
 
 def _shifted(padded: Tensor, axis: int, step: int, n_mesh: int) -> Tensor:

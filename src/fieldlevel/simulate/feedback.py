@@ -1,31 +1,21 @@
-r"""Two baryon models with different mechanisms, each painted on the particles of a gravity-only run.
+r"""What the two baryon models share: feedback parameters, power laws of them, the state they start from.
 
-Every particle splits into dark matter, 1 - f_b of its mass, and a baryon, f_b = Omega_b / Omega_m, that is gas or star.
+A model takes the dark matter and the gas of a gravity run with two kinds of particles and moves them; some of the gas
+becomes stars. Common to both is the pressure of the diffuse gas: photo-ionised gas near the mean density is smooth
+below the filtering scale lambda, which one displacement
 
-MockTNG: enthalpy-gradient descent (local, isotropic, mesh only). With rho_R the density over its mean, smoothed on a
-scale R,
+    d = -lambda^2 / 2 grad ln rho
 
-    gas        d = -beta grad rho_R^(gamma - 1)
-    stars      drawn with probability ~ rho^2 above a threshold, d = eta grad ln rho
-    dark matter  d = -kappa f_b grad G inverse-laplacian (delta_b - delta)
-
-MockSIMBA: ejection from haloes (stochastic, anisotropic, non-local). Each baryon of a halo of mass M becomes a star
-near the centre, part of a jet along the spin axis, part of an isotropic wind, or bound gas with a core,
-
-    f_jet = f_max / (1 + M_jet/M),   f_wind = f_w / (1 + M/3e11),   f_star = 2 f_s / ((M/1e12)^-1 + (M/1e12)^0.6),
-
-and the dark matter relaxes outwards where its gas has gone. Masses in Msun/h, lengths in Mpc/h.
-
-Both are stand-ins: their constants follow the suppression of the power spectrum in CAMELS, their mechanisms do not.
+gives to first order (a Gaussian smoothing by lambda).
 
 References:
-    Dai, Feng & Seljak 2018, arXiv:1804.00671 (enthalpy-gradient descent); Schneider & Teyssier 2015, arXiv:1510.06034
-    (displacing particles of a gravity-only run); Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (feedback parameters
-    of CAMELS).
+    Gnedin & Hui 1998, MNRAS 296, 44 (filtering scale); Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (feedback
+    parameters of CAMELS).
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -33,19 +23,23 @@ from torch import Tensor
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import (
     fourier,
-    gradient,
+    gradient_at,
     inverse_fourier,
-    inverse_laplacian_kernel,
-    paint_cic,
-    read_cic,
+    paint_species,
     smooth_gaussian,
 )
-from fieldlevel.numerics.random import uniform
-from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate.haloes import Haloes, find_haloes
 from fieldlevel.simulate.nbody import Particles
 
-_KIND_STREAM, _REACH_STREAM, _DIRECTION_STREAM = 8, 9, 10
+STAR_STREAM, KIND_STREAM, REACH_STREAM, DIRECTION_STREAM = 7, 8, 9, 10
+"""Random streams of `fieldlevel.numerics.random`."""
+
+PEAK_SCALE_MPC_H = 0.08
+HALO_THRESHOLD = 80.0
+"""Haloes surround peaks of the density smoothed by the peak scale, where it exceeds this multiple of the mean."""
+
+FILTERING_SCALE_MPC_H = 0.1
+"""Of photo-ionised gas of 10^4 K at the mean density today: half its Jeans length over 2 pi."""
 
 
 @dataclass(frozen=True)
@@ -59,12 +53,44 @@ class Feedback:
 
 
 @dataclass(frozen=True)
+class Scaling:
+    """A constant of a baryon model: its value at the fiducial point and its power law in the six parameters.
+
+    Example:
+        >>> reach = Scaling(2.0, A_AGN2=0.5)
+        >>> reach(Cosmology(0.3, 0.8), Feedback(A_AGN2=4.0))
+        4.0
+    """
+
+    value: float
+    Omega_m: float = 0.0
+    sigma_8: float = 0.0
+    A_SN1: float = 0.0
+    A_AGN1: float = 0.0
+    A_SN2: float = 0.0
+    A_AGN2: float = 0.0
+
+    def __call__(self, cosmology: Cosmology, feedback: Feedback) -> float:
+        """Value at a point of parameter space."""
+        value: float = (
+            self.value
+            * (cosmology.Omega_m / 0.3) ** self.Omega_m
+            * (cosmology.sigma_8 / 0.8) ** self.sigma_8
+            * feedback.A_SN1**self.A_SN1
+            * feedback.A_AGN1**self.A_AGN1
+            * feedback.A_SN2**self.A_SN2
+            * feedback.A_AGN2**self.A_AGN2
+        )
+        return value
+
+
+@dataclass(frozen=True)
 class Species:
     """Particles of one kind.
 
     Attributes:
         position: (n, 3) in cells of the force mesh, not wrapped.
-        mass: of each particle, in units of the gravity-only particle's mass.
+        mass: of each particle, in units of the mean mass per lattice point.
     """
 
     position: Tensor
@@ -75,171 +101,74 @@ HydroParticles = Mapping[str, Species]
 """`"Mcdm"`, `"Mgas"` and `"Mstar"`: named after the CMD field that each of them makes."""
 
 
-def mock_tng(
-    particles: Particles, cosmology: Cosmology, feedback: Feedback, seed: int, box_size_mpc_h: float
-) -> HydroParticles:
-    """Enthalpy-gradient descent.
+@dataclass(frozen=True)
+class GravityRun:
+    """A gravity run today, as a baryon model sees it.
 
-    Args:
-        particles: the gravity-only simulation today.
-        cosmology: its Omega_m and sigma_8.
-        feedback: the four feedback parameters.
-        seed: of the star draw.
-        box_size_mpc_h: side of the periodic box.
-
-    Returns:
-        Dark matter, gas and stars; their total mass is that of the input.
+    Attributes:
+        particles: dark matter and gas.
+        cosmology: Omega_m and sigma_8.
+        seed: of the model's random draws.
+        box_size_mpc_h: side of the periodic box in Mpc/h.
     """
-    A, cell, n_mesh = feedback, box_size_mpc_h / particles.n_mesh, particles.n_mesh
-    beta = 0.03 * A.A_AGN2**0.9 * A.A_AGN1**0.05 * A.A_SN1**-0.8 * A.A_SN2**-0.2
-    scale = 0.4 * A.A_SN2**-0.3
-    star_fraction = 0.04 * (cosmology.Omega_m / 0.3) ** 1.2 * A.A_SN1**-0.35 * A.A_SN2**-0.9
-    x, f_b = particles.position, cosmology.baryon_fraction
 
-    density_k = fourier(paint_cic(x, n_mesh)) * (n_mesh**3 / len(x))
-    enthalpy = _smoothed(density_k, scale / cell).sqrt()
-    gas = x + _soft_cap(_gradient_at(enthalpy, x) * (-beta / cell**2), 3.0 / cell)
+    particles: Particles
+    cosmology: Cosmology
+    seed: int
+    box_size_mpc_h: float
 
-    density = _smoothed(density_k, 0.08 / cell).clamp(min=1e-2)
-    stars = _draw_stars(read_cic(density[None], x)[0], star_fraction, seed)
-    inwards = _soft_cap(_gradient_at(density.log(), x[stars]) * (0.1 / cell**2), 0.15 / cell)
-    baryons = gas.masked_scatter(stars[:, None].expand_as(x), x[stars] + inwards)
+    @property
+    def dark_matter(self) -> Tensor:
+        """Positions (n^3, 3) in cells."""
+        return self.particles.kinds[0]
 
-    outwards = _gradient_at(_displaced_potential(baryons, density_k, 0.2 / cell), x) * (-0.003 * f_b)
-    dark_matter = x + _soft_cap(outwards, 0.08 / cell)
-    return {
-        "Mcdm": Species(dark_matter, 1 - f_b),
-        "Mgas": Species(gas[~stars], f_b),
-        "Mstar": Species(baryons[stars], f_b),
-    }
+    @property
+    def gas(self) -> Tensor:
+        """Positions (n^3, 3) in cells."""
+        return self.particles.kinds[1]
+
+    @property
+    def cell_mpc_h(self) -> float:
+        """Side of a cell of the force mesh in Mpc/h."""
+        return self.box_size_mpc_h / self.particles.n_mesh
+
+    @cached_property
+    def density_k(self) -> Tensor:
+        """Modes of the total density over its mean."""
+        n_mesh = self.particles.n_mesh
+        mass = paint_species(self.particles.kinds, n_mesh, self.particles.mass)
+        return fourier(mass) * (n_mesh**3 / len(self.gas))
+
+    def density(self, scale_mpc_h: float) -> Tensor:
+        """Total density over its mean, smoothed with a Gaussian; at least 0.01."""
+        smooth = smooth_gaussian(self.density_k, scale_mpc_h / self.cell_mpc_h)
+        return inverse_fourier(smooth).clamp_(min=1e-2)
+
+    @cached_property
+    def peak_density(self) -> Tensor:
+        """Total density over its mean on the scale of halo centres."""
+        return self.density(PEAK_SCALE_MPC_H)
+
+    @cached_property
+    def haloes(self) -> Haloes:
+        """Where the density exceeds the threshold."""
+        return find_haloes(self.particles, self.peak_density, HALO_THRESHOLD)
+
+    @cached_property
+    def pressure_displacement(self) -> Tensor:
+        """Of the diffuse gas, (n^3, 3) in cells, no longer than the filtering scale."""
+        scale = FILTERING_SCALE_MPC_H / self.cell_mpc_h
+        slope = gradient_at(self.density(FILTERING_SCALE_MPC_H).log(), self.gas)
+        return soft_cap(slope.mul(-0.5 * scale**2), scale)
 
 
-def _smoothed(density_k: Tensor, sigma: float) -> Tensor:
-    return inverse_fourier(smooth_gaussian(density_k, sigma)).clamp_(min=0)
-
-
-def _gradient_at(field: Tensor, positions: Tensor) -> Tensor:
-    return read_cic(gradient(field), positions).T
-
-
-def _soft_cap(displacement: Tensor, cap: float) -> Tensor:
+def soft_cap(displacement: Tensor, cap: float) -> Tensor:
     """Shorten vectors (n, 3) so that none is longer than `cap`."""
     stretch = (1 + displacement.square().sum(1, keepdim=True) / cap**2).sqrt()
     return displacement.div(stretch)
 
 
-def _draw_stars(density: Tensor, star_fraction: float, seed: int) -> Tensor:
-    """Which particles are stars, (n,) bool: a fraction of all, drawn ~ density^2 above 300 times the mean."""
-    weight = torch.where(density > 300, (density / 300) ** 2, 0)
-    probability = weight * (star_fraction * len(density) / weight.sum().clamp(min=1))
-    index = torch.arange(len(density), device=density.device)
-    return uniform(index, seed, _KIND_STREAM).lt(probability)
-
-
-def _displaced_potential(baryons: Tensor, density_k: Tensor, sigma: float) -> Tensor:
-    """Smoothed inverse Laplacian of delta_b - delta: what the dark matter feels of the displaced baryons."""
-    n_mesh = density_k.shape[0]
-    baryon_k = fourier(paint_cic(baryons, n_mesh)) * (n_mesh**3 / len(baryons))
-    kernel = inverse_laplacian_kernel(n_mesh, density_k.device)
-    return inverse_fourier(smooth_gaussian((baryon_k - density_k) * kernel, sigma))
-
-
-def mock_simba(
-    particles: Particles, cosmology: Cosmology, feedback: Feedback, seed: int, box_size_mpc_h: float
-) -> HydroParticles:
-    """Ejection from haloes by jets and winds.
-
-    Args:
-        particles: the gravity-only simulation today.
-        cosmology: its Omega_m and sigma_8.
-        feedback: the four feedback parameters.
-        seed: of the draws of kind, reach and direction.
-        box_size_mpc_h: side of the periodic box.
-
-    Returns:
-        Dark matter, gas and stars; their total mass is that of the input.
-    """
-    x, f_b, cell = particles.position, cosmology.baryon_fraction, box_size_mpc_h / particles.n_mesh
-    haloes = find_haloes(particles, 0.08 / cell, threshold=80.0)
-    M = haloes.n_particles * (CRITICAL_DENSITY * cosmology.Omega_m * box_size_mpc_h**3 / len(x))
-    f_jet, f_wind, f_star = _ejected_fractions(M, feedback)
-    member, halo, offset = haloes.member, haloes.halo, haloes.offset
-    draws = _Draws(member.nonzero()[:, 0], len(x), seed)
-
-    kind = draws.uniform(_KIND_STREAM)
-    is_star = kind < f_star[halo]
-    is_jet = ~is_star & (kind < (f_star + f_jet)[halo])
-    is_wind = ~is_star & ~is_jet & (kind < (f_star + f_jet + f_wind)[halo])
-    moved = _cored(offset, M[halo], feedback, cell)
-    moved = torch.where(is_jet[:, None], offset + _jet(haloes, M, feedback, draws) / cell, moved)
-    moved = torch.where(is_wind[:, None], offset + _wind(feedback, draws) / cell, moved)
-    moved = torch.where(is_star[:, None], 0.05 * offset, moved)
-
-    relaxation = 1 + 0.08 * ((1 - f_b * f_jet) ** -2 - 1)
-    baryons, dark_matter = x.clone(), x.clone()
-    baryons[member] += moved - offset
-    dark_matter[member] += (relaxation[halo, None] - 1) * offset
-    stars = member.masked_scatter(member, is_star)
-    return {
-        "Mcdm": Species(dark_matter, 1 - f_b),
-        "Mgas": Species(baryons[~stars], f_b),
-        "Mstar": Species(baryons[stars], f_b),
-    }
-
-
-@dataclass(frozen=True)
-class _Draws:
-    """Random numbers of the halo members, each tied to its particle; float64, which never rounds to one."""
-
-    index: Tensor
-    n_particles: int
-    seed: int
-
-    def uniform(self, stream: int, number: int = 0) -> Tensor:
-        return uniform(self.index + number * self.n_particles, self.seed, stream)
-
-    def normal(self) -> Tensor:
-        components = [torch.special.ndtri(self.uniform(_DIRECTION_STREAM, axis)) for axis in range(3)]
-        return torch.stack(components, dim=1).to(torch.float32)
-
-
-def _cored(offset: Tensor, M: Tensor, A: Feedback, cell: float) -> Tensor:
-    """Bound gas: r -> (r^2 + r_core^2)^(1/2), in cells."""
-    r_200 = (3 * M / (4 * torch.pi * 200 * CRITICAL_DENSITY)) ** (1 / 3) / cell
-    core = 2 * 0.3 * A.A_SN1**-0.3 * A.A_AGN1**0.15 * A.A_AGN2**0.4 * r_200[:, None]
-    distance = offset.norm(dim=1, keepdim=True).clamp(min=1e-3)
-    return offset.mul((1 + (core / distance) ** 2).sqrt())
-
-
-def _jet(haloes: Haloes, M: Tensor, A: Feedback, draws: _Draws) -> Tensor:
-    """Displacement [Mpc/h] of the members in jets along the spin axis, either side."""
-    reach = 2.2 * A.A_AGN2**0.8 * A.A_SN1**-0.2 * A.A_SN2**-0.2 * (M / 1e13) ** (1 / 3)
-    side = torch.where(draws.uniform(_DIRECTION_STREAM, 3) < 0.5, -1.0, 1.0)[:, None]
-    direction = _unit(side * haloes.spin_axis[haloes.halo] + 0.6 * draws.normal())
-    return direction.mul(2 * draws.uniform(_REACH_STREAM).float()[:, None] * reach[haloes.halo, None])
-
-
-def _wind(A: Feedback, draws: _Draws) -> Tensor:
-    """Displacement [Mpc/h] of the members in isotropic winds."""
-    return _unit(draws.normal()).mul(2 * draws.uniform(_REACH_STREAM).float()[:, None] * 0.5 * A.A_SN2**0.5)
-
-
-def _ejected_fractions(M: Tensor, A: Feedback) -> tuple[Tensor, Tensor, Tensor]:
-    """Baryon fractions of jets, winds and stars in haloes of mass M [Msun/h], together at most 0.97."""
-    M_jet = 1.5e12 * A.A_SN1 * A.A_SN2**0.6 * A.A_AGN1**-0.25 * A.A_AGN2**-0.4
-    f_max = min(0.88 * A.A_SN1**-0.25 * A.A_SN2**-0.1 * A.A_AGN1**0.04 * A.A_AGN2**0.15, 0.95)
-    f_jet = f_max / (1 + M_jet / M)
-    f_wind = 0.5 * A.A_SN1**0.2 / (1 + M / 3e11)
-    f_star = 2 * 0.12 * A.A_SN1**-0.3 * A.A_SN2**-0.1 / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)
-    excess = ((f_jet + f_wind + f_star) / 0.97).clamp(min=1)
-    return f_jet / excess, f_wind / excess, f_star / excess
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    return vectors.div(vectors.norm(dim=1, keepdim=True).clamp(min=1e-6))
-
-
-BARYON_MODELS: Mapping[str, Callable[[Particles, Cosmology, Feedback, int, float], HydroParticles]] = {
-    "MockTNG": mock_tng,
-    "MockSIMBA": mock_simba,
-}
+def chosen(index: Tensor, n: int) -> Tensor:
+    """Mask (n,) that is True at `index`."""
+    mask = torch.zeros(n, dtype=torch.bool, device=index.device)
+    return mask.index_fill_(0, index, value=True)

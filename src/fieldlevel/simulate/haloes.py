@@ -1,7 +1,7 @@
 """Haloes by watershed on a mesh: every dense cell climbs to the local maximum of the smoothed density.
 
 Only tensor operations, so the same code runs on CPU and CUDA: each dense cell points to the densest of itself and its
-26 neighbours, pointers are followed by repeated squaring, and particles take the peak of their cell.
+26 neighbours, pointers are followed by repeated squaring, and particles of any kind take the peak of their cell.
 """
 
 from dataclasses import dataclass
@@ -9,74 +9,99 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fieldlevel.numerics.mesh import fourier, inverse_fourier, nearest_cell, paint_cic, smooth_gaussian
+from fieldlevel.numerics.mesh import nearest_cell
 from fieldlevel.simulate.nbody import Particles
 
 
 @dataclass(frozen=True)
-class Haloes:
-    """Haloes of one simulation; lengths in cells of the force mesh.
+class Members:
+    """The particles of one kind that belong to haloes; lengths in cells of the force mesh.
 
     Attributes:
-        member: (n,) bool, which particles belong to a halo.
-        halo: (n_members,) int64, the halo of each member, in the order of the particles.
-        n_particles: (n_haloes,) members of each halo.
-        offset: (n_members, 3) nearest periodic image of each member minus the halo's centre, the weighted mean of the
-            members nearest to the peak.
-        spin_axis: (n_haloes, 3) unit vector along the angular momentum.
+        index: (m,) int64, which particles of the kind they are, ascending.
+        halo: (m,) int64, the halo of each.
+        offset: (m, 3) nearest periodic image of each minus the halo's centre.
     """
 
-    member: Tensor
+    index: Tensor
     halo: Tensor
-    n_particles: Tensor
     offset: Tensor
+
+
+@dataclass(frozen=True)
+class Haloes:
+    """Haloes of one simulation in the order of their peak cells; lengths in cells of the force mesh.
+
+    Attributes:
+        of_cell: (n_mesh^3,) int64, the halo that each cell belongs to; -1 outside.
+        centre: (n_haloes, 3) mass-weighted mean of the particles nearest to the peak.
+        mass: (n_haloes,) in units of the mean mass per lattice point.
+        spin_axis: (n_haloes, 3) unit vector along the angular momentum.
+        n_mesh: cells a side.
+    """
+
+    of_cell: Tensor
+    centre: Tensor
+    mass: Tensor
     spin_axis: Tensor
+    n_mesh: int
+
+    def members(self, position: Tensor) -> Members:
+        """Which of the particles at `position`, (n, 3) in cells, belong to haloes."""
+        return _members(self.of_cell, self.centre, self.n_mesh, position)
 
 
-def find_haloes(particles: Particles, sigma: float, threshold: float) -> Haloes:
+def _members(of_cell: Tensor, centre: Tensor, n_mesh: int, position: Tensor) -> Members:
+    halo = of_cell[nearest_cell(position, n_mesh)]
+    index = (halo >= 0).nonzero()[:, 0]
+    halo = halo[index]
+    offset = position[index] - centre[halo]
+    return Members(index, halo, offset - n_mesh * (offset / n_mesh).round())
+
+
+def find_haloes(particles: Particles, density: Tensor, threshold: float) -> Haloes:
     """Group particles around the density peaks that they fall to.
 
     Args:
-        particles: positions and velocities.
-        sigma: Gaussian smoothing of the density in cells.
-        threshold: lowest density over the mean that belongs to a halo.
+        particles: of all kinds.
+        density: (n_mesh, n_mesh, n_mesh) total density over its mean, smoothed as little as the peaks allow.
+        threshold: lowest density that belongs to a halo.
 
     Returns:
-        The haloes, in the order of their peak cells.
+        The haloes.
     """
-    n_mesh, x = particles.n_mesh, particles.position
-    counts_k = fourier(paint_cic(x, n_mesh)) * (n_mesh**3 / len(x))
-    density = inverse_fourier(smooth_gaussian(counts_k, sigma))
-    cell = nearest_cell(x, n_mesh)
-    peak = _peak_of_cell(density, threshold)[cell]
-    member = peak >= 0
-    peaks, halo = torch.unique(peak[member], return_inverse=True)
-    n_particles = torch.bincount(halo, minlength=len(peaks)).to(x.dtype)
+    n_mesh = particles.n_mesh
+    peaks, of_cell = _watershed(density, threshold)
+    peak = torch.stack([peaks // n_mesh**2, peaks // n_mesh % n_mesh, peaks % n_mesh], dim=1).to(density.dtype)
+    kinds = [_members(of_cell, peak, n_mesh, position) for position in particles.kinds]
+    halo = torch.cat([kind.halo for kind in kinds])
+    offset = torch.cat([kind.offset for kind in kinds])
+    velocity = torch.cat([v[kind.index] for v, kind in zip(particles.velocity.chunk(len(kinds)), kinds, strict=True)])
+    mass = torch.cat([m * torch.ones_like(kind.offset[:, :1]) for m, kind in zip(particles.mass, kinds, strict=True)])
 
-    peak_position = torch.stack([peaks // n_mesh**2, peaks // n_mesh % n_mesh, peaks % n_mesh], dim=1).to(x.dtype)
-    offset = x[member] - peak_position[halo]
-    offset = offset - n_mesh * (offset / n_mesh).round()
-    inner = torch.exp(-0.5 * offset.square().sum(1))[:, None] + 1e-6
-    centre = _sum_by_halo(inner * offset, halo, len(peaks)) / _sum_by_halo(inner, halo, len(peaks))
-    offset = offset - centre[halo]
-    momentum = torch.linalg.cross(offset, particles.velocity[member])
-    spin = _sum_by_halo(momentum, halo, len(peaks))
+    def total(values: Tensor) -> Tensor:
+        return values.new_zeros(len(peaks), values.shape[1]).index_add_(0, halo, values)
+
+    inner = mass * torch.exp(-0.5 * offset.square().sum(1, keepdim=True)) + 1e-6
+    shift = total(inner * offset) / total(inner).clamp(min=1e-6)
+    spin = total(mass * torch.linalg.cross(offset - shift[halo], velocity))
     spin_axis = spin / spin.norm(dim=1, keepdim=True).clamp(min=1e-12)
-    return Haloes(member, halo, n_particles, offset, spin_axis)
+    return Haloes(of_cell, peak + shift, total(mass)[:, 0], spin_axis, n_mesh)
 
 
-def _peak_of_cell(density: Tensor, threshold: float) -> Tensor:
-    """Flat index of the local maximum that each cell above the threshold climbs to, (n^3,); -1 elsewhere."""
+def _watershed(density: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
+    """Flat indices of the local maxima, ascending, and for every cell the number of the one it climbs to or -1."""
     dense = (density.view(-1) > threshold).nonzero()[:, 0]
     neighbours = _neighbourhood(dense, density.shape[0])
     uphill = neighbours.gather(1, density.view(-1)[neighbours].argmax(1, keepdim=True))[:, 0]
-    place = torch.full_like(density.view(-1), -1, dtype=torch.int64)
-    place[dense] = torch.arange(len(dense), device=density.device)
-    target = place[uphill]
+    of_cell = torch.full_like(density.view(-1), -1, dtype=torch.int64)
+    of_cell[dense] = torch.arange(len(dense), device=density.device)
+    target = of_cell[uphill]
     while not torch.equal(further := target[target], target):
         target = further
-    place[dense] = dense[target]
-    return place
+    peaks, number = torch.unique(dense[target], return_inverse=True)
+    of_cell[dense] = number
+    return peaks, of_cell
 
 
 def _neighbourhood(cells: Tensor, n_mesh: int) -> Tensor:
@@ -87,7 +112,3 @@ def _neighbourhood(cells: Tensor, n_mesh: int) -> Tensor:
         coordinate = cells // n_mesh ** (2 - axis) % n_mesh
         index = index * n_mesh + (coordinate[:, None] + step).remainder(n_mesh)
     return index
-
-
-def _sum_by_halo(values: Tensor, halo: Tensor, n_haloes: int) -> Tensor:
-    return values.new_zeros(n_haloes, values.shape[1]).index_add_(0, halo, values)

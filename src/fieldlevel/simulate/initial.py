@@ -82,21 +82,36 @@ def _power_on_modes(k_h_mpc: Tensor, cosmology: Cosmology, n_nodes: int = 4096) 
     return torch.where(k_h_mpc > 0, power, 0.0)
 
 
-def lagrangian_displacements(density_k: Tensor) -> tuple[Tensor, Tensor]:
-    """First- and second-order displacements at z = 0, for D = 1 and E = 1.
+def lagrangian_potentials(density_k: Tensor) -> tuple[Tensor, Tensor]:
+    """Fourier modes of the potentials phi and phi2 at z = 0, for D = 1 and E = 1.
 
     Args:
         density_k: modes of the linear overdensity, complex (n, n, n//2 + 1).
 
     Returns:
-        psi1 and psi2, each (n^3, 3) in cells of the lattice, in the order of `lattice`.
+        phi and phi2 in lattice cells squared, each of the shape of `density_k`.
     """
     n_mesh = density_k.shape[0]
     kernel = inverse_laplacian_kernel(n_mesh, density_k.device)
-    k = wavenumbers(n_mesh, density_k.device)
-    potential_k = kernel * density_k
-    second_k = kernel * fourier(_second_order_source(potential_k, k, n_mesh))
-    return -_spectral_gradient(potential_k, k, n_mesh), _spectral_gradient(second_k, k, n_mesh)
+    first_k = kernel * density_k
+    second_k = kernel * fourier(_second_order_source(first_k, wavenumbers(n_mesh, density_k.device), n_mesh))
+    return first_k, second_k
+
+
+def lagrangian_displacements(first_k: Tensor, second_k: Tensor, offset: float = 0.0) -> tuple[Tensor, Tensor]:
+    """First- and second-order displacements at the points of a lattice.
+
+    Args:
+        first_k: modes of phi, see `lagrangian_potentials`.
+        second_k: modes of phi2.
+        offset: of the lattice along each axis, in cells of the lattice.
+
+    Returns:
+        psi1 and psi2 at z = 0, each (n^3, 3) in cells of the lattice, in the order of `lattice`.
+    """
+    k = wavenumbers(first_k.shape[0], first_k.device)
+    moved = torch.exp(1j * offset * (k[0] + k[1] + k[2]))
+    return -_spectral_gradient(first_k * moved, k), _spectral_gradient(second_k * moved, k)
 
 
 def _second_order_source(potential_k: Tensor, k: tuple[Tensor, Tensor, Tensor], n_mesh: int) -> Tensor:
@@ -107,12 +122,12 @@ def _second_order_source(potential_k: Tensor, k: tuple[Tensor, Tensor, Tensor], 
     )
 
 
-def _spectral_gradient(field_k: Tensor, k: tuple[Tensor, Tensor, Tensor], n_mesh: int) -> Tensor:
+def _spectral_gradient(field_k: Tensor, k: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     components = [inverse_fourier(1j * component * field_k) for component in k]
     return torch.stack(components, dim=-1).view(-1, 3)
 
 
-def lattice(n_particles: int, device: torch.device) -> Tensor:
-    """Lattice points (n^3, 3) in lattice cells: 0, 1, ..., n - 1 along each axis, the last axis fastest."""
-    axis = torch.arange(n_particles, dtype=torch.float32, device=device)
+def lattice(n_particles: int, device: torch.device, offset: float = 0.0) -> Tensor:
+    """Lattice points (n^3, 3) in lattice cells: offset + 0, 1, ..., n - 1 along each axis, the last axis fastest."""
+    axis = torch.arange(n_particles, dtype=torch.float32, device=device) + offset
     return torch.cartesian_prod(axis, axis, axis)

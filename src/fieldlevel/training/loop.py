@@ -58,7 +58,7 @@ def train(
 
     Example:
         >>> import tempfile, fieldlevel
-        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_steps=2, n_pixels=16)
+        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
         >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
         >>> spec = TrainSpec(
         ...     split=fieldlevel.SplitSpec(train=0.5, validation=0.25),

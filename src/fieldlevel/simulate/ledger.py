@@ -1,0 +1,207 @@
+"""The folder of work in progress: where simulations go as they finish, from any number of processes and machines.
+
+`.<suite>_<set>.partial` holds the map files at their final size. Every shard writes its simulations straight to their
+place and then their numbers to a ledger of its own, `done-<i>-of-<n>.txt`, so nothing is merged or copied, and what is
+done is the union of all ledgers, however they were sharded. Whoever finds that nothing is missing renames the files
+into place: a map file with its final name is complete.
+
+Only opening and closing take turns, by a lock on the output folder. A kill at any moment is continued by running again.
+"""
+
+import json
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from dataclasses import asdict
+from pathlib import Path
+from shutil import rmtree
+
+import numpy as np
+
+from fieldlevel.config import SimulateSpec, to_json
+from fieldlevel.errors import UserError
+from fieldlevel.files import locked, make_folder, write_text
+from fieldlevel.maps.cmd_format import PIXEL_DTYPE, SuiteFiles, read_header
+from fieldlevel.parameters import MAPS_PER_SIMULATION
+from fieldlevel.simulate.provenance import Run, is_recorded, record_suite
+from fieldlevel.simulate.sets import Row, Shard, describe_labels, pinned, rows_of_set
+from fieldlevel.simulate.simulation import SIMULATOR_VERSION, Float32Array, SuiteField, map_keys
+
+
+class Ledger:
+    """What is done and what is missing of one suite and its gravity-only twin in an output folder.
+
+    Attributes:
+        spec: what is simulated, pinned.
+        rows: its simulations.
+        directory: where the finished files go.
+        partial: the folder of work in progress.
+    """
+
+    def __init__(self, spec: SimulateSpec, directory: Path) -> None:
+        self.rows: list[Row] = rows_of_set(spec)
+        self.spec = pinned(spec)
+        self.directory = directory
+        self.partial = directory / f".{spec.suite}_{spec.set_name}.partial"
+        self._labels = describe_labels(spec)
+
+    def missing(self) -> list[int]:
+        """Numbers of the simulations that no shard has finished.
+
+        Raises:
+            UserError: the folder holds a finished suite of another spec, or is a file.
+        """
+        make_folder(self.directory)
+        with self._turn():
+            return self._missing()
+
+    @contextmanager
+    def claim(self, shard: Shard) -> Iterator[list[int]]:
+        """Keep other processes from a shard; a claim ends with its process, however that dies.
+
+        Args:
+            shard: the part of the simulations to work on.
+
+        Yields:
+            Numbers of the missing simulations of this shard; none if the folder holds the finished suite.
+
+        Raises:
+            UserError: finished or unfinished work of another spec lies there, another process works on this shard or
+                on one of another count, or the folder is a file.
+        """
+        make_folder(self.directory)
+        with ExitStack() as held:
+            with self._turn():
+                if self._is_complete():
+                    self._remove()
+                else:
+                    self._open()
+                    held.enter_context(self._lock(shard))
+                    _drop_torn_line(self._done_path(shard))
+                missing = self._missing()
+            mine = shard.of(len(self.rows))
+            yield [number for number in missing if number in mine]
+
+    def write(self, shard: Shard, number: int, maps: Mapping[SuiteField, Float32Array]) -> None:
+        """Store the maps of one simulation, then its number.
+
+        Args:
+            shard: the claimed part.
+            number: of the simulation in its set.
+            maps: for each of `map_keys`, (15, n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2.
+        """
+        for key in map_keys(self.spec):
+            _write_block(self._maps_path(self.partial, key), number, maps[key])
+        with self._done_path(shard).open("a") as file:
+            file.write(f"{number}\n")
+            file.flush()
+            os.fsync(file.fileno())
+
+    def record(self, run: Run) -> None:
+        """Write down what a process has done since it started; again after every simulation, as it may be killed."""
+        stamp = "".join(character for character in run.started if character.isalnum())
+        write_text(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", json.dumps(asdict(run)))
+
+    def close(self) -> None:
+        """Rename the files into place if nothing is missing; a kill in between is continued by the next run."""
+        with self._turn():
+            if self._is_complete() or self._missing():
+                return
+            for key in map_keys(self.spec):
+                path = self._maps_path(self.partial, key)
+                if path.exists():
+                    path.replace(self._maps_path(self.directory, key))
+            table = "".join(f"{' '.join(map(_column, row.parameters))}\n" for row in self.rows)
+            for suite in dict.fromkeys(suite for suite, _ in map_keys(self.spec)):
+                write_text(self.directory / f"params_{self.spec.set_name}_{suite}.txt", table)
+            runs = (json.loads(path.read_text()) for path in self.partial.glob("run-*.json"))
+            record_suite(self.spec, self._labels, self.directory, sorted(runs, key=lambda run: str(run["started"])))
+            self._remove()
+
+    def _turn(self) -> AbstractContextManager[bool]:
+        return locked(self.directory / ".simulate.lock", wait=True)
+
+    def _maps_path(self, folder: Path, key: SuiteField) -> Path:
+        return SuiteFiles(folder, *key, self.spec.set_name).maps_path
+
+    def _done_path(self, shard: Shard) -> Path:
+        return self.partial / f"done-{shard.number}-of-{shard.count}.txt"
+
+    def _is_complete(self) -> bool:
+        files = (self._maps_path(self.directory, key) for key in map_keys(self.spec))
+        return is_recorded(self.spec, self.directory) and all(path.exists() for path in files)
+
+    def _missing(self) -> list[int]:
+        if self._is_complete():
+            return []
+        done = {number for path in self.partial.glob("done-*.txt") for number in _read_numbers(path)}
+        return [number for number in range(len(self.rows)) if number not in done]
+
+    def _open(self) -> None:
+        """Create the files, or take up those of another process or a killed one with the same spec."""
+        recorded = self.partial / "spec.txt"
+        described = f"{to_json(self.spec)}\nsimulator {SIMULATOR_VERSION}\n"
+        if recorded.exists():
+            if recorded.read_text() != described:
+                raise UserError(
+                    f"{self.partial}: unfinished simulations of another spec; remove it or choose another directory"
+                )
+            return
+        self.partial.mkdir(exist_ok=True)
+        for key in map_keys(self.spec):
+            _create_maps(self._maps_path(self.partial, key), len(self.rows), self.spec.n_pixels)
+        write_text(recorded, described)
+
+    @contextmanager
+    def _lock(self, shard: Shard) -> Iterator[None]:
+        """Hold a shard; another division of the same simulations must not be at work, or both would do the same."""
+        for path in self.partial.glob("shard-*.lock"):
+            if not path.stem.endswith(f"-of-{shard.count}"):
+                with locked(path) as is_idle:
+                    if not is_idle:
+                        raise UserError(f"{self.partial}: shards of another count are at work; wait, or take theirs")
+        with locked(self.partial / f"shard-{shard.number}-of-{shard.count}.lock") as is_ours:
+            if not is_ours:
+                raise UserError(f"{self.partial}: another process works on shard {shard}; wait for it or take another")
+            yield
+
+    def _remove(self) -> None:
+        """Take the folder away; what another process still holds open there goes with the next run."""
+        rmtree(self.partial, ignore_errors=True)
+
+
+def _create_maps(path: Path, n_simulations: int, n_pixels: int) -> None:
+    """A map file of the final size, without blocks on disk where the file system allows it."""
+    shape = (n_simulations * MAPS_PER_SIMULATION, n_pixels, n_pixels)
+    with path.open("wb") as file:
+        header = {"descr": PIXEL_DTYPE.str, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_1_0(file, header)
+        file.truncate(file.tell() + int(np.prod(shape)) * PIXEL_DTYPE.itemsize)
+
+
+def _write_block(path: Path, number: int, maps: Float32Array) -> None:
+    """Put the maps of a simulation in their place and wait until they are on disk."""
+    header = read_header(path)
+    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(MAPS_PER_SIMULATION, *header.shape[1:])
+    with path.open("r+b") as file:
+        file.seek(header.offset + number * block.nbytes)
+        file.write(block.data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _read_numbers(path: Path) -> set[int]:
+    """Numbers in a ledger; a last line without its end was torn by a kill and does not count."""
+    whole, _, _ = path.read_bytes().rpartition(b"\n")
+    return {int(line) for line in whole.split(b"\n") if line.isdigit()}
+
+
+def _drop_torn_line(path: Path) -> None:
+    if path.exists():
+        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+
+
+def _column(value: float) -> str:
+    """Five decimals as in the CAMELS tables; all digits where five are not enough."""
+    text = f"{value:.5f}"
+    return text if float(text) == value else repr(value)

@@ -1,0 +1,254 @@
+"""Which simulations a set holds: a label and a seed for each.
+
+LH: the 1,000 rows of the real CAMELS latin hypercube that a mock suite borrows, so mock and real share their labels.
+CV: 27 simulations at the fiducial point that differ in their seed alone.
+1P: one parameter at a time, the other five fiducial, one seed for all. The first CAMELS release gave each parameter
+eleven values over its prior range, uniform in Omega_m and sigma_8, uniform in the logarithm of the others and rounded
+to five decimals; the fiducial simulation, in the middle of each eleven, is the same six times and stands here once,
+with Omega_m, so that 61 rows remain (later releases have five values of each parameter).
+
+Mock CV and 1P simulations have seeds of their own, away from those of LH: CAMELS takes 1 to 27 and 67 there, which
+occur in the LH of IllustrisTNG too, and a network would meet initial conditions that it was trained on.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (the sets); the parameter tables of the CAMELS
+    repository (`same_seed_params.txt`, `CosmoAstroSeed_*.txt`).
+"""
+
+import hashlib
+import math
+import re
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from fieldlevel.config import SimulateSpec
+from fieldlevel.errors import UserError
+from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS, Parameter
+
+TABLES = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
+"""Whose latin hypercube a mock suite takes its labels and seeds from."""
+
+_N_CV = 27
+_VALUES_EACH = 11
+_CV_SEED, _1P_SEED, _TABLE_SEED = 10_001, 10_067, 1_000_000_000
+_HIGHEST_SIGMA_8 = 2.0
+_FIDUCIAL = tuple(parameter.fiducial for parameter in PARAMETERS)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One simulation of a set: its label and its random seed."""
+
+    parameters: tuple[float, ...]
+    seed: int
+
+
+@dataclass(frozen=True)
+class Shard:
+    """A part of a set for one process or machine: every `count`-th simulation.
+
+    Attributes:
+        number: which part, from 1.
+        count: how many parts there are.
+    """
+
+    number: int = 1
+    count: int = 1
+
+    @staticmethod
+    def parse(text: str) -> "Shard":
+        """Read `"2/8"`.
+
+        Raises:
+            UserError: not two such numbers.
+
+        Example:
+            >>> list(Shard.parse("2/8").of(20))
+            [1, 9, 17]
+        """
+        match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+        if match is None or int(match[1]) > int(match[2]):
+            raise UserError(f"shard {text!r}: give its number and how many there are, from 1/8 to 8/8 for eight")
+        return Shard(int(match[1]), int(match[2]))
+
+    def of(self, n_simulations: int) -> range:
+        """Numbers of the simulations in this part."""
+        return range(self.number - 1, n_simulations, self.count)
+
+    def __str__(self) -> str:
+        return f"{self.number}/{self.count}"
+
+
+def rows_of_set(spec: SimulateSpec) -> list[Row]:
+    """The simulations of a spec's set, as many as it asks for.
+
+    Args:
+        spec: suite, set, table of the user's own, number of simulations.
+
+    Returns:
+        The first `n_simulations` rows, all if it is None.
+
+    Raises:
+        UserError: unknown set, a table that cannot be used, more simulations than there are.
+
+    Example:
+        >>> rows_of_set(SimulateSpec(set_name="1P", n_simulations=2))[1]
+        Row(parameters=(0.14, 0.8, 1.0, 1.0, 1.0, 1.0), seed=10067)
+    """
+    rows = _all_rows(spec)
+    if spec.n_simulations is None:
+        return rows
+    if not 1 <= spec.n_simulations <= len(rows):
+        raise UserError(f"n_simulations = {spec.n_simulations}: allowed are 1 to {len(rows)}, the rows of the set")
+    return rows[: spec.n_simulations]
+
+
+def pinned(spec: SimulateSpec) -> SimulateSpec:
+    """The spec with the number of simulations in place of None and the content of the table in place of its path.
+
+    Two specs give the same maps if and only if their pinned specs are equal.
+
+    Raises:
+        UserError: as `rows_of_set`.
+    """
+    return replace(spec, n_simulations=len(rows_of_set(spec)), parameters=_digest_of_table(spec))
+
+
+def describe_labels(spec: SimulateSpec) -> str:
+    """Where the labels of a spec come from, in words.
+
+    Example:
+        >>> describe_labels(SimulateSpec(n_simulations=10))
+        'rows 0 to 9 of the CAMELS latin hypercube of IllustrisTNG'
+    """
+    sources = {
+        "LH": f"the CAMELS latin hypercube of {TABLES[spec.suite]}",
+        "CV": "the fiducial point with different seeds",
+        "1P": "the CAMELS values of one parameter at a time",
+    }
+    source = Path(spec.parameters).name if spec.parameters else sources[spec.set_name]
+    return f"rows 0 to {len(rows_of_set(spec)) - 1} of {source}"
+
+
+def _digest_of_table(spec: SimulateSpec) -> str | None:
+    return spec.parameters and f"sha256:{hashlib.sha256(_read_bytes(Path(spec.parameters))).hexdigest()}"
+
+
+def _all_rows(spec: SimulateSpec) -> list[Row]:
+    if spec.parameters is None:
+        if spec.set_name not in SETS:
+            raise UserError(f"set {spec.set_name!r}: unknown; allowed: {', '.join(SETS)}, others with parameters=FILE")
+        return SETS[spec.set_name](spec.suite)
+    if spec.set_name in SETS or not re.fullmatch(r"[A-Za-z0-9]+", spec.set_name):
+        raise UserError(
+            f"set {spec.set_name!r}: give the simulations of {spec.parameters} a set name of their own, letters and "
+            f"digits, other than {', '.join(SETS)}"
+        )
+    return read_table(Path(spec.parameters))
+
+
+def latin_hypercube(suite: str) -> list[Row]:
+    """The 1,000 rows of the real CAMELS latin hypercube that a mock suite borrows.
+
+    Example:
+        >>> latin_hypercube("MockSIMBA")[0]
+        Row(parameters=(0.1462, 0.6242, 2.87986, 0.57995, 0.91447, 0.69786), seed=5000)
+    """
+    path = resources.files("fieldlevel.simulate") / "data" / f"CosmoAstroSeed_{TABLES[suite]}_L25n256_LH.txt"
+    lines = [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
+    return [Row(tuple(float(value) for value in line[1:7]), int(line[7])) for line in lines]
+
+
+def cosmic_variance(_suite: str) -> list[Row]:
+    """27 simulations at the fiducial point, the same initial conditions in every suite."""
+    return [Row(_FIDUCIAL, _CV_SEED + number) for number in range(_N_CV)]
+
+
+def one_parameter(_suite: str) -> list[Row]:
+    """61 simulations that share their seed: eleven values of each parameter in turn, the fiducial point only once."""
+    points = [
+        (*_FIDUCIAL[:column], value, *_FIDUCIAL[column + 1 :])
+        for column, parameter in enumerate(PARAMETERS)
+        for value in _values_of(parameter)
+    ]
+    return [Row(point, _1P_SEED) for point in dict.fromkeys(points)]
+
+
+def _values_of(parameter: Parameter) -> list[float]:
+    spaced = np.geomspace if parameter.logarithmic else np.linspace
+    return [round(float(value), 5) for value in spaced(parameter.minimum, parameter.maximum, _VALUES_EACH)]
+
+
+SETS: Mapping[str, Callable[[str], list[Row]]] = {"LH": latin_hypercube, "CV": cosmic_variance, "1P": one_parameter}
+"""The sets that need no table, by name."""
+
+
+def read_table(path: Path) -> list[Row]:
+    """Read simulations of the user's own.
+
+    Args:
+        path: text, a row a simulation: the six parameters in the order of `PARAMETERS` and, if wanted, a seed, between
+            blanks or commas; what follows `#` is a comment. Rows without a seed take one from their number.
+
+    Returns:
+        The rows.
+
+    Raises:
+        UserError: no such file or no rows, or a row that cannot be simulated, by number and line.
+    """
+    lines = _read_bytes(path).decode(errors="replace").splitlines()
+    stripped = ((line, text.partition("#")[0].replace(",", " ").split()) for line, text in enumerate(lines, start=1))
+    filled = [(line, words) for line, words in stripped if words]
+    if not filled:
+        raise UserError(f"{path}: no rows; one row a simulation is expected: {' '.join(PARAMETER_NAMES)} [seed]")
+    rows: dict[Row, int] = {}
+    for number, (line, words) in enumerate(filled):
+        row = _read_row(words, number, f"{path}: row {number} (line {line})")
+        if row in rows:
+            raise UserError(f"{path}: rows {rows[row]} and {number} are the same simulation; take one away")
+        rows[row] = number
+    return list(rows)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror}); name a table of parameters") from None
+
+
+def _read_row(words: list[str], number: int, where: str) -> Row:
+    n_columns = len(PARAMETERS)
+    if len(words) not in (n_columns, n_columns + 1):
+        raise UserError(f"{where}: {len(words)} columns; give {' '.join(PARAMETER_NAMES)} and, if wanted, a seed")
+    values = tuple(_read_number(word, where) for word in words[:n_columns])
+    for defect in _defects(values):
+        raise UserError(f"{where}: {defect}")
+    if len(words) == n_columns:
+        return Row(values, _TABLE_SEED + number)
+    if not re.fullmatch(r"\d{1,18}", words[-1]):
+        raise UserError(f"{where}: seed {words[-1]!r}; give a whole number of at most 18 digits")
+    return Row(values, int(words[-1]))
+
+
+def _read_number(word: str, where: str) -> float:
+    try:
+        return float(word)
+    except ValueError:
+        raise UserError(f"{where}: {word!r} is not a number; mend the row") from None
+
+
+def _defects(values: tuple[float, ...]) -> Iterator[str]:
+    Omega_m, sigma_8, *feedback = values
+    lowest, highest = PARAMETERS[0].minimum, PARAMETERS[0].maximum
+    if not lowest <= Omega_m <= highest:
+        yield f"Omega_m = {Omega_m:g}: allowed are {lowest:g} to {highest:g}, which the linear power spectrum covers"
+    if not 0 < sigma_8 <= _HIGHEST_SIGMA_8:
+        yield f"sigma_8 = {sigma_8:g}: allowed are numbers above 0, at most {_HIGHEST_SIGMA_8:g}"
+    for name, value in zip(PARAMETER_NAMES[2:], feedback, strict=True):
+        if not (value > 0 and math.isfinite(value)):
+            yield f"{name} = {value:g}: allowed are positive numbers"

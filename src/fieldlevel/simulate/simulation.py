@@ -1,0 +1,112 @@
+"""One simulation: a label and a seed -> particles -> baryons -> surface-density maps.
+
+The hydrodynamic run starts from two lattices, dark matter and gas, and ends with a baryon model; its gravity-only twin
+starts from one lattice with the same modes. Both are projected with the letter's discs.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360, section 2.
+"""
+
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fieldlevel.config import SimulateSpec
+from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.numerics.neighbours import mesh_neighbour_distance
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, nbody_twin
+from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Species
+from fieldlevel.simulate.mock_simba import mock_simba
+from fieldlevel.simulate.mock_tng import mock_tng
+from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
+from fieldlevel.simulate.sets import Row
+
+Float32Array = npt.NDArray[np.float32]
+SuiteField = tuple[str, str]
+"""Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
+
+SIMULATOR_VERSION = "2"
+"""Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""
+
+BARYON_MODELS: Mapping[str, Callable[[GravityRun, Feedback], HydroParticles]] = {
+    "MockTNG": mock_tng,
+    "MockSIMBA": mock_simba,
+}
+
+
+def map_keys(spec: SimulateSpec) -> tuple[SuiteField, ...]:
+    """Suite and field of all the maps that a simulation makes.
+
+    Example:
+        >>> map_keys(SimulateSpec(fields=("Mtot", "Mgas")))
+        (('MockTNG', 'Mtot'), ('MockTNG', 'Mgas'), ('Nbody_MockTNG', 'Mtot'))
+    """
+    return (*((spec.suite, field) for field in spec.fields), (nbody_twin(spec.suite), "Mtot"))
+
+
+def simulate_maps(spec: SimulateSpec, row: Row, device: torch.device) -> dict[SuiteField, Float32Array]:
+    """One simulation from its label to its maps.
+
+    Args:
+        spec: the suite, its fields and its resolution.
+        row: label and seed.
+        device: where to compute; the result agrees between devices to float32 round-off amplified by gravity.
+
+    Returns:
+        For each of `map_keys`, (15, n_pixels, n_pixels) float32 in (Msun/h)/(Mpc/h)^2.
+    """
+    Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 = row.parameters
+    cosmology, feedback = Cosmology(Omega_m, sigma_8), Feedback(A_SN1, A_AGN1, A_SN2, A_AGN2)
+    run = gravity_run(spec, cosmology, row.seed, device)
+    kinds = BARYON_MODELS[spec.suite](run, feedback)
+    twin = nbody_run(spec, cosmology, row.seed, device)
+    twins = {"Mcdm": Species(twin.position, 1.0)}
+    maps = [_map_of(spec, cosmology, kinds, field) for field in spec.fields] + [_map_of(spec, cosmology, twins, "Mtot")]
+    return {key: stack.cpu().numpy() for key, stack in zip(map_keys(spec), maps, strict=True)}
+
+
+def gravity_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
+    """Dark matter and gas under gravity alone today, what a baryon model starts from."""
+    return GravityRun(_gravity(spec, cosmology, seed, device, with_gas=True), cosmology, seed, BOX_SIZE_MPC_H)
+
+
+def nbody_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> Particles:
+    """All matter as one kind under gravity alone today: the twin."""
+    return _gravity(spec, cosmology, seed, device, with_gas=False)
+
+
+def _gravity(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device, *, with_gas: bool) -> Particles:
+    start = initial_particles(
+        cosmology,
+        seed,
+        n_particles=spec.n_particles,
+        n_mesh=spec.n_mesh,
+        a_start=spec.a_start,
+        box_size_mpc_h=BOX_SIZE_MPC_H,
+        device=device,
+        with_gas=with_gas,
+    )
+    n_steps = steps_needed(cosmology, BOX_SIZE_MPC_H / spec.n_particles, spec.step_error)
+    return evolve(start, cosmology.Omega_m, spec.a_start, n_steps)
+
+
+def _map_of(spec: SimulateSpec, cosmology: Cosmology, kinds: Mapping[str, Species], field: str) -> Tensor:
+    """Maps (15, n_pixels, n_pixels) of one kind of particle, or of all for Mtot."""
+    particle_mass = CRITICAL_DENSITY * cosmology.Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3
+    shown = kinds if field == "Mtot" else {field: kinds[field]}
+    discs = [_discs(name, species, particle_mass, spec) for name, species in shown.items()]
+    return project_slabs(discs, spec.n_pixels, BOX_SIZE_MPC_H)
+
+
+def _discs(field: str, species: Species, particle_mass: float, spec: SimulateSpec) -> Discs:
+    """Particles with their neighbour radius, estimated on a mesh as fine as the pixels; stars are points."""
+    position = species.position / spec.n_mesh
+    mass = torch.full_like(position[:, 0], species.mass * particle_mass)
+    if field == "Mstar" or len(position) <= spec.n_neighbours:
+        return Discs(position, None, mass)
+    radius = mesh_neighbour_distance(position * spec.n_pixels, spec.n_pixels, spec.n_neighbours) / spec.n_pixels
+    return Discs(position, radius, mass)

@@ -1,0 +1,131 @@
+import pytest
+import torch
+
+from fieldlevel.maps.project import Discs, project_slabs
+
+N_PIXELS = 20  # four pixels a slab
+BOX_SIZE_MPC_H = 25.0
+PIXEL_AREA = (BOX_SIZE_MPC_H / N_PIXELS) ** 2
+PLANES = [(1, 2), (0, 2), (0, 1)]  # axes of the rows and the columns of a map along each axis
+ROUND_OFF = 1e-10  # double precision
+
+
+def particles(n: int, seed: int, *, are_points: bool = False) -> Discs:
+    generator = torch.Generator().manual_seed(seed)
+    position = torch.rand(n, 3, generator=generator, dtype=torch.float64)
+    radius = 0.2 * torch.rand(n, generator=generator, dtype=torch.float64)
+    mass = torch.rand(n, generator=generator, dtype=torch.float64)
+    return Discs(position, None if are_points else radius, mass)
+
+
+def moved(kind: Discs, shift: torch.Tensor) -> Discs:
+    return Discs(kind.position + shift, kind.radius, kind.mass)
+
+
+def project(*kinds: Discs) -> torch.Tensor:
+    return project_slabs(kinds, N_PIXELS, BOX_SIZE_MPC_H)
+
+
+@pytest.fixture(params=[False, True], ids=["discs", "points"])
+def kind(request) -> Discs:
+    return particles(300, 1, are_points=request.param)
+
+
+def test_the_slabs_of_each_axis_hold_all_the_mass():
+    discs, points = particles(300, 1), particles(50, 2, are_points=True)
+    mass = project(discs, points).view(3, -1).sum(1) * PIXEL_AREA
+    torch.testing.assert_close(mass, (discs.mass.sum() + points.mass.sum()).expand(3), rtol=1e-9, atol=0)
+
+
+def test_a_slab_holds_the_mass_between_its_faces(kind):
+    maps = project(kind).view(3, 5, -1).sum(2) * PIXEL_AREA
+    for axis in range(3):
+        slab = (kind.position[:, axis] * 5).long()
+        torch.testing.assert_close(maps[axis], torch.zeros(5).double().index_add(0, slab, kind.mass))
+
+
+def test_a_particle_is_found_in_the_map_of_its_slab_along_every_axis():
+    """Map 5 * axis + slab; the other two axes keep their order."""
+    place = (0.13, 0.42, 0.77)
+    point = Discs(torch.tensor([place]), None, torch.tensor([3.0]))
+    maps = project(point)
+    expected = torch.zeros(15, N_PIXELS, N_PIXELS)
+    for axis, (row, column) in enumerate(PLANES):
+        expected[5 * axis + int(5 * place[axis]), int(N_PIXELS * place[row]), int(N_PIXELS * place[column])] = 3.0
+    torch.testing.assert_close(maps, expected / PIXEL_AREA)
+
+
+def test_an_even_distribution_has_a_fifth_of_its_surface_density_in_every_pixel():
+    axis = (torch.arange(40, dtype=torch.float64) + 0.5) / 40
+    position = torch.cartesian_prod(axis, axis, axis)
+    even = Discs(position, torch.full_like(axis, 0.04).repeat(1600), torch.full_like(axis, 0.1).repeat(1600))
+    expected = 6400.0 / BOX_SIZE_MPC_H**2 / 5
+    torch.testing.assert_close(project(even), torch.full((15, N_PIXELS, N_PIXELS), expected).double())
+
+
+def test_a_disc_spreads_its_mass_over_its_area():
+    """The mean of the pixels well inside is mass over pi R^2, those well outside are empty."""
+    radius, centre = 0.2, torch.full((1, 3), 0.5, dtype=torch.float64)
+    image = project(Discs(centre, torch.tensor([radius]).double(), torch.tensor([3.0]).double()))[2]
+    pixel = (torch.arange(N_PIXELS) + 0.5) / N_PIXELS - 0.5
+    distance = (pixel[:, None] ** 2 + pixel**2).sqrt()
+    expected = 3.0 / (torch.pi * (radius * BOX_SIZE_MPC_H) ** 2)
+    assert image[distance < 0.7 * radius].mean().item() == pytest.approx(expected, rel=0.03)
+    assert image[distance > 1.6 * radius].max() < 1e-3 * expected
+
+
+def test_maps_of_kinds_add():
+    kinds = [particles(200, 1), particles(100, 2), particles(50, 3, are_points=True), particles(9, 4, are_points=True)]
+    torch.testing.assert_close(project(*kinds), sum(project(kind) for kind in kinds), rtol=0, atol=ROUND_OFF)
+
+
+def test_discs_without_extent_are_points():
+    """In the middle of their pixels, where a point of the disc code stays within one."""
+    points = particles(100, 5, are_points=True)
+    middle = ((points.position * N_PIXELS).floor() + 0.5) / N_PIXELS
+    flat = Discs(middle, torch.zeros_like(points.mass), points.mass)
+    torch.testing.assert_close(project(flat), project(Discs(middle, None, points.mass)), rtol=0, atol=ROUND_OFF)
+
+
+@pytest.mark.parametrize("axis", [0, 1, 2])
+def test_a_shift_by_a_slab_rolls_the_slabs_and_the_pixels(kind, axis):
+    shift = torch.zeros(3, dtype=torch.float64)
+    shift[axis] = 0.2
+    maps, expected = project(moved(kind, shift)).unflatten(0, (3, 5)), project(kind).unflatten(0, (3, 5)).clone()
+    expected[axis] = expected[axis].roll(1, 0)
+    for other in {0, 1, 2} - {axis}:
+        expected[other] = expected[other].roll(N_PIXELS // 5, 1 + PLANES[other].index(axis))
+    torch.testing.assert_close(maps, expected, rtol=0, atol=ROUND_OFF)
+
+
+def test_a_shift_by_whole_pixels_rolls_the_maps_along_the_third_axis(kind):
+    shift = torch.tensor([3, -7, 0]) / N_PIXELS
+    expected = project(kind)[10:].roll((3, -7), (1, 2))
+    torch.testing.assert_close(project(moved(kind, shift.double()))[10:], expected, rtol=0, atol=1e-6)
+
+
+def test_periodic_images_change_nothing(kind):
+    images = moved(kind, torch.tensor([3.0, -2.0, 1.0]).double())
+    torch.testing.assert_close(project(images), project(kind), rtol=0, atol=ROUND_OFF)
+
+
+def test_exchanged_axes_exchange_their_maps(kind):
+    exchanged = project(Discs(kind.position[:, [1, 0, 2]], kind.radius, kind.mass))
+    first, second, third = project(kind).split(5)
+    torch.testing.assert_close(exchanged, torch.cat([second, first, third.mT]), rtol=0, atol=ROUND_OFF)
+
+
+def test_particles_on_the_faces_of_the_box_stay_in_it():
+    """In float32 the remainder of a tiny negative number is one."""
+    position = torch.tensor([[-1e-9, 1.0, 0.0], [1.0 - 2**-24, -1e-9, 2.0]])
+    mass, radius = torch.ones(2), torch.full((2,), 0.1)
+    for kind in (Discs(position, None, mass), Discs(position, radius, mass)):
+        total = project(kind).view(3, -1).sum(1) * PIXEL_AREA
+        torch.testing.assert_close(total, torch.full((3,), 2.0), rtol=1e-5, atol=0)
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu():
+    kinds = [particles(300, 1), particles(50, 2, are_points=True)]
+    on_gpu = [Discs(*(None if values is None else values.cuda() for values in vars(kind).values())) for kind in kinds]
+    torch.testing.assert_close(project(*on_gpu).cpu(), project(*kinds), rtol=0, atol=ROUND_OFF)

@@ -1,0 +1,90 @@
+"""The fused kernels against PyTorch in double precision, and against themselves."""
+
+from dataclasses import dataclass
+
+import pytest
+import torch
+
+from fieldlevel.numerics.mesh import gradient_at, paint_cic, paint_species, push_particles
+
+pytestmark = pytest.mark.gpu
+
+UNIT = 2**-16  # painted weights are multiples of it
+ROUND_OFF = 1e-4  # float32 positions and sums
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Clustered particles beyond all sides of a box, with velocities, and a rough potential."""
+
+    positions: torch.Tensor
+    velocity: torch.Tensor
+    field: torch.Tensor
+
+    @property
+    def n_mesh(self) -> int:
+        return self.field.shape[0]
+
+
+@pytest.fixture(params=[16, 24, 70])
+def problem(request) -> Problem:
+    """Meshes of sides that are no powers of two and a number of particles that fills no block of threads."""
+    n_mesh, generator = request.param, torch.Generator().manual_seed(3)
+    spread = n_mesh * (3 * torch.rand(4003, 3, generator=generator) - 1)
+    clump = 0.5 * torch.randn(1000, 3, generator=generator)
+    velocity = torch.randn(5003, 3, generator=generator)
+    field = torch.randn((n_mesh,) * 3, generator=generator)
+    return Problem(torch.cat([spread, clump]), velocity, field)
+
+
+def test_painting(problem):
+    """Every particle that touches a cell may be half a unit off."""
+    heavy, light = problem.positions.split([2000, 3003])
+    painted = paint_species([heavy.cuda(), light.cuda()], problem.n_mesh, [0.84, 0.16]).cpu().double()
+    expected = paint_species([heavy.double(), light.double()], problem.n_mesh, [0.84, 0.16])
+    n_around = 8 * paint_cic(problem.positions.double(), problem.n_mesh) + 8
+    assert ((painted - expected).abs() < UNIT * n_around).all()
+    assert painted.sum().item() == pytest.approx(expected.sum().item(), rel=1e-4)
+
+
+def test_particles_at_cell_centres_and_on_the_edges_of_the_box(problem):
+    n = problem.n_mesh
+    corners = torch.tensor([[0.0, 0, 0], [n, n, n], [-n, 2 * n, 0], [n - 0.5, 0, 0], [-0.5, 0, 0]])
+    mesh = paint_cic(corners.cuda(), n)
+    assert (mesh[0, 0, 0].item(), mesh[n - 1, 0, 0].item(), mesh.sum().item()) == (4, 1, 5)
+
+
+def test_painting_does_not_depend_on_the_order_of_particles(problem):
+    positions = problem.positions.cuda()
+    expected = paint_cic(positions, problem.n_mesh)
+    for _ in range(3):
+        shuffled = positions[torch.randperm(len(positions), device="cuda")]
+        assert torch.equal(paint_cic(shuffled, problem.n_mesh), expected)
+
+
+def test_particles_that_are_not_contiguous(problem):
+    """A view with other strides is painted and read as what it shows."""
+    strided = problem.positions.T.contiguous().cuda().T
+    assert torch.equal(paint_cic(strided, problem.n_mesh), paint_cic(strided.contiguous(), problem.n_mesh))
+    field = problem.field.cuda()
+    assert torch.equal(gradient_at(field, strided), gradient_at(field, strided.contiguous()))
+
+
+def test_gradient(problem):
+    slope = gradient_at(problem.field.cuda(), problem.positions.cuda()).cpu().double()
+    expected = gradient_at(problem.field.double(), problem.positions.double())
+    torch.testing.assert_close(slope, expected, rtol=0, atol=ROUND_OFF)
+
+
+def test_push(problem):
+    position, velocity = problem.positions.cuda(), problem.velocity.cuda()
+    expected_position, expected_velocity = problem.positions.double(), problem.velocity.double()
+    push_particles(position, velocity, problem.field.cuda(), keep=0.9, kick=-0.4, drift=0.3)
+    push_particles(expected_position, expected_velocity, problem.field.double(), keep=0.9, kick=-0.4, drift=0.3)
+    torch.testing.assert_close(velocity.cpu().double(), expected_velocity, rtol=0, atol=ROUND_OFF)
+    torch.testing.assert_close(position.cpu().double(), expected_position, rtol=0, atol=ROUND_OFF)
+
+
+def test_double_precision_stays_with_pytorch(problem):
+    painted = paint_cic(problem.positions.double().cuda(), problem.n_mesh).cpu()
+    torch.testing.assert_close(painted, paint_cic(problem.positions.double(), problem.n_mesh), rtol=0, atol=1e-10)

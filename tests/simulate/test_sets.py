@@ -1,0 +1,139 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from fieldlevel.config import SimulateSpec
+from fieldlevel.errors import UserError
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETERS
+from fieldlevel.simulate.sets import Row, Shard, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
+
+FIDUCIAL = [parameter.fiducial for parameter in PARAMETERS]
+
+
+def labels(spec: SimulateSpec) -> np.ndarray:
+    return np.array([row.parameters for row in rows_of_set(spec)])
+
+
+def seeds(spec: SimulateSpec) -> list[int]:
+    return [row.seed for row in rows_of_set(spec)]
+
+
+@pytest.mark.parametrize("suite", ["MockTNG", "MockSIMBA"])
+def test_the_latin_hypercube_covers_the_priors_with_a_seed_each(suite):
+    rows = labels(SimulateSpec(suite=suite))
+    assert rows.shape == (1000, 6)
+    assert ((rows >= MINIMA) & (rows <= MAXIMA)).all()
+    assert len(set(seeds(SimulateSpec(suite=suite)))) == 1000
+
+
+def test_cosmic_variance_is_the_fiducial_point_with_27_seeds():
+    spec = SimulateSpec(set_name="CV")
+    assert (labels(spec) == FIDUCIAL).all()
+    assert labels(spec).shape == (27, 6)
+    assert len(set(seeds(spec))) == 27
+
+
+def test_one_parameter_at_a_time_as_in_the_camels_tables():
+    spec = SimulateSpec(set_name="1P")
+    rows = labels(spec)
+    assert rows.shape == (61, 6)
+    assert len(set(seeds(spec))) == 1
+    moved = rows != FIDUCIAL
+    assert moved.sum(axis=1).tolist() == [1] * 5 + [0] + [1] * 55
+    assert moved.sum(axis=0).tolist() == [10] * 6
+    assert (np.diff(moved.argmax(axis=1)[moved.any(axis=1)]) >= 0).all()
+    values = [np.sort(np.append(rows[moved[:, column], column], FIDUCIAL[column])) for column in range(6)]
+    np.testing.assert_array_equal([values[i][0] for i in range(6)], MINIMA)
+    np.testing.assert_array_equal([values[i][-1] for i in range(6)], MAXIMA)
+    assert values[1].tolist() == [0.6, 0.64, 0.68, 0.72, 0.76, 0.8, 0.84, 0.88, 0.92, 0.96, 1.0]
+    quarter_to_four = [0.25, 0.32988, 0.43528, 0.57435, 0.75786, 1.0, 1.31951, 1.7411, 2.2974, 3.03143, 4.0]
+    assert values[2].tolist() == values[3].tolist() == quarter_to_four
+    half_to_two = [0.5, 0.57435, 0.65975, 0.75786, 0.87055, 1.0, 1.1487, 1.31951, 1.51572, 1.7411, 2.0]
+    assert values[4].tolist() == values[5].tolist() == half_to_two
+
+
+def test_no_set_shares_initial_conditions_with_a_latin_hypercube():
+    trained_on = {row.seed for suite in ("MockTNG", "MockSIMBA") for row in latin_hypercube(suite)}
+    assert trained_on.isdisjoint(seeds(SimulateSpec(set_name="CV")) + seeds(SimulateSpec(set_name="1P")))
+
+
+def test_the_first_rows_of_a_set_are_taken():
+    assert rows_of_set(SimulateSpec(n_simulations=3)) == latin_hypercube("MockTNG")[:3]
+    for wrong in (0, 28):
+        with pytest.raises(UserError, match=f"n_simulations = {wrong}: allowed are 1 to 27"):
+            rows_of_set(SimulateSpec(set_name="CV", n_simulations=wrong))
+
+
+def test_shards_divide_the_simulations():
+    for count in (1, 2, 7, 40):
+        parts = [Shard(number, count).of(27) for number in range(1, count + 1)]
+        assert sorted(number for part in parts for number in part) == list(range(27))
+
+
+@pytest.mark.parametrize("text", ["", "1", "0/2", "3/2", "1/0", "a/b", "-1/2", "1/2/3", "1.0/2", "01/2"])
+def test_shards_that_are_none_are_refused(text):
+    with pytest.raises(UserError, match=r"give its number and how many there are"):
+        Shard.parse(text)
+
+
+def test_a_table_of_ones_own(tmp_path):
+    path = tmp_path / "mine.txt"
+    path.write_text("# Omega_m ...\n0.3 0.8 1 1 1 1 17\n\n0.1, 1.7, 9, .1, 1, 1  # far out\n0.1 1.7 9 .1 1 1\n")
+    spec = SimulateSpec(set_name="mine", parameters=str(path))
+    first, second, third = rows_of_set(spec)
+    assert first == Row((0.3, 0.8, 1.0, 1.0, 1.0, 1.0), 17)
+    assert second.parameters == third.parameters == (0.1, 1.7, 9.0, 0.1, 1.0, 1.0)
+    assert second.seed != third.seed
+    assert rows_of_set(replace(spec, n_simulations=1)) == [first]
+    assert describe_labels(spec) == "rows 0 to 2 of mine.txt"
+
+
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("", "no rows"),
+        ("# nothing\n", "no rows"),
+        ("0.3 0.8 1 1 1", r"row 0 \(line 1\): 5 columns; give Omega_m sigma_8"),
+        ("0.3 0.8 1 1 1 1 1 1", "8 columns"),
+        ("0.3 0.8 1 1 1 1\n# x\n0.3 0.8 one 1 1 1", r"row 1 \(line 3\): 'one' is not a number"),
+        ("0.05 0.8 1 1 1 1", r"Omega_m = 0.05: allowed are 0.1 to 0.5"),
+        ("0.51 0.8 1 1 1 1", r"Omega_m = 0.51"),
+        ("nan 0.8 1 1 1 1", r"Omega_m = nan"),
+        ("0.3 0 1 1 1 1", r"sigma_8 = 0: allowed"),
+        ("0.3 8 1 1 1 1", r"sigma_8 = 8"),
+        ("0.3 0.8 1 0 1 1", r"A_AGN1 = 0: allowed are positive"),
+        ("0.3 0.8 1 1 1 inf", r"A_AGN2 = inf"),
+        ("0.3 0.8 1 1 1 1 1.5", r"seed '1.5'"),
+        ("0.3 0.8 1 1 1 1 -1", r"seed '-1'"),
+        ("0.3 0.8 1 1 1 1 5\n0.3 0.8 1 1 1 1 5", r"rows 0 and 1 are the same simulation"),
+    ],
+)
+def test_tables_that_cannot_be_simulated_are_refused(tmp_path, rows, words):
+    path = tmp_path / "mine.txt"
+    path.write_text(rows)
+    with pytest.raises(UserError, match=words) as refused:
+        read_table(path)
+    assert str(path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_set_names_and_tables_belong_together(tmp_path):
+    with pytest.raises(UserError, match="unknown; allowed: LH, CV, 1P"):
+        rows_of_set(SimulateSpec(set_name="mine"))
+    for name in ("LH", "a_b", "../x", ""):
+        with pytest.raises(UserError, match="a set name of their own"):
+            rows_of_set(SimulateSpec(set_name=name, parameters="mine.txt"))
+    with pytest.raises(UserError, match=r"none.txt: cannot be read"):
+        rows_of_set(SimulateSpec(set_name="mine", parameters=str(tmp_path / "none.txt")))
+
+
+def test_pinned_specs_are_equal_if_the_maps_are(tmp_path):
+    assert pinned(SimulateSpec()) == pinned(SimulateSpec(n_simulations=1000)) != pinned(SimulateSpec(n_simulations=9))
+    table, copy = tmp_path / "mine.txt", tmp_path / "copy.txt"
+    for path in (table, copy):
+        path.write_text("0.3 0.8 1 1 1 1\n")
+    of_table, of_copy = (pinned(SimulateSpec(set_name="mine", parameters=str(path))) for path in (table, copy))
+    assert of_table == of_copy
+    table.write_text("0.3 0.8 1 1 1 1.5\n")
+    assert pinned(SimulateSpec(set_name="mine", parameters=str(table))) != of_copy

@@ -1,0 +1,180 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from fieldlevel.config import SimulateSpec
+from fieldlevel.numerics.cosmology import OMEGA_B, Cosmology
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS
+from fieldlevel.simulate.nbody import evolve, initial_particles, steps_needed
+from fieldlevel.simulate.sets import Row
+from fieldlevel.simulate.simulation import (
+    BARYON_MODELS,
+    Float32Array,
+    SuiteField,
+    gravity_run,
+    map_keys,
+    nbody_run,
+    simulate_maps,
+)
+
+CPU = torch.device("cpu")
+FIELDS = ("Mtot", "Mcdm", "Mgas", "Mstar")
+SPEC = SimulateSpec(fields=FIELDS, n_particles=32, n_mesh=48, n_pixels=32, step_error=0.2)
+OMEGA_M = 0.27
+ROW = Row((OMEGA_M, 0.9, 1.2, 0.8, 0.9, 1.1), seed=5)
+MEAN = CRITICAL_DENSITY * OMEGA_M * BOX_SIZE_MPC_H / SLABS_PER_AXIS
+"""Surface density of a slab of mean density, (Msun/h)/(Mpc/h)^2."""
+ROUND_OFF = 1e-5  # of the float32 disc painting
+
+Maps = dict[SuiteField, Float32Array]
+
+
+def simulated(spec: SimulateSpec = SPEC, row: Row = ROW, device: torch.device = CPU) -> Maps:
+    return simulate_maps(spec, row, device)
+
+
+def mean_of_each_axis(maps: Float32Array) -> np.ndarray:
+    return maps.astype(np.float64).reshape(3, -1).mean(1)
+
+
+@pytest.fixture(scope="module", params=sorted(BARYON_MODELS))
+def spec(request) -> SimulateSpec:
+    return replace(SPEC, suite=request.param)
+
+
+@pytest.fixture(scope="module")
+def maps(spec) -> Maps:
+    return simulated(spec)
+
+
+def test_maps_are_sound(spec, maps):
+    assert tuple(maps) == map_keys(spec)
+    for stack in maps.values():
+        assert (stack.shape, stack.dtype) == ((15, 32, 32), np.float32)
+        assert np.isfinite(stack).all()
+        assert (stack >= 0).all()
+
+
+def test_the_slabs_of_each_axis_hold_the_mean_density(spec, maps):
+    """Of the suite and of its twin."""
+    for field in ((spec.suite, "Mtot"), (f"Nbody_{spec.suite}", "Mtot")):
+        assert (maps[field] > 0).all()
+        np.testing.assert_allclose(mean_of_each_axis(maps[field]), MEAN, rtol=ROUND_OFF)
+
+
+def test_baryons_are_their_cosmic_share(spec, maps):
+    f_b = OMEGA_B / OMEGA_M
+    gas, stars, dark_matter = (mean_of_each_axis(maps[spec.suite, field]) for field in ("Mgas", "Mstar", "Mcdm"))
+    np.testing.assert_allclose((gas + stars) / MEAN, f_b, rtol=ROUND_OFF)
+    np.testing.assert_allclose(dark_matter / MEAN, 1 - f_b, rtol=ROUND_OFF)
+
+
+def test_the_kinds_add_up_to_the_total(spec, maps):
+    total = sum(maps[spec.suite, field].astype(np.float64) for field in ("Mgas", "Mstar", "Mcdm"))
+    np.testing.assert_allclose(maps[spec.suite, "Mtot"], total, rtol=0, atol=ROUND_OFF * total.max())
+
+
+def test_stars_are_points(spec, maps):
+    """Every pixel holds a whole number of them."""
+    star = CRITICAL_DENSITY * OMEGA_B * BOX_SIZE_MPC_H**3 / 32**3 / (BOX_SIZE_MPC_H / 32) ** 2
+    number = maps[spec.suite, "Mstar"] / star
+    np.testing.assert_allclose(number, number.round(), rtol=1e-5, atol=1e-5)
+    assert 0 < number.sum() / 3 < 0.2 * 32**3
+
+
+def test_hydrodynamic_maps_differ_from_their_twin_but_follow_it(spec, maps):
+    suite, twin = np.log10(maps[spec.suite, "Mtot"]), np.log10(maps[f"Nbody_{spec.suite}", "Mtot"])
+    assert 0.005 < (suite - twin).std() < 0.2
+    assert np.corrcoef(suite.ravel(), twin.ravel())[0, 1] > 0.95
+
+
+def test_a_simulation_repeats(spec, maps):
+    again = simulated(spec)
+    for key, stack in maps.items():
+        np.testing.assert_array_equal(again[key], stack)
+
+
+def test_the_twin_knows_neither_feedback_nor_suite():
+    small = replace(SPEC, n_particles=16, n_mesh=16, n_pixels=16, fields=("Mtot",))
+    one = simulated(replace(small, suite="MockTNG"), Row((0.3, 0.8, 0.3, 3.0, 0.6, 1.7), 2))
+    two = simulated(replace(small, suite="MockSIMBA"), Row((0.3, 0.8, 1.0, 1.0, 1.0, 1.0), 2))
+    np.testing.assert_array_equal(one["Nbody_MockTNG", "Mtot"], two["Nbody_MockSIMBA", "Mtot"])
+
+
+def test_fields_that_are_not_asked_for_change_nothing(spec, maps):
+    some = simulated(replace(spec, fields=("Mgas", "Mtot")))
+    assert list(some) == [(spec.suite, "Mgas"), (spec.suite, "Mtot"), (f"Nbody_{spec.suite}", "Mtot")]
+    for key, stack in some.items():
+        np.testing.assert_array_equal(stack, maps[key])
+
+
+@pytest.mark.parametrize(("column", "value"), [(0, 0.35), (1, 0.7), (2, 3.0), (3, 3.0), (4, 1.8), (5, 1.8)], ids=str)
+def test_every_parameter_reaches_the_maps(column, value):
+    """SN1, AGN1, SN2, AGN2 in the columns of CMD; those of feedback leave the twin alone."""
+    small = replace(SPEC, suite="MockSIMBA", fields=("Mtot",))
+    label = [0.3, 0.8, 1.0, 1.0, 1.0, 1.0]
+    base = simulated(small, Row(tuple(label), 2))
+    label[column] = value
+    other = simulated(small, Row(tuple(label), 2))
+    changed = {suite: not np.array_equal(base[suite, field], other[suite, field]) for suite, field in base}
+    assert changed == {"MockSIMBA": True, "Nbody_MockSIMBA": column < 2}
+
+
+def test_another_seed_is_another_universe(maps, spec):
+    other = simulated(spec, replace(ROW, seed=6))[spec.suite, "Mtot"]
+    assert abs(np.corrcoef(np.log(other).ravel(), np.log(maps[spec.suite, "Mtot"]).ravel())[0, 1]) < 0.2
+
+
+def test_a_run_takes_the_steps_that_its_cosmology_needs():
+    cosmology = Cosmology(0.4, 0.7)
+    start = initial_particles(
+        cosmology,
+        3,
+        n_particles=32,
+        n_mesh=48,
+        a_start=SPEC.a_start,
+        box_size_mpc_h=BOX_SIZE_MPC_H,
+        device=CPU,
+    )
+    n_steps = steps_needed(cosmology, BOX_SIZE_MPC_H / 32, SPEC.step_error)
+    expected = evolve(start, 0.4, SPEC.a_start, n_steps)
+    assert torch.equal(nbody_run(SPEC, cosmology, 3, CPU).position, expected.position)
+
+
+def test_the_gravity_run_and_the_twin_start_from_the_same_modes():
+    """The centre of mass of dark matter and gas from one place of the lattices stays near the twin's particle."""
+    cosmology = Cosmology(0.3, 0.8)
+    run, twin = gravity_run(SPEC, cosmology, 3, CPU), nbody_run(SPEC, cosmology, 3, CPU)
+    assert (run.seed, run.box_size_mpc_h, len(run.particles.mass)) == (3, BOX_SIZE_MPC_H, 2)
+    middle = sum(mass * kind for mass, kind in zip(run.particles.mass, run.particles.kinds, strict=True))
+    assert (middle - twin.position).norm(dim=1).median() < 0.5
+
+
+def test_few_particles_are_points():
+    """A kind with fewer particles than neighbours has no disc."""
+    handful = replace(SPEC, n_particles=4, n_mesh=8, n_pixels=8, n_neighbours=64, fields=("Mtot",))
+    maps = simulated(handful)
+    for stack in maps.values():
+        np.testing.assert_allclose(mean_of_each_axis(stack), MEAN, rtol=ROUND_OFF)
+        assert (stack == 0).any()
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("suite", sorted(BARYON_MODELS))
+def test_gpu_agrees_with_cpu(suite):
+    """Orbits of particles in haloes amplify round-off; the rest of the map agrees."""
+    spec = replace(SPEC, suite=suite, n_particles=64, n_mesh=128, n_pixels=64, fields=("Mtot",))
+    on_cpu, on_gpu = simulated(spec), simulated(spec, device=torch.device("cuda"))
+    for key, stack in on_cpu.items():
+        ratio = np.log10(on_gpu[key] / stack)
+        assert np.sqrt(np.mean(ratio**2)) < 0.03, key
+        assert abs(np.median(ratio)) < 1e-3
+        np.testing.assert_allclose(mean_of_each_axis(on_gpu[key]), MEAN, rtol=ROUND_OFF)
+
+
+@pytest.mark.gpu
+def test_gpu_particles_repeat_to_the_bit():
+    first, second = (gravity_run(SPEC, Cosmology(0.3, 0.8), 3, torch.device("cuda")).particles for _ in range(2))
+    assert torch.equal(first.position, second.position)
