@@ -1,0 +1,1 @@
+"""Measurements of the simulator and the page that tells them, `docs/simulator.md`."""

@@ -1,0 +1,187 @@
+"""Figures of the page: results in, matplotlib figures out; colours of Okabe & Ito."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import matplotlib.style
+import numpy as np
+from benchmarks.simulator.fields import FloatArray
+from benchmarks.simulator.maps import QUANTILES
+from benchmarks.simulator.measurement import Result
+from benchmarks.simulator.reference import CMD_STATISTICS, PATCH, REAL_SUITE
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fieldlevel.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, STYLE, VERMILLION, WIDTH_INCHES
+from fieldlevel.files import written_aside
+from fieldlevel.parameters import PARAMETERS
+
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
+DPI = 110
+_K = r"$k$  [$h$/Mpc]"
+_LAST_K = 20.0
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """The style of the package's figures."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write a PNG that is the same on any day."""
+    with styled(), written_aside(path) as aside:
+        figure.savefig(aside, format="png", dpi=DPI, metadata={"Software": None})
+
+
+def _panels(n_columns: int, height: float, n_rows: int = 1, **sharing: str) -> tuple[Figure, list[Axes]]:
+    figure = Figure(figsize=(WIDTH_INCHES, height))
+    return figure, list(figure.subplots(n_rows, n_columns, squeeze=False, **sharing).ravel())
+
+
+def _band(panel: Axes, width: float) -> None:
+    panel.axhspan(1 - width, 1 + width, color="0.9", zorder=0)
+    panel.axhline(1, color=BLACK, linewidth=0.6)
+
+
+def draw_hmcode(large_box: Result, hmcode: Result) -> Figure:
+    """P(k) over HMcode's; the grey band is 5 per cent."""
+    figure, (panel,) = _panels(1, 2.8)
+    _band(panel, 0.05)
+    omegas = list(dict.fromkeys(curve["Omega_m"] for curve in large_box["curves"]))
+    for curve in large_box["curves"]:
+        k, ratio = over_hmcode(curve, hmcode)
+        is_wide = curve["box"] == max(other["box"] for other in large_box["curves"])
+        style = {"color": COLOURS[omegas.index(curve["Omega_m"])], "linestyle": "-" if is_wide else "--"}
+        panel.plot(k, ratio, label=rf"$\Omega_{{\rm m}} = {curve['Omega_m']:g}$, {curve['box']:g} Mpc/$h$", **style)
+    panel.set(xscale="log", xlabel=_K, ylabel=r"$P\,/\,P_{\rm HMcode2020}$", ylim=(0.7, 1.3))
+    panel.legend(ncols=3, fontsize=8)
+    return figure
+
+
+def over_hmcode(curve: Result, hmcode: Result) -> tuple[FloatArray, FloatArray]:
+    """Wavenumbers and P over HMcode's, in bins of a tenth of ln k where shells are narrower."""
+    k, P = np.array(curve["k"]), np.array(curve["P"])
+    expected = np.exp(np.interp(np.log(k), np.log(hmcode["k"]), np.log(hmcode["P"][f"{curve['Omega_m']:g}"])))
+    place = np.unique(np.round(np.log(k) / 0.1), return_inverse=True)[1]
+    modes = k**2
+    total = np.bincount(place, modes)
+    return np.bincount(place, modes * k) / total, np.bincount(place, modes * P / expected) / total
+
+
+def draw_convergence(steps: Result | None, mesh: Result | None, particles: Result | None) -> Figure:
+    """Ratios of P(k) with steps, mesh and particles; the grey band is 5 per cent."""
+    figure, panels = _panels(3, 2.9, sharey="row")
+    for panel, title in zip(panels, ("4 times finer steps", "mesh 4 times the lattice", "fine preset"), strict=True):
+        _band(panel, 0.05)
+        panel.set(xscale="log", xlabel=_K, title=f"over {title}", xlim=(0.25, _LAST_K), ylim=(0.7, 1.15))
+    panels[0].set_ylabel("ratio of $P(k)$")
+    for case, colour in zip(steps["cases"] if steps else (), (*COLOURS, BLACK), strict=False):
+        label = f"{case['scale']} {case['Omega_m']:g}, {case['sigma_8']:g}"
+        panels[0].plot(case["k"], case["ratio"], color=colour, label=label)
+    for (factor, ratio), colour in zip(mesh["ratio"].items() if mesh else (), COLOURS, strict=False):
+        panels[1].plot(mesh["k"], ratio, color=colour, label=f"{factor} x")
+    for (name, curve), colour in zip(particles["curves"].items() if particles else (), COLOURS, strict=False):
+        panels[2].plot(curve["k"], curve["ratio"], color=colour, label=f"{name}, ${curve['n_particles']}^3$")
+        panels[2].plot(curve["k"], curve["r"], ":", color=colour, label="correlation $r$")
+    for panel, n_columns in zip(panels, (2, 1, 1), strict=True):
+        if panel.get_legend_handles_labels()[0]:
+            panel.legend(fontsize=7, loc="lower left", ncols=n_columns, columnspacing=0.8)
+    return figure
+
+
+def draw_suppression(result: Result) -> Figure:
+    """S(k) at the fiducial point against the tables; bands: scatter of the seeds, error of the table."""
+    figure, panels = _panels(2, 2.7, sharey="row")
+    k = np.array(result["k"])
+    for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
+        S, scatter, target, error = (np.array(found[key]) for key in ("S", "scatter", "target", "target_error"))
+        panel.fill_between(k, target - error, target + error, color="0.85", label="table and its rms error")
+        panel.plot(k, target, color=BLACK)
+        panel.errorbar(k, S, scatter, fmt="o-", color=BLUE, markersize=3, label=f"{suite}, scatter of seeds")
+        panel.set(xscale="log", xlabel=_K, title=f"{suite} and {REAL_SUITE[suite]}", ylim=(0.6, 1.05))
+        panel.legend(loc="lower left", fontsize=8)
+    panels[0].set_ylabel(r"$S = P_{\rm hydro}/P_{\rm N\mathrm{-}body}$")
+    return figure
+
+
+def draw_response(result: Result) -> Figure:
+    """S at the upper end of a parameter minus S at its lower end."""
+    figure, panels = _panels(6, 3.4, n_rows=2, sharey="row", sharex="all")
+    k = result["k"]
+    entries = [
+        (suite, parameter, found[parameter.name])
+        for suite, found in result["suites"].items()
+        for parameter in PARAMETERS
+    ]
+    for panel, (_, parameter, entry) in zip(panels, entries, strict=True):
+        panel.axhline(0, color=BLACK, linewidth=0.5)
+        panel.plot(k, entry["target"], "--", color=BLACK, label="table")
+        panel.plot(k, entry["change"], color=BLUE, label="mock")
+        panel.set_xscale("log")
+        if panel in panels[:6]:
+            panel.set_title(f"${parameter.latex}$")
+    for panel, suite in zip(panels[::6], result["suites"], strict=True):
+        panel.set_ylabel(rf"{suite}: $\Delta S$")
+    panels[0].legend(fontsize=8)
+    figure.supxlabel(_K, fontsize=10)
+    return figure
+
+
+def draw_hypercube(result: Result, wanted_k: tuple[float, ...] = (1.0, 5.0, 10.0)) -> Figure:
+    """S of each latin-hypercube row against the table."""
+    figure, panels = _panels(2, 3.3, sharey="row")
+    for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
+        S, target = np.array(found["S"]), np.array(found["target"])
+        for k, colour, marker in zip(wanted_k, COLOURS[:3], "os^", strict=True):
+            column = result["k"].index(k)
+            style = {"color": colour, "markersize": 4, "label": rf"$k = {k:g}\,h$/Mpc"}
+            panel.plot(target[:, column], S[:, column], marker, **style)
+        ends = (0.1, 1.15)
+        panel.plot(ends, ends, color=BLACK, linewidth=0.6)
+        panel.set(xlabel="$S$ of the table", title=f"{suite} and {REAL_SUITE[suite]}", xlim=ends, ylim=ends)
+    panels[0].set_ylabel("$S$ of the mock")
+    panels[0].legend(loc="upper left", fontsize=8)
+    return figure
+
+
+def draw_histogram(result: Result) -> Figure:
+    """Pixels of mock maps; the bar is mean and standard deviation of the real maps."""
+    figure, panels = _panels(2, 2.7, sharey="row")
+    middle = (np.array(result["edges"][1:]) + np.array(result["edges"][:-1])) / 2
+    for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
+        panel.plot(middle, found["hydro"]["histogram"], color=BLUE, label=suite)
+        panel.plot(middle, found["nbody"]["histogram"], "--", color=VERMILLION, label="its N-body twin")
+        real = CMD_STATISTICS[suite]
+        if "log_mean" in real:
+            style = {"fmt": "s", "color": BLACK, "markersize": 4, "capsize": 3}
+            panel.errorbar(
+                real["log_mean"], 0.03, xerr=real["log_std"], label=f"{REAL_SUITE[suite]}, mean and std", **style
+            )
+        for end in ("minimum", "maximum"):
+            panel.axvline(np.log10(real[end]), color="0.6", linestyle=":")
+        panel.set(
+            yscale="log", ylim=(1e-5, 5), xlabel=r"$\log_{10}\,\Sigma$  [$(M_\odot/h)/({\rm Mpc}/h)^2$]", title=suite
+        )
+        panel.legend(fontsize=8)
+    panels[0].set_ylabel("pixels per dex")
+    return figure
+
+
+def draw_pixels(result: Result) -> Figure:
+    """Scatter of log10(hydro / N-body) by density, beside the real patch."""
+    figure, panels = _panels(2, 3.1, sharey="row")
+    shown = {"letter 5": "letter, slabs", "letter 50": "letter, 50 Mpc/$h$", "fine 50": "fine, 50 Mpc/$h$"}
+    shown["fine 50 points"] = "fine, 50 Mpc/$h$, no discs"
+    places = np.arange(len(QUANTILES))
+    for panel, (suite, rows) in zip(panels, result["suites"].items(), strict=True):
+        for (key, label), colour, marker in zip(shown.items(), COLOURS, "os^D", strict=False):
+            panel.plot(places, rows[key]["std_by_density"], marker + "-", color=colour, markersize=4, label=label)
+        panel.plot(places, PATCH["std_by_density"], "k*--", markersize=7, label="real patch, 50 Mpc/$h$")
+        panel.set_xticks(places, [f"{100 * low:g}–{100 * high:g}" for low, high in QUANTILES])
+        panel.set(title=suite, xlabel="pixels in order of density [%]", ylim=(0, None))
+    panels[0].set_ylabel("std of log$_{10}$(hydro / N-body)")
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+    return figure

@@ -1,0 +1,228 @@
+"""Maps: the disc recipe against an exact one, pixels of whole sets, pixels of hydrodynamic maps over their twin's."""
+
+from dataclasses import replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
+from scipy.spatial import cKDTree
+from torch import Tensor
+
+from fieldlevel.config import SimulateSpec
+from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.numerics.discs import paint_discs
+from fieldlevel.numerics.neighbours import mesh_neighbour_distance
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS, nbody_twin
+from fieldlevel.simulate.feedback import Feedback, Species
+from fieldlevel.simulate.sets import Row, latin_hypercube
+from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run, simulate_maps
+
+MapStack = npt.NDArray[np.float32]
+
+PATCH_COSMOLOGY = Cosmology(Omega_m=0.2948, sigma_8=0.75925)
+"""Of the one real matched patch, see `PATCH` in `benchmarks.simulator.reference`."""
+QUANTILES = ((0.0, 0.5), (0.5, 0.9), (0.9, 0.99), (0.99, 0.999), (0.999, 1.0))
+"""Of the pixels in the order of the N-body map, from the emptiest to the densest."""
+PATCH_PIXELS = 64
+"""A side of the patch, 6.25 Mpc/h."""
+_GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
+_CHUNK = 2**22
+
+
+def hypercube_maps(
+    spec: SimulateSpec, n_rows: int, device: torch.device
+) -> tuple[npt.NDArray[np.float64], MapStack, MapStack]:
+    """Omega_m (n,) of latin-hypercube rows spread evenly, and their hydrodynamic and N-body maps (n, 15, N, N)."""
+    return _hypercube_maps(spec, n_rows, str(device))
+
+
+@lru_cache(maxsize=2)
+def _hypercube_maps(spec: SimulateSpec, n_rows: int, device: str) -> tuple[npt.NDArray[np.float64], MapStack, MapStack]:
+    rows = latin_hypercube(spec.suite)
+    chosen = rows[:: len(rows) // n_rows][:n_rows]
+    made = [simulate_maps(spec, row, torch.device(device)) for row in chosen]
+    hydro, nbody = (np.stack([maps[suite, "Mtot"] for maps in made]) for suite in (spec.suite, nbody_twin(spec.suite)))
+    return np.array([row.parameters[0] for row in chosen]), hydro, nbody
+
+
+def of_suite(spec: SimulateSpec, suite: Any) -> SimulateSpec:
+    """The spec of another suite."""
+    return replace(spec, suite=suite)
+
+
+def discs(setting: Setting) -> Result:
+    """Neighbour radii and discs of one slab against a k-d tree and discs of very many points."""
+    spec, n_pixels = setting.sizes.letter, setting.sizes.letter.n_pixels
+    position = nbody_run(spec, FIDUCIAL, FIRST_SEED, setting.device).position.div(spec.n_mesh).remainder(1.0)
+    inside = position[:, 0] < 1 / SLABS_PER_AXIS
+    estimate = mesh_neighbour_distance(position * n_pixels, n_pixels, spec.n_neighbours)[inside]
+    exact = _exact_radius(position, inside, spec.n_neighbours) * n_pixels
+    plane = position[inside][:, 1:] * n_pixels
+    first, second = (_many_points(plane, exact, setting.sizes.n_points_a_disc, n_pixels, turn) for turn in (0.0, 0.5))
+    mass = torch.ones_like(exact)
+    ratio = (estimate / exact).log10().double().cpu().numpy()
+    wide = exact.cpu().numpy() > 1
+    return {
+        "n_particles_in_slab": len(plane),
+        "radius": {name: _spread(ratio[chosen]) for name, chosen in (("wide", wide), ("narrow", ~wide))},
+        "share_narrow": 1 - wide.mean(),
+        "reference_dex": _rms_dex(first, second),
+        "discs_dex": _rms_dex(paint_discs(plane, exact, mass, n_pixels), first),
+        "all_dex": _rms_dex(paint_discs(plane, estimate, mass, n_pixels), first),
+        "all_power": _power_ratio(paint_discs(plane, estimate, mass, n_pixels), first),
+    }
+
+
+def _exact_radius(position: Tensor, inside: Tensor, k: int) -> Tensor:
+    """Distance to the k-th neighbour among all particles, of those inside; box units."""
+    points = position.double().cpu().numpy() % 1.0
+    wanted = points[inside.cpu().numpy()]
+    distance, _ = cKDTree(points, boxsize=1.0).query(wanted, k=[k + 1], workers=-1)
+    return torch.from_numpy(distance[:, 0]).to(position)
+
+
+def _many_points(plane: Tensor, radius: Tensor, n_points: int, n_pixels: int, turn: float) -> Tensor:
+    """Discs as sunflowers of points, each disc turned by an angle of its own: mass in the pixels (N, N)."""
+    place = torch.arange(n_points, device=plane.device)
+    distance, angle = ((place + 0.5) / n_points).sqrt(), place * _GOLDEN_ANGLE
+    counts = torch.zeros(n_pixels**2, dtype=torch.float64, device=plane.device)
+    for i in range(0, len(plane), n := max(_CHUNK // n_points, 1)):
+        own = angle + 2 * np.pi * (turn + torch.arange(i, min(i + n, len(plane)), device=plane.device)[:, None] * 0.618)
+        offset = torch.stack([own.cos(), own.sin()], -1) * distance[:, None] * radius[i : i + n, None, None]
+        x, y = (plane[i : i + n, None] + offset).floor().long().remainder(n_pixels).unbind(-1)
+        counts += torch.bincount((x * n_pixels + y).view(-1), minlength=n_pixels**2)
+    return (counts / n_points).view(n_pixels, n_pixels)
+
+
+def _spread(ratio_dex: npt.NDArray[np.float64]) -> Result:
+    if not ratio_dex.size:
+        return {"median": None, "scatter": None}
+    low, middle, high = np.percentile(ratio_dex, [16, 50, 84])
+    return {"median": 10**middle - 1, "scatter": (high - low) / 2 * np.log(10)}
+
+
+def _rms_dex(image: Tensor, reference: Tensor) -> float:
+    """Rms of log10(image / reference) over the pixels that both fill."""
+    filled = (image > 0) & (reference > 0)
+    return float((image.double()[filled] / reference[filled]).log10().square().mean().sqrt())
+
+
+def _power_ratio(image: Tensor, reference: Tensor) -> float:
+    """Power of one map over that of the other in the upper half of its wavenumbers."""
+    n = image.shape[0]
+    frequency = torch.fft.fftfreq(n, device=image.device)
+    high = (frequency[:, None] ** 2 + frequency[None, : n // 2 + 1] ** 2).sqrt()
+    chosen = (high > 0.25) & (high < 0.5)
+    power = [torch.fft.rfft2(each.double()).abs().square()[chosen].sum() for each in (image, reference)]
+    return float(power[0] / power[1])
+
+
+def statistics(setting: Setting) -> Result:
+    """Mean, standard deviation and range of the pixels of latin-hypercube rows, and their histogram."""
+    edges, suites = np.linspace(9, 16, 141), {}
+    for suite in BARYON_MODELS:
+        Omega_m, hydro, nbody = hypercube_maps(
+            of_suite(setting.sizes.letter, suite), setting.sizes.n_map_rows, setting.device
+        )
+        suites[suite] = {
+            name: _pixel_statistics(torch.from_numpy(maps).to(setting.device), edges)
+            for name, maps in (("hydro", hydro), ("nbody", nbody))
+        }
+        suites[suite]["expected_mean"] = Omega_m.mean() * CRITICAL_DENSITY * BOX_SIZE_MPC_H / SLABS_PER_AXIS
+    return {"n_rows": setting.sizes.n_map_rows, "edges": edges, "suites": suites}
+
+
+def _pixel_statistics(maps: Tensor, edges: npt.NDArray[np.float64]) -> Result:
+    logarithm, n_bins, width = maps.log10(), len(edges) - 1, edges[1] - edges[0]
+    place = logarithm.sub(edges[0]).div_(width).long().clamp_(0, n_bins - 1)
+    counts = torch.bincount(place.view(-1), minlength=n_bins)
+    mean, log_mean = maps.mean(dtype=torch.float64), logarithm.mean(dtype=torch.float64)
+    return {
+        "log_mean": log_mean,
+        "log_std": logarithm.double().sub_(log_mean).square_().mean().sqrt(),
+        "minimum": maps.min(),
+        "maximum": maps.max(),
+        "mean": mean,
+        "std": maps.double().sub_(mean).square_().mean().sqrt(),
+        "histogram": counts.double() / (maps.numel() * width),
+    }
+
+
+def pixels(setting: Setting) -> Result:
+    """log10(hydro / N-body) at the cosmology of the real patch: slabs, the box, and two boxes behind one another."""
+    sizes, suites = setting.sizes, {}
+    for suite in BARYON_MODELS:
+        letter, fine = of_suite(sizes.letter, suite), of_suite(sizes.fine, suite)
+        discs_of = {"letter": (letter, sizes.n_patch_pairs), "fine": (fine, sizes.n_fine_pairs)}
+        rows: dict[str, Result] = {}
+        for name, (spec, n_pairs) in discs_of.items():
+            hydro, nbody = _disc_maps(spec, 2 * n_pairs, setting.device)
+            depths = {depth: [_deepened(maps, depth) for maps in (hydro, nbody)] for depth in (5, 25, 50)}
+            rows |= {f"{name} {depth}": _difference(*pair) for depth, pair in depths.items()}
+        points = (_deepened(maps, 50) for maps in _point_maps(fine, 2 * sizes.n_fine_pairs, setting.device))
+        suites[suite] = rows | {"fine 50 points": _difference(*points)}
+    return {"n_pairs": sizes.n_patch_pairs, "n_fine_pairs": sizes.n_fine_pairs, "suites": suites}
+
+
+def _disc_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapStack, MapStack]:
+    """Maps (n, 15, N, N) as the suites have them."""
+    parameters = (PATCH_COSMOLOGY.Omega_m, PATCH_COSMOLOGY.sigma_8, 1.0, 1.0, 1.0, 1.0)
+    made = [simulate_maps(spec, Row(parameters, FIRST_SEED + i), device) for i in range(n)]
+    keys = (spec.suite, "Mtot"), (nbody_twin(spec.suite), "Mtot")
+    hydro, nbody = (np.stack([maps[key] for maps in made]) for key in keys)
+    return hydro, nbody
+
+
+def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapStack, MapStack]:
+    """The same without discs: cloud-in-cell on half pixels, averaged to pixels."""
+    hydro: list[MapStack] = []
+    nbody: list[MapStack] = []
+    for seed in range(FIRST_SEED, FIRST_SEED + n):
+        kinds = BARYON_MODELS[spec.suite](gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
+        twin = {"Mcdm": Species(nbody_run(spec, PATCH_COSMOLOGY, seed, device).position, 1.0)}
+        for stack, species in ((hydro, list(kinds.values())), (nbody, list(twin.values()))):
+            painted = [_without_discs(each, spec.n_mesh) for each in species]
+            stack.append(project_slabs(painted, spec.n_pixels, BOX_SIZE_MPC_H).cpu().numpy())
+    return np.stack(hydro), np.stack(nbody)
+
+
+def _without_discs(species: Species, n_mesh: int) -> Discs:
+    position = species.position / n_mesh
+    return Discs(position, torch.zeros_like(position[:, 0]), torch.full_like(position[:, 0], species.mass))
+
+
+def _deepened(maps: MapStack, depth_mpc_h: int) -> MapStack:
+    """Maps (m, N, N) projected through one slab, the five of an axis, or those of two simulations."""
+    n_pixels = maps.shape[-1]
+    if depth_mpc_h == 5:
+        return maps.reshape(-1, n_pixels, n_pixels)
+    boxes = maps.reshape(len(maps), 3, SLABS_PER_AXIS, n_pixels, n_pixels).sum(2)
+    if depth_mpc_h == 50:
+        boxes = boxes[::2] + boxes[1::2]
+    return boxes.reshape(-1, n_pixels, n_pixels)
+
+
+def _difference(hydro: MapStack, nbody: MapStack) -> Result:
+    """Statistics of log10(hydro / N-body), all pixels together; the scatter from patch to patch."""
+    ratio, order = np.log10(hydro / nbody), np.argsort(nbody, axis=None)
+    ranked = ratio.ravel()[order]
+    side = min(PATCH_PIXELS, ratio.shape[-1])
+    n = ratio.shape[-1] // side
+    patches = ratio[:, : n * side, : n * side].reshape(-1, n, side, n, side).std(axis=(2, 4))
+    centred = ratio - ratio.mean(axis=(1, 2), keepdims=True)
+    return {
+        "mean": ratio.mean(),
+        "std": ratio.std(),
+        "percentile_1": np.percentile(ratio, 1),
+        "percentile_99": np.percentile(ratio, 99),
+        "std_by_density": [ranked[int(low * ranked.size) : int(high * ranked.size)].std() for low, high in QUANTILES],
+        "neighbour_correlation": (centred * np.roll(centred, 1, axis=-1)).mean() / centred.var(),
+        "std_of_patches": np.percentile(patches, [5, 50, 95]),
+    }
+
+
+MEASURES: dict[str, Measure] = {"discs": discs, "statistics": statistics, "pixels": pixels}

@@ -1,0 +1,143 @@
+"""The page: measurements in, Markdown and figures out; every number of the page comes from a measurement."""
+
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+from benchmarks.simulator import figures
+from benchmarks.simulator.measurement import Result
+from benchmarks.simulator.tables import (
+    SMALL_RESPONSE,
+    SPEED_TABLES,
+    TABLES,
+    hmcode_table,
+    number,
+    order,
+    percent,
+    sign_agreement,
+    table,
+)
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from matplotlib.figure import Figure
+
+from fieldlevel.files import make_folder, write_text
+
+_IMAGES = "images/simulator"
+
+Measured = Mapping[str, Result]
+
+
+def write_page(records: Mapping[str, Result], out: Path) -> Path:
+    """Write `simulator.md` and its figures.
+
+    Args:
+        records: measurements by name, as `measurement.load` returns them; parts without theirs say so.
+        out: folder of the page.
+
+    Returns:
+        The page.
+    """
+    measured = {name: record["result"] for name, record in records.items()}
+    make_folder(out / _IMAGES)
+    for name, figure in _figures(measured):
+        figures.save(figure, out / _IMAGES / f"{name}.png")
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    environment.filters |= {"percent": percent, "number": number, "order": order}
+    page = out / "simulator.md"
+    write_text(page, environment.get_template("page.md.jinja").render(_context(records, measured)))
+    return page
+
+
+def _figures(measured: Measured) -> Iterable[tuple[str, Figure]]:
+    drawn: dict[str, tuple[tuple[str, ...], Callable[..., Figure]]] = {
+        "hmcode": (("large_box", "hmcode"), figures.draw_hmcode),
+        "suppression": (("suppression",), figures.draw_suppression),
+        "response": (("response",), figures.draw_response),
+        "hypercube": (("hypercube",), figures.draw_hypercube),
+        "histogram": (("statistics",), figures.draw_histogram),
+        "pixels": (("pixels",), figures.draw_pixels),
+    }
+    for name, (needed, draw) in drawn.items():
+        if all(each in measured for each in needed):
+            with figures.styled():
+                figure = draw(*(measured[each] for each in needed))
+            yield name, figure
+    parts = [measured.get(name) for name in ("steps", "mesh", "particles")]
+    if any(parts):
+        with figures.styled():
+            figure = figures.draw_convergence(*parts)
+        yield "convergence", figure
+
+
+def _context(records: Mapping[str, Result], measured: Measured) -> dict[str, Any]:
+    made = {name: make(measured[name]) for name, make in TABLES.items() if name in measured}
+    if "large_box" in measured and "hmcode" in measured:
+        made["hmcode"] = hmcode_table(measured["large_box"], measured["hmcode"])
+    speeds = {name: measured[f"speed_{name}"] for name in ("letter", "fine") if f"speed_{name}" in measured}
+    made |= {name: make(speeds) for name, make in SPEED_TABLES.items() if speeds}
+    return {
+        "m": measured,
+        "tables": made,
+        "summary": table(("what", "measured", "wanted"), _summary(measured)),
+        "machines": _machines(records),
+        "is_quick": any(record["quick"] for record in records.values()),
+        "agreement": sign_agreement(measured["response"]) if "response" in measured else None,
+        "small_response": SMALL_RESPONSE,
+    }
+
+
+def _summary(m: Measured) -> list[list[str]]:
+    rows: list[list[str]] = []
+    if "steps" in m:
+        letter = [case for case in m["steps"]["cases"] if case["scale"] == "letter"]
+        for key, label, goal in (("worst_to_10", "k ≤ 10", "5%"), ("worst_10_to_20", "10 < k ≤ 20", "10%")):
+            worst = max((case[key] for case in letter if case[key] is not None), default=None)
+            what = f"`letter`: largest error of P(k) from finite steps, {label} h/Mpc, five cosmologies"
+            rows.append([what, percent(worst), goal])
+    if "growth" in m:
+        error = m["growth"]["errors"]["2"]["largest_modes"]
+        rows.append(["`letter`: error of the linear growth of the largest modes", percent(error, 2), "1%"])
+    for suite, found in _suites(m, "suppression"):
+        what = f"{suite}: rms of S(k) minus table at the fiducial point, 0.5 ≤ k ≤ 20 h/Mpc"
+        rows.append([what, number(found["rms"]), "0.03"])
+    for suite, found in _suites(m, "hypercube"):
+        rows.append([f"{suite}: the same over single unseen latin-hypercube rows", number(found["rms"]), "–"])
+    if "response" in m:
+        right, compared = sign_agreement(m["response"])
+        rows.append(["responses to the six parameters of the right sign", f"{right} of {compared}", "all"])
+    return rows + _summary_of_speed(m)
+
+
+def _suites(m: Measured, name: str) -> Iterable[tuple[str, Result]]:
+    return m[name]["suites"].items() if name in m else ()
+
+
+def _summary_of_speed(m: Measured) -> list[list[str]]:
+    rows = []
+    for name, goal in (("letter", "0.5"), ("fine", "3")):
+        for row in m[f"speed_{name}"]["rows"] if f"speed_{name}" in m else ():
+            if (row["Omega_m"], row["sigma_8"]) == (0.3, 0.8):
+                seconds = " / ".join(number(value, 2) for value in row["seconds"].values())
+                what = f"`{name}`: seconds a simulation with 15 + 15 maps, MockTNG / MockSIMBA, GPU"
+                rows.append([what, seconds, goal])
+    if "speed_cpu" in m:
+        seconds = " / ".join(number(value, 2) for value in m["speed_cpu"]["one_process"].values())
+        rows.append(["`laptop`: the same, one CPU thread", seconds, "2"])
+    return rows
+
+
+def _machines(records: Mapping[str, Result]) -> str:
+    groups: dict[tuple[str, ...], list[tuple[str, float]]] = {}
+    for name, record in records.items():
+        machine = record["machine"]
+        key = (machine["device"], machine["cpu"], machine["torch_version"], record["date"])
+        groups.setdefault(key, []).append((name, record["seconds"]))
+    rows = [[*key, ", ".join(f"{name} ({seconds:g})" for name, seconds in entries)] for key, entries in groups.items()]
+    return table(("device", "CPU", "PyTorch", "date", "measurements (seconds)"), rows)

@@ -1,0 +1,331 @@
+"""Tables of the page in Markdown: one function a measurement."""
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from benchmarks.simulator.fields import FloatArray, at
+from benchmarks.simulator.figures import over_hmcode
+from benchmarks.simulator.maps import QUANTILES
+from benchmarks.simulator.measurement import Result
+from benchmarks.simulator.reference import CMD_STATISTICS, PATCH, REAL_SUITE
+
+SHOWN_K = (1.0, 2.0, 5.0, 10.0, 20.0)
+RESPONSE_K = (1.0, 5.0, 10.0)
+SMALL_RESPONSE = 0.02
+"""Changes of S that are smaller in the table have no sign worth comparing."""
+
+
+def percent(value: float | None, digits: int = 1) -> str:
+    """0.123 -> 12.3%."""
+    return "–" if value is None or np.isnan(value) else f"{100 * value:.{digits}f}%"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """Fixed digits, exponents where a number is very small or large."""
+    if value is None or np.isnan(value):
+        return "–"
+    is_plain = value == 0 or 0.5 * 10.0**-digits <= abs(value) < 1e6
+    return f"{value:.{digits}f}" if is_plain else f"{value:.2e}"
+
+
+def order(value: float) -> str:
+    """Order of magnitude of a round-off."""
+    return "0" if value == 0 else f"{value:.0e}"
+
+
+def table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table."""
+    lines = [header, ["---"] * len(header), *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
+
+
+def hmcode_table(large_box: Result, hmcode: Result) -> str:
+    """Largest deviation from HMcode in ranges of k."""
+    rows = []
+    for curve in large_box["curves"]:
+        k, ratio = over_hmcode(curve, hmcode)
+        cells = [percent(_extreme(ratio[(k > low) & (k <= high)] - 1)) for low, high in ((0.1, 1), (1, 2), (2, 4))]
+        rows.append([f"{curve['Omega_m']:g}", f"{curve['box']:g} Mpc/h", *cells, percent(curve["error"])])
+    return table(("Ω_m", "box", "0.1 < k ≤ 1", "1 < k ≤ 2", "2 < k ≤ 4 h/Mpc", "error of the mean"), rows)
+
+
+def _extreme(values: FloatArray) -> float | None:
+    return float(values[np.abs(values).argmax()]) if values.size else None
+
+
+def steps_table(result: Result) -> str:
+    """Largest error from finite steps in ranges of k."""
+    rows = [
+        [
+            f"`{case['scale']}`",
+            f"{case['Omega_m']:g}",
+            f"{case['sigma_8']:g}",
+            str(case["n_steps"]),
+            percent(case["worst_to_10"]),
+            percent(case["worst_10_to_20"]),
+        ]
+        for case in result["cases"]
+    ]
+    return table(("preset", "Ω_m", "σ_8", "steps", "k ≤ 10", "10 < k ≤ 20 h/Mpc"), rows)
+
+
+def _by_k(k: Sequence[float], values: Sequence[float]) -> list[str]:
+    return [number(value) for value in at(SHOWN_K, np.array(k), np.array(values))]
+
+
+def _k_header(*first: str) -> tuple[str, ...]:
+    return (*first, *(f"k = {k:g}" for k in SHOWN_K))
+
+
+def mesh_table(result: Result) -> str:
+    """Ratio of P(k) to that on the finest mesh."""
+    rows = [[f"{factor} × lattice", *_by_k(result["k"], ratio)] for factor, ratio in result["ratio"].items()]
+    return table(_k_header("mesh"), rows)
+
+
+def particles_table(result: Result) -> str:
+    """Ratio of P(k) to that of the fine preset, and correlation with it."""
+    rows = []
+    for name, curve in result["curves"].items():
+        label = f"`{name}`, {curve['n_particles']}³"
+        rows += [[f"{label}: ratio of P", *_by_k(curve["k"], curve["ratio"])]]
+        rows += [[f"{label}: r", *_by_k(curve["k"], curve["r"])]]
+    return table(_k_header(f"against {result['n_particles']}³"), rows)
+
+
+def growth_table(result: Result) -> str:
+    """Error of linear growth by mesh."""
+    rows = [
+        [f"{factor} × lattice", percent(error["largest_modes"], 2), percent(error["to_quarter"], 2)]
+        for factor, error in result["errors"].items()
+    ]
+    return table(("mesh", "four largest wavelengths", "up to a quarter of the Nyquist frequency"), rows)
+
+
+def kinds_table(result: Result) -> str:
+    """Ratio of P(k) and correlation."""
+    rows = [["ratio of P", *_by_k(result["k"], result["ratio"])], ["r", *_by_k(result["k"], result["r"])]]
+    return table(_k_header("two kinds against one"), rows)
+
+
+def suppression_table(result: Result) -> str:
+    """S(k), the table's, and the correlation with the twin."""
+    rows = []
+    for suite, found in result["suites"].items():
+        rows.append([f"{suite}: S", *_by_k(result["k"], found["S"])])
+        rows.append([f"{suite}: table of {REAL_SUITE[suite]}", *_by_k(result["k"], found["target"])])
+        rows.append([f"{suite}: r with the N-body twin", *_by_k(result["k"], found["r"])])
+    return table(_k_header(""), rows)
+
+
+def response_table(result: Result) -> str:
+    """Change of S over the range of each parameter, wrong signs in bold."""
+    rows = []
+    for suite, found in result["suites"].items():
+        for name, entry in found.items():
+            cells = [_response_cell(*pair) for pair in _response_pairs(result["k"], entry)]
+            rows.append([suite, f"`{name}`", f"{entry['low']:g} to {entry['high']:g}", *cells])
+    return table(("suite", "parameter", "range", *(f"k = {k:g}: mock / table" for k in RESPONSE_K)), rows)
+
+
+def _response_pairs(k: Sequence[float], entry: Result) -> list[tuple[float, float]]:
+    changes, targets = (at(RESPONSE_K, np.array(k), np.array(entry[key])) for key in ("change", "target"))
+    return [(float(ours), float(theirs)) for ours, theirs in zip(changes, targets, strict=True)]
+
+
+def _response_cell(ours: float, theirs: float) -> str:
+    is_wrong = abs(theirs) >= SMALL_RESPONSE and not ours * theirs > 0
+    cell = f"{ours:+.3f} / {theirs:+.3f}"
+    return f"**{cell}**" if is_wrong else cell
+
+
+def sign_agreement(result: Result) -> tuple[int, int]:
+    """Right signs, and how many could be compared."""
+    pairs = [
+        pair
+        for found in result["suites"].values()
+        for entry in found.values()
+        for pair in _response_pairs(result["k"], entry)
+    ]
+    compared = [(ours, theirs) for ours, theirs in pairs if abs(theirs) >= SMALL_RESPONSE]
+    return sum(ours * theirs > 0 for ours, theirs in compared), len(compared)
+
+
+def hypercube_table(result: Result) -> str:
+    """Rms of S minus table over rows, together and by k."""
+    rows = [
+        [
+            suite,
+            str(len(found["rows"])),
+            number(found["rms"]),
+            number(found["median_row_rms"]),
+            f"{found['bias']:+.3f}",
+            *_by_k(result["k"], found["rms_k"]),
+        ]
+        for suite, found in result["suites"].items()
+    ]
+    return table(_k_header("suite", "rows", "rms", "median rms of a row", "mean"), rows)
+
+
+def discs_table(result: Result) -> str:
+    """Errors of radii and of the maps that they give."""
+    radius = result["radius"]
+    rows = [[f"radius of {label}: median error", percent(radius[key]["median"])] for key, label in _RADII.items()] + [
+        [f"radius of {label}: scatter", percent(radius[key]["scatter"])] for key, label in _RADII.items()
+    ]
+    rows += [
+        ["share of particles with less than a pixel", percent(result["share_narrow"])],
+        ["map from exact radii: rms, dex a pixel", number(result["discs_dex"], 4)],
+        ["map from estimated radii: rms, dex a pixel", number(result["all_dex"], 4)],
+        ["the same: power above half the Nyquist frequency, ratio", number(result["all_power"])],
+        ["two reference maps, their discs turned: rms, dex a pixel", number(result["reference_dex"], 4)],
+    ]
+    return table(("", "value"), rows)
+
+
+_RADII = {"wide": "a pixel and more", "narrow": "less than a pixel"}
+
+
+def statistics_table(result: Result) -> str:
+    """Pixels of mock and real maps."""
+    rows = []
+    for suite, found in result["suites"].items():
+        rows.append(_statistics_row(suite, found["hydro"]))
+        rows.append(_statistics_row(f"{suite}, N-body twin", found["nbody"]))
+        rows.append(_statistics_row(f"**{REAL_SUITE[suite]}** (real)", CMD_STATISTICS[suite]))
+    return table(("maps", "mean of log₁₀ Σ", "std of log₁₀ Σ", "min Σ", "max Σ", "mean Σ", "std Σ"), rows)
+
+
+def _statistics_row(label: str, values: Mapping[str, float]) -> list[str]:
+    logarithms = [number(values.get(key)) for key in ("log_mean", "log_std")]
+    linear = [f"{values[key]:.{digits}e}" for key, digits in _LINEAR_DIGITS.items()]
+    return [label, *logarithms, *linear]
+
+
+_LINEAR_DIGITS = {"minimum": 2, "maximum": 2, "mean": 4, "std": 2}
+
+
+def pixels_table(result: Result) -> str:
+    """Hydrodynamic over N-body pixels, of the real patch and of the mocks."""
+    rows = [_pixels_row("**real patch**, 50 Mpc/h", PATCH)]
+    for suite, found in result["suites"].items():
+        rows += [_pixels_row(f"{suite}, {label}", found[key]) for key, label in _PIXEL_ROWS.items()]
+    shares = [f"std {100 * low:g}–{100 * high:g}%" for low, high in QUANTILES]
+    return table(("maps", "mean", "std", "1%", "99%", *shares, "neighbours", "std of patches"), rows)
+
+
+_PIXEL_ROWS = {
+    "letter 5": "`letter`, slabs",
+    "letter 25": "`letter`, 25 Mpc/h",
+    "letter 50": "`letter`, 50 Mpc/h",
+    "fine 5": "`fine`, slabs",
+    "fine 50": "`fine`, 50 Mpc/h",
+    "fine 50 points": "`fine`, 50 Mpc/h, no discs",
+}
+
+
+def _pixels_row(label: str, values: Mapping[str, Any]) -> list[str]:
+    cells = [number(values[key]) for key in ("mean", "std", "percentile_1", "percentile_99")]
+    cells += [number(std) for std in values["std_by_density"]]
+    patches = values.get("std_of_patches")
+    spread = f"{patches[1]:.3f} ({patches[0]:.3f} to {patches[2]:.3f})" if patches else "one patch"
+    return [label, *cells, number(values["neighbour_correlation"], 2), spread]
+
+
+def devices_table(result: Result) -> str:
+    """Differences of P(k) and correlation from one."""
+    k, nbody = result["k"], result["nbody"]
+    rows = [["N-body: ratio of P − 1", *_offsets(k, nbody["ratio"])], ["N-body: 1 − r", *_offsets(k, nbody["r"])]]
+    for suite, found in result["suites"].items():
+        rows.append([f"{suite}: ratio of P − 1", *_offsets(k, found["ratio"])])
+        rows.append([f"{suite}: 1 − r", *_offsets(k, found["r"])])
+    return table(_k_header("GPU against CPU"), rows)
+
+
+def _offsets(k: Sequence[float], values: Sequence[float]) -> list[str]:
+    found = at(SHOWN_K, np.array(k), np.abs(np.array(values) - 1))
+    return ["–" if value is None else order(value) for value in found]
+
+
+def classifier_table(result: Result) -> str:
+    """Accuracy on unseen simulations."""
+    rows = [
+        [
+            suite,
+            f"{found['n_training']} / {found['n_test']}",
+            f"{percent(found['accuracy'])} ± {percent(found['accuracy_error'])}",
+            number(found["auc"]),
+            percent(found["accuracy_of_simulations"]),
+        ]
+        for suite, found in result["suites"].items()
+    ]
+    header = ("suite", "simulations to train / test", "accuracy a map", "area under ROC", "accuracy a simulation")
+    return table(header, rows)
+
+
+def speed_table(speeds: Mapping[str, Result]) -> str:
+    """Seconds a simulation by cosmology."""
+    rows = [
+        [
+            f"`{name}`",
+            f"{row['Omega_m']:g}",
+            f"{row['sigma_8']:g}",
+            str(row["n_steps"]),
+            *(number(seconds) for seconds in row["seconds"].values()),
+            number(row["peak_gib"], 1),
+        ]
+        for name, speed in speeds.items()
+        for row in speed["rows"]
+    ]
+    return table(("preset", "Ω_m", "σ_8", "steps", "MockTNG [s]", "MockSIMBA [s]", "peak memory [GiB]"), rows)
+
+
+def stages_table(speeds: Mapping[str, Result]) -> str:
+    """Milliseconds of each stage."""
+    stages = {stage: None for speed in speeds.values() for stage in speed["stages"]}
+    rows = [[stage, *(number(1e3 * speed["stages"][stage], 1) for speed in speeds.values())] for stage in stages]
+    return table(("stage", *(f"`{name}` [ms]" for name in speeds)), rows)
+
+
+def floor_table(speeds: Mapping[str, Result]) -> str:
+    """A step and the least that it can take."""
+    rows = []
+    for name, speed in speeds.items():
+        floor = speed["floor"]
+        for run in floor["step"]:
+            cells = [floor["step"][run], floor["fft_pair"], floor["floor"][run]]
+            rows.append([f"`{name}`, {run}", *(number(1e3 * x, 2) for x in cells), percent(floor["fraction"][run], 0)])
+    return table(("run", "step [ms]", "FFT pair [ms]", "floor [ms]", "floor / step"), rows)
+
+
+def cpu_table(result: Result) -> str:
+    """Seconds a simulation on CPU cores."""
+    rows = [[f"{suite}, one process of one thread", number(s, 2)] for suite, s in result["one_process"].items()]
+    rows.append(["MockTNG, two processes of one thread", number(result["two_processes"], 2)])
+    return table((f"{result['n_particles']}³ particles, {result['n_steps']} steps", "seconds a simulation"), rows)
+
+
+TABLES: dict[str, Callable[[Result], str]] = {
+    "steps": steps_table,
+    "mesh": mesh_table,
+    "particles": particles_table,
+    "growth": growth_table,
+    "kinds": kinds_table,
+    "suppression": suppression_table,
+    "response": response_table,
+    "hypercube": hypercube_table,
+    "discs": discs_table,
+    "statistics": statistics_table,
+    "pixels": pixels_table,
+    "devices": devices_table,
+    "classifier": classifier_table,
+    "speed_cpu": cpu_table,
+}
+"""Of single measurements, by their names."""
+SPEED_TABLES: dict[str, Callable[[Mapping[str, Result]], str]] = {
+    "speed": speed_table,
+    "stages": stages_table,
+    "floor": floor_table,
+}
+"""Of the speeds of all presets, by the names of the presets."""
