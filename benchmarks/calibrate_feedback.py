@@ -1,7 +1,8 @@
 """Fit the constants of a baryon model to the suppression of the power spectrum in CAMELS, and validate them.
 
-Least squares over latin-hypercube rows and seeds of the fiducial point; every constant is a value and its exponents in
-the six parameters. The validation uses other rows and other seeds. The tables are described in suppression/README.md.
+Least squares over latin-hypercube rows, seeds of the fiducial point and the ends of each parameter's range; every
+constant is a value and its exponents in the six parameters. The validation uses other rows and other seeds. The tables
+are described in suppression/README.md.
 
     python benchmarks/calibrate_feedback.py --suite MockTNG --out constants.json
 """
@@ -37,11 +38,11 @@ EXPONENTS = ("Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2")
 FREE: dict[str, dict[str, tuple[str, ...]]] = {
     "MockTNG": {
         "beta": ("value", *EXPONENTS),
-        "scale": ("value", *EXPONENTS),
-        "gamma": ("value",),
-        "heat_spread": ("value", "Omega_m"),
+        "scale": ("value", "Omega_m", "sigma_8", "A_SN1", "A_SN2", "A_AGN2"),
+        "gamma": ("value", "A_SN2"),
+        "heat_spread": ("value", "Omega_m", "A_SN1", "A_SN2"),
         "star_fraction": ("value", *EXPONENTS),
-        "star_spread": ("value",),
+        "star_spread": ("value", "A_SN2"),
         "kappa": ("value", "Omega_m", "A_SN2"),
     },
     "MockSIMBA": {
@@ -212,20 +213,20 @@ def main() -> None:
         return [simulate(spec, "fiducial", *fiducial, k, first_seed + i, weight) for i in range(n)]
 
     began = time.perf_counter()
+    ends = {
+        f"1P {name} {'low' if end == 0 else 'high'}": cases[f"1P_{name}"][end] for name in EXPONENTS for end in (0, -1)
+    }
     training = [*rows(1, arguments.n_rows), *fiducials(100)]
+    training += [simulate(spec, case, *end, k, seed, 1.0) for case, end in ends.items() for seed in (400, 401)]
     print(f"{suite}: {len(training)} samples in {time.perf_counter() - began:.0f} s", flush=True)
     constants = fit(suite, training, k, error, arguments.seconds)
     report(suite, "fitted", training, constants, k)
     del training
     report(suite, "validation rows and seeds", [*rows(12, arguments.n_validation), *fiducials(200)], constants, k)
     for name in EXPONENTS:
-        table = cases[f"1P_{name}"]
-        ends = [
-            simulate(spec, f"{name} {theta[EXPONENTS.index(name)]:g}", theta, S, k, seed, 1.0)
-            for theta, S in (table[0], table[-1])
-            for seed in (300, 301, 302)
-        ]
-        report(suite, f"1P {name}", ends, constants, k)
+        chosen = [(case, end) for case, end in ends.items() if name in case]
+        both = [simulate(spec, case, *end, k, seed, 1.0) for case, end in chosen for seed in (300, 301, 302)]
+        report(suite, f"1P {name}", both, constants, k)
     arguments.out.write_text(json.dumps(asdict(constants), indent=1))
     for field in fields(constants):
         print(f"    {field.name}: Scaling = {getattr(constants, field.name)}")

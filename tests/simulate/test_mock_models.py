@@ -7,7 +7,7 @@ from itertools import product
 import pytest
 import torch
 
-from fieldlevel.numerics.mesh import paint_species
+from fieldlevel.numerics.mesh import paint_species, read_cic
 from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
@@ -209,15 +209,16 @@ class TestMockTNG:
         n_stars = len(tng(run, star_fraction=Scaling(fraction))["Mstar"].position)
         assert n_stars == pytest.approx(fraction * 32**3, abs=5 * (fraction * 32**3) ** 0.5)
 
-    def test_stars_form_where_the_density_is_highest(self, run):
-        """Drawn as its square: their mean density exceeds that of the gas above the threshold."""
-        unmoved = tng(run, star_fraction=Scaling(0.005), star_spread=Scaling(1.0))["Mstar"].position
-        cells = unmoved.round().long().remainder(64)
-        density = run.peak_density[cells[:, 0], cells[:, 1], cells[:, 2]]
-        gas = run.gas.round().long().remainder(64)
-        of_gas = run.peak_density[gas[:, 0], gas[:, 1], gas[:, 2]]
-        assert density.mean() > of_gas[of_gas > 300].mean()
-        assert density.min() > 80
+    def test_stars_are_drawn_as_the_square_of_the_density_above_a_threshold(self, run):
+        """Their mean density is that of the gas weighted with its square."""
+        stars = tng(run, star_fraction=Scaling(0.01), star_spread=Scaling(1.0))["Mstar"].position
+        of_stars, of_gas = (read_cic(run.peak_density[None], position)[0] for position in (stars, run.gas))
+        weight = of_gas.square() * (of_gas > 300)
+        expected = (weight * of_gas).sum() / weight.sum()
+        assert of_stars.min() > 300
+        error = 4 * of_stars.std() / len(of_stars) ** 0.5
+        assert of_stars.mean().item() == pytest.approx(expected.item(), abs=error.item())
+        assert of_gas[of_gas > 300].mean() < expected - error
 
     def test_dark_matter_expands_where_the_gas_has_left(self, run):
         expanded = outward(tng(run, beta=Scaling(0.03), kappa=Scaling(1e-3)), run)

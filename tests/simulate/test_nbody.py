@@ -244,7 +244,7 @@ def test_more_steps_are_needed_for_smaller_spacing_more_structure_and_smaller_er
 
 
 def test_there_are_always_a_few_steps():
-    assert steps_needed(Cosmology(0.1, 0.6), 25 / 8, 0.5) == 5
+    assert steps_needed(Cosmology(0.1, 0.6), 25 / 8, 0.5) == 8
 
 
 @pytest.fixture(params=[False, True], ids=["one kind", "two kinds"])

@@ -5,8 +5,12 @@ import pytest
 import torch
 
 from fieldlevel.config import SimulateSpec
+from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import OMEGA_B, Cosmology
+from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS
+from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
+from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
 from fieldlevel.simulate.simulation import (
@@ -120,6 +124,30 @@ def test_every_parameter_reaches_the_maps(column, value):
     other = simulated(small, Row(tuple(label), 2))
     changed = {suite: not np.array_equal(base[suite, field], other[suite, field]) for suite, field in base}
     assert changed == {"MockSIMBA": True, "Nbody_MockSIMBA": column < 2}
+
+
+def test_the_columns_of_a_label_are_those_of_cmd(monkeypatch):
+    """Supernova and AGN columns are interleaved."""
+    seen = []
+
+    def model(run: GravityRun, feedback: Feedback) -> HydroParticles:
+        seen.append((run.cosmology, run.seed, feedback))
+        return mock_tng(run, feedback)
+
+    monkeypatch.setitem(BARYON_MODELS, "MockTNG", model)
+    simulated(replace(SPEC, suite="MockTNG"), Row((0.3, 0.8, 0.3, 3.0, 0.6, 1.7), 2))
+    assert seen == [(Cosmology(0.3, 0.8), 2, Feedback(A_SN1=0.3, A_AGN1=3.0, A_SN2=0.6, A_AGN2=1.7))]
+
+
+def test_maps_are_those_of_the_exact_neighbour_search(spec, maps):
+    """The radii estimated on the mesh of the pixels change the logarithm of a pixel by a few hundredths."""
+    position = nbody_run(spec, Cosmology(*ROW.parameters[:2]), ROW.seed, CPU).position
+    radius = neighbour_distance(position, spec.n_mesh, spec.n_neighbours) / spec.n_mesh
+    mass = torch.full_like(radius, 5 * MEAN * BOX_SIZE_MPC_H**2 / len(radius))
+    exact = project_slabs([Discs(position / spec.n_mesh, radius, mass)], spec.n_pixels, BOX_SIZE_MPC_H)
+    ratio = np.log10(maps[f"Nbody_{spec.suite}", "Mtot"] / exact.numpy())
+    assert abs(np.median(ratio)) < 0.01
+    assert ratio.std() < 0.04
 
 
 def test_another_seed_is_another_universe(maps, spec):

@@ -1,10 +1,11 @@
 r"""Particles as uniform discs on a periodic pixel grid.
 
 A disc of radius R spreads its mass evenly over pi R^2. Radii fall between the rungs of a logarithmic ladder; a particle
-gives its mass linearly to the two nearest rungs, is painted with cloud-in-cell weights on a grid twice as fine as the
-pixels, each rung is convolved with its disc by FFT, and 2 x 2 fine cells make a pixel. The discs are rasterised with
-anti-aliased edges and normalised to one, so mass is conserved to round-off and no pixel can turn negative. Radii below
-the first rung are points.
+gives its mass to the two nearest rungs, linearly in R^2, is painted with cloud-in-cell weights on a grid twice as fine
+as the pixels, each rung is convolved with its disc by FFT, and 2 x 2 fine cells make a pixel. Cloud-in-cell painting
+adds 1/6 of a fine cell squared to the variance along each axis, where a disc has R^2 / 4: the discs are drawn with
+R^2 - 2/3, so that what comes out has the second moment of the disc wherever that is possible. They are rasterised with
+anti-aliased edges and normalised to one, so mass is conserved to round-off and no pixel can turn negative.
 """
 
 from functools import lru_cache
@@ -19,6 +20,8 @@ _OVERSAMPLING = 2
 _SMALLEST_RADIUS = 0.5
 _RUNGS_PER_DECADE = 10
 _SUBSAMPLES = 8
+_CIC_SQUARE = 2 / 3
+"""Square of the radius [fine cells] of the disc with the second moment of cloud-in-cell painting."""
 
 
 def paint_discs(positions: Tensor, radius: Tensor, mass: Tensor, n_pixels: int) -> Tensor:
@@ -60,8 +63,7 @@ def paint_layers(
     """
     n_fine = _OVERSAMPLING * n_pixels
     n_rungs = len(radius_ladder(n_fine))
-    rung = (torch.log10(radius.clamp(min=1e-6) * (_OVERSAMPLING / _SMALLEST_RADIUS)) * _RUNGS_PER_DECADE).add(1)
-    place = rung.clamp(0, n_rungs - 1) + n_rungs * layer
+    place = _rung(radius * _OVERSAMPLING, n_fine) + n_rungs * layer
     fine = (positions * _OVERSAMPLING - 0.5).remainder(n_fine)
     nodes = paint_linear(torch.cat([place[:, None], fine], 1), (n_layers * n_rungs - 1, n_fine, n_fine), mass)
     by_rung = _unwrap(nodes).double().view(n_layers, n_rungs, n_fine, n_fine)
@@ -85,6 +87,14 @@ def _unwrap(nodes: Tensor) -> Tensor:
     return nodes[:, :-1, :-1]
 
 
+def _rung(radius: Tensor, n_fine: int) -> Tensor:
+    """Place of each radius [fine cells] on the ladder, linear in R^2 from a rung to the next."""
+    squares = radius.new_tensor(radius_ladder(n_fine)) ** 2
+    square = radius.square().clamp(max=squares[-1])
+    lower = torch.searchsorted(squares, square, right=True).sub_(1).clamp_(max=len(squares) - 2)
+    return lower + (square - squares[lower]) / (squares[lower + 1] - squares[lower])
+
+
 def radius_ladder(n_fine: int) -> list[float]:
     """Radii of the rungs in fine cells: zero (points), then ten a decade from half a cell to a quarter of the grid."""
     ladder = [0.0]
@@ -96,14 +106,15 @@ def radius_ladder(n_fine: int) -> list[float]:
 @lru_cache(maxsize=8)
 def disc_kernels(n_fine: int, device: torch.device) -> Tensor:
     """Real FFT of each rung's disc of unit mass, (rungs, n_fine, n_fine // 2 + 1) float64: real by symmetry."""
-    discs = torch.stack([_rasterised_disc(radius, n_fine) for radius in radius_ladder(n_fine)])
+    narrowed = (max(radius**2 - _CIC_SQUARE, 0.0) ** 0.5 for radius in radius_ladder(n_fine))
+    discs = torch.stack([_rasterised_disc(radius, n_fine) for radius in narrowed])
     kernels: Tensor = torch.fft.rfft2(discs).real.to(device)
     return kernels
 
 
 def _rasterised_disc(radius: float, n_fine: int) -> Tensor:
     """Fraction of each fine cell covered by a disc centred on cell (0, 0), normalised to unit sum."""
-    if radius == 0.0:
+    if radius < 1 / _SUBSAMPLES:
         point = torch.zeros(n_fine, n_fine, dtype=torch.float64)
         point[0, 0] = 1.0
         return point

@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.nn import functional
 
 _HAS_TRITON = find_spec("triton") is not None
-_AT_ONCE = 1 << 16
+_AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 22}
+"""Particles at a time: what the cache of a core holds, what fills a GPU."""
 
 
 def paint_cic(positions: Tensor, n_mesh: int, mass: float = 1.0) -> Tensor:
@@ -86,7 +87,7 @@ def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) ->
         (size[0] + 1, size[1] + 1, size[2] + 1) mass at each node.
     """
     nodes = positions.new_zeros(*(n + 1 for n in size))
-    for some, masses in zip(torch.split(positions, _AT_ONCE), torch.split(mass, _AT_ONCE), strict=True):
+    for some, masses in zip(_split(positions), _split(mass), strict=True):
         corner, weights = _linear_weights(some, size)
         index = corner + _node_offsets(size, corner.device)[:, None]
         nodes.view(-1).scatter_add_(0, index.view(-1), (weights * masses).view(-1))
@@ -123,7 +124,7 @@ def _read_nodes(nodes: Tensor, positions: Tensor) -> Tensor:
     """Values (p, c) at the particles of fields on nodes with images (n + 1, n + 1, n + 1, c)."""
     size = (len(nodes) - 1,) * 3
     values = positions.new_empty(len(positions), nodes.shape[-1])
-    for some, out in zip(torch.split(positions, _AT_ONCE), torch.split(values, _AT_ONCE), strict=True):
+    for some, out in zip(_split(positions), _split(values), strict=True):
         corner, weights = _linear_weights(some.remainder(size[0]), size)
         index = corner[:, None] + _node_offsets(size, corner.device)
         bags = functional.embedding_bag(
@@ -131,6 +132,10 @@ def _read_nodes(nodes: Tensor, positions: Tensor) -> Tensor:
         )
         out.copy_(bags)
     return values
+
+
+def _split(tensor: Tensor) -> tuple[Tensor, ...]:
+    return torch.split(tensor, _AT_ONCE.get(tensor.device.type, 1 << 22))
 
 
 def _linear_weights(positions: Tensor, size: tuple[int, int, int]) -> tuple[Tensor, Tensor]:

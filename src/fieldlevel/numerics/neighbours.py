@@ -4,8 +4,9 @@ r"""Distance to the k-th nearest neighbour in a periodic box: the exact search a
 
     N(x; R) = (n * W_R)(x),    W_R(k) = 3 (sin kR - kR cos kR) / (kR)^3 * 4/3 pi R^3,
 
-by FFT for a ladder of radii and interpolates log N in log R to the wanted count. In the field it agrees with the exact
-search to a few per cent; in haloes smaller than a cell it follows R ~ N^(1/3) below the smallest radius.
+by FFT for a ladder of radii and interpolates log N in log R to the wanted count; the particles read the density R^-3.
+In the field it agrees with the exact search to a few per cent; in haloes smaller than a cell it follows R ~ N^(1/3)
+below the smallest radius.
 """
 
 import math
@@ -16,7 +17,7 @@ import torch
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, nearest_cell, paint_cic, squared_wavenumber
+from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, paint_cic, read_cic, squared_wavenumber
 
 _SMALLEST_RADIUS = 0.5
 
@@ -58,7 +59,7 @@ def mesh_neighbour_distance(positions: Tensor, n_mesh: int, k: int, ratio: float
     n_rungs = math.ceil(math.log(3.7 * mean_radius / _SMALLEST_RADIUS, ratio))
     ladder = [_SMALLEST_RADIUS * ratio**rung for rung in range(n_rungs + 1)]
     radius_on_mesh = _radius_of_count(paint_cic(positions, n_mesh), k + 1, ladder)
-    return radius_on_mesh.view(-1)[nearest_cell(positions, n_mesh)]
+    return read_cic(radius_on_mesh.pow_(-3)[None], positions)[0].pow_(-1 / 3)
 
 
 def _radius_of_count(counts: Tensor, wanted: float, ladder: list[float]) -> Tensor:

@@ -2,7 +2,7 @@ r"""MockTNG: enthalpy-gradient descent. Local, isotropic, on the mesh only.
 
 With rho_R the total density over its mean, smoothed on a scale R,
 
-    gas          d = -u beta grad rho_R^(gamma - 1), and the pressure of diffuse gas
+    gas          d = -u beta grad rho_R^(gamma - 1), and its pressure on the filtering scale
     stars        gas particles drawn ~ rho^2 above a threshold, fallen to the density peak they belong to
     dark matter  d = -kappa f_b grad G inverse-laplacian (delta_b - delta_b before)
 
@@ -45,21 +45,21 @@ from fieldlevel.simulate.feedback import (
 class TNGConstants:
     """Calibrated constants; lengths in Mpc/h."""
 
-    beta: Scaling = Scaling(0.0211, Omega_m=-0.22, sigma_8=0.93, A_SN1=-0.52, A_AGN1=-0.01, A_SN2=-0.63, A_AGN2=1.42)
+    beta: Scaling = Scaling(0.00697, Omega_m=-1, sigma_8=1.71, A_SN1=-0.75, A_AGN1=-0.06, A_SN2=-0.7, A_AGN2=1.53)
     """Strength of the gas displacement in (Mpc/h)^2."""
-    scale: Scaling = Scaling(0.094, Omega_m=0.32, sigma_8=-0.58, A_SN1=0.75, A_SN2=-0.48, A_AGN2=-0.18)
+    scale: Scaling = Scaling(0.0288, Omega_m=0.89, sigma_8=-1, A_SN1=1.57, A_AGN1=-0.03, A_SN2=-0.83, A_AGN2=-0.41)
     """Smoothing R of the density in the enthalpy."""
-    gamma: Scaling = Scaling(1.39)
+    gamma: Scaling = Scaling(1.5, A_SN2=-0.07)
     """Polytropic index."""
-    heat_spread: Scaling = Scaling(2.04, Omega_m=0.04)
+    heat_spread: Scaling = Scaling(2.31, Omega_m=-0.2, A_SN1=0.01, A_SN2=-0.27)
     """Inverse shape of the heat's Weibull distribution; 1 is exponential, 0 the same heat for all."""
     star_fraction: Scaling = Scaling(
-        0.00617, Omega_m=0.38, sigma_8=0.92, A_SN1=-0.18, A_AGN1=-0.16, A_SN2=-1.13, A_AGN2=0.4
+        0.00473, Omega_m=0.48, sigma_8=0.87, A_SN1=-0.3, A_AGN1=-0.02, A_SN2=-1.15, A_AGN2=-0.01
     )
     """Of the baryons."""
-    star_spread: Scaling = Scaling(0.116)
+    star_spread: Scaling = Scaling(0.0884, A_SN2=0.21)
     """Distance of stars from their peak over that of the gas they formed from."""
-    kappa: Scaling = Scaling(0.000671, Omega_m=-0.84, A_SN2=0.44)
+    kappa: Scaling = Scaling(0.00019, Omega_m=-0.53, A_SN2=2.03)
     """Response of the dark matter."""
 
 

@@ -101,7 +101,7 @@ def steps_needed(cosmology: Cosmology, spacing_mpc_h: float, error: float) -> in
         error: largest relative error of P(k) for k up to 10 h/Mpc against infinitely many steps.
 
     Returns:
-        Steps of `time_steps` from a = 0.05, at least 5.
+        Steps of `time_steps` from a = 0.05, at least 8.
 
     Example:
         >>> steps_needed(Cosmology(Omega_m=0.3, sigma_8=0.8), spacing_mpc_h=25 / 128, error=0.05)
@@ -109,7 +109,7 @@ def steps_needed(cosmology: Cosmology, spacing_mpc_h: float, error: float) -> in
     """
     density = (cosmology.Omega_m / 0.3) ** 0.5 * (cosmology.sigma_8 / 0.8) ** 1.4
     n_steps: float = 54 * 0.195 / spacing_mpc_h * density * (error / 0.05) ** -0.4
-    return max(round(n_steps), 5)
+    return max(round(n_steps), 8)
 
 
 def initial_particles(
@@ -162,7 +162,7 @@ def force_kernel(n_mesh: int, n_particles: int, device: torch.device) -> Tensor:
     Particles near their lattice leave sidebands around its first harmonic, which is the Nyquist frequency of a mesh
     twice as fine. Dividing by the window there makes linear modes grow too fast, by 20 per cent at a quarter of the
     particles' Nyquist frequency between a = 0.1 and today. A mesh 1.5 times as fine divided by the window, or twice as
-    fine and not divided, keeps linear growth up to there to 1 and 3 per cent.
+    fine and not divided, keeps linear growth up to there to 1 and 3 per cent (2 and 1 per cent with two kinds).
 
     Args:
         n_mesh: cells a side of the mesh.
