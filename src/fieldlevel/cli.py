@@ -233,14 +233,14 @@ def _letter(command: Letter) -> int:
 
 def _simulate(command: Simulate) -> int:
     from fieldlevel import console
-    from fieldlevel.simulate.ledger import Ledger
-    from fieldlevel.simulate.sets import Shard
-    from fieldlevel.simulate.suite import simulate_suite
+    from fieldlevel.maps.ledger import Ledger
+    from fieldlevel.maps.shards import Shard
+    from fieldlevel.simulate.suite import plan_suite, simulate_suite
 
     spec, shard = command.spec, Shard.parse(command.shard)
     with console.progress_display() as listener:
         simulate_suite(spec, command.out, command.device, command.workers or _cores(), listener, shard)
-    if missing := Ledger(spec, command.out).missing():
+    if missing := Ledger(plan_suite(spec), command.out).missing():
         console.say(f"shard {shard} is done; {len(missing)} simulations of other shards are missing in {command.out}")
     else:
         console.say(f"{spec.suite} and its gravity-only twin are in {command.out}")

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 
 from fieldlevel.config import SimulateSpec
+from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.sets import Row, Shard
+from fieldlevel.simulate.sets import Row
 from fieldlevel.simulate.simulation import map_keys
 from fieldlevel.simulate.suite import simulate_suite
 

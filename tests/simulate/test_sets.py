@@ -5,8 +5,9 @@ import pytest
 
 from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
+from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETERS
-from fieldlevel.simulate.sets import Row, Shard, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
+from fieldlevel.simulate.sets import Row, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
 
 FIDUCIAL = [parameter.fiducial for parameter in PARAMETERS]
 

@@ -16,11 +16,12 @@ from fake_simulation import SMALL, fake_maps
 from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.catalogue import check_directory, open_suite
+from fieldlevel.maps.ledger import Ledger
+from fieldlevel.maps.production import choose_devices
+from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate import suite as suite_module
-from fieldlevel.simulate.ledger import Ledger
-from fieldlevel.simulate.sets import Shard, rows_of_set
+from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.simulate.suite import simulate_suite
 
 TINY = SimulateSpec(
@@ -184,7 +185,7 @@ def test_the_record_says_what_was_made_where_and_when(fake, tmp_path):
     assert set(records) == {"MockTNG_CV", "MockTNG_LH"}
     record = records["MockTNG_CV"]
     assert record["origin"].startswith("MOCK DATA")
-    assert (record["set"], record["fields"]) == ("CV", ["Mtot", "Mgas"])
+    assert (record["spec"]["set_name"], record["spec"]["fields"]) == ("CV", ["Mtot", "Mgas"])
     assert record["labels"] == "rows 0 to 6 of the fiducial point with different seeds"
     assert [run["simulations"] for run in record["runs"]] == [2, 5]
     for run in record["runs"]:
@@ -239,7 +240,7 @@ def test_every_gpu_gets_a_process_and_a_named_one_none(monkeypatch):
     def devices(name, n_gpus):
         monkeypatch.setattr(torch.cuda, "is_available", lambda: n_gpus > 0)
         monkeypatch.setattr(torch.cuda, "device_count", lambda: n_gpus)
-        return [str(device) for device in suite_module._choose_devices(name, workers=3)]
+        return [str(device) for device in choose_devices(name, workers=3)]
 
     assert devices("auto", 0) == devices("cpu", 4) == ["cpu"] * 3
     assert devices("auto", 4) == devices("cuda", 4) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]

@@ -9,12 +9,12 @@ References:
 
 from collections.abc import Callable, Mapping
 
-import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from fieldlevel.config import SimulateSpec
+from fieldlevel.maps.cmd_format import Float32Array
+from fieldlevel.maps.ledger import SuiteField
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbours import mesh_neighbour_distance
@@ -24,10 +24,6 @@ from fieldlevel.simulate.mock_simba import mock_simba
 from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
-
-Float32Array = npt.NDArray[np.float32]
-SuiteField = tuple[str, str]
-"""Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
 
 SIMULATOR_VERSION = "2"
 """Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""

@@ -8,42 +8,74 @@ into place: a map file with its final name is complete.
 Only opening and closing take turns, by a lock on the output folder. A kill at any moment is continued by running again.
 """
 
+import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from shutil import rmtree
+from typing import Any
 
 import numpy as np
 
-from fieldlevel.config import SimulateSpec, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import locked, make_folder, write_text
-from fieldlevel.maps.cmd_format import PIXEL_DTYPE, SuiteFiles, read_header
-from fieldlevel.parameters import MAPS_PER_SIMULATION
-from fieldlevel.simulate.provenance import Run, is_recorded, record_suite
-from fieldlevel.simulate.sets import Row, Shard, describe_labels, pinned, rows_of_set
-from fieldlevel.simulate.simulation import SIMULATOR_VERSION, Float32Array, SuiteField, map_keys
+from fieldlevel.maps.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles, read_header
+from fieldlevel.maps.provenance import Run, is_recorded, record_maps
+from fieldlevel.maps.shards import Shard
+
+SuiteField = tuple[str, str]
+"""Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder of maps is to hold; the same whenever the work is taken up.
+
+    Attributes:
+        keys: suite and field of every map file; the first suite gives the work its name.
+        set_name: e.g. `"LH"`.
+        parameters: a row of six for each simulation, or None if they are not known.
+        n_simulations: how many there are.
+        maps_each: maps of a simulation in one file.
+        n_pixels: pixels a side.
+        record: what the maps are made from and how: equal if and only if the maps are.
+    """
+
+    keys: tuple[SuiteField, ...]
+    set_name: str
+    parameters: tuple[tuple[float, ...], ...] | None
+    n_simulations: int
+    maps_each: int
+    n_pixels: int
+    record: Mapping[str, Any]
+
+    @property
+    def name(self) -> str:
+        """Of the suite and set."""
+        return f"{self.keys[0][0]}_{self.set_name}"
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that identify the record."""
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Ledger:
-    """What is done and what is missing of one suite and its gravity-only twin in an output folder.
+    """What is done and what is missing of a plan in an output folder.
 
     Attributes:
-        spec: what is simulated, pinned.
-        rows: its simulations.
+        plan: what is to be made.
         directory: where the finished files go.
         partial: the folder of work in progress.
     """
 
-    def __init__(self, spec: SimulateSpec, directory: Path) -> None:
-        self.rows: list[Row] = rows_of_set(spec)
-        self.spec = pinned(spec)
+    def __init__(self, plan: Plan, directory: Path) -> None:
+        self.plan = plan
         self.directory = directory
-        self.partial = directory / f".{spec.suite}_{spec.set_name}.partial"
-        self._labels = describe_labels(spec)
+        self.partial = directory / f".{plan.name}.partial"
 
     def missing(self) -> list[int]:
         """Numbers of the simulations that no shard has finished.
@@ -79,7 +111,7 @@ class Ledger:
                     held.enter_context(self._lock(shard))
                     _drop_torn_line(self._done_path(shard))
                 missing = self._missing()
-            mine = shard.of(len(self.rows))
+            mine = shard.of(self.plan.n_simulations)
             yield [number for number in missing if number in mine]
 
     def write(self, shard: Shard, number: int, maps: Mapping[SuiteField, Float32Array]) -> None:
@@ -88,9 +120,9 @@ class Ledger:
         Args:
             shard: the claimed part.
             number: of the simulation in its set.
-            maps: for each of `map_keys`, (15, n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2.
+            maps: (maps_each, n_pixels, n_pixels) for each key of the plan.
         """
-        for key in map_keys(self.spec):
+        for key in self.plan.keys:
             _write_block(self._maps_path(self.partial, key), number, maps[key])
         with self._done_path(shard).open("a") as file:
             file.write(f"{number}\n")
@@ -107,40 +139,46 @@ class Ledger:
         with self._turn():
             if self._is_complete() or self._missing():
                 return
-            for key in map_keys(self.spec):
+            for key in self.plan.keys:
                 path = self._maps_path(self.partial, key)
                 if path.exists():
                     path.replace(self._maps_path(self.directory, key))
-            table = "".join(f"{' '.join(map(_column, row.parameters))}\n" for row in self.rows)
-            for suite in dict.fromkeys(suite for suite, _ in map_keys(self.spec)):
-                write_text(self.directory / f"params_{self.spec.set_name}_{suite}.txt", table)
+            self._write_tables()
             runs = (json.loads(path.read_text()) for path in self.partial.glob("run-*.json"))
-            record_suite(self.spec, self._labels, self.directory, sorted(runs, key=lambda run: str(run["started"])))
+            record = {**self.plan.record, "digest": self.plan.digest}
+            record_maps(self.directory, self.plan.name, record, sorted(runs, key=lambda run: str(run["started"])))
             self._remove()
+
+    def _write_tables(self) -> None:
+        if self.plan.parameters is None:
+            return
+        table = "".join(f"{' '.join(map(_column, row))}\n" for row in self.plan.parameters)
+        for suite in dict.fromkeys(suite for suite, _ in self.plan.keys):
+            write_text(self.directory / f"params_{self.plan.set_name}_{suite}.txt", table)
 
     def _turn(self) -> AbstractContextManager[bool]:
         return locked(self.directory / ".simulate.lock", wait=True)
 
     def _maps_path(self, folder: Path, key: SuiteField) -> Path:
-        return SuiteFiles(folder, *key, self.spec.set_name).maps_path
+        return SuiteFiles(folder, *key, self.plan.set_name).maps_path
 
     def _done_path(self, shard: Shard) -> Path:
         return self.partial / f"done-{shard.number}-of-{shard.count}.txt"
 
     def _is_complete(self) -> bool:
-        files = (self._maps_path(self.directory, key) for key in map_keys(self.spec))
-        return is_recorded(self.spec, self.directory) and all(path.exists() for path in files)
+        files = (self._maps_path(self.directory, key) for key in self.plan.keys)
+        return is_recorded(self.directory, self.plan.name, self.plan.digest) and all(path.exists() for path in files)
 
     def _missing(self) -> list[int]:
         if self._is_complete():
             return []
         done = {number for path in self.partial.glob("done-*.txt") for number in _read_numbers(path)}
-        return [number for number in range(len(self.rows)) if number not in done]
+        return [number for number in range(self.plan.n_simulations) if number not in done]
 
     def _open(self) -> None:
         """Create the files, or take up those of another process or a killed one with the same spec."""
-        recorded = self.partial / "spec.txt"
-        described = f"{to_json(self.spec)}\nsimulator {SIMULATOR_VERSION}\n"
+        recorded = self.partial / "plan.json"
+        described = json.dumps(self.plan.record, sort_keys=True, indent=2) + "\n"
         if recorded.exists():
             if recorded.read_text() != described:
                 raise UserError(
@@ -148,8 +186,8 @@ class Ledger:
                 )
             return
         self.partial.mkdir(exist_ok=True)
-        for key in map_keys(self.spec):
-            _create_maps(self._maps_path(self.partial, key), len(self.rows), self.spec.n_pixels)
+        for key in self.plan.keys:
+            _create_maps(self._maps_path(self.partial, key), self.plan)
         write_text(recorded, described)
 
     @contextmanager
@@ -170,9 +208,9 @@ class Ledger:
         rmtree(self.partial, ignore_errors=True)
 
 
-def _create_maps(path: Path, n_simulations: int, n_pixels: int) -> None:
+def _create_maps(path: Path, plan: Plan) -> None:
     """A map file of the final size, without blocks on disk where the file system allows it."""
-    shape = (n_simulations * MAPS_PER_SIMULATION, n_pixels, n_pixels)
+    shape = (plan.n_simulations * plan.maps_each, plan.n_pixels, plan.n_pixels)
     with path.open("wb") as file:
         header = {"descr": PIXEL_DTYPE.str, "fortran_order": False, "shape": shape}
         np.lib.format.write_array_header_1_0(file, header)
@@ -182,7 +220,7 @@ def _create_maps(path: Path, n_simulations: int, n_pixels: int) -> None:
 def _write_block(path: Path, number: int, maps: Float32Array) -> None:
     """Put the maps of a simulation in their place and wait until they are on disk."""
     header = read_header(path)
-    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(MAPS_PER_SIMULATION, *header.shape[1:])
+    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(-1, *header.shape[1:])
     with path.open("r+b") as file:
         file.seek(header.offset + number * block.nbytes)
         file.write(block.data)

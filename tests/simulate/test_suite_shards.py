@@ -11,11 +11,12 @@ import pytest
 from fake_simulation import SMALL, fake_maps, run_slowly
 
 from fieldlevel.errors import UserError
-from fieldlevel.simulate import ledger as ledger_module
+from fieldlevel.maps import ledger as ledger_module
+from fieldlevel.maps.ledger import Ledger
+from fieldlevel.maps.shards import Shard
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.ledger import Ledger
-from fieldlevel.simulate.sets import Shard, rows_of_set
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.sets import rows_of_set
+from fieldlevel.simulate.suite import plan_suite, simulate_suite
 
 CPU = simulation.torch.device("cpu")
 SMALL_ROWS = rows_of_set(SMALL)
@@ -70,7 +71,7 @@ def wait_for_lines(path, n_lines, process):
 
 def store(ledger, shard, *numbers):
     for number in numbers:
-        ledger.write(shard, number, fake_maps(ledger.spec, ledger.rows[number], CPU))
+        ledger.write(shard, number, fake_maps(SMALL, SMALL_ROWS[number], CPU))
 
 
 def test_the_file_is_what_numpy_would_save(whole, tmp_path):
@@ -111,7 +112,7 @@ def test_a_killed_shard_is_continued_with_another_division(whole, tmp_path, comp
     wait_for_lines(tmp_path / PARTIAL / "done-1-of-2.txt", 2, process)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    n_done = len(SMALL_ROWS) - len(Ledger(SMALL, tmp_path).missing())
+    n_done = len(SMALL_ROWS) - len(Ledger(plan_suite(SMALL), tmp_path).missing())
     assert n_done >= 2
     for number in (1, 2, 3):
         simulate(tmp_path, number, 3)
@@ -132,7 +133,7 @@ def test_a_shard_belongs_to_one_process_at_a_time(tmp_path):
 
 
 def test_a_line_torn_by_a_kill_does_not_count(whole, tmp_path, computed):
-    shard, ledger = Shard(1, 1), Ledger(SMALL, tmp_path)
+    shard, ledger = Shard(1, 1), Ledger(plan_suite(SMALL), tmp_path)
     with ledger.claim(shard):
         store(ledger, shard, 0, 1)
     with (tmp_path / PARTIAL / "done-1-of-1.txt").open("a") as file:
@@ -152,7 +153,7 @@ def test_a_folder_whose_creation_was_interrupted_is_created_again(whole, tmp_pat
 
 @pytest.mark.parametrize("n_renamed", [0, 1, 2])
 def test_a_closing_that_was_interrupted_is_finished(whole, tmp_path, n_renamed, computed):
-    shard, ledger = Shard(1, 1), Ledger(SMALL, tmp_path)
+    shard, ledger = Shard(1, 1), Ledger(plan_suite(SMALL), tmp_path)
     with ledger.claim(shard) as todo:
         store(ledger, shard, *todo)
     for name in NAMES[:n_renamed]:
@@ -173,7 +174,7 @@ def test_leftovers_of_a_removal_that_was_interrupted_are_removed(whole, tmp_path
 
 
 def test_two_that_see_the_end_both_close(whole, tmp_path):
-    ledgers = [Ledger(SMALL, tmp_path) for _ in range(2)]
+    ledgers = [Ledger(plan_suite(SMALL), tmp_path) for _ in range(2)]
     for number, ledger in enumerate(ledgers, start=1):
         with ledger.claim(Shard(number, 2)) as todo:
             store(ledger, Shard(number, 2), *todo)
@@ -183,7 +184,7 @@ def test_two_that_see_the_end_both_close(whole, tmp_path):
 
 
 def test_nothing_is_named_while_simulations_are_missing(tmp_path):
-    ledger = Ledger(SMALL, tmp_path)
+    ledger = Ledger(plan_suite(SMALL), tmp_path)
     with ledger.claim(Shard()) as todo:
         store(ledger, Shard(), *todo[:-1])
     ledger.close()
@@ -195,7 +196,7 @@ def test_the_number_is_written_after_the_maps(tmp_path, monkeypatch):
     def disk_full(*_):
         raise OSError(errno.ENOSPC, "disk full")
 
-    ledger = Ledger(SMALL, tmp_path)
+    ledger = Ledger(plan_suite(SMALL), tmp_path)
     monkeypatch.setattr(ledger_module, "_write_block", disk_full)
     with ledger.claim(Shard()), pytest.raises(OSError, match="disk full"):
         store(ledger, Shard(), 3)
@@ -208,7 +209,7 @@ def test_unfinished_and_finished_work_of_another_spec_is_refused(tmp_path):
         with pytest.raises(UserError, match="unfinished simulations of another spec"):
             simulate(tmp_path, 2, 2, replace(SMALL, **change))
     simulate(tmp_path, 2, 2)
-    with pytest.raises(UserError, match="MockTNG LH made with another spec"):
+    with pytest.raises(UserError, match="MockTNG_LH made with another spec"):
         simulate(tmp_path, spec=replace(SMALL, step_error=0.2))
 
 

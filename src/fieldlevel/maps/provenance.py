@@ -1,9 +1,9 @@
-"""Where a mock suite comes from: what is written beside its maps, in `provenance.json`."""
+"""Where maps come from: what is written beside them, in `provenance.json`."""
 
 import json
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -11,18 +11,15 @@ from typing import Any
 import torch
 
 from fieldlevel import __version__
-from fieldlevel.config import SimulateSpec, digest
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_text
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES
-from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 
 PROVENANCE_NAME = "provenance.json"
 
 
 @dataclass(frozen=True)
 class Run:
-    """What one process has contributed to a suite, one entry of `runs`.
+    """What one process has contributed, one entry of `runs`.
 
     Attributes:
         shard: e.g. `"2/8"`.
@@ -47,7 +44,7 @@ def utc_now() -> str:
 
 
 def describe_hardware(devices: Sequence[torch.device]) -> str:
-    """Name and number of the devices that simulations run on.
+    """Name and number of the devices that maps are made on.
 
     Example:
         >>> describe_hardware([torch.device("cpu")] * 2)[:15]
@@ -60,55 +57,37 @@ def describe_hardware(devices: Sequence[torch.device]) -> str:
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
 
 
-def is_recorded(spec: SimulateSpec, directory: Path) -> bool:
-    """Whether a folder's record names this very suite as finished.
+def is_recorded(directory: Path, name: str, digest: str) -> bool:
+    """Whether a folder's record names these very maps as finished.
 
     Args:
-        spec: pinned.
         directory: folder of CMD files.
+        name: of the suite and set, e.g. `"MockTNG_LH"`.
+        digest: of what the maps are made from and how.
 
     Raises:
-        UserError: it names another one of the same suite and set.
+        UserError: it names other maps of the same suite and set.
     """
-    record = _read(directory).get(_key(spec))
+    record = _read(directory).get(name)
     if record is None:
         return False
-    if record.get("spec_digest") != digest(spec, SIMULATOR_VERSION):
-        raise UserError(
-            f"{directory}: holds {spec.suite} {spec.set_name} made with another spec or simulator; "
-            f"choose another directory"
-        )
+    if record.get("digest") != digest:
+        raise UserError(f"{directory}: holds {name} made with another spec or version; choose another directory")
     return True
 
 
-def record_suite(spec: SimulateSpec, labels: str, directory: Path, runs: Sequence[Mapping[str, Any]]) -> None:
-    """Add a finished suite to the record of its folder.
+def record_maps(directory: Path, name: str, record: Mapping[str, Any], runs: Sequence[Mapping[str, Any]]) -> None:
+    """Add finished maps to the record of their folder.
 
     Args:
-        spec: pinned.
-        labels: where they come from, in words.
         directory: folder of CMD files.
+        name: of the suite and set.
+        record: what the maps are made from and how, with its `digest`.
         runs: fields of every `Run`.
     """
-    record = {
-        "origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",
-        "fieldlevel": __version__,
-        "simulator": SIMULATOR_VERSION,
-        "torch": torch.__version__,
-        "set": spec.set_name,
-        "fields": list(spec.fields),
-        "spec": asdict(spec),
-        "spec_digest": digest(spec, SIMULATOR_VERSION),
-        "labels": labels,
-        "columns": list(PARAMETER_NAMES),
-        "runs": list(runs),
-    }
-    known = _read(directory) | {_key(spec): record}
+    software = {"fieldlevel": __version__, "torch": torch.__version__}
+    known = _read(directory) | {name: {**record, **software, "runs": list(runs)}}
     write_text(directory / PROVENANCE_NAME, json.dumps(known, indent=2) + "\n")
-
-
-def _key(spec: SimulateSpec) -> str:
-    return f"{spec.suite}_{spec.set_name}"
 
 
 def _read(directory: Path) -> dict[str, dict[str, Any]]:
