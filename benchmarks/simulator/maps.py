@@ -183,8 +183,8 @@ def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapSt
     nbody: list[MapStack] = []
     for seed in range(FIRST_SEED, FIRST_SEED + n):
         kinds = BARYON_MODELS[spec.suite](gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
-        twin = {"Mcdm": Species(nbody_run(spec, PATCH_COSMOLOGY, seed, device).position, 1.0)}
-        for stack, species in ((hydro, list(kinds.values())), (nbody, list(twin.values()))):
+        twin = nbody_run(spec, PATCH_COSMOLOGY, seed, device)
+        for stack, species in ((hydro, list(kinds.values())), (nbody, [Species(twin.position, 1.0, twin.velocity)])):
             painted = [_without_discs(each, spec.n_mesh) for each in species]
             stack.append(project_slabs(painted, spec.n_pixels, BOX_SIZE_MPC_H).cpu().numpy())
     return np.stack(hydro), np.stack(nbody)

@@ -20,6 +20,7 @@ from fieldlevel.config import (
     SIMULATION_SCALES,
     TRAIN_PRESETS,
     LetterSpec,
+    ProjectSpec,
     SimulateSpec,
     TrainSpec,
     laptop_scale,
@@ -62,11 +63,29 @@ class Simulate:
     particles, one GPU; fine: the same from 256^3."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
     """Simulate the I-th of N parts only; the files get their names when the last part is done."""
+    keep_snapshots: bool = False
+    """Also write the particles of every simulation, in the layout of CAMELS, under snapshots/ of --out."""
     workers: int | None = None
     """Processes on the CPU; all cores when omitted. The maps do not depend on it."""
     device: Device = "auto"
     """auto and cuda take all GPUs, cuda:N that one."""
     spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
+
+
+@dataclass(frozen=True)
+class Project:
+    """Turn snapshots into CMD maps, a simulation each in their order; run it again to continue."""
+
+    snapshots: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    """GADGET, AREPO, GIZMO or SWIFT HDF5 files, one of several files, or folders of them."""
+    out: Path
+    """Folder for the files."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
+    """Project the I-th of N parts only; the files get their names when the last part is done."""
+    workers: int = 1
+    """Processes on the CPU; each holds a snapshot in memory. The maps do not depend on it."""
+    device: Device = "cpu"
+    spec: Annotated[ProjectSpec, Flat] = field(default_factory=ProjectSpec)
 
 
 @dataclass(frozen=True)
@@ -123,7 +142,7 @@ class Infer:
     device: Device = "auto"
 
 
-Command = Letter | Simulate | Check | Train | Evaluate | Infer
+Command = Letter | Simulate | Project | Check | Train | Evaluate | Infer
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -149,6 +168,7 @@ def parse(arguments: Sequence[str]) -> Command:
     defaults: tuple[Command, ...] = (
         Letter(spec=letter),
         Simulate(spec=simulate),
+        Project(tyro.MISSING, tyro.MISSING),
         Check(tyro.MISSING),
         Train(tyro.MISSING, spec=train),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
@@ -239,11 +259,37 @@ def _simulate(command: Simulate) -> int:
 
     spec, shard = command.spec, Shard.parse(command.shard)
     with console.progress_display() as listener:
-        simulate_suite(spec, command.out, command.device, command.workers or _cores(), listener, shard)
+        simulate_suite(
+            spec,
+            command.out,
+            command.device,
+            command.workers or _cores(),
+            listener,
+            shard,
+            keep_snapshots=command.keep_snapshots,
+        )
     if missing := Ledger(plan_suite(spec), command.out).missing():
         console.say(f"shard {shard} is done; {len(missing)} simulations of other shards are missing in {command.out}")
     else:
         console.say(f"{spec.suite} and its gravity-only twin are in {command.out}")
+    return 0
+
+
+def _project(command: Project) -> int:
+    from fieldlevel import console
+    from fieldlevel.maps.ledger import Ledger
+    from fieldlevel.maps.projection import plan_projection, project_snapshots
+    from fieldlevel.maps.shards import Shard
+
+    spec, shard = command.spec, Shard.parse(command.shard)
+    with console.progress_display() as listener:
+        project_snapshots(command.snapshots, spec, command.out, command.device, command.workers, listener, shard)
+    if missing := Ledger(plan_projection(command.snapshots, spec), command.out).missing():
+        console.say(f"shard {shard} is done; {len(missing)} snapshots of other shards are missing in {command.out}")
+    else:
+        console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")
+        if spec.parameters is None:
+            console.say(f"no parameters known: give --parameters, or write params_{spec.set_name}_{spec.suite}.txt")
     return 0
 
 
@@ -327,6 +373,7 @@ def _cores() -> int:
 _RUN: dict[type, Callable[[Any], int]] = {
     Letter: _letter,
     Simulate: _simulate,
+    Project: _project,
     Check: _check,
     Train: _train,
     Evaluate: _evaluate,

@@ -70,6 +70,35 @@ class SimulateSpec:
 
 
 @dataclass(frozen=True)
+class ProjectSpec:
+    """Maps in CMD format from snapshots."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: str = "Mine"
+    """Name of the suite in the names of the files."""
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    """Name of the set in the names of the files."""
+    fields: tuple[str, ...] = ("Mtot",)
+    """Mtot, Mcdm, Mgas, Mstar, HI, ne, T, P, Z, B, Vgas, Vcdm, as far as the snapshots hold them."""
+    parameters: str | None = None
+    """Table of parameters, a row of six for each snapshot in their order; without it none is written."""
+    n_pixels: int = 256
+    """Pixels a side of a map."""
+    n_slabs: int = 5
+    """Slabs along each of the three axes."""
+    slab_thickness_mpc_h: float | None = None
+    """Of a slab; the slabs share the box when omitted."""
+    radius: Literal["neighbours", "smoothing length", "points"] = "neighbours"
+    """Of the discs of gas and dark matter: to the n-th neighbour of their own kind, or the snapshot's own where it has
+    one; stars and black holes are always points."""
+    n_neighbours: int = 32
+    """The disc of a particle reaches to this neighbour."""
+    length_unit: Literal["kpc/h", "Mpc/h"] | None = None
+    """Of the snapshots; needed only where they do not say."""
+
+
+@dataclass(frozen=True)
 class NetworkSpec:
     """The o3_err network of the CAMELS Multifield Dataset."""
 

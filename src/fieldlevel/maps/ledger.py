@@ -134,6 +134,18 @@ class Ledger:
         stamp = "".join(character for character in run.started if character.isalnum())
         write_text(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", json.dumps(asdict(run)))
 
+    @contextmanager
+    def discarded_if_empty(self) -> Iterator[None]:
+        """Take the folder of work in progress away if an error ends the work before anything is done."""
+        try:
+            yield
+        except UserError:
+            with self._turn():
+                at_work = len(list(self.partial.glob("shard-*.lock")))
+                if at_work <= 1 and len(self._missing()) == self.plan.n_simulations:
+                    self._remove()
+            raise
+
     def close(self) -> None:
         """Rename the files into place if nothing is missing; a kill in between is continued by the next run."""
         with self._turn():

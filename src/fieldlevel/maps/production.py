@@ -77,7 +77,7 @@ def produce_maps(
         UserError: the folder holds another plan of the same name, or another process works on the same shard.
     """
     ledger = Ledger(plan, directory)
-    with ledger.claim(shard) as todo:
+    with ledger.claim(shard) as todo, ledger.discarded_if_empty():
         total = len(shard.of(plan.n_simulations))
         task += f" {shard}" if shard.count > 1 else ""
         listener(Progress(task, total - len(todo), total, "simulations"))

@@ -32,37 +32,60 @@ class Discs:
     mass: Tensor
 
 
-def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float) -> Tensor:
+@dataclass(frozen=True)
+class Slabs:
+    """How the box is cut: so many slabs along each axis, one behind the other from the origin.
+
+    Attributes:
+        count: slabs along each axis.
+        thickness: of a slab over the side of the box; what lies behind the last slab is in no map.
+    """
+
+    count: int = SLABS_PER_AXIS
+    thickness: float = 1 / SLABS_PER_AXIS
+
+
+LETTER_SLABS = Slabs()
+"""Five slabs that fill the box."""
+
+
+def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float, slabs: Slabs = LETTER_SLABS) -> Tensor:
     """Surface-density maps of every slab along every axis.
 
     Args:
-        kinds: the particles.
+        kinds: the particles; all of one precision, which is that of the maps.
         n_pixels: pixels a side.
         box_size_mpc_h: side of the periodic box.
+        slabs: how the box is cut.
 
     Returns:
-        (15, n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2; map 5 * axis + slab has the other two axes in their order. The
-        five slabs of an axis hold all the mass.
+        (3 * slabs.count, n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2; map `slabs.count * axis + slab` has the other two
+        axes in their order. Slabs that fill the box hold all the mass.
     """
     pixel_area = (box_size_mpc_h / n_pixels) ** 2
     points = [kind for kind in kinds if kind.radius is None]
-    maps = [_project(kind.position, None, kind.mass, n_pixels) for kind in points]
+    maps = [_project(kind.position, None, kind.mass, n_pixels, slabs) for kind in points]
     discs = [(kind.position, kind.radius, kind.mass) for kind in kinds if kind.radius is not None]
     if discs:
         position, radius, mass = (torch.cat(parts) for parts in zip(*discs, strict=True))
-        maps.append(_project(position, radius * n_pixels, mass, n_pixels))
+        maps.append(_project(position, radius * n_pixels, mass, n_pixels, slabs))
     return torch.stack(maps).sum(0).div_(pixel_area)
 
 
-def _project(position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int) -> Tensor:
-    """Mass in the pixels (15, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
+def _project(position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int, slabs: Slabs) -> Tensor:
+    """Mass in the pixels (3 * slabs.count, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
     position = position.remainder(1.0)
-    slabs = (position * SLABS_PER_AXIS).floor_().clamp_(max=SLABS_PER_AXIS - 1)
+    slab = (position / slabs.thickness).floor_()
+    fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6
+    if fills_the_box:
+        slab.clamp_(max=slabs.count - 1)
     maps = []
     for axis, plane in enumerate(((1, 2), (0, 2), (0, 1))):
-        pixels, slab = position[:, plane] * n_pixels, slabs[:, axis]
+        chosen = slice(None) if fills_the_box else slab[:, axis] < slabs.count
+        layer = slab[chosen, axis], slabs.count, n_pixels
+        pixels = position[chosen][:, plane] * n_pixels
         if radius is None:
-            maps.append(paint_points(pixels, mass, slab, SLABS_PER_AXIS, n_pixels))
+            maps.append(paint_points(pixels, mass[chosen], *layer))
         else:
-            maps.append(paint_layers(pixels, radius, mass, slab, SLABS_PER_AXIS, n_pixels))
+            maps.append(paint_layers(pixels, radius[chosen], mass[chosen], *layer))
     return torch.cat(maps)

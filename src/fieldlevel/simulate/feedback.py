@@ -91,10 +91,12 @@ class Species:
     Attributes:
         position: (n, 3) in cells of the force mesh, not wrapped.
         mass: of each particle, in units of the mean mass per lattice point.
+        velocity: (n, 3) dx/dD in cells of the force mesh, that of the gravity run.
     """
 
     position: Tensor
     mass: float
+    velocity: Tensor
 
 
 HydroParticles = Mapping[str, Species]
@@ -126,6 +128,12 @@ class GravityRun:
     def gas(self) -> Tensor:
         """Positions (n^3, 3) in cells."""
         return self.particles.kinds[1]
+
+    @property
+    def velocities(self) -> tuple[Tensor, Tensor]:
+        """Of dark matter and gas, (n^3, 3) each, dx/dD in cells."""
+        dark_matter, gas = self.particles.velocity.chunk(2)
+        return dark_matter, gas
 
     @property
     def cell_mpc_h(self) -> float:

@@ -99,10 +99,11 @@ def mock_simba(run: GravityRun, feedback: Feedback, constants: SIMBAConstants | 
     dark_matter, around = run.dark_matter.clone(), haloes.members(run.dark_matter)
     relaxation = c.relaxation * ((1 - f_b * f_jet) ** -2 - 1)
     dark_matter[around.index] += relaxation[around.halo, None] * around.offset
+    dark_velocity, velocity = run.velocities
     return {
-        "Mcdm": Species(dark_matter, 1 - f_b),
-        "Mgas": Species(gas[~stars], f_b),
-        "Mstar": Species(gas[stars], f_b),
+        "Mcdm": Species(dark_matter, 1 - f_b, dark_velocity),
+        "Mgas": Species(gas[~stars], f_b, velocity[~stars]),
+        "Mstar": Species(gas[stars], f_b, velocity[stars]),
     }
 
 

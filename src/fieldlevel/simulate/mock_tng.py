@@ -40,15 +40,18 @@ from fieldlevel.simulate.feedback import (
     soft_cap,
 )
 
+SMALLEST_SCALE_MPC_H = 0.1
+"""Gaussian smoothing of the density in any case, so that meshes finer than that give the same enthalpy."""
+
 
 @dataclass(frozen=True)
 class TNGConstants:
     """Calibrated constants; lengths in Mpc/h."""
 
-    beta: Scaling = Scaling(0.00697, Omega_m=-1, sigma_8=1.71, A_SN1=-0.75, A_AGN1=-0.06, A_SN2=-0.7, A_AGN2=1.53)
+    beta: Scaling = Scaling(0.0145, Omega_m=-1, sigma_8=1.71, A_SN1=-0.75, A_AGN1=-0.06, A_SN2=-0.7, A_AGN2=1.53)
     """Strength of the gas displacement in (Mpc/h)^2."""
     scale: Scaling = Scaling(0.0288, Omega_m=0.89, sigma_8=-1, A_SN1=1.57, A_AGN1=-0.03, A_SN2=-0.83, A_AGN2=-0.41)
-    """Smoothing R of the density in the enthalpy."""
+    """Smoothing R of the density in the enthalpy, beyond the smallest scale."""
     gamma: Scaling = Scaling(1.5, A_SN2=-0.07)
     """Polytropic index."""
     heat_spread: Scaling = Scaling(2.31, Omega_m=-0.2, A_SN1=0.01, A_SN2=-0.27)
@@ -76,7 +79,7 @@ def mock_tng(run: GravityRun, feedback: Feedback, constants: TNGConstants | None
     """
     c, at = constants or TNGConstants(), (run.cosmology, feedback)
     cell, gas, dark_matter, f_b = run.cell_mpc_h, run.gas, run.dark_matter, run.cosmology.baryon_fraction
-    enthalpy = run.density(c.scale(*at)).pow(c.gamma(*at) - 1)
+    enthalpy = run.density(math.hypot(c.scale(*at), SMALLEST_SCALE_MPC_H)).pow(c.gamma(*at) - 1)
     heat = _heat(len(gas), run.seed, c.heat_spread(*at), gas.device) * (c.beta(*at) / cell**2)
     thermal = soft_cap(gradient_at(enthalpy, gas) * -heat, 3.0 / cell)
     baryons = gas + run.pressure_displacement + thermal
@@ -87,10 +90,11 @@ def mock_tng(run: GravityRun, feedback: Feedback, constants: TNGConstants | None
     baryons[members.index] = torch.where(stars[members.index, None], settled, baryons[members.index])
 
     outwards = _response(gas, baryons, run.particles.n_mesh, 0.2 / cell, dark_matter) * (-c.kappa(*at) * f_b)
+    dark_velocity, velocity = run.velocities
     return {
-        "Mcdm": Species(dark_matter + soft_cap(outwards, 0.08 / cell), 1 - f_b),
-        "Mgas": Species(baryons[~stars], f_b),
-        "Mstar": Species(baryons[stars], f_b),
+        "Mcdm": Species(dark_matter + soft_cap(outwards, 0.08 / cell), 1 - f_b, dark_velocity),
+        "Mgas": Species(baryons[~stars], f_b, velocity[~stars]),
+        "Mstar": Species(baryons[stars], f_b, velocity[stars]),
     }
 
 

@@ -55,14 +55,26 @@ def simulate_maps(spec: SimulateSpec, row: Row, device: torch.device) -> dict[Su
     Returns:
         For each of `map_keys`, (15, n_pixels, n_pixels) float32 in (Msun/h)/(Mpc/h)^2.
     """
+    return maps_of_particles(spec, row, simulate_particles(spec, row, device))
+
+
+def simulate_particles(spec: SimulateSpec, row: Row, device: torch.device) -> dict[str, HydroParticles]:
+    """One simulation from its label to its particles today: those of the suite and of its gravity-only twin."""
     Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 = row.parameters
     cosmology, feedback = Cosmology(Omega_m, sigma_8), Feedback(A_SN1, A_AGN1, A_SN2, A_AGN2)
-    run = gravity_run(spec, cosmology, row.seed, device)
-    kinds = BARYON_MODELS[spec.suite](run, feedback)
+    kinds = BARYON_MODELS[spec.suite](gravity_run(spec, cosmology, row.seed, device), feedback)
     twin = nbody_run(spec, cosmology, row.seed, device)
-    twins = {"Mcdm": Species(twin.position, 1.0)}
-    maps = [_map_of(spec, cosmology, kinds, field) for field in spec.fields] + [_map_of(spec, cosmology, twins, "Mtot")]
-    return {key: stack.cpu().numpy() for key, stack in zip(map_keys(spec), maps, strict=True)}
+    return {spec.suite: kinds, nbody_twin(spec.suite): {"Mcdm": Species(twin.position, 1.0, twin.velocity)}}
+
+
+def maps_of_particles(
+    spec: SimulateSpec, row: Row, particles: Mapping[str, HydroParticles]
+) -> dict[SuiteField, Float32Array]:
+    """Maps of the particles of `simulate_particles`, as `simulate_maps` gives them."""
+    Omega_m = row.parameters[0]
+    return {
+        (suite, field): _map_of(spec, Omega_m, particles[suite], field).cpu().numpy() for suite, field in map_keys(spec)
+    }
 
 
 def gravity_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
@@ -90,9 +102,9 @@ def _gravity(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.
     return evolve(start, cosmology.Omega_m, spec.a_start, n_steps)
 
 
-def _map_of(spec: SimulateSpec, cosmology: Cosmology, kinds: Mapping[str, Species], field: str) -> Tensor:
+def _map_of(spec: SimulateSpec, Omega_m: float, kinds: HydroParticles, field: str) -> Tensor:
     """Maps (15, n_pixels, n_pixels) of one kind of particle, or of all for Mtot."""
-    particle_mass = CRITICAL_DENSITY * cosmology.Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3
+    particle_mass = CRITICAL_DENSITY * Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3
     shown = kinds if field == "Mtot" else {field: kinds[field]}
     discs = [_discs(name, species, particle_mass, spec) for name, species in shown.items()]
     return project_slabs(discs, spec.n_pixels, BOX_SIZE_MPC_H)

@@ -23,6 +23,7 @@ from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAME
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.sets import Row, describe_labels, pinned, rows_of_set
+from fieldlevel.simulate.snapshot import SNAPSHOT_NAME, write_snapshot
 
 _WHOLE = Shard()
 
@@ -34,6 +35,8 @@ def simulate_suite(
     workers: int = 1,
     listener: Listener = ignore,
     shard: Shard = _WHOLE,
+    *,
+    keep_snapshots: bool = False,
 ) -> Path:
     """Simulate a suite and its gravity-only twin into a folder of CMD files; continue where a killed run stopped.
 
@@ -44,6 +47,7 @@ def simulate_suite(
         workers: processes on the CPU, one thread each.
         listener: hears of every simulation.
         shard: which part of the simulations to run; the files get their names when the last part is done.
+        keep_snapshots: also write the particles of each simulation that is run, `snapshots/<suite>/<set>_<n>/`.
 
     Returns:
         The folder.
@@ -61,7 +65,8 @@ def simulate_suite(
     """
     devices = choose_devices(device, workers)
     _check_spec(spec)
-    make = partial(_simulate, spec, rows_of_set(spec))
+    kept = Path(directory) / "snapshots" if keep_snapshots else None
+    make = partial(_simulate, spec, rows_of_set(spec), kept)
     produce_maps(plan_suite(spec), Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
     return Path(directory)
 
@@ -91,8 +96,14 @@ def plan_suite(spec: SimulateSpec) -> Plan:
     )
 
 
-def _simulate(spec: SimulateSpec, rows: Sequence[Row], number: int, device: torch.device) -> Maps:
-    return simulation.simulate_maps(spec, rows[number], device)
+def _simulate(spec: SimulateSpec, rows: Sequence[Row], kept: Path | None, number: int, device: torch.device) -> Maps:
+    if kept is None:
+        return simulation.simulate_maps(spec, rows[number], device)
+    state = simulation.simulate_particles(spec, rows[number], device)
+    for suite, kinds in state.items():
+        path = kept / suite / f"{spec.set_name}_{number}" / SNAPSHOT_NAME
+        write_snapshot(path, kinds, spec, rows[number].parameters[0])
+    return simulation.maps_of_particles(spec, rows[number], state)
 
 
 def _check_spec(spec: SimulateSpec) -> None:

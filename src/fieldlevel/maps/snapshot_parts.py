@@ -1,0 +1,167 @@
+"""Where the particles of a snapshot are, and whether they can be what they are said to be."""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.errors import DataError
+from fieldlevel.maps.snapshot_files import Header, open_hdf5, read_counts
+
+Kind = Literal["gas", "dark matter", "stars", "black holes"]
+KINDS: tuple[Kind, ...] = get_args(Kind)
+
+COORDINATES = ("Coordinates",)
+MASSES = ("Masses", "Mass", "DynamicalMasses")
+"""In all codes but old GADGET and the black holes of SWIFT; in old GADGET; in those."""
+
+_KIND_OF_TYPE: Mapping[int, Kind] = {0: "gas", 4: "stars", 5: "black holes"}
+_TRACERS = 3
+
+
+@dataclass(frozen=True)
+class Part:
+    """The particles of one type in one file.
+
+    Attributes:
+        file: that holds them.
+        type: number of their group.
+        n: how many.
+    """
+
+    file: Path
+    type: int
+    n: int
+
+    @property
+    def group(self) -> str:
+        """Name of the HDF5 group."""
+        return f"PartType{self.type}"
+
+    @property
+    def kind(self) -> Kind:
+        """What these particles are."""
+        return _KIND_OF_TYPE.get(self.type, "dark matter")
+
+
+def find_dataset(group: h5py.Group, names: Sequence[str]) -> h5py.Dataset | None:
+    """First dataset of one of these names."""
+    return next((group[name] for name in names if name in group), None)
+
+
+def check_length(dataset: h5py.Dataset, part: Part) -> None:
+    """Refuse a dataset that has not one row a particle.
+
+    Raises:
+        DataError: the lengths disagree.
+    """
+    if dataset.shape[:1] != (part.n,):
+        raise DataError(
+            [
+                f"{part.file}: {dataset.name} has the shape {dataset.shape}, but NumPart_ThisFile counts {part.n} "
+                "particles; the file is damaged, write it again"
+            ]
+        )
+
+
+def list_parts(path: Path, files: Sequence[Path], header: Header) -> tuple[Part, ...]:
+    """List the particles of a snapshot, file by file and type by type.
+
+    Args:
+        path: of the snapshot, for errors.
+        files: all files of it.
+        header: facts of the first file.
+
+    Returns:
+        One entry for each type in each file; without types that have no particles, and without tracers.
+
+    Raises:
+        DataError: no particles, a number that disagrees with another, no positions or no masses.
+    """
+    parts: list[Part] = []
+    counted: Counter[int] = Counter()
+    for name in files:
+        with open_hdf5(name) as file:
+            counts = read_counts(file)
+            parts += [
+                part
+                for number, n in enumerate(counts)
+                if n > 0 and _is_matter(file, part := Part(name, number, n), header)
+            ]
+        counted.update(dict(enumerate(counts)))
+    if not parts:
+        raise DataError([f"{path}: no particles; NumPart_ThisFile is zero everywhere"])
+    if header.n_total and counted != Counter(dict(enumerate(header.n_total))):
+        raise DataError(
+            [
+                f"{path}: NumPart_ThisFile adds up to {list(counted.values())}, but NumPart_Total says "
+                f"{list(header.n_total)}; are all of them from this snapshot?"
+            ]
+        )
+    return tuple(parts)
+
+
+def _is_matter(file: h5py.File, part: Part, header: Header) -> bool:
+    """Whether particles have positions and masses; only tracers may have none."""
+    group = file.get(part.group, {})
+    coordinates, masses = find_dataset(group, COORDINATES), find_dataset(group, MASSES)
+    has_mass = masses is not None or any(header.mass_table[part.type : part.type + 1])
+    if coordinates is not None and has_mass:
+        check_length(coordinates, part)
+        return True
+    if part.type == _TRACERS:
+        return False
+    if coordinates is None:
+        lacking = f"no dataset {COORDINATES[0]}"
+    else:
+        lacking = f"no dataset {' or '.join(MASSES)}, and no mass in MassTable"
+    raise DataError([f"{part.file}: {lacking} for the {part.n} particles of /{part.group}; write the snapshot again"])
+
+
+def check_finite(values: npt.NDArray[np.floating[Any]], what: str, part: Part) -> None:
+    """Refuse NaN and infinity.
+
+    Args:
+        values: any shape.
+        what: their name, for errors.
+        part: whose they are.
+
+    Raises:
+        DataError: there are some.
+    """
+    if bad := int(values.size - np.count_nonzero(np.isfinite(values))):
+        told = f"{bad} numbers of {what} in /{part.group} are not finite"
+        raise DataError([f"{part.file}: {told}; the snapshot is damaged, write it again"])
+
+
+def wrap_positions(
+    position: npt.NDArray[np.floating[Any]], box_size_mpc_h: float, where: str
+) -> npt.NDArray[np.floating[Any]]:
+    """Bring positions into [0, L) of the periodic box.
+
+    Args:
+        position: (n, 3) in Mpc/h.
+        box_size_mpc_h: L.
+        where: file and dataset, for errors.
+
+    Returns:
+        The same shape and type, every number at least 0 and less than L.
+
+    Raises:
+        DataError: a position is more than a box outside.
+    """
+    if position.size and (position.min() < -box_size_mpc_h or position.max() > 2 * box_size_mpc_h):
+        raise DataError(
+            [
+                f"{where}: positions from {position.min():.4g} to {position.max():.4g} Mpc/h in a box of "
+                f"{box_size_mpc_h:.4g} Mpc/h; mend BoxSize, or give --length-unit"
+            ]
+        )
+    wrapped: npt.NDArray[np.floating[Any]] = np.remainder(position, box_size_mpc_h)
+    wrapped[wrapped >= box_size_mpc_h] = 0
+    return wrapped

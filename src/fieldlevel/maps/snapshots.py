@@ -1,0 +1,314 @@
+"""Particle snapshots of GADGET, AREPO, GIZMO and SWIFT, all in the same units.
+
+A `Snapshot` knows its box, cosmology and numbers of particles; particles are read by kind, whole or in chunks, as
+comoving Mpc/h, Msun/h and peculiar km/s, whatever units the code writes. Types 0, 4 and 5 are gas, stars and black
+holes, the others dark matter; type 3 only where it has positions and masses (IllustrisTNG keeps tracers there).
+
+Where a snapshot states no units (GADGET-2, SIMBA), kpc/h or Mpc/h is inferred from its mass: in one of the two units
+sum(m) = Omega_m rho_crit L^3 holds, in the other it fails by a factor of 1e9.
+
+References:
+    Springel 2005, arXiv:astro-ph/0505010 (GADGET-2); Nelson et al. 2019, arXiv:1812.05609 (IllustrisTNG data release);
+    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (CAMELS).
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.errors import DataError, UserError
+from fieldlevel.maps.quantities import MASS, POSITION, QUANTITIES, Block, FloatArray, Recipe
+from fieldlevel.maps.snapshot_files import PLACES, Header, find_files, open_hdf5, read_header
+from fieldlevel.maps.snapshot_parts import (
+    KINDS,
+    Kind,
+    Part,
+    check_finite,
+    check_length,
+    find_dataset,
+    list_parts,
+    wrap_positions,
+)
+from fieldlevel.maps.snapshot_units import LENGTH_UNITS, MPC, CodeUnits, LengthUnit, Unit, read_units
+from fieldlevel.parameters import CRITICAL_DENSITY
+
+__all__ = ["CHUNK", "KINDS", "Kind", "LengthUnit", "Snapshot", "infer_length_unit", "open_snapshot"]
+
+CHUNK = 2**22
+"""Particles read at once unless asked otherwise: 100 MB of positions in double precision."""
+
+_VECTORS = ("position", "velocity")
+_MASS_TOLERANCE = 0.02
+_SAMPLES, _SAMPLED_TOGETHER = 16, 256
+_FEWEST_TO_JUDGE = 33
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """A snapshot of a periodic box.
+
+    Attributes:
+        path: as the user named it.
+        files: all files of the snapshot.
+        box_size_mpc_h: side of the box, comoving.
+        redshift: of the snapshot.
+        Omega_m: matter density today.
+        Omega_lambda: dark-energy density today.
+        h: Hubble parameter.
+        n_particles: by kind; kinds without particles have 0.
+        is_mock: written by this package's simulator.
+        mass_table: mass of each particle of a type in the code's unit, for types without stored masses.
+        units: of the code.
+        parts: where the particles are.
+    """
+
+    path: Path
+    files: tuple[Path, ...]
+    box_size_mpc_h: float
+    redshift: float
+    Omega_m: float
+    Omega_lambda: float
+    h: float
+    n_particles: Mapping[str, int]
+    is_mock: bool
+    mass_table: tuple[float, ...] = field(repr=False)
+    units: CodeUnits = field(repr=False)
+    parts: tuple[Part, ...] = field(repr=False)
+
+    def read(
+        self, kind: str, quantities: Sequence[str], dtype: npt.DTypeLike | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Read all particles of a kind.
+
+        Args:
+            kind: one of `KINDS`.
+            quantities: names in `fieldlevel.maps.quantities.QUANTITIES`.
+            dtype: float32 or float64; as stored if None.
+
+        Returns:
+            By quantity, (n,) or (n, 3) for positions and velocities; a kind without particles gives n = 0.
+
+        Raises:
+            UserError: no such kind or quantity.
+            DataError: the snapshot does not store what a quantity needs, or holds impossible numbers.
+        """
+        n, read = self.n_particles.get(kind, 0), 0
+        arrays: dict[str, npt.NDArray[Any]] = {}
+        for chunk in self.chunks(kind, quantities, dtype=dtype):
+            for name, values in chunk.items():
+                if name not in arrays:
+                    arrays[name] = np.empty((n, *values.shape[1:]), values.dtype)
+                arrays[name][read : read + len(values)] = values
+            read += len(next(iter(chunk.values()), ()))
+        return arrays or {name: np.empty((0, 3) if name in _VECTORS else 0, dtype or np.float32) for name in quantities}
+
+    def chunks(
+        self, kind: str, quantities: Sequence[str], max_particles: int = CHUNK, dtype: npt.DTypeLike | None = None
+    ) -> Iterator[dict[str, npt.NDArray[Any]]]:
+        """Read a kind a few particles at a time; no more than these are in memory.
+
+        Args:
+            kind: one of `KINDS`.
+            quantities: names in `fieldlevel.maps.quantities.QUANTITIES`.
+            max_particles: of a chunk.
+            dtype: float32 or float64; as stored if None.
+
+        Yields:
+            The next particles, as from `read`.
+
+        Raises:
+            UserError: no such kind or quantity, or no room for a single particle.
+            DataError: the snapshot does not store what a quantity needs, or holds impossible numbers.
+        """
+        _check_names(kind, quantities)
+        if max_particles < 1:
+            raise UserError(f"chunks of {max_particles} particles; read at least one at a time")
+        for part in self._parts_of(kind):
+            for start in range(0, part.n, max_particles):
+                yield self.read_slice(part, slice(start, min(start + max_particles, part.n)), quantities, dtype)
+
+    def has(self, kind: str, quantity: str) -> bool:
+        """Whether there are particles of a kind, and what is stored of them gives a quantity.
+
+        Raises:
+            UserError: no such kind or quantity.
+        """
+        _check_names(kind, (quantity,))
+        first = {part.type: part for part in reversed(self._parts_of(kind))}
+        return bool(first) and all(self._stores(part, quantity) for part in first.values())
+
+    @property
+    def scale_factor(self) -> float:
+        """Expansion factor."""
+        return 1 / (1 + self.redshift)
+
+    def _stores(self, part: Part, quantity: str) -> bool:
+        with open_hdf5(part.file) as file:
+            return self._recipe(file[part.group], part, quantity) is not None
+
+    def _parts_of(self, kind: str) -> list[Part]:
+        return [part for part in self.parts if part.kind == kind]
+
+    def _table_mass(self, part: Part) -> float:
+        return self.mass_table[part.type] if part.type < len(self.mass_table) else 0.0
+
+    def _recipe(self, group: h5py.Group, part: Part, quantity: str) -> Recipe | None:
+        def stored(block: Block) -> bool:
+            return find_dataset(group, block.names) is not None or (block is MASS and self._table_mass(part) > 0)
+
+        return next((recipe for recipe in QUANTITIES[quantity] if all(map(stored, recipe.blocks))), None)
+
+    def read_slice(
+        self, part: Part, which: slice, quantities: Sequence[str], dtype: npt.DTypeLike | None = None
+    ) -> dict[str, npt.NDArray[Any]]:
+        """Read some particles of one part, with start and stop within it; otherwise as `read`."""
+        values: dict[str, npt.NDArray[Any]] = {}
+        with open_hdf5(part.file) as file, np.errstate(over="ignore", invalid="ignore"):
+            for name in quantities:
+                recipe = self._recipe(file[part.group], part, name)
+                if recipe is None:
+                    raise DataError([f"{part.file}: no {name} in /{part.group}; it needs {_needs(name)}"])
+                arrays = [self._read_block(file[part.group], part, block, which, dtype) for block in recipe.blocks]
+                values[name] = recipe.formula(*arrays)
+                check_finite(values[name], name, part)
+        if "position" in values:
+            where = f"{part.file}: /{part.group}/Coordinates"
+            values["position"] = wrap_positions(values["position"], self.box_size_mpc_h, where)
+        return values
+
+    def _read_block(
+        self, group: h5py.Group, part: Part, block: Block, which: slice, dtype: npt.DTypeLike | None
+    ) -> FloatArray:
+        dataset = find_dataset(group, block.names)
+        if dataset is None:
+            mass = self._table_mass(part) * self._factor(self.units.unit(block.dimension), block)
+            return np.full(which.stop - which.start, mass, dtype or _real(group["Coordinates"].dtype))
+        check_length(dataset, part)
+        values: FloatArray = dataset[which].astype(dtype or _real(dataset.dtype))
+        values *= self._factor(self.units.unit_of(dataset, block.dimension), block)
+        return values
+
+    def _factor(self, unit: Unit, block: Block) -> float:
+        return 1.0 if block.unit is None else unit.in_units_of(block.unit, self.scale_factor, self.h)
+
+
+def open_snapshot(path: Path | str, length_unit: LengthUnit | None = None) -> Snapshot:
+    """Open a snapshot: read its facts, count its particles, look at a few of them.
+
+    Args:
+        path: its file, any one of its files, or their folder.
+        length_unit: of the code; needed only where the snapshot states none and its mass does not tell.
+
+    Returns:
+        The snapshot; particles are read from disk when asked for.
+
+    Raises:
+        DataError: damaged or missing files, a missing fact (with the attributes that were looked for), no particles,
+            datasets of the wrong length, positions that do not fit the box.
+        UserError: the unit of length is unknown.
+    """
+    files = find_files(Path(path))
+    with open_hdf5(files[0]) as file:
+        header = read_header(file)
+        stated = read_units(file, header.h)
+    parts = list_parts(Path(path), files, header)
+    units = stated or CodeUnits(LENGTH_UNITS["kpc/h"])
+    if length_unit is None and stated is None:
+        length_unit = infer_length_unit(_in_units(Path(path), files, header, parts, units))
+    if length_unit:
+        units = replace(units, length=LENGTH_UNITS[length_unit], h_free=False)
+    snapshot = _in_units(Path(path), files, header, parts, units)
+    _check_extent(snapshot)
+    return snapshot
+
+
+def infer_length_unit(snapshot: Snapshot) -> LengthUnit:
+    """Unit of length in which the particles hold the mass of the box.
+
+    Args:
+        snapshot: opened as if its unit were kpc/h.
+
+    Returns:
+        The unit in which sum(m) / (Omega_m rho_crit L^3) is within 2% of one.
+
+    Raises:
+        UserError: there is none.
+    """
+    mass = sum(
+        float(chunk["mass"].sum(dtype=np.float64))
+        for kind in KINDS
+        for chunk in snapshot.chunks(kind, ["mass"], dtype=np.float64)
+    )
+    expected = snapshot.Omega_m * CRITICAL_DENSITY * snapshot.box_size_mpc_h**3
+    ratios = {unit: mass / expected * (LENGTH_UNITS["kpc/h"] / cm) ** 3 for unit, cm in LENGTH_UNITS.items()}
+    for unit, ratio in ratios.items():
+        if abs(ratio - 1) < _MASS_TOLERANCE:
+            return unit
+    found = ", ".join(f"{ratio:.3g} of it in {unit}" for unit, ratio in ratios.items())
+    raise UserError(
+        f"{snapshot.path}: unknown unit of length: no UnitLength_in_cm, UnitLength_In_CGS or Unit length in cgs (U_L) "
+        f"in {', '.join('/' + place for place in PLACES)}, no to_cgs on Coordinates, and the particles do not have the "
+        f"mass of Omega_m ({found}); give --length-unit"
+    )
+
+
+def _in_units(
+    path: Path, files: tuple[Path, ...], header: Header, parts: tuple[Part, ...], units: CodeUnits
+) -> Snapshot:
+    side = units.unit(POSITION.dimension).in_units_of(Unit(MPC, 1, -1), 1 / (1 + header.redshift), header.h)
+    return Snapshot(
+        path=path,
+        files=files,
+        box_size_mpc_h=header.box_size * side,
+        redshift=header.redshift,
+        Omega_m=header.Omega_m,
+        Omega_lambda=header.Omega_lambda,
+        h=header.h,
+        n_particles={kind: sum(part.n for part in parts if part.kind == kind) for kind in KINDS},
+        is_mock=header.is_mock,
+        mass_table=header.mass_table,
+        units=units,
+        parts=parts,
+    )
+
+
+def _check_extent(snapshot: Snapshot) -> None:
+    """Refuse positions that fill less than half of the box, judged by short stretches spread over the snapshot."""
+    ends = np.cumsum([part.n for part in snapshot.parts])
+    if ends[-1] < _FEWEST_TO_JUDGE:
+        return
+    sample = []
+    for number in np.linspace(0, ends[-1] - 1, _SAMPLES).astype(int):
+        index = int(np.searchsorted(ends, number, side="right"))
+        part = snapshot.parts[index]
+        start = int(number - ends[index]) + part.n
+        stretch = slice(start, min(start + _SAMPLED_TOGETHER, part.n))
+        sample.append(snapshot.read_slice(part, stretch, ["position"])["position"])
+    positions = np.concatenate(sample)
+    extent = float(np.ptp(positions, axis=0).max())
+    side = snapshot.box_size_mpc_h
+    if extent < side / 2:
+        told = f"the particles fill {extent:.4g} Mpc/h of a box of {side:.4g} Mpc/h"
+        raise DataError([f"{snapshot.path}: {told}; mend BoxSize, or give --length-unit"])
+
+
+def _check_names(kind: str, quantities: Sequence[str]) -> None:
+    if kind not in KINDS:
+        raise UserError(f"{kind!r} is no kind of particles; choose from {', '.join(KINDS)}")
+    for name in quantities:
+        if name not in QUANTITIES:
+            raise UserError(f"{name!r} is no quantity of particles; choose from {', '.join(QUANTITIES)}")
+
+
+def _needs(quantity: str) -> str:
+    recipes = [" and ".join("/".join(block.names) for block in recipe.blocks) for recipe in QUANTITIES[quantity]]
+    return "; or ".join(recipes)
+
+
+def _real(dtype: np.dtype[Any]) -> type[np.floating[Any]]:
+    return np.float32 if dtype.kind == "f" and dtype.itemsize <= 4 else np.float64
