@@ -59,8 +59,9 @@ class Simulate:
     out: Path = Path("mock-data")
     """Folder for the files; several shards may work in it at once."""
     scale: SimulationScale = "laptop"
-    """Preset of the spec below. laptop: 64^2 maps from 64^3 particles, two CPU cores; letter: 256^2 maps from 128^3
-    particles, one GPU; fine: the same from 256^3."""
+    """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
+    to 20% in P(k), two CPU cores; letter: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, one GPU;
+    fine: the same of 256^3 particles, force softening 0.05 Mpc/h."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
     """Simulate the I-th of N parts only; the files get their names when the last part is done."""
     keep_snapshots: bool = False

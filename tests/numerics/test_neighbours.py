@@ -1,9 +1,28 @@
 import pytest
 import torch
 
-from fieldlevel.numerics.neighbours import mesh_neighbour_distance, neighbour_distance
+from fieldlevel.errors import UserError
+from fieldlevel.numerics import neighbours
+from fieldlevel.numerics.neighbours import grouped_neighbour_distance, mesh_neighbour_distance, neighbour_distance
 
 N_MESH = 16
+ROUND_OFF = 1e-6  # of distances in float32
+
+
+def brute_force(x: torch.Tensor, box: float, k: int) -> torch.Tensor:
+    """All pairs of nearest images."""
+    separation = x[:, None] - x[None]
+    separation -= box * (separation / box).round()
+    return separation.norm(dim=-1).sort(dim=1).values[:, k].float()
+
+
+def search(method: str, x: torch.Tensor, box: float, k: int) -> torch.Tensor:
+    """By SciPy's trees or by tensor operations, both on the CPU."""
+    exact = {"tree": neighbour_distance, "groups": grouped_neighbour_distance}
+    return exact[method](x.double().remainder(box), box, k)
+
+
+both_methods = pytest.mark.parametrize("method", ["tree", "groups"])
 
 
 @pytest.fixture
@@ -19,12 +38,61 @@ def regular(n_side: int, n_mesh: int) -> torch.Tensor:
     return torch.cartesian_prod(axis, axis, axis)
 
 
-def test_exact_distance_equals_brute_force_with_periodic_images():
-    x = N_MESH * (2 * torch.rand(120, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64) - 0.5)
-    separation = x[:, None] - x[None]
-    separation -= N_MESH * (separation / N_MESH).round()
-    expected = separation.norm(dim=-1).sort(dim=1).values[:, 7]
-    torch.testing.assert_close(neighbour_distance(x, N_MESH, 7).double(), expected, rtol=1e-6, atol=0)
+@both_methods
+@pytest.mark.parametrize(("n", "k"), [(2, 1), (9, 8), (120, 7), (700, 32), (1025, 32)])
+def test_exact_distance_equals_brute_force_with_periodic_images(method, n, k):
+    """Few particles reach across half the box, many need images near its faces."""
+    x = N_MESH * torch.rand(n, 3, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    torch.testing.assert_close(search(method, x, N_MESH, k), brute_force(x, N_MESH, k), rtol=ROUND_OFF, atol=0)
+
+
+@both_methods
+def test_exact_distance_in_a_box_that_is_no_whole_number(method):
+    x = 2.5 * torch.rand(500, 3, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    torch.testing.assert_close(search(method, x, 2.5, 32), brute_force(x, 2.5, 32), rtol=ROUND_OFF, atol=0)
+
+
+@both_methods
+def test_exact_distance_from_a_dense_halo_to_an_empty_void(method):
+    """A halo on a corner of the box, coincident particles in it, and few particles far away, also on its faces."""
+    generator = torch.Generator().manual_seed(9)
+    halo = (1e-3 * torch.randn(900, 3, generator=generator, dtype=torch.float64)).remainder(N_MESH)
+    halo[:50] = 0.25
+    void = N_MESH * torch.rand(60, 3, generator=generator, dtype=torch.float64)
+    void[:3] = torch.eye(3) * N_MESH
+    x = torch.cat([halo, void]).remainder(N_MESH)
+    torch.testing.assert_close(search(method, x, N_MESH, 32), brute_force(x, N_MESH, 32), rtol=ROUND_OFF, atol=1e-9)
+
+
+def test_both_searches_agree_on_clustered_particles(clustered):
+    tree, groups = (search(method, clustered, N_MESH, 32) for method in ("tree", "groups"))
+    torch.testing.assert_close(groups, tree, rtol=ROUND_OFF, atol=0)
+
+
+def test_groups_do_not_depend_on_how_the_work_is_divided(clustered, monkeypatch):
+    expected = search("groups", clustered[:2000], N_MESH, 32)
+    for name in ("_PAIRS_AT_ONCE", "_DISTANCES_AT_ONCE"):
+        monkeypatch.setitem(getattr(neighbours, name), "cpu", 20000)
+    monkeypatch.setattr(neighbours, "_LEAVES_AT_ONCE", 3)
+    assert torch.equal(search("groups", clustered[:2000], N_MESH, 32), expected)
+
+
+@pytest.mark.parametrize("margin", [0.01, 0.5, 10.0])
+def test_the_margin_of_images_does_not_matter(clustered, margin, monkeypatch):
+    expected = neighbour_distance(clustered, N_MESH, 32)
+    monkeypatch.setattr(neighbours, "_MARGIN", margin)
+    monkeypatch.setattr(neighbours, "_QUERIES_AT_ONCE", 1000)
+    assert torch.equal(neighbour_distance(clustered, N_MESH, 32, workers=2), expected)
+
+
+def test_particles_outside_the_box_are_wrapped():
+    x = torch.tensor([[-1e-20, 0, 0], [8.0, 8, 8], [-1.0, 0, 0]], dtype=torch.float64)
+    assert neighbour_distance(x, 8, 1).tolist() == [0, 0, 1]
+
+
+def test_too_few_particles_are_refused():
+    with pytest.raises(UserError, match="32 particles have no neighbour number 32: give at least 33"):
+        neighbour_distance(torch.rand(32, 3), 1.0, 32)
 
 
 def test_distance_does_not_depend_on_the_origin(clustered):
@@ -108,3 +176,9 @@ def test_gpu_estimate_agrees_with_cpu(clustered):
     """Painted weights are rounded to 2^-16, and a radius grows as the cube root of a count."""
     expected = mesh_neighbour_distance(clustered, N_MESH, 32)
     torch.testing.assert_close(mesh_neighbour_distance(clustered.cuda(), N_MESH, 32).cpu(), expected, rtol=2e-3, atol=0)
+
+
+@pytest.mark.gpu
+def test_gpu_search_agrees_with_cpu(clustered):
+    expected = neighbour_distance(clustered, N_MESH, 32)
+    torch.testing.assert_close(neighbour_distance(clustered.cuda(), N_MESH, 32).cpu(), expected, rtol=ROUND_OFF, atol=0)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fieldlevel.numerics.discs import paint_layers, paint_points
+from fieldlevel.numerics.discs import paint_layers, paint_layers_exact, paint_points
 from fieldlevel.parameters import SLABS_PER_AXIS
 
 
@@ -49,7 +49,14 @@ LETTER_SLABS = Slabs()
 """Five slabs that fill the box."""
 
 
-def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float, slabs: Slabs = LETTER_SLABS) -> Tensor:
+def project_slabs(
+    kinds: Sequence[Discs],
+    n_pixels: int,
+    box_size_mpc_h: float,
+    slabs: Slabs = LETTER_SLABS,
+    *,
+    exact: bool = False,
+) -> Tensor:
     """Surface-density maps of every slab along every axis.
 
     Args:
@@ -57,6 +64,7 @@ def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float, 
         n_pixels: pixels a side.
         box_size_mpc_h: side of the periodic box.
         slabs: how the box is cut.
+        exact: discs by their overlap with every pixel instead of the ladder of radii.
 
     Returns:
         (3 * slabs.count, n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2; map `slabs.count * axis + slab` has the other two
@@ -64,21 +72,24 @@ def project_slabs(kinds: Sequence[Discs], n_pixels: int, box_size_mpc_h: float, 
     """
     pixel_area = (box_size_mpc_h / n_pixels) ** 2
     points = [kind for kind in kinds if kind.radius is None]
-    maps = [_project(kind.position, None, kind.mass, n_pixels, slabs) for kind in points]
+    maps = [_project(kind.position, None, kind.mass, n_pixels, slabs, exact=exact) for kind in points]
     discs = [(kind.position, kind.radius, kind.mass) for kind in kinds if kind.radius is not None]
     if discs:
         position, radius, mass = (torch.cat(parts) for parts in zip(*discs, strict=True))
-        maps.append(_project(position, radius * n_pixels, mass, n_pixels, slabs))
+        maps.append(_project(position, radius * n_pixels, mass, n_pixels, slabs, exact=exact))
     return torch.stack(maps).sum(0).div_(pixel_area)
 
 
-def _project(position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int, slabs: Slabs) -> Tensor:
+def _project(
+    position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int, slabs: Slabs, *, exact: bool
+) -> Tensor:
     """Mass in the pixels (3 * slabs.count, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
     position = position.remainder(1.0)
     slab = (position / slabs.thickness).floor_()
     fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6
     if fills_the_box:
         slab.clamp_(max=slabs.count - 1)
+    paint = paint_layers_exact if exact else paint_layers
     maps = []
     for axis, plane in enumerate(((1, 2), (0, 2), (0, 1))):
         chosen = slice(None) if fills_the_box else slab[:, axis] < slabs.count
@@ -87,5 +98,5 @@ def _project(position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: in
         if radius is None:
             maps.append(paint_points(pixels, mass[chosen], *layer))
         else:
-            maps.append(paint_layers(pixels, radius[chosen], mass[chosen], *layer))
+            maps.append(paint(pixels, radius[chosen], mass[chosen], *layer))
     return torch.cat(maps)

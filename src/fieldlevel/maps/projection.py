@@ -243,11 +243,13 @@ def _project_kind(
         mass_maps: Tensor | None = None
         for name, field in wanted:
             weight = _weight(field, chunk)
-            maps = project_slabs([Discs(place, reach, weight)], spec.n_pixels, box, slabs)
+            maps = project_slabs([Discs(place, reach, weight)], spec.n_pixels, box, slabs, exact=True)
             _add(sums, (name, False), maps)
             if field.averaged:
                 if mass_maps is None:
-                    mass_maps = project_slabs([Discs(place, reach, chunk["mass"])], spec.n_pixels, box, slabs)
+                    mass_maps = project_slabs(
+                        [Discs(place, reach, chunk["mass"])], spec.n_pixels, box, slabs, exact=True
+                    )
                 _add(sums, (name, True), mass_maps)
     return sums
 
@@ -263,7 +265,8 @@ def _radius(snapshot: Snapshot, kind: str, position: Tensor, spec: ProjectSpec) 
     if spec.radius == "smoothing length" and snapshot.has(kind, "smoothing length"):
         return torch.from_numpy(snapshot.read(kind, ["smoothing length"])["smoothing length"]).to(position.device)
     box = snapshot.box_size_mpc_h
-    return neighbour_distance(position / box, 1.0, spec.n_neighbours) * box
+    distance: Tensor = neighbour_distance(position, box, spec.n_neighbours, workers=torch.get_num_threads())
+    return distance
 
 
 def _stored(quantity: str) -> tuple[str, ...]:
