@@ -15,7 +15,7 @@ from fieldlevel.config import SimulateSpec
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs
-from fieldlevel.numerics.neighbours import mesh_neighbour_distance
+from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS, nbody_twin
 from fieldlevel.simulate.feedback import Feedback, Species
 from fieldlevel.simulate.sets import Row, latin_hypercube

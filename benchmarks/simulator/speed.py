@@ -18,7 +18,7 @@ from fieldlevel.config import SimulateSpec
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import fourier, inverse_fourier
-from fieldlevel.numerics.neighbours import mesh_neighbour_distance
+from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps

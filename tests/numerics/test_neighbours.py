@@ -2,8 +2,10 @@ import pytest
 import torch
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics import neighbours
-from fieldlevel.numerics.neighbours import grouped_neighbour_distance, mesh_neighbour_distance, neighbour_distance
+from fieldlevel.numerics import neighbour_groups, neighbours
+from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
+from fieldlevel.numerics.neighbour_groups import grouped_neighbour_distance
+from fieldlevel.numerics.neighbours import neighbour_distance
 
 N_MESH = 16
 ROUND_OFF = 1e-6  # of distances in float32
@@ -72,8 +74,8 @@ def test_both_searches_agree_on_clustered_particles(clustered):
 def test_groups_do_not_depend_on_how_the_work_is_divided(clustered, monkeypatch):
     expected = search("groups", clustered[:2000], N_MESH, 32)
     for name in ("_PAIRS_AT_ONCE", "_DISTANCES_AT_ONCE"):
-        monkeypatch.setitem(getattr(neighbours, name), "cpu", 20000)
-    monkeypatch.setattr(neighbours, "_LEAVES_AT_ONCE", 3)
+        monkeypatch.setitem(getattr(neighbour_groups, name), "cpu", 20000)
+    monkeypatch.setattr(neighbour_groups, "_LEAVES_AT_ONCE", 3)
     assert torch.equal(search("groups", clustered[:2000], N_MESH, 32), expected)
 
 

@@ -17,7 +17,7 @@ from fieldlevel.maps.cmd_format import Float32Array
 from fieldlevel.maps.ledger import SuiteField
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
-from fieldlevel.numerics.neighbours import mesh_neighbour_distance
+from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, nbody_twin
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Species
 from fieldlevel.simulate.mock_simba import mock_simba
