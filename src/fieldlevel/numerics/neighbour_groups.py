@@ -2,7 +2,8 @@
 
 The particles are sorted into a balanced k-d tree; groups of neighbouring particles share a list of the leaves that may
 hold a neighbour, nearest first, and keep the k + 1 smallest distances of the leaves they have read; a group is done
-when its next leaf is farther than the last of these. A bound from the start comes from the particles of the same branch.
+when its next leaf is farther than the last of these. A bound from the start comes from the particles of the same
+branch.
 """
 
 import math
