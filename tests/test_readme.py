@@ -31,7 +31,7 @@ def test_commands_parse(arguments):
 
 
 def test_the_commands_were_found():
-    assert {arguments[0] for arguments in COMMANDS} == {"check", "letter", "simulate", "train", "evaluate", "infer"}
+    assert {arguments[0] for arguments in COMMANDS} == {"check", "letter", "simulate", "project", "train", "evaluate", "infer"}
 
 
 def test_figures_exist():

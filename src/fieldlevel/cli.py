@@ -44,7 +44,7 @@ class Letter:
     out: Path = Path("letter-output")
     """Where everything goes: report.html, figures, metrics.json, predictions.csv, runs."""
     scale: Scale | None = None
-    """laptop: two CPU cores, a quarter of an hour; letter: the letter's sizes and split, one GPU. When omitted: letter
+    """laptop: two CPU cores, some twenty minutes; letter: the letter's sizes and split, one GPU. When omitted: letter
     with --data, laptop without."""
     config: Path | None = None
     """TOML file that overrides the scale's spec; flags override the file."""
