@@ -31,7 +31,8 @@ def test_commands_parse(arguments):
 
 
 def test_the_commands_were_found():
-    assert {arguments[0] for arguments in COMMANDS} == {"check", "letter", "simulate", "project", "train", "evaluate", "infer"}
+    commands = {"check", "letter", "simulate", "project", "train", "evaluate", "infer"}
+    assert {arguments[0] for arguments in COMMANDS} == commands
 
 
 def test_figures_exist():

@@ -292,7 +292,7 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 
 
 def laptop_scale() -> LetterSpec:
-    """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
+    """Two CPU cores, some twenty minutes: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
         simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=dataclasses.replace(
