@@ -278,14 +278,15 @@ def _simulate(command: Simulate) -> int:
 
 def _project(command: Project) -> int:
     from fieldlevel import console
-    from fieldlevel.maps.ledger import Ledger
-    from fieldlevel.maps.projection import plan_projection, project_snapshots
+    from fieldlevel.maps.projection import project_snapshots
     from fieldlevel.maps.shards import Shard
 
     spec, shard = command.spec, Shard.parse(command.shard)
     with console.progress_display() as listener:
-        project_snapshots(command.snapshots, spec, command.out, command.device, command.workers, listener, shard)
-    if missing := Ledger(plan_projection(command.snapshots, spec), command.out).missing():
+        missing = project_snapshots(
+            command.snapshots, spec, command.out, command.device, command.workers, listener, shard
+        )
+    if missing:
         console.say(f"shard {shard} is done; {len(missing)} snapshots of other shards are missing in {command.out}")
     else:
         console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")

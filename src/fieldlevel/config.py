@@ -269,6 +269,21 @@ def digest(spec: Any, *facts: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def refuse_values(spec: Any, allowed: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse the first field of a spec whose value is not allowed.
+
+    Args:
+        spec: any spec.
+        allowed: by field, whether its value is allowed, and in words what is.
+
+    Raises:
+        UserError: with the field, its value and what is allowed.
+    """
+    for name, (is_allowed, words) in allowed.items():
+        if not is_allowed:
+            raise UserError(f"{name} = {getattr(spec, name)}: allowed are {words}")
+
+
 def released_preset() -> TrainSpec:
     """The released benchmark recipe, float32, with the best published hyper-parameters."""
     return TrainSpec(

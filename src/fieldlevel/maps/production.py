@@ -61,7 +61,7 @@ def produce_maps(
     shard: Shard,
     task: str,
     listener: Listener,
-) -> None:
+) -> list[int]:
     """Make what a folder lacks of a plan; the files get their names when nothing is missing any more.
 
     Args:
@@ -72,6 +72,9 @@ def produce_maps(
         shard: which part of the simulations to make.
         task: what is done, for the progress.
         listener: hears of every simulation.
+
+    Returns:
+        Numbers of the simulations that are still missing, those of other shards.
 
     Raises:
         UserError: the folder holds another plan of the same name, or another process works on the same shard.
@@ -85,6 +88,7 @@ def produce_maps(
         for finished in _store_all(storage, todo, _results(make, todo, devices[: max(1, len(todo))])):
             listener(Progress(task, total - len(todo) + finished, total, "simulations"))
     ledger.close()
+    return ledger.missing()
 
 
 class _Storage:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.config import ProjectSpec
+from fieldlevel.config import ProjectSpec, refuse_values
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import Float64Array, read_parameters
 from fieldlevel.maps.fields import FIELDS, POINTS, Field
@@ -46,7 +46,7 @@ def project_snapshots(
     workers: int = 1,
     listener: Listener = ignore,
     shard: Shard = _WHOLE,
-) -> Path:
+) -> list[int]:
     """Project snapshots into a folder of CMD files, one simulation each in their order; resumable.
 
     Args:
@@ -59,7 +59,7 @@ def project_snapshots(
         shard: which part of the snapshots to project.
 
     Returns:
-        The folder.
+        Numbers of the snapshots that are still missing, those of other shards.
 
     Raises:
         UserError: a spec or a snapshot that cannot be used.
@@ -68,8 +68,7 @@ def project_snapshots(
     check_project_spec(spec)
     files = [Path(path) for path in paths]
     make = partial(_project_number, files, spec)
-    produce_maps(plan_projection(files, spec), Path(directory), make, devices, shard, "project", listener)
-    return Path(directory)
+    return produce_maps(plan_projection(files, spec), Path(directory), make, devices, shard, "project", listener)
 
 
 def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
@@ -93,7 +92,7 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
         "units": {field: FIELDS[field].unit for field in spec.fields},
     }
     return Plan(
-        keys=tuple((spec.suite, field) for field in spec.fields),
+        keys=_keys(spec),
         set_name=spec.set_name,
         parameters=None if rows is None else tuple(tuple(row) for row in rows.tolist()),
         n_simulations=len(snapshots),
@@ -166,9 +165,7 @@ def check_project_spec(spec: ProjectSpec) -> None:
         "n_slabs": (spec.n_slabs >= 1, "numbers from 1"),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
     }
-    for name, (is_allowed, words) in allowed.items():
-        if not is_allowed:
-            raise UserError(f"{name} = {getattr(spec, name)}: allowed are {words}")
+    refuse_values(spec, allowed)
 
 
 def _slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:
@@ -213,7 +210,7 @@ def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device
             continue
         wanted = [(name, FIELDS[name]) for name in spec.fields if kind in FIELDS[name].kinds]
         for key, maps in _project_kind(snapshot, kind, wanted, spec, device).items():
-            sums[key] = sums[key] + maps if key in sums else maps
+            _add(sums, key, maps)
     empty = torch.zeros(3 * spec.n_slabs, spec.n_pixels, spec.n_pixels, dtype=torch.float64, device=device)
     finished = {}
     for name in spec.fields:

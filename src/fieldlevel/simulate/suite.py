@@ -14,8 +14,7 @@ from pathlib import Path
 
 import torch
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.errors import UserError
+from fieldlevel.config import SimulateSpec, refuse_values
 from fieldlevel.maps.ledger import Plan
 from fieldlevel.maps.production import Maps, choose_devices, produce_maps
 from fieldlevel.maps.shards import Shard
@@ -118,6 +117,4 @@ def _check_spec(spec: SimulateSpec) -> None:
         "n_pixels": (spec.n_pixels >= 16 and is_power_of_two, "16, 32, 64, 128, 256, ..."),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
     }
-    for name, (is_allowed, words) in allowed.items():
-        if not is_allowed:
-            raise UserError(f"{name} = {getattr(spec, name)}: allowed are {words}")
+    refuse_values(spec, allowed)
