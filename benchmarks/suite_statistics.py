@@ -73,7 +73,8 @@ def measure(files: SuiteFiles, device: torch.device) -> dict[str, Any]:
 
 def draw_examples(suites: list[SuiteFiles], path: Path, simulations: tuple[int, ...] = (0, 1, 2, 3)) -> None:
     """First map of a few simulations, a row a suite."""
-    figure, axes = plt.subplots(len(suites), len(simulations), figsize=(2.2 * len(simulations), 2.3 * len(suites)))
+    size = (2.2 * len(simulations), 2.3 * len(suites))
+    figure, axes = plt.subplots(len(suites), len(simulations), figsize=size, squeeze=False)
     for row, files in zip(axes, suites, strict=True):
         maps = np.load(files.maps_path, mmap_mode="r", allow_pickle=False)
         for axis, simulation in zip(row, simulations, strict=True):

@@ -2,9 +2,8 @@
 
 import multiprocessing
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from functools import partial
 from statistics import median
 
@@ -166,27 +165,23 @@ def _transform(field: Tensor) -> Tensor:
 
 
 def speed_cpu(setting: Setting) -> Result:
-    """Seconds a simulation of the laptop preset on the CPU: one process of one thread, two such processes."""
+    """Seconds a simulation of the laptop preset on the CPU: a process of one thread, of two, two processes."""
     spec, row = setting.sizes.laptop, _corner_rows()[1]
-    with _one_thread():
-        alone = {
-            suite: seconds_of(partial(_simulate_on_cpu, of_suite(spec, suite), row), torch.device("cpu"), 2)
-            for suite in BARYON_MODELS
-        }
     return {
         "n_steps": preset_steps(spec, FIDUCIAL),
-        "one_process": alone,
-        "two_processes": _with_two_processes(of_suite(spec, "MockTNG"), row),
+        "one_thread": {suite: _with_threads(1, of_suite(spec, suite), row) for suite in BARYON_MODELS},
+        "two_threads": {suite: _with_threads(2, of_suite(spec, suite), row) for suite in BARYON_MODELS},
+        "two_processes": {suite: _with_two_processes(of_suite(spec, suite), row) for suite in BARYON_MODELS},
         "n_particles": spec.n_particles,
     }
 
 
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+def _with_threads(n: int, spec: SimulateSpec, row: Row) -> float:
+    before = torch.get_num_threads()
+    torch.set_num_threads(n)
+    seconds = seconds_of(partial(_simulate_on_cpu, spec, row), torch.device("cpu"), repeats=3)
+    torch.set_num_threads(before)
+    return seconds
 
 
 def _with_two_processes(spec: SimulateSpec, row: Row, n_each: int = 3) -> float:

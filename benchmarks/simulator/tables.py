@@ -314,9 +314,10 @@ def floor_table(speeds: Mapping[str, Result]) -> str:
 
 def cpu_table(result: Result) -> str:
     """Seconds a simulation on CPU cores."""
-    rows = [[f"{suite}, one process of one thread", number(s, 2)] for suite, s in result["one_process"].items()]
-    rows.append(["MockTNG, two processes of one thread", number(result["two_processes"], 2)])
-    return table((f"{result['n_particles']}³ particles, {result['n_steps']} steps", "seconds a simulation"), rows)
+    ways = ("one_thread", "two_threads", "two_processes")
+    rows = [[suite, *(number(result[way][suite], 2) for way in ways)] for suite in result["one_thread"]]
+    what = f"{result['n_particles']}³ particles, {result['n_steps']} steps: seconds a simulation"
+    return table((what, "one thread", "two threads", "two processes of one thread"), rows)
 
 
 TABLES: dict[str, Callable[[Result], str]] = {

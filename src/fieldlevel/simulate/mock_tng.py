@@ -48,21 +48,21 @@ SMALLEST_SCALE_MPC_H = 0.1
 class TNGConstants:
     """Calibrated constants; lengths in Mpc/h."""
 
-    beta: Scaling = Scaling(0.0145, Omega_m=-1, sigma_8=1.71, A_SN1=-0.75, A_AGN1=-0.06, A_SN2=-0.7, A_AGN2=1.53)
+    beta: Scaling = Scaling(0.0136, Omega_m=-1.12, sigma_8=1.67, A_SN1=-0.67, A_AGN1=-0.06, A_SN2=-0.48, A_AGN2=1.37)
     """Strength of the gas displacement in (Mpc/h)^2."""
-    scale: Scaling = Scaling(0.0288, Omega_m=0.89, sigma_8=-1, A_SN1=1.57, A_AGN1=-0.03, A_SN2=-0.83, A_AGN2=-0.41)
+    scale: Scaling = Scaling(0.0209, Omega_m=0.87, sigma_8=-1.15, A_SN1=2.03, A_AGN1=-0.03, A_SN2=-0.84, A_AGN2=-0.53)
     """Smoothing R of the density in the enthalpy, beyond the smallest scale."""
-    gamma: Scaling = Scaling(1.5, A_SN2=-0.07)
+    gamma: Scaling = Scaling(1.45, A_SN2=-0.07)
     """Polytropic index."""
-    heat_spread: Scaling = Scaling(2.31, Omega_m=-0.2, A_SN1=0.01, A_SN2=-0.27)
+    heat_spread: Scaling = Scaling(2, Omega_m=-0.31, A_SN1=0.01, A_SN2=-0.32)
     """Inverse shape of the heat's Weibull distribution; 1 is exponential, 0 the same heat for all."""
     star_fraction: Scaling = Scaling(
-        0.00473, Omega_m=0.48, sigma_8=0.87, A_SN1=-0.3, A_AGN1=-0.02, A_SN2=-1.15, A_AGN2=-0.01
+        0.0037, Omega_m=0.57, sigma_8=0.9, A_SN1=-0.33, A_AGN1=-0.01, A_SN2=-1.36, A_AGN2=0.05
     )
     """Of the baryons."""
-    star_spread: Scaling = Scaling(0.0884, A_SN2=0.21)
+    star_spread: Scaling = Scaling(0.0818, A_SN2=0.25)
     """Distance of stars from their peak over that of the gas they formed from."""
-    kappa: Scaling = Scaling(0.00019, Omega_m=-0.53, A_SN2=2.03)
+    kappa: Scaling = Scaling(0.000176, Omega_m=-0.69, A_SN2=2.2)
     """Response of the dark matter."""
 
 
