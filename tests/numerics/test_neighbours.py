@@ -1,8 +1,9 @@
 import pytest
 import torch
+from scipy.spatial import cKDTree
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics import neighbour_groups, neighbours
+from fieldlevel.numerics import neighbour_groups, neighbours_numba
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.numerics.neighbour_groups import grouped_neighbour_distance
 from fieldlevel.numerics.neighbours import neighbour_distance
@@ -19,7 +20,7 @@ def brute_force(x: torch.Tensor, box: float, k: int) -> torch.Tensor:
 
 
 def search(method: str, x: torch.Tensor, box: float, k: int) -> torch.Tensor:
-    """By SciPy's trees or by tensor operations, both on the CPU."""
+    """By the compiled tree or by tensor operations, both on the CPU."""
     exact = {"tree": neighbour_distance, "groups": grouped_neighbour_distance}
     return exact[method](x.double().remainder(box), box, k)
 
@@ -79,12 +80,20 @@ def test_groups_do_not_depend_on_how_the_work_is_divided(clustered, monkeypatch)
     assert torch.equal(search("groups", clustered[:2000], N_MESH, 32), expected)
 
 
-@pytest.mark.parametrize("margin", [0.01, 0.5, 10.0])
-def test_the_margin_of_images_does_not_matter(clustered, margin, monkeypatch):
+def test_the_tree_does_not_depend_on_how_the_work_is_divided(clustered, monkeypatch):
     expected = neighbour_distance(clustered, N_MESH, 32)
-    monkeypatch.setattr(neighbours, "_MARGIN", margin)
-    monkeypatch.setattr(neighbours, "_QUERIES_AT_ONCE", 1000)
-    assert torch.equal(neighbour_distance(clustered, N_MESH, 32, workers=2), expected)
+    monkeypatch.setattr(neighbours_numba, "_QUERIES_AT_ONCE", 1000)
+    monkeypatch.setattr(neighbours_numba, "_LEAF_SIZE", 5)
+    assert torch.equal(neighbour_distance(clustered, N_MESH, 32, workers=3), expected)
+
+
+def test_the_tree_agrees_with_scipy(clustered):
+    """A periodic cKDTree, asked for the neighbours of every particle."""
+    wrapped = clustered.double().remainder(N_MESH).numpy()
+    expected = cKDTree(wrapped, boxsize=N_MESH).query(wrapped, k=[33])[0][:, 0]
+    torch.testing.assert_close(
+        neighbour_distance(clustered, N_MESH, 32), torch.from_numpy(expected).float(), rtol=ROUND_OFF, atol=0
+    )
 
 
 def test_particles_outside_the_box_are_wrapped():
@@ -182,5 +191,5 @@ def test_gpu_estimate_agrees_with_cpu(clustered):
 
 @pytest.mark.gpu
 def test_gpu_search_agrees_with_cpu(clustered):
-    expected = neighbour_distance(clustered, N_MESH, 32)
+    expected = search("groups", clustered, N_MESH, 32)
     torch.testing.assert_close(neighbour_distance(clustered.cuda(), N_MESH, 32).cpu(), expected, rtol=ROUND_OFF, atol=0)

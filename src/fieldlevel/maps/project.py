@@ -13,7 +13,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fieldlevel.numerics.discs import paint_layers, paint_layers_exact, paint_points
+from fieldlevel.numerics.discs import paint_layers, paint_points
+from fieldlevel.numerics.discs_exact import paint_layers_exact
 from fieldlevel.parameters import SLABS_PER_AXIS
 
 
