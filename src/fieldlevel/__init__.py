@@ -4,9 +4,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldlevel.config import NetworkSpec, OptimiserSpec, SimulateSpec, SplitSpec, TrainSpec
+    from fieldlevel.config import NetworkSpec, OptimiserSpec, ProjectSpec, SimulateSpec, SplitSpec, TrainSpec
     from fieldlevel.errors import DataError, UserError
     from fieldlevel.maps.catalogue import check_directory, open_suite, split_simulations
+    from fieldlevel.maps.project import project_particles
+    from fieldlevel.maps.projection import project_snapshots
     from fieldlevel.models.cnn import MomentNetwork
     from fieldlevel.models.moments import moment_loss
     from fieldlevel.simulate.suite import simulate_suite
@@ -20,6 +22,7 @@ _PUBLIC = {
     "MomentNetwork": "models.cnn",
     "NetworkSpec": "config",
     "OptimiserSpec": "config",
+    "ProjectSpec": "config",
     "SimulateSpec": "config",
     "SplitSpec": "config",
     "TrainSpec": "config",
@@ -28,6 +31,8 @@ _PUBLIC = {
     "load": "training.checkpoint",
     "moment_loss": "models.moments",
     "open_suite": "maps.catalogue",
+    "project_particles": "maps.project",
+    "project_snapshots": "maps.projection",
     "simulate_suite": "simulate.suite",
     "split_simulations": "maps.catalogue",
     "train": "training.loop",
@@ -39,6 +44,7 @@ __all__ = [
     "MomentNetwork",
     "NetworkSpec",
     "OptimiserSpec",
+    "ProjectSpec",
     "SimulateSpec",
     "SplitSpec",
     "TrainSpec",
@@ -47,6 +53,8 @@ __all__ = [
     "load",
     "moment_loss",
     "open_suite",
+    "project_particles",
+    "project_snapshots",
     "simulate_suite",
     "split_simulations",
     "train",

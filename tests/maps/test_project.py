@@ -1,7 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
+import fieldlevel
+from fieldlevel.errors import UserError
 from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.numerics.neighbours import neighbour_distance
 
 N_PIXELS = 20  # four pixels a slab
 BOX_SIZE_MPC_H = 25.0
@@ -122,6 +126,35 @@ def test_particles_on_the_faces_of_the_box_stay_in_it():
     for kind in (Discs(position, None, mass), Discs(position, radius, mass)):
         total = project(kind).view(3, -1).sum(1) * PIXEL_AREA
         torch.testing.assert_close(total, torch.full((3,), 2.0), rtol=1e-5, atol=0)
+
+
+def test_arrays_make_the_maps_of_their_discs():
+    """With the radius to the 32nd neighbour, in Mpc/h; to round-off all mass is in the slabs of each axis."""
+    random = np.random.default_rng(3)
+    position, mass = random.uniform(-25, 50, (500, 3)), random.uniform(1, 2, 500)
+    maps = fieldlevel.project_particles(position, mass, 25.0, n_pixels=16)
+    radius = neighbour_distance(torch.from_numpy(position), 25.0, 32).numpy()
+    np.testing.assert_allclose(maps, fieldlevel.project_particles(position, mass, 25.0, radius, n_pixels=16))
+    totals = maps.reshape(3, -1).sum(1) * (25 / 16) ** 2
+    np.testing.assert_allclose(totals, mass.sum(), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"position": np.zeros((40, 2))}, "positions of shape"),
+        ({"mass": np.ones(39)}, "masses of shape"),
+        ({"radius": np.ones((40, 1))}, "radii of shape"),
+        ({"position": np.full((40, 3), np.nan)}, "positions: NaN"),
+        ({"radius": np.full(40, -1.0)}, "negative"),
+        ({"box_size_mpc_h": 0.0}, "box_size_mpc_h"),
+        ({"position": np.zeros((20, 3)), "mass": np.ones(20)}, "give at least 33"),
+    ],
+)
+def test_arrays_that_cannot_be_projected_are_refused(changed, message):
+    sound = {"position": np.zeros((40, 3)), "mass": np.ones(40), "box_size_mpc_h": 25.0}
+    with pytest.raises(UserError, match=message):
+        fieldlevel.project_particles(**(sound | changed))
 
 
 @pytest.mark.gpu

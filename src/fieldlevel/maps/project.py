@@ -10,11 +10,15 @@ References:
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fieldlevel.errors import UserError
 from fieldlevel.numerics.discs import paint_layers, paint_points
 from fieldlevel.numerics.discs_exact import paint_layers_exact
+from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.parameters import SLABS_PER_AXIS
 
 
@@ -48,6 +52,73 @@ class Slabs:
 
 LETTER_SLABS = Slabs()
 """Five slabs that fill the box."""
+
+
+def project_particles(
+    position: npt.ArrayLike,
+    mass: npt.ArrayLike,
+    box_size_mpc_h: float,
+    radius: npt.ArrayLike | None = None,
+    *,
+    n_pixels: int = 256,
+    n_neighbours: int = 32,
+    slabs: Slabs = LETTER_SLABS,
+) -> npt.NDArray[np.float64]:
+    """Maps of particles in arrays, one kind at a time: the maps of several kinds add up.
+
+    Args:
+        position: (n, 3) in Mpc/h, any real numbers (wrapped).
+        mass: (n,) in Msun/h, or what else is to be spread.
+        box_size_mpc_h: side of the periodic box.
+        radius: (n,) of the discs in Mpc/h, zero for points; the distance to the n-th neighbour when omitted.
+        n_pixels: pixels a side.
+        n_neighbours: which neighbour.
+        slabs: how the box is cut.
+
+    Returns:
+        (3 * slabs.count, n_pixels, n_pixels) surface densities in (Msun/h)/(Mpc/h)^2, in the order of CMD: map
+        `slabs.count * axis + slab`.
+
+    Raises:
+        UserError: arrays that do not fit together or are not finite, a negative radius, no box, too few particles.
+
+    Example:
+        >>> maps = project_particles([[1.0, 1, 1]], [2e10], box_size_mpc_h=25, radius=[0.5], n_pixels=16)
+        >>> maps.shape, round(maps[0].sum() * (25 / 16) ** 2 / 1e10, 12)
+        ((15, 16, 16), 2.0)
+    """
+    place, weight = (np.asarray(values, dtype=np.float64) for values in (position, mass))
+    reach = None if radius is None else np.asarray(radius, dtype=np.float64)
+    _check_arrays(place, weight, reach, box_size_mpc_h)
+    points = torch.from_numpy(place)
+    if reach is None:
+        distance = neighbour_distance(points, box_size_mpc_h, n_neighbours, torch.get_num_threads()).double()
+    else:
+        distance = torch.from_numpy(reach)
+    discs = Discs(points / box_size_mpc_h, distance / box_size_mpc_h, torch.from_numpy(weight))
+    maps: npt.NDArray[np.float64] = project_slabs([discs], n_pixels, box_size_mpc_h, slabs, exact=True).numpy()
+    return maps
+
+
+def _check_arrays(
+    position: npt.NDArray[np.float64],
+    mass: npt.NDArray[np.float64],
+    radius: npt.NDArray[np.float64] | None,
+    box_size_mpc_h: float,
+) -> None:
+    if not 0 < box_size_mpc_h < np.inf:
+        raise UserError(f"box_size_mpc_h = {box_size_mpc_h}: give the side of the box, a positive number")
+    if position.ndim != 2 or position.shape[1] != 3:
+        raise UserError(f"positions of shape {position.shape}: give (n, 3)")
+    columns = {"masses": mass} if radius is None else {"masses": mass, "radii": radius}
+    for name, values in columns.items():
+        if values.shape != position.shape[:1]:
+            raise UserError(f"{name} of shape {values.shape} for {len(position)} positions: give one for each")
+    for name, values in {"positions": position, **columns}.items():
+        if not np.isfinite(values).all():
+            raise UserError(f"{name}: NaN or infinite; leave such particles out")
+    if radius is not None and (radius < 0).any():
+        raise UserError("radii: some are negative; zero makes a point")
 
 
 def project_slabs(
