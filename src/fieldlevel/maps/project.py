@@ -84,7 +84,7 @@ def project_particles(
 
     Example:
         >>> maps = project_particles([[1.0, 1, 1]], [2e10], box_size_mpc_h=25, radius=[0.5], n_pixels=16)
-        >>> maps.shape, round(maps[0].sum() * (25 / 16) ** 2 / 1e10, 12)
+        >>> maps.shape, round(float(maps[0].sum()) * (25 / 16) ** 2 / 1e10, 12)
         ((15, 16, 16), 2.0)
     """
     place, weight = (np.asarray(values, dtype=np.float64) for values in (position, mass))
