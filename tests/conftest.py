@@ -7,17 +7,23 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, one
 
 import pytest
 
-from fieldlevel.config import LetterSpec, NetworkSpec, SimulateSpec, SplitSpec, modern_preset
+from fieldlevel.config import LetterSpec, NetworkSpec, PerceptronSpec, SimulateSpec, SplitSpec, TrainSpec, modern_preset
 
 
 @pytest.fixture(scope="session")
 def tiny_letter() -> LetterSpec:
     """16 x 16 maps of 16^3 particles and a network that learns next to nothing: seconds."""
+    split = SplitSpec(train=0.6, validation=0.2)
     return LetterSpec(
+        smoothing=(1.0,),
+        k_max=(1.0,),
+        summary=TrainSpec(
+            perceptron=PerceptronSpec(n_layers=1, n_neurons=8), batch_size=16, n_steps=6, validate_every=3, split=split
+        ),
         simulate=SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_pixels=16),
         train=replace(
             modern_preset(),
-            split=SplitSpec(train=0.6, validation=0.2),
+            split=split,
             network=NetworkSpec(hidden=1),
             batch_size=16,
             n_steps=6,

@@ -3,7 +3,9 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
+import h5py
 import numpy as np
 import pytest
 
@@ -227,3 +229,53 @@ def test_weights_that_are_none_are_refused(tmp_path, capsys):
     np.save(tmp_path / "maps.npy", np.ones((1, 16, 16), np.float32))
     assert main(["infer", str(fake), str(tmp_path / "maps.npy")]) == 2
     assert str(fake) in capsys.readouterr().err
+
+
+@pytest.fixture(scope="module")
+def snapshots(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("snapshots")
+    assert main([*TINY_SIMULATIONS, "--out", str(folder), "--keep-snapshots"]) == 0
+    return sorted(str(path) for path in (folder / "snapshots" / "MockTNG").iterdir())
+
+
+PROJECT = ["project", "--suite", "MockTNG", "--set", "CV", "--n-pixels", "16"]
+
+
+def test_project_makes_sound_maps_of_its_own_snapshots_without_a_table(snapshots, tmp_path, capsys):
+    assert main([*PROJECT, *snapshots, "--out", str(tmp_path)]) == 0
+    assert "maps of 2 snapshots" in capsys.readouterr().out
+    assert main(["check", str(tmp_path)]) == 0
+    assert len(np.loadtxt(tmp_path / "params_CV_MockTNG.txt")) == 2
+    capsys.readouterr()
+
+
+def test_project_says_which_parameters_are_missing(snapshots, tmp_path, capsys):
+    bare = tmp_path / "bare.hdf5"
+    bare.write_bytes(next(Path(snapshots[0]).iterdir()).read_bytes())
+    with h5py.File(bare, "r+") as file:
+        del file["Header"].attrs["sigma_8"]
+    assert main([*PROJECT, str(bare), "--out", str(tmp_path / "out")]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "no params_CV_MockTNG.txt: not every header has sigma_8; give a table with --parameters" in printed
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--suite", "Mine"], "is MOCK DATA"),
+        (["--n-pixels", "1048576"], "n_pixels = 1048576"),
+        (["--workers", "0"], "workers = 0"),
+        (["--workers", "-1"], "workers = -1"),
+        (["--fields", "T"], "no temperature"),
+    ],
+)
+def test_project_refuses_in_one_line(snapshots, tmp_path, capsys, flags, words):
+    assert main([*PROJECT, *snapshots, "--out", str(tmp_path / "out"), *flags]) == 2
+    message = capsys.readouterr().err
+    assert words in message
+    assert not (tmp_path / "out").exists()
+
+
+def test_project_needs_snapshots(tmp_path, capsys):
+    assert main([*PROJECT, "--out", str(tmp_path / "out")]) == 2
+    assert "no snapshots; name files or folders" in capsys.readouterr().err

@@ -30,7 +30,7 @@ def test_pair_table_fits_a_terminal(monkeypatch, capsys, tmp_path, width):
         for name in ("Omega_m", "sigma_8")
     }
     pair = {"train_suite": "MockSIMBA", "test_suite": "Nbody_MockSIMBA", "scores": scores}
-    console.print_letter({"pairs": [pair], "nbody": [], "data_mark": "MOCK DATA"}, tmp_path)
+    console.print_letter({"pairs": [pair], "verdicts": [], "data_mark": "MOCK DATA"}, tmp_path)
     printed = capsys.readouterr().out
     assert "MockSIMBA → Nbody_MockSIMBA" in printed
     assert printed.count("12.3 ± 1.1%") == 4

@@ -4,16 +4,18 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from fieldlevel.config import NetworkSpec, OptimiserSpec, ProjectSpec, SimulateSpec, SplitSpec, TrainSpec
+    from fieldlevel.config import NetworkSpec, OptimiserSpec, ProjectSpec, SimulateSpec, SplitSpec, TrainSpec, TuneSpec
     from fieldlevel.errors import DataError, UserError
     from fieldlevel.maps.catalogue import check_directory, open_suite, split_simulations
     from fieldlevel.maps.project import project_particles
     from fieldlevel.maps.projection import project_snapshots
     from fieldlevel.models.cnn import MomentNetwork
     from fieldlevel.models.moments import moment_loss
+    from fieldlevel.numerics.spectra import power_spectrum_2d
     from fieldlevel.simulate.suite import simulate_suite
     from fieldlevel.training.checkpoint import load
     from fieldlevel.training.loop import train
+    from fieldlevel.training.tune import tune
 
 __version__ = "0.1.0"
 
@@ -26,16 +28,19 @@ _PUBLIC = {
     "SimulateSpec": "config",
     "SplitSpec": "config",
     "TrainSpec": "config",
+    "TuneSpec": "config",
     "UserError": "errors",
     "check_directory": "maps.catalogue",
     "load": "training.checkpoint",
     "moment_loss": "models.moments",
     "open_suite": "maps.catalogue",
+    "power_spectrum_2d": "numerics.spectra",
     "project_particles": "maps.project",
     "project_snapshots": "maps.projection",
     "simulate_suite": "simulate.suite",
     "split_simulations": "maps.catalogue",
     "train": "training.loop",
+    "tune": "training.tune",
 }
 """Where each public name lives; it is imported when it is first asked for."""
 
@@ -48,16 +53,19 @@ __all__ = [
     "SimulateSpec",
     "SplitSpec",
     "TrainSpec",
+    "TuneSpec",
     "UserError",
     "check_directory",
     "load",
     "moment_loss",
     "open_suite",
+    "power_spectrum_2d",
     "project_particles",
     "project_snapshots",
     "simulate_suite",
     "split_simulations",
     "train",
+    "tune",
 ]
 
 

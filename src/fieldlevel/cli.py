@@ -23,6 +23,7 @@ from fieldlevel.config import (
     ProjectSpec,
     SimulateSpec,
     TrainSpec,
+    TuneSpec,
     laptop_scale,
     overlay_toml,
 )
@@ -37,14 +38,14 @@ SimulationScale = Literal["laptop", "letter", "fine"]
 
 @dataclass(frozen=True)
 class Letter:
-    """Data, networks, the four train/test pairs, figures, report; run it again to continue or to see the result."""
+    """Data, networks, every test of the letter, figures, report; run it again to continue or to see the result."""
 
     data: Path | None = None
     """Folder of CMD files; without it mock suites are simulated first."""
     out: Path = Path("letter-output")
-    """Where everything goes: report.html, figures, metrics.json, predictions.csv, runs."""
+    """Where everything goes: report.html, report.md, figures, metrics.json, predictions.csv, runs."""
     scale: Scale | None = None
-    """laptop: two CPU cores, some twenty minutes; letter: the letter's sizes and split, one GPU. When omitted: letter
+    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, one GPU. When omitted: letter
     with --data, laptop without."""
     config: Path | None = None
     """TOML file that overrides the scale's spec; flags override the file."""
@@ -77,7 +78,9 @@ class Simulate:
 class Project:
     """Turn snapshots into CMD maps, a simulation each in their order; run it again to continue."""
 
-    snapshots: Annotated[tuple[Path, ...], tyro.conf.Positional]
+    snapshots: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SNAPSHOT ...", help_behavior_hint="(required)")
+    ]
     """GADGET, AREPO, GIZMO or SWIFT HDF5 files, one of several files, or folders of them."""
     out: Path
     """Folder for the files."""
@@ -113,6 +116,23 @@ class Train:
 
 
 @dataclass(frozen=True)
+class Tune:
+    """Search for the hyper-parameters of a network and keep the best ones; run it again, or beside itself, to go on."""
+
+    data: Path
+    """Folder of CMD files."""
+    out: Path = Path("search")
+    """Folder for trials.csv, importance.json and the weights of the best trials; several processes may share it."""
+    preset: Literal["released", "modern"] = "modern"
+    """Of everything that is not searched. released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the
+    faster one."""
+    config: Path | None = None
+    """TOML file that overrides the preset, which is its table [train]; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[TuneSpec, Flat] = field(default_factory=TuneSpec)
+
+
+@dataclass(frozen=True)
 class Evaluate:
     """Test a network on the simulations of a suite that it has never seen."""
 
@@ -143,7 +163,7 @@ class Infer:
     device: Device = "auto"
 
 
-Command = Letter | Simulate | Project | Check | Train | Evaluate | Infer
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -166,12 +186,16 @@ def parse(arguments: Sequence[str]) -> Command:
         letter = overlay_toml(letter, chosen.config)
     if chosen.config is not None and arguments[0] == "train":
         train = overlay_toml(train, chosen.config)
+    tune = TuneSpec(train=train)
+    if chosen.config is not None and arguments[0] == "tune":
+        tune = overlay_toml(tune, chosen.config)
     defaults: tuple[Command, ...] = (
         Letter(spec=letter),
         Simulate(spec=simulate),
         Project(tyro.MISSING, tyro.MISSING),
         Check(tyro.MISSING),
         Train(tyro.MISSING, spec=train),
+        Tune(tyro.MISSING, spec=tune),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
     )
@@ -246,7 +270,7 @@ def _letter(command: Letter) -> int:
         data = prepare_data(command.spec, command.data, command.out, command.device, _cores(), listener)
         document = report.read_finished(command.out, data.key)
         if document is None:
-            run = run_letter(command.spec, data, command.out, command.device, listener)
+            run = run_letter(command.spec, data, command.out, command.device, listener, console.print_pairs)
             document = report.write_letter(command.out, run)
     console.print_letter(document, command.out)
     return 0
@@ -278,7 +302,9 @@ def _simulate(command: Simulate) -> int:
 
 def _project(command: Project) -> int:
     from fieldlevel import console
+    from fieldlevel.maps.cmd_format import SuiteFiles
     from fieldlevel.maps.projection import project_snapshots
+    from fieldlevel.maps.projection_plan import lacking_parameters
     from fieldlevel.maps.shards import Shard
 
     spec, shard = command.spec, Shard.parse(command.shard)
@@ -290,8 +316,10 @@ def _project(command: Project) -> int:
         console.say(f"shard {shard} is done; {len(missing)} snapshots of other shards are missing in {command.out}")
     else:
         console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")
-        if spec.parameters is None:
-            console.say(f"no parameters known: give --parameters, or write params_{spec.set_name}_{spec.suite}.txt")
+        table = SuiteFiles(command.out, spec.suite, set_name=spec.set_name).parameters_path
+        if not table.exists():
+            lacking = ", ".join(lacking_parameters(command.snapshots))
+            console.say(f"no {table.name}: not every header has {lacking}; give a table with --parameters")
     return 0
 
 
@@ -317,6 +345,18 @@ def _train(command: Train) -> int:
     with claimed(command.out), console.progress_display() as listener:
         weights = train(command.spec, command.data, command.out, command.device, listener)
     console.say(f"weights: {weights}")
+    return 0
+
+
+def _tune(command: Tune) -> int:
+    from fieldlevel import console
+    from fieldlevel.training.search import read_trials
+    from fieldlevel.training.tune import tune
+
+    with console.progress_display() as listener:
+        weights = tune(command.spec, command.data, command.out, command.device, listener)
+    console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
+    console.say(*(f"weights: {path}" for path in weights))
     return 0
 
 
@@ -378,6 +418,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Project: _project,
     Check: _check,
     Train: _train,
+    Tune: _tune,
     Evaluate: _evaluate,
     Infer: _infer,
 }

@@ -11,7 +11,7 @@ import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import tyro
 
@@ -82,7 +82,8 @@ class ProjectSpec:
     fields: tuple[str, ...] = ("Mtot",)
     """Mtot, Mcdm, Mgas, Mstar, HI, ne, T, P, Z, B, Vgas, Vcdm, as far as the snapshots hold them."""
     parameters: str | None = None
-    """Table of parameters, a row of six for each snapshot in their order; without it none is written."""
+    """Table of parameters, a row of six for each snapshot in their order; when omitted those of the headers, if every
+    header has all six."""
     n_pixels: int = 256
     """Pixels a side of a map."""
     n_slabs: int = 5
@@ -96,6 +97,40 @@ class ProjectSpec:
     """The disc of a particle reaches to this neighbour."""
     length_unit: Literal["kpc/h", "Mpc/h"] | None = None
     """Of the snapshots; needed only where they do not say."""
+    any_redshift: bool = False
+    """Also take snapshots of one redshift above 0, although the names of the files say z=0.00."""
+    check_mass: bool = True
+    """Refuse snapshots whose particles miss the mass of Omega_m in the box by over 5%; switch off for cut-outs."""
+
+
+@dataclass(frozen=True)
+class TransformSpec:
+    """What is done to a map before anything else."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    kind: Literal["none", "smoothing", "k_max", "mean map", "shuffled pixels", "random phases", "no monopole"] = "none"
+    """smoothing: by a Gaussian; k_max: Fourier modes of the logarithm beyond it are cut; mean map: its mean everywhere;
+    shuffled pixels: in random order; random phases: of the Fourier modes of the logarithm; no monopole: scaled to the
+    mean density at Omega_m = 0.3."""
+    scale: float = 0.0
+    """Standard deviation in pixels (smoothing), wavenumber in h/Mpc (k_max)."""
+    seed: int = 0
+    """Of shuffles and phases, with the number of the map."""
+
+
+@dataclass(frozen=True)
+class PerceptronSpec:
+    """Fully connected network on a summary of each map."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    n_layers: int = 3
+    """Hidden layers."""
+    n_neurons: int = 256
+    """In each hidden layer."""
+    dropout: float = 0.1
+    """Dropout probability after each hidden layer."""
 
 
 @dataclass(frozen=True)
@@ -137,12 +172,20 @@ class TrainSpec:
     suite: str = "MockTNG"
     field: str = "Mtot"
     set_name: str = "LH"
+    transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
+    """Of every map that the network reads."""
+    inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
+    """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron."""
+    labels: Literal["true", "permuted"] = "true"
+    """permuted: those of the training and validation simulations in random order, from which nothing can be learnt."""
     normaliser: Literal["train", "suite"] = "train"
     """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
     augmentation: Literal["symmetries", "symmetries+shifts"] = "symmetries+shifts"
     """What is drawn for each map of a batch: one of the eight symmetries of the square; also a periodic shift."""
     split: SplitSpec = dataclasses.field(default_factory=SplitSpec)
     network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    perceptron: PerceptronSpec = dataclasses.field(default_factory=PerceptronSpec)
+    """Of summaries."""
     optimiser: OptimiserSpec = dataclasses.field(default_factory=OptimiserSpec)
     batch_size: int = 128
     n_steps: int = 28_200
@@ -166,22 +209,56 @@ class EvaluateSpec:
     suite: str = "MockSIMBA"
     field: str = "Mtot"
     set_name: str = "LH"
+    transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
+    """Of the tested maps, before they are given to the network, which applies its own."""
     simulations: Literal["test", "all"] = "test"
     """`test`: the test simulations of the network's split. `all`: every one, refused on the network's own suite."""
 
 
+def summary_training() -> TrainSpec:
+    """Training of a perceptron on summaries: short steps, many of them, no symmetries to draw."""
+    return TrainSpec(inputs="power spectrum", n_steps=6000, validate_every=200)
+
+
 @dataclass(frozen=True)
 class LetterSpec:
-    """The four train/test pairs of two suites."""
+    """Every test of two suites: pairs, nulls, power spectrum, N-body, smoothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     suites: tuple[str, ...] = ()
     """The two suites to compare; when empty, those that the folder holds."""
+    seeds: int = 1
+    """Networks of every kind, trained with as many seeds from that of `train` on."""
+    smoothing: tuple[float, ...] = (1.0, 2.0, 3.0)
+    """Gaussian smoothings in pixels to train on again."""
+    k_max: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)
+    """Cuts of the wavenumber in h/Mpc to train on again."""
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
     """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
-    """How to train each network; its `suite` is replaced by each of the two."""
+    """How to train each network on maps; suite, transform, labels and seed are replaced by those of each experiment."""
+    summary: TrainSpec = dataclasses.field(default_factory=summary_training)
+    """How to train each network on a summary of the maps; suite, inputs, split and seed are replaced likewise."""
+
+
+@dataclass(frozen=True)
+class TuneSpec:
+    """Search for the hyper-parameters of one network."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    train: Annotated[TrainSpec, tyro.conf.arg(name="")] = dataclasses.field(default_factory=TrainSpec)
+    """Everything that is not searched; with `search = "default"` also the first trial and the middle of the widths."""
+    n_trials: int = 50
+    """Trials that run to the end, are pruned or fail, over all processes and calls."""
+    search: Literal["released", "default"] = "default"
+    """released: space and sampler of the released scripts, no pruning; default: narrower, begun at good published
+    values, poor trials stopped early."""
+    seed: Annotated[int, tyro.conf.arg(name="search-seed")] = 0
+    """Of the sampler; every trial trains with the seed of `train`."""
+    n_kept: int = 5
+    """Best networks whose weights are kept, for an ensemble."""
 
 
 def to_json(spec: Any) -> str:
@@ -226,7 +303,7 @@ def _explain(kind: type[Any], first: Mapping[str, Any]) -> str:
 
 def _names_beside(kind: type[Any], path: tuple[str | int, ...]) -> list[str]:
     for part in path[:-1]:
-        kind = next(f.type for f in dataclasses.fields(kind) if f.name == part)  # type: ignore[assignment]
+        kind = get_type_hints(kind)[str(part)]
     return [f.name for f in dataclasses.fields(kind)]
 
 
@@ -307,15 +384,18 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 
 
 def laptop_scale() -> LetterSpec:
-    """Two CPU cores, some twenty minutes: small boxes of particles, 64 x 64 maps, a narrow network."""
+    """Two CPU cores, some half an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
+    split = SplitSpec(train=0.75, validation=0.10)
     return LetterSpec(
+        k_max=(2.0, 4.0),
+        summary=dataclasses.replace(summary_training(), split=split, n_steps=3000),
         simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=dataclasses.replace(
             modern_preset(),
-            split=SplitSpec(train=0.75, validation=0.10),
+            split=split,
             network=NetworkSpec(hidden=4, dropout=0.1),
-            batch_size=64,
-            n_steps=1200,
+            batch_size=32,
+            n_steps=1000,
             validate_every=100,
         ),
     )

@@ -6,14 +6,18 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from fieldlevel.parameters import MOCK_MARK, is_mock
 from fieldlevel.progress import Listener, Progress
+
+if TYPE_CHECKING:
+    from fieldlevel.experiments.metrics import PairResult
 
 SECONDS_BETWEEN_LINES = 15.0
 """Where the output is no terminal, a task reports at most this often."""
@@ -93,19 +97,37 @@ class _LineListener:
 
 
 def print_letter(document: Mapping[str, Any], out: Path) -> None:
-    """The four-pair table of a finished letter, and where its files are.
+    """The four-pair table and the verdicts of a finished letter, and where its files are.
 
     Args:
         document: contents of `metrics.json`.
         out: the output folder.
     """
-    console = Console()
-    for heading, pairs in (("Four pairs", document["pairs"]), ("Gravity-only twins", document["nbody"])):
-        if pairs:
-            console.print(
-                _pair_table(heading + (f" · {document['data_mark']}" if document["data_mark"] else ""), pairs)
-            )
-    say(*(f"{name}: {out / name}" for name in ("report.html", "metrics.json", "predictions.csv")))
+    console, mark = Console(), f" · {document['data_mark']}" if document["data_mark"] else ""
+    console.print(_pair_table(f"Four pairs{mark}", document["pairs"]))
+    table = Table(title=f"Verdicts{mark}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("experiment", "holds", "measured"):
+        table.add_column(column)
+    for verdict in document["verdicts"]:
+        table.add_row(verdict["experiment"], "yes" if verdict["holds"] else "[bold]no[/]", verdict["measured"])
+    console.print(table)
+    say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
+
+
+def print_pairs(pairs: "Sequence[PairResult]") -> None:
+    """The four-pair table while the rest of the letter is still being done.
+
+    Args:
+        pairs: tested networks.
+    """
+    from fieldlevel.experiments.metrics import scores_to_json  # noqa: PLC0415 (keeps `--help` fast)
+
+    rows = [
+        {"train_suite": pair.train_suite, "test_suite": pair.test_suite, "scores": scores_to_json(pair.scores)}
+        for pair in pairs
+    ]
+    mark = f" · {MOCK_MARK}" if any(is_mock(pair.test_suite) for pair in pairs) else ""
+    Console().print(_pair_table(f"Four pairs{mark}; the other tests follow", rows))
 
 
 def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
@@ -125,6 +147,26 @@ def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
 def _cell(estimate: Mapping[str, Any], *, percent: bool) -> str:
     value, spread = float(estimate["value"]), float(estimate["error"])
     return f"{100 * value:.1f} ± {100 * spread:.1f}%" if percent else f"{value:.2f} ± {spread:.2f}"
+
+
+def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -> None:
+    """The best trials of a hyper-parameter search, and how many there were.
+
+    Args:
+        suite: what the networks were trained on.
+        trials: rows of `trials.csv`.
+        n_best: rows to show.
+    """
+    complete = [trial for trial in trials if trial["state"] == "complete"]
+    mark = f" · {MOCK_MARK}" if is_mock(suite) else ""
+    title = f"{suite}: best of {len(trials)} trials, {len(complete)} of them complete{mark}"
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    names = [name for name in trials[0] if name not in ("state", "error")]
+    for name in names:
+        table.add_column(name.replace("_", " "), justify="right")
+    for trial in sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]:
+        table.add_row(*(f"{float(trial[name]):.4g}" for name in names))
+    Console().print(table)
 
 
 def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:

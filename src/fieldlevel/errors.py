@@ -21,6 +21,10 @@ class DataError(UserError):
         more = f" (and {len(defects) - 1} more: run `fieldlevel check` on the folder)" if len(defects) > 1 else ""
         super().__init__(f"{defects[0]}{more}")
 
+    def __reduce__(self) -> tuple[type["DataError"], tuple[list[str]]]:
+        """Pickle the defects, not the message, so that the error comes through from a worker process."""
+        return type(self), (self.defects,)
+
 
 class TrainingError(Exception):
     """Training cannot go on; the message gives the step, the learning rate and the remedy. Exit code 1."""

@@ -1,24 +1,26 @@
-"""The report of the four pairs: one HTML page that needs nothing else, and the same numbers as plain JSON.
+"""The report of a letter: one HTML page that needs nothing else, the same as Markdown, and all numbers as plain JSON.
 
 Every sentence about what was found is computed from the measured numbers and their errors.
 """
 
 import base64
 import json
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, scores_to_json, write_pairs
+from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, Scores, scores_to_json, write_predictions
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
-from fieldlevel.experiments.runner import LetterRun, NetworkRun
-from fieldlevel.figures import draw_four_pairs, draw_maps, draw_training_history, save_figure
+from fieldlevel.experiments.runner import LetterRun, NetworkRun, first_seed
+from fieldlevel.experiments.verdicts import Verdict, judge
+from fieldlevel.figures import save_figure
+from fieldlevel.figures.letter import letter_plates
 from fieldlevel.files import write_text
 from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, PARAMETERS, is_mock
 
@@ -83,7 +85,9 @@ class LetterResults:
         networks: facts of the network of each training suite.
         provenance: commit, version, hardware, date.
         is_mock: whether any map was simulated by this package.
-        nbody: each network on the gravity-only twin of its own test simulations.
+        experiments: every tested network by experiment.
+        mean_only: the predictor that knows the mean of a map alone, by suite.
+        verdicts: what each experiment claims and what became of it.
 
     Raises:
         ValueError: mock suites that are not declared as mock.
@@ -97,7 +101,26 @@ class LetterResults:
     networks: Mapping[str, NetworkFacts]
     provenance: Mapping[str, Fact]
     is_mock: bool
-    nbody: tuple[PairResult, ...] = ()
+    experiments: Mapping[str, Sequence[PairResult]] = field(default_factory=dict)
+    mean_only: Mapping[str, Scores] = field(default_factory=dict)
+    verdicts: Sequence[Verdict] = ()
+
+    @property
+    def others(self) -> dict[str, Sequence[PairResult]]:
+        """The experiments beyond the four pairs, first seed."""
+        return {name: first_seed(results) for name, results in self.experiments.items() if name != "four pairs"}
+
+    @property
+    def spread(self) -> dict[str, dict[str, tuple[float, float]]]:
+        """Mean and standard deviation over the seeds of the rms relative error, by pair and parameter."""
+        by_pair: dict[str, list[PairResult]] = {}
+        for result in self.experiments.get("four pairs", ()):
+            by_pair.setdefault(result.name, []).append(result)
+        return {
+            pair: {name: _spread(results, name) for name in COSMOLOGICAL}
+            for pair, results in by_pair.items()
+            if len(results) > 1
+        }
 
     def __post_init__(self) -> None:
         mock = sorted({s for pair in self.pairs for s in (pair.train_suite, pair.test_suite) if is_mock(s)})
@@ -106,10 +129,10 @@ class LetterResults:
 
 
 def write_report(path: Path, results: LetterResults) -> None:
-    """Render the results as one self-contained HTML page, which reads nothing from the network.
+    """Render the results as one self-contained HTML page, which reads nothing from the network, and as Markdown.
 
     Args:
-        path: HTML file to write.
+        path: HTML file to write; the Markdown file beside it has the suffix .md.
         results: what to tell.
 
     Raises:
@@ -117,28 +140,35 @@ def write_report(path: Path, results: LetterResults) -> None:
     """
     environment = Environment(
         loader=PackageLoader("fieldlevel"),
-        autoescape=True,
+        autoescape=select_autoescape(["html.jinja"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters |= {"typeset": typeset, "data_uri": _data_uri}
-    page = environment.get_template("report.html.jinja").render(
-        results=results,
-        mark=MOCK_MARK if results.is_mock else "",
-        summary=summarise(results),
-        proven=list(_findings(results)),
-        open_questions=list(_open_questions(results)),
-        metrics=METRICS,
-        main_metrics=[METRICS[key] for key in MAIN_METRICS],
-        parameters=PARAMETER_NAMES,
-        cosmological=COSMOLOGICAL,
-        published=published_accuracies,
-        source=SOURCE,
-        source_url=SOURCE_URL,
-        bibtex=BIBTEX,
-    )
-    write_text(path, page)
+    words = {
+        "results": results,
+        "mark": MOCK_MARK if results.is_mock else "",
+        "summary": summarise(results),
+        "proven": list(_findings(results)),
+        "open_questions": list(_open_questions(results)),
+        "metrics": METRICS,
+        "main_metrics": [METRICS[key] for key in MAIN_METRICS],
+        "parameters": PARAMETER_NAMES,
+        "cosmological": COSMOLOGICAL,
+        "published": published_accuracies,
+        "source": SOURCE,
+        "source_url": SOURCE_URL,
+        "bibtex": BIBTEX,
+        "folder": path.parent,
+    }
+    write_text(path, environment.get_template("report.html.jinja").render(words))
+    write_text(path.with_suffix(".md"), environment.get_template("report.md.jinja").render(words))
+
+
+def _spread(results: Sequence[PairResult], name: str) -> tuple[float, float]:
+    values = np.array([result.scores[name]["rms_relative_error"].value for result in results])
+    return float(values.mean()), float(values.std(ddof=1))
 
 
 def metrics_document(results: LetterResults) -> dict[str, Any]:
@@ -151,7 +181,9 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "provenance": dict(results.provenance),
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "pairs": [_pair_document(pair) for pair in results.pairs],
-        "nbody": [_pair_document(pair) for pair in results.nbody],
+        "experiments": {name: [_pair_document(pair) for pair in pairs] for name, pairs in results.experiments.items()},
+        "mean_only": {suite: scores_to_json(scores) for suite, scores in results.mean_only.items()},
+        "verdicts": [asdict(verdict) for verdict in results.verdicts],
         "transfer_ratio_rmse": {
             suite: {name: estimate.to_json() for name, estimate in row.items()}
             for suite, row in results.transfer.items()
@@ -166,6 +198,7 @@ def _pair_document(pair: PairResult) -> dict[str, Any]:
     return {
         "train_suite": pair.train_suite,
         "test_suite": pair.test_suite,
+        "seed": pair.seed,
         "n_simulations": pair.predictions.n_simulations,
         "n_maps": pair.predictions.n_maps,
         "scores": scores_to_json(pair.scores),
@@ -284,7 +317,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
     """
     (out / "metrics.json").unlink(missing_ok=True)
     results = LetterResults(
-        title="Robust marginalization of baryonic effects: the four pairs",
+        title="Robust marginalization of baryonic effects at the field level",
         pairs=run.pairs,
         transfer=run.transfer,
         figures=draw_letter(out / "figures", run),
@@ -292,12 +325,16 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         networks={suite: _network_facts(network) for suite, network in run.networks.items()},
         provenance=run.software,
         is_mock=run.is_mock,
-        nbody=run.nbody,
+        experiments=run.experiments,
+        mean_only={suite: found.scores for suite, found in run.mean_only.items()},
+        verdicts=judge({name: first_seed(pairs) for name, pairs in run.experiments.items()}, run.mean_only),
     )
-    write_pairs(out / "predictions.csv", [*run.pairs, *run.nbody])
+    write_predictions(out / "predictions.csv", run.experiments)
     write_report(out / "report.html", results)
     weights = {suite: str(network.weights.relative_to(out)) for suite, network in run.networks.items()}
-    document = {"key": run.data.key, "weights": weights, **metrics_document(results)}
+    pictures = [figure.path for figure in results.figures.values()]
+    figures = [str(path.with_suffix(suffix).relative_to(out)) for path in pictures for suffix in (".pdf", ".png")]
+    document = {"key": run.data.key, "weights": weights, "figures": figures, **metrics_document(results)}
     write_text(out / "metrics.json", json.dumps(document, indent=2) + "\n")
     return document
 
@@ -314,47 +351,20 @@ def _network_facts(network: NetworkRun) -> NetworkFacts:
 
 
 def draw_letter(folder: Path, run: LetterRun) -> dict[str, ReportFigure]:
-    """Draw and save the figures of the four pairs as PDF and PNG.
+    """Draw and save all figures as PDF and PNG.
 
     Args:
         folder: where to save them; made if need be.
-        run: what the four pairs gave.
+        run: what the experiments gave.
 
     Returns:
         What the report embeds, by heading.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    histories = {suite: network.history for suite, network in run.networks.items()}
-    drawn = {
-        "fig1_maps": draw_maps(run.examples, field=run.data.field, mock=run.is_mock),
-        "fig2_four_pairs": draw_four_pairs(run.pairs, mock=run.is_mock),
-        "training_history": draw_training_history(histories, mock=run.is_mock),
-    }
-    paths = {stem: save_figure(figure, folder / stem)[1] for stem, figure in drawn.items()}
     return {
-        heading: ReportFigure(paths[stem], caption, description)
-        for stem, (heading, caption, description) in _CAPTIONS.items()
+        plate.heading: ReportFigure(save_figure(plate.draw(), folder / plate.stem)[1], plate.caption, plate.description)
+        for plate in letter_plates(run)
     }
-
-
-_CAPTIONS = {
-    "fig1_maps": (
-        "Figure 1",
-        "Example maps of both suites on one colour scale; Omega_m grows from left to right.",
-        "Two rows of square maps of the projected matter density, one row a suite.",
-    ),
-    "fig2_four_pairs": (
-        "Figure 2",
-        "Posterior mean minus truth against truth for the four train/test pairs: Omega_m left, sigma_8 right. Error "
-        "bars are the posterior standard deviations of 40 maps; faint dots are all tested maps.",
-        "Four rows of two scatter plots of residuals around zero, one row a pair of suites.",
-    ),
-    "training_history": (
-        "Training history",
-        "Loss of each network against its optimiser steps; the weights of the lowest validation loss are kept.",
-        "Curves of training and validation loss that fall with the number of steps.",
-    ),
-}
 
 
 def read_finished(out: Path, key: str) -> dict[str, Any] | None:
@@ -365,8 +375,8 @@ def read_finished(out: Path, key: str) -> dict[str, Any] | None:
         key: digest of spec and data.
     """
     path = out / "metrics.json"
-    figures = [out / "figures" / f"{stem}.{suffix}" for stem in _CAPTIONS for suffix in ("pdf", "png")]
-    if not all(file.exists() for file in (path, out / "report.html", out / "predictions.csv", *figures)):
+    if not path.exists():
         return None
     document: dict[str, Any] = json.loads(path.read_text())
-    return document if document.get("key") == key else None
+    files = [out / name for name in ("report.html", "report.md", "predictions.csv", *document.get("figures", ()))]
+    return document if document.get("key") == key and all(file.exists() for file in files) else None

@@ -4,7 +4,7 @@ import torch
 
 import fieldlevel
 from fieldlevel.errors import UserError
-from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.maps.project import Discs, Slabs, project_slabs
 from fieldlevel.numerics.neighbours import neighbour_distance
 
 N_PIXELS = 20  # four pixels a slab
@@ -146,7 +146,11 @@ def test_arrays_make_the_maps_of_their_discs():
         ({"mass": np.ones(39)}, "masses of shape"),
         ({"radius": np.ones((40, 1))}, "radii of shape"),
         ({"position": np.full((40, 3), np.nan)}, "positions: NaN"),
-        ({"radius": np.full(40, -1.0)}, "negative"),
+        ({"radius": np.full(40, -1.0)}, "not between 0, a point, and the box"),
+        ({"radius": np.full(40, 26.0)}, "not between 0, a point, and the box"),
+        ({"n_pixels": 0}, "n_pixels = 0: give a whole number from 1"),
+        ({"n_pixels": 2.5}, "n_pixels = 2.5"),
+        ({"n_neighbours": 0}, "n_neighbours = 0"),
         ({"box_size_mpc_h": 0.0}, "box_size_mpc_h"),
         ({"position": np.zeros((20, 3)), "mass": np.ones(20)}, "give at least 33"),
     ],
@@ -155,6 +159,40 @@ def test_arrays_that_cannot_be_projected_are_refused(changed, message):
     sound = {"position": np.zeros((40, 3)), "mass": np.ones(40), "box_size_mpc_h": 25.0}
     with pytest.raises(UserError, match=message):
         fieldlevel.project_particles(**(sound | changed))
+
+
+@pytest.mark.parametrize("count", [1, 5, 7, 10, 25, 50])
+def test_a_particle_on_the_face_of_a_slab_is_in_the_slab_behind(count):
+    """As many planes of a lattice in each slab, along each axis."""
+    planes = np.arange(50) * 25 / 50
+    on_faces = np.arange(count) * 25 / count
+    for along in (planes, on_faces) if 50 % count == 0 else (on_faces,):
+        position = np.stack([along] * 3, axis=1)
+        slabs = Slabs(count, 1 / count)
+        maps = fieldlevel.project_particles(
+            position, np.ones(len(along)), 25, np.zeros(len(along)), n_pixels=4, slabs=slabs
+        )
+        np.testing.assert_allclose(maps.sum((1, 2)) * (25 / 4) ** 2, len(along) / count)
+
+
+@pytest.mark.parametrize("slabs", [(0, 0.2), (5, 0.0), (5, -0.2), (7, 0.2)])
+def test_slabs_that_do_not_fit_are_refused(slabs):
+    with pytest.raises(UserError, match="what fits in the box"):
+        Slabs(*slabs)
+
+
+def test_what_is_spread_may_be_negative():
+    position, radius = [[1.0, 1, 1], [9.0, 9, 9]], [0.5, 0.5]
+    maps = fieldlevel.project_particles(position, [-2.0, 1.0], 25, radius, n_pixels=16)
+    assert maps[:5].sum() * (25 / 16) ** 2 == pytest.approx(-1)
+
+
+def test_arrays_of_any_layout_are_taken():
+    random = np.random.default_rng(4)
+    position = random.uniform(0, 25, (50, 3))
+    position.setflags(write=False)
+    backwards = fieldlevel.project_particles(position[::-1], np.ones(50), 25, n_pixels=16)
+    np.testing.assert_allclose(backwards, fieldlevel.project_particles(position, [1] * 50, 25, n_pixels=16))
 
 
 @pytest.mark.gpu

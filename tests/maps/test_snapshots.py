@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import DataError, UserError
+from fieldlevel.maps.snapshot_files import fingerprint
 from fieldlevel.maps.snapshots import KINDS, Snapshot, open_snapshot
 from fieldlevel.parameters import CRITICAL_DENSITY
 
@@ -400,6 +401,14 @@ def put(value: float) -> Callable[[h5py.File], object]:
     return lambda file: file["PartType1/Coordinates"].__setitem__((5, 1), value)
 
 
+def put_dataset(name: str, values: np.ndarray) -> Callable[[h5py.File], object]:
+    return lambda file: (file.pop(name), file.__setitem__(name, values))
+
+
+def put_group(name: str) -> Callable[[h5py.File], object]:
+    return lambda file: (file.pop(name), file.create_group(name))
+
+
 BROKEN: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "no header": (lambda file: file.pop("Header"), "no group /Header"),
     "no box": (lambda file: file["Header"].attrs.pop("BoxSize"), "no attribute BoxSize in /Header, /Parameters"),
@@ -421,6 +430,38 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "box too large": (set_header("BoxSize", 25e6), "particles fill 24.* of a box of 2.5e.04"),
     "box too small": (set_header("BoxSize", 25.0), "in a box of 0.025 Mpc/h"),
     "a lost file": (set_header("NumFilesPerSnapshot", 3), "one of 3 files, but without a number"),
+    "fewer files than none": (set_header("NumFilesPerSnapshot", -2), r"NumFilesPerSnapshot of /Header is \[-2\]"),
+    "high words without low ones": (set_header("NumPart_Total_HighWord", [0] * 6 + [1]), "NumPart_Total says"),
+    "a table of one mass": (
+        lambda file: (file["PartType1"].pop("Masses"), set_header("MassTable", 1.0)(file)),
+        "no mass in MassTable for the 64",
+    ),
+    "a mass that is none": (set_header("MassTable", [0, np.nan, 0, 0, 0, 0]), "MassTable of /Header is .*nan.*from 0"),
+    "a negative mass": (set_header("MassTable", [0, -1.0, 0, 0, 0, 0]), "MassTable of /Header is .*-1.*from 0"),
+    "a box in words": (set_header("BoxSize", "large"), r"BoxSize of /Header is \['large'\]"),
+    "an empty box": (set_header("BoxSize", h5py.Empty("f8")), "BoxSize of /Header is"),
+    "no numbers of a box": (set_header("BoxSize", np.zeros(0)), r"BoxSize of /Header is \[\]"),
+    "an infinite box": (set_header("BoxSize", np.inf), r"BoxSize of /Header is \[inf\]"),
+    "an empty redshift": (set_header("Redshift", np.zeros(0)), "Redshift of /Header is"),
+    "the end of time": (set_header("Redshift", -1.0), r"Redshift of /Header is \[-1.0\]; mend it"),
+    "no such redshift": (set_header("Redshift", np.nan), r"Redshift of /Header is \[nan\]"),
+    "a unit in words": (set_header("UnitLength_in_cm", "kpc"), "UnitLength_in_cm of /Header"),
+    "an empty unit": (set_header("UnitLength_in_cm", np.zeros(0)), "UnitLength_in_cm of /Header"),
+    "counts in words": (set_header("NumPart_ThisFile", "many"), "NumPart_ThisFile of /Header is"),
+    "negative counts": (set_header("NumPart_ThisFile", [60, -64, 0, 0, 7, 3]), "NumPart_ThisFile of /Header is"),
+    "exponents in words": (
+        lambda file: file["PartType1/Coordinates"].attrs.__setitem__("a_scaling", "one"),
+        "a_scaling of /PartType1/Coordinates is",
+    ),
+    "a plane": (put_dataset("PartType1/Coordinates", np.ones((64, 2))), r"has the shape \(64, 2\).*\(64, 3\)"),
+    "a line": (put_dataset("PartType1/Coordinates", np.ones(64)), r"has the shape \(64,\)"),
+    "positions in words": (
+        put_dataset("PartType1/Coordinates", np.full((64, 3), b"x")),
+        r"numbers of the shape \(64, 3\), and holds \|S1",
+    ),
+    "a group of positions": (put_group("PartType1/Coordinates"), "no dataset Coordinates for the 64"),
+    "a dataset of gas": (put_dataset("PartType0", np.ones(3)), "no dataset Coordinates for the 60"),
+    "a header of numbers": (put_dataset("Header", np.ones(3)), "no group /Header"),
 }
 
 
@@ -513,3 +554,57 @@ def test_unknown_names(tmp_path):
         snapshot.has("gas", "charge")
     with pytest.raises(UserError, match="at least one"):
         next(snapshot.chunks("gas", ["mass"], 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "quantity", "values"),
+    [
+        ("Masses", "mass", np.ones((64, 1))),
+        ("Masses", "mass", np.ones((64, 3))),
+        ("Velocities", "velocity", np.ones(64)),
+        ("Velocities", "velocity", np.full((64, 3), b"fast")),
+    ],
+)
+def test_datasets_of_another_shape_are_refused(name, quantity, values, tmp_path):
+    path = write_snapshot(tmp_path / "snap.hdf5", DIALECTS["AREPO"])
+    snapshot = open_snapshot(edit(path, put_dataset(f"PartType1/{name}", values)))
+    with pytest.raises(DataError, match=rf"/PartType1/{name} has the shape .* must hold numbers of the shape \(64"):
+        snapshot.read("dark matter", [quantity])
+
+
+def test_short_and_scalar_high_words_are_zero_where_they_say_nothing(tmp_path):
+    path = write_snapshot(tmp_path / "snap.hdf5", DIALECTS["AREPO"])
+    for value in (0, [0, 0]):
+        assert open_snapshot(edit(path, set_header("NumPart_Total_HighWord", value))).n_particles["gas"] == 60
+
+
+def test_types_of_two_precisions_are_read_in_the_wider(tmp_path):
+    dark = make_particles({1: 40})[1]
+    path = write_snapshot(tmp_path / "snap.hdf5", DIALECTS["AREPO"], {1: dark, 2: dark})
+    exact = open_snapshot(path).read("dark matter", ["position"])["position"]
+    edit(path, lambda file: put_dataset("PartType1/Coordinates", file["PartType1/Coordinates"][:].astype("<f4"))(file))
+    mixed = open_snapshot(path).read("dark matter", ["position"])["position"]
+    assert mixed.dtype == np.float64
+    np.testing.assert_array_equal(mixed[40:], exact[40:])
+
+
+def test_a_file_that_may_not_be_read_is_not_called_damaged(tmp_path, monkeypatch):
+    path = write_snapshot(tmp_path / "snap.hdf5", DIALECTS["AREPO"])
+
+    def refuse(*arguments):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(h5py, "File", refuse)
+    with pytest.raises(DataError, match=r"snap\.hdf5: permission denied; make the file readable"):
+        open_snapshot(path)
+
+
+def test_the_fingerprint_is_that_of_the_content(tmp_path):
+    path = write_snapshot(tmp_path / "snap.hdf5", DIALECTS["AREPO"])
+    known = fingerprint([path])
+    copy = tmp_path / "copy.h5"
+    copy.write_bytes(path.read_bytes())
+    assert fingerprint([copy]) == known
+    for change in (set_header("Time", 0.5), put(1.0), lambda file: file["PartType4/Masses"].__setitem__(2, 1.0)):
+        assert fingerprint([edit(copy, change)]) != known
+        copy.write_bytes(path.read_bytes())

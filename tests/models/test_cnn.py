@@ -3,7 +3,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
-from fieldlevel.models.cnn import MomentNetwork, load_published_state
+from fieldlevel.models.cnn import MomentNetwork, PeriodicConv2d, load_published_state
 from fieldlevel.models.moments import moment_loss
 
 # Sums of a few hundred float64 products in another order.
@@ -137,3 +137,23 @@ def test_published_state_of_another_width_or_no_file_is_refused(tmp_path):
     torch.save(published_state(MomentNetwork(16, 2, 0.0)), path)
     with pytest.raises(UserError, match="hidden = 1"):
         load_published_state(MomentNetwork(16, 1, 0.0), path)
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
+def test_a_periodic_convolution_is_pytorchs_circular_one(memory_format):
+    """Values and gradients of input, weight and bias, also for the smallest maps; the memory format is kept."""
+    for n_pixels in (2, 8):
+        ours = PeriodicConv2d(3, 5).to(memory_format=memory_format)
+        theirs = torch.nn.Conv2d(3, 5, 3, padding=1, padding_mode="circular").to(memory_format=memory_format)
+        theirs.load_state_dict(ours.state_dict())
+        x = torch.randn(2, 3, n_pixels, n_pixels, generator=torch.Generator().manual_seed(1))
+        answers = []
+        for convolution in (ours, theirs):
+            given = x.to(memory_format=memory_format).requires_grad_()
+            result = convolution(given)
+            result.square().sum().backward()
+            answers.append([result, given.grad, convolution.weight.grad, convolution.bias.grad])
+        for one, other in zip(*answers, strict=True):
+            torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
+        if n_pixels == 8:
+            assert answers[0][0].is_contiguous(memory_format=memory_format)

@@ -3,7 +3,7 @@ import torch
 from scipy.spatial import cKDTree
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics import neighbour_groups, neighbours_numba
+from fieldlevel.numerics import neighbour_groups
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.numerics.neighbour_groups import grouped_neighbour_distance
 from fieldlevel.numerics.neighbours import neighbour_distance
@@ -67,6 +67,19 @@ def test_exact_distance_from_a_dense_halo_to_an_empty_void(method):
     torch.testing.assert_close(search(method, x, N_MESH, 32), brute_force(x, N_MESH, 32), rtol=ROUND_OFF, atol=1e-9)
 
 
+@both_methods
+@pytest.mark.parametrize("width", [1e-2, 1e-5, 1e-8])
+@pytest.mark.parametrize(("n", "k"), [(40, 39), (200, 32)])
+def test_exact_distance_in_a_clump_across_a_face(method, width, n, k):
+    """Positions of the two sides differ by the box: round-off of the box is much of a short distance."""
+    x = torch.full((n, 3), 8.0, dtype=torch.float64)
+    for seed in range(10):
+        x[:, 0] = width * torch.randn(n, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+        wrapped = x.remainder(N_MESH).numpy()
+        expected = torch.from_numpy(cKDTree(wrapped, boxsize=N_MESH).query(wrapped, k=[k + 1])[0][:, 0]).float()
+        torch.testing.assert_close(search(method, x, N_MESH, k), expected, rtol=ROUND_OFF, atol=1e-14 * N_MESH)
+
+
 def test_both_searches_agree_on_clustered_particles(clustered):
     tree, groups = (search(method, clustered, N_MESH, 32) for method in ("tree", "groups"))
     torch.testing.assert_close(groups, tree, rtol=ROUND_OFF, atol=0)
@@ -82,8 +95,8 @@ def test_groups_do_not_depend_on_how_the_work_is_divided(clustered, monkeypatch)
 
 def test_the_tree_does_not_depend_on_how_the_work_is_divided(clustered, monkeypatch):
     expected = neighbour_distance(clustered, N_MESH, 32)
-    monkeypatch.setattr(neighbours_numba, "_QUERIES_AT_ONCE", 1000)
-    monkeypatch.setattr(neighbours_numba, "_LEAF_SIZE", 5)
+    monkeypatch.setattr("fieldlevel.numerics.neighbours_numba._QUERIES_AT_ONCE", 1000)
+    monkeypatch.setattr("fieldlevel.numerics.neighbours_numba._LEAF_SIZE", 5)
     assert torch.equal(neighbour_distance(clustered, N_MESH, 32, workers=3), expected)
 
 

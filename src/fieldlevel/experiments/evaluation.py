@@ -51,7 +51,7 @@ def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
     Raises:
         UserError: with both sizes or both fields.
     """
-    ours = f"{predictor.spec.field} maps of {predictor.network.n_pixels} pixels a side"
+    ours = f"{predictor.spec.field} maps of {predictor.n_pixels} pixels a side"
     theirs = f"{suite.field} maps of {suite.n_pixels} pixels a side"
     if ours != theirs:
         raise UserError(f"{suite.suite}: {theirs}, but the network was trained on {ours}")

@@ -328,12 +328,14 @@ class PairResult:
         test_suite: suite that it was tested on.
         predictions: posterior moments of the tested maps.
         scores: every measure of every parameter.
+        seed: that the network was trained with.
     """
 
     train_suite: str
     test_suite: str
     predictions: Predictions
     scores: Scores
+    seed: int = 0
 
     @property
     def crosses_suites(self) -> bool:
@@ -346,14 +348,22 @@ class PairResult:
         return f"{self.train_suite} → {self.test_suite}"
 
 
-def write_pairs(path: Path, pairs: Iterable[PairResult]) -> None:
-    """Write the predictions of several pairs into one CSV file: origin, both suites, columns of one pair."""
+def write_predictions(path: Path, experiments: Mapping[str, Iterable[PairResult]]) -> None:
+    """Write the predictions of all experiments into one CSV file: where from, then the columns of a pair."""
     rows = [
-        [MOCK_MARK if is_mock(pair.test_suite) else "CMD files", pair.train_suite, pair.test_suite, *row]
+        [
+            MOCK_MARK if is_mock(pair.test_suite) else "CMD files",
+            name,
+            pair.train_suite,
+            pair.test_suite,
+            pair.seed,
+            *row,
+        ]
+        for name, pairs in experiments.items()
         for pair in pairs
         for row in pair.predictions.rows()
     ]
-    _write_table(path, [["data", "train_suite", "test_suite", *CSV_COLUMNS], *rows])
+    _write_table(path, [["data", "experiment", "train_suite", "test_suite", "seed", *CSV_COLUMNS], *rows])
 
 
 def _write_table(path: Path, rows: list[list[Any]]) -> None:

@@ -1,14 +1,14 @@
 """The letter from a data folder to measured results: what is missing is done, once; what was killed goes on.
 
-    data folder -> networks (one a suite) -> predictions of unseen simulations -> measures with bootstrap errors
+    data folder -> networks of each experiment -> predictions of unseen simulations -> measures with bootstrap errors
 
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
 import csv
 import json
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,13 +19,14 @@ from fieldlevel.config import EvaluateSpec, LetterSpec, TrainSpec, digest, to_js
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
+from fieldlevel.experiments.mean_only import MeanOnly, predict_from_mean
 from fieldlevel.experiments.metrics import Estimate, PairResult, Predictions, evaluate, transfer_ratio
 from fieldlevel.experiments.provenance import describe_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES
+from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_nbody
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
@@ -79,14 +80,14 @@ class NetworkRun:
 
 @dataclass(frozen=True)
 class LetterRun:
-    """What the four pairs gave.
+    """What the experiments gave.
 
     Attributes:
         data: the maps that were used.
-        networks: by training suite.
-        pairs: each network on its own suite, then on the other.
-        nbody: each network on the gravity-only twin of its own suite, where there is one.
-        transfer: RMSE on the other suite over RMSE on the own suite, by training suite and parameter.
+        networks: of the four pairs with the first seed, by training suite.
+        experiments: every tested network by experiment, in the order of `letter.experiments`.
+        transfer: RMSE on the other suite over RMSE on the own suite, by training suite and parameter, first seed.
+        mean_only: the best predictor that knows the mean of a map alone, by suite.
         examples: maps of each suite for Fig. 1, (n_examples, N, N).
         facts: what the data is, in words.
         software: version, commit, hardware, date.
@@ -94,12 +95,22 @@ class LetterRun:
 
     data: LetterData
     networks: Mapping[str, NetworkRun]
-    pairs: tuple[PairResult, ...]
-    nbody: tuple[PairResult, ...]
+    experiments: Mapping[str, tuple[PairResult, ...]]
     transfer: Mapping[str, Mapping[str, Estimate]]
+    mean_only: Mapping[str, MeanOnly]
     examples: Mapping[str, FloatArray]
     facts: Mapping[str, str | int | float]
     software: Mapping[str, str]
+
+    @property
+    def pairs(self) -> tuple[PairResult, ...]:
+        """The four pairs with the first seed: each network on its own suite, then on the other."""
+        return first_seed(self.experiments["four pairs"])
+
+    @property
+    def nbody(self) -> tuple[PairResult, ...]:
+        """Each network on the gravity-only twin of its own suite, where there is one."""
+        return first_seed(self.experiments.get("hydro to N-body", ()))
 
     @property
     def is_mock(self) -> bool:
@@ -138,8 +149,7 @@ def prepare_data(
         for mock in letter.simulations(spec):
             simulate_suite(mock, directory, device, workers, listener)
     suites = letter.choose_suites(spec, directory)
-    tests = [*letter.four_pairs(spec, suites), *letter.nbody_tests(spec, suites, directory)]
-    names = dict.fromkeys(test.suite for test in tests)
+    names = sorted(letter.trained_suites(letter.experiments(spec, suites, directory)), key=is_nbody)
     opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
     _check_sizes(spec, opened)
     return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))
@@ -166,16 +176,22 @@ def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
 
 
 def run_letter(
-    spec: LetterSpec, data: LetterData, out: Path, device: str = "auto", listener: Listener = ignore
+    spec: LetterSpec,
+    data: LetterData,
+    out: Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    show_pairs: Callable[[Sequence[PairResult]], None] = lambda pairs: None,
 ) -> LetterRun:
-    """Train and test every network of the four pairs.
+    """Train and test every network of every experiment.
 
     Args:
-        spec: suites and networks.
+        spec: suites, experiments and networks.
         data: the maps.
         out: output folder; complete runs in it are not repeated.
         device: where the networks run.
         listener: hears of the progress.
+        show_pairs: called with the four pairs as soon as they are there, long before the rest.
 
     Returns:
         Predictions, measures and what the figures need.
@@ -187,29 +203,35 @@ def run_letter(
     for suite in data.opened.values():
         open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
     store = Store(out / "runs")
-    networks = {
-        network.suite: train_once(store, network, data, device, listener)
-        for network in letter.networks(spec, data.suites)
-    }
-    pairs = _test_all(store, letter.four_pairs(spec, data.suites), networks, data, device, listener)
-    nbody = _test_all(store, letter.nbody_tests(spec, data.suites, data.directory), networks, data, device, listener)
+    done: dict[str, tuple[PairResult, ...]] = {}
+    for name, tests in letter.experiments(spec, data.suites, data.directory).items():
+        done[name] = tuple(_test_once(store, test, data, device, listener, name) for test in tests)
+        if name == "four pairs":
+            show_pairs(first_seed(done[name]))
+    pairs = first_seed(done["four pairs"])
     return LetterRun(
         data=data,
-        networks=networks,
-        pairs=pairs,
-        nbody=nbody,
+        networks={suite: train_once(store, replace(spec.train, suite=suite), data, device) for suite in data.suites},
+        experiments={name: results for name, results in done.items() if results},
         transfer=_transfer(pairs),
+        mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
         examples={name: _examples(data.opened[name], spec) for name in data.suites},
         facts=_describe_data(spec, data),
         software=describe_software(select_device(device)),
     )
 
 
+def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:
+    """Those of the networks with the lowest seed."""
+    lowest = min((result.seed for result in results), default=0)
+    return tuple(result for result in results if result.seed == lowest)
+
+
 def train_once(store: Store, spec: TrainSpec, data: LetterData, device: str, listener: Listener = ignore) -> NetworkRun:
     """Train the network of a spec, or find it trained."""
 
     def work(folder: Path) -> None:
-        train(spec, data.directory, folder, device, listener)
+        train(spec, data.directory, folder, device, listener, check=False)
         _record(folder, device)
 
     key = digest(spec, data.opened[spec.suite].fingerprint)
@@ -227,28 +249,26 @@ def _is_trainable(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def _test_all(
-    store: Store,
-    specs: Iterable[EvaluateSpec],
-    networks: Mapping[str, NetworkRun],
-    data: LetterData,
-    device: str,
-    listener: Listener,
-) -> tuple[PairResult, ...]:
-    specs = list(specs)
-    results = []
-    for done, spec in enumerate(specs, start=1):
-        predictions = apply_once(store, spec, networks[spec.network.suite].weights, data, device)
-        results.append(PairResult(spec.network.suite, spec.suite, predictions, evaluate(predictions)))
-        listener(Progress("test networks", done, len(specs), "pairs"))
-    return tuple(results)
+def _test_once(
+    store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener, experiment: str
+) -> PairResult:
+    """Train the network of a test and apply it, unless that was done."""
+
+    def named(event: Progress) -> None:
+        listener(replace(event, task=f"{experiment}: {event.task}"))
+
+    network = train_once(store, test.network, data, device, named)
+    predictions = apply_once(store, test, network.weights, data, device)
+    seed = test.network.seed
+    return PairResult(test.network.suite, test.suite, predictions, evaluate(predictions), seed)
 
 
 def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData, device: str) -> Predictions:
     """Apply a network to a suite, or find it applied."""
 
     def work(folder: Path) -> None:
-        predictions = predict_suite(weights, data.opened[spec.suite], spec.simulations, device)
+        suite = data.opened[spec.suite].transformed(spec.transform)
+        predictions = predict_suite(weights, suite, spec.simulations, device)
         predictions.write_csv(folder / "predictions.csv")
         write_text(folder / "spec.json", to_json(spec) + "\n")
         _record(folder, device)

@@ -5,13 +5,14 @@ fingerprint that ties results to the data they came from.
 """
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.config import TransformSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.cmd_format import (
     Float32Array,
@@ -39,6 +40,7 @@ __all__ = [
 ]
 
 _N_SAMPLED = 64
+_AS_THEY_ARE = TransformSpec()
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,6 +54,7 @@ class Suite:
         set_name: e.g. `"LH"`.
         maps: surface densities [(Msun/h) / (Mpc/h)^2], shape (n_maps, N, N), mapped read-only from disk.
         parameters: labels in physical units, shape (n_simulations, 6).
+        transform: what `read_simulation` does to the maps.
     """
 
     directory: Path
@@ -60,6 +63,7 @@ class Suite:
     set_name: str
     maps: Float32Array
     parameters: Float64Array
+    transform: TransformSpec = _AS_THEY_ARE
 
     @property
     def n_simulations(self) -> int:
@@ -123,9 +127,27 @@ class Suite:
         return (MAPS_PER_SIMULATION * numbers[:, None] + np.arange(MAPS_PER_SIMULATION)).reshape(-1)
 
     def read_simulation(self, simulation: int) -> Float32Array:
-        """Read the maps of one simulation into memory of their own, shape (15, N, N)."""
-        path = self.files.maps_path
-        return read_maps(path, read_header(path), int(self.maps_of(simulation)[0]), MAPS_PER_SIMULATION)
+        """Read the maps of one simulation into memory of their own and transform them, shape (15, N, N)."""
+        path, numbers = self.files.maps_path, self.maps_of(simulation)
+        maps = read_maps(path, read_header(path), int(numbers[0]), MAPS_PER_SIMULATION)
+        if self.transform.kind == "none":
+            return maps
+        import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)
+
+        from fieldlevel.maps.transformed import transform_maps  # noqa: PLC0415
+
+        transformed: Float32Array = transform_maps(torch.from_numpy(maps), self.transform, numbers).numpy()
+        return transformed
+
+    def transformed(self, transform: TransformSpec) -> "Suite":
+        """The suite with another transform of its maps; the files are the same."""
+        return replace(self, transform=transform)
+
+    def with_permuted_labels(self, simulations: IndexArray, seed: int) -> "Suite":
+        """The suite with the labels of some simulations in random order."""
+        parameters = self.parameters.copy()
+        parameters[simulations] = parameters[np.random.default_rng(seed).permutation(simulations)]
+        return replace(self, parameters=parameters)
 
 
 def open_suite(

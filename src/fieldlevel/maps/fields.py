@@ -32,6 +32,12 @@ class Field:
     averaged: bool
     unit: str
 
+    @property
+    def stored(self) -> tuple[str, ...]:
+        """What a snapshot must give for the quantity."""
+        derived = {"speed": ("velocity",), "electron column": ("electron density", "density", "mass")}
+        return derived.get(self.quantity, (self.quantity,))
+
 
 _DENSITY = "(Msun/h)/(Mpc/h)^2"
 

@@ -139,7 +139,7 @@ class Ledger:
         """Take the folder of work in progress away if an error ends the work before anything is done."""
         try:
             yield
-        except UserError:
+        except Exception:
             with self._turn():
                 at_work = len(list(self.partial.glob("shard-*.lock")))
                 if at_work <= 1 and len(self._missing()) == self.plan.n_simulations:

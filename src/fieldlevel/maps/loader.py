@@ -1,12 +1,13 @@
 r"""Maps and targets on the device: normalised once, drawn in batches, augmented there.
 
 A map is normalised as \((\log_{10}(x + o) - m) / s\) with one scalar mean \(m\) and standard deviation \(s\) for all
-maps; \(o = 1\) for stellar mass, which may vanish, and 0 for everything else.
+maps; \(o = 1\) for stellar mass, which may vanish, and 0 for everything else. A network may read a summary of the map
+instead, each number of which is normalised by itself.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +16,8 @@ from torch import Tensor
 
 from fieldlevel.errors import DataError
 from fieldlevel.maps.catalogue import Suite
-from fieldlevel.numerics.transforms import N_SYMMETRIES, augment
+from fieldlevel.numerics.summaries import SUMMARIES
+from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries, augment
 from fieldlevel.parameters import MAPS_PER_SIMULATION, to_unit_interval
 from fieldlevel.progress import Listener, Progress, ignore
 
@@ -52,6 +54,74 @@ class Normaliser:
             [0.0, 2.0]
         """
         return (torch.log10(maps.float() + self.offset) - self.mean) / self.std
+
+
+@dataclass(frozen=True)
+class SummaryNormaliser:
+    """A summary of each map and the scaling of its numbers.
+
+    Attributes:
+        summary: its name in `SUMMARIES`.
+        n_pixels: pixels a side of the maps it was fitted on.
+        mean: of each number over the maps it was fitted on, (F,).
+        std: standard deviation of the same, 1 where it vanishes, (F,).
+        offset: added to the pixels first [unit of the map].
+    """
+
+    summary: str
+    n_pixels: int
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    offset: float = 0.0
+
+    def normalise(self, maps: Tensor) -> Tensor:
+        """Summarise maps and bring the numbers to zero mean and unit variance.
+
+        Args:
+            maps: surface densities, (n, N, N).
+
+        Returns:
+            (n, F) float32.
+        """
+        values = SUMMARIES[self.summary](maps.float() + self.offset)
+        return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
+
+
+AnyNormaliser = Normaliser | SummaryNormaliser
+
+
+def read_normaliser(inputs: str, values: Mapping[str, Any]) -> AnyNormaliser:
+    """From the attributes as JSON has them, of a network with these `TrainSpec.inputs`."""
+    if inputs == "maps":
+        return Normaliser(**values)
+    return SummaryNormaliser(**(dict(values) | {name: tuple(values[name]) for name in ("mean", "std")}))
+
+
+def fit_inputs(
+    suite: Suite, inputs: str, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+) -> AnyNormaliser:
+    """Fit the normaliser of what a network reads: `fit_normaliser` for maps, or `fit_summary`."""
+    if inputs == "maps":
+        return fit_normaliser(suite, simulations, listener)
+    return fit_summary(suite, inputs, simulations, listener)
+
+
+def fit_summary(
+    suite: Suite, summary: str, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+) -> SummaryNormaliser:
+    """Measure the mean and standard deviation of every number of a summary; arguments as in `fit_normaliser`."""
+    numbers = np.arange(suite.n_simulations) if simulations is None else simulations
+    offset = _LOG_OFFSETS.get(suite.field, 0.0)
+    parts = []
+    for done, simulation in enumerate(numbers, start=1):
+        maps = torch.from_numpy(suite.read_simulation(simulation))
+        parts.append(SUMMARIES[summary](maps + offset).double())
+        listener(Progress(f"summarise {suite.suite}", done, len(numbers), "simulations"))
+    values = torch.cat(parts)
+    std = values.std(0, correction=0)
+    std = std.where(std > 0, 1.0)
+    mean: list[float] = values.mean(0).tolist()
+    return SummaryNormaliser(summary, suite.n_pixels, tuple(mean), tuple(std.tolist()), offset)
 
 
 def fit_normaliser(
@@ -94,7 +164,7 @@ class MapSet:
     """Normalised maps with their targets, on one device.
 
     Attributes:
-        maps: normalised maps, shape (n, N, N).
+        maps: normalised maps, shape (n, N, N), or summaries of them, (n, F).
         theta: targets in the unit interval, float32, shape (n, 6).
         simulation: number of the simulation of each map, int64, shape (n,).
     """
@@ -108,17 +178,27 @@ class MapSet:
         """Number of maps."""
         return len(self.maps)
 
+    @property
+    def n_views(self) -> int:
+        """Symmetries of a map: eight; a summary has but one."""
+        return N_SYMMETRIES if self.maps.ndim == 3 else 1
+
+    def views(self, chosen: slice) -> Tensor:
+        """All symmetries of some maps as a batch for the network, float32, (n_views * n, 1, ...)."""
+        maps = self.maps[chosen]
+        return (all_symmetries(maps).flatten(0, 1) if self.n_views > 1 else maps)[:, None].float()
+
 
 def load_map_set(
     suite: Suite,
     simulations: npt.NDArray[np.integer],
-    normaliser: Normaliser,
+    normaliser: AnyNormaliser,
     device: torch.device | str = "cpu",
     *,
     dtype: torch.dtype = torch.float32,
     listener: Listener = ignore,
 ) -> MapSet:
-    """Read the maps of some simulations, one simulation at a time, and normalise them on the device.
+    """Read the maps of some simulations, one simulation at a time, and normalise or summarise them on the device.
 
     Args:
         suite: the maps and labels.
@@ -135,10 +215,12 @@ def load_map_set(
         UserError: no simulation has that number.
     """
     simulation = torch.from_numpy(suite.simulation_of_map[suite.maps_of(simulations)]).to(device)
-    maps = torch.empty((len(simulation), suite.n_pixels, suite.n_pixels), dtype=dtype, device=device)
-    blocks = maps.view(len(simulations), MAPS_PER_SIMULATION, suite.n_pixels, suite.n_pixels)
+    maps = torch.empty(0)
     for i, number in enumerate(simulations):
-        blocks[i] = normaliser.normalise(torch.from_numpy(suite.read_simulation(number)).to(device))
+        block = normaliser.normalise(torch.from_numpy(suite.read_simulation(number)).to(device))
+        if i == 0:
+            maps = torch.empty((len(simulation), *block.shape[1:]), dtype=dtype, device=device)
+        maps[i * MAPS_PER_SIMULATION : (i + 1) * MAPS_PER_SIMULATION] = block
         listener(Progress(f"load {suite.suite}", i + 1, len(simulations), "simulations"))
     targets = torch.from_numpy(to_unit_interval(suite.parameters)).to(device, torch.float32)
     return MapSet(maps, targets[simulation], simulation)
@@ -169,7 +251,8 @@ class BatchSampler:
         """Draw the next batch.
 
         Returns:
-            Maps, float32, shape (batch_size, 1, N, N), and their targets, shape (batch_size, 6).
+            Maps, float32, shape (batch_size, 1, N, N), or summaries, (batch_size, 1, F), and their targets, shape
+            (batch_size, 6).
         """
         numbers = self._draw_numbers().to(self.map_set.maps.device)
         maps = self._augment(self.map_set.maps[numbers])
@@ -192,7 +275,7 @@ class BatchSampler:
         return numbers
 
     def _augment(self, maps: Tensor) -> Tensor:
-        if self.augmentation == "none":
+        if self.augmentation == "none" or self.map_set.n_views == 1:
             return maps
         n_shifts = maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
         symmetry = torch.randint(N_SYMMETRIES, (len(maps),), generator=self._generator)

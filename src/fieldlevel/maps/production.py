@@ -12,6 +12,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import closing, nullcontext
 from itertools import islice
 from multiprocessing.queues import SimpleQueue
@@ -20,6 +21,7 @@ from typing import Any
 
 import torch
 
+from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import Float32Array
 from fieldlevel.maps.ledger import Ledger, Plan, SuiteField
 from fieldlevel.maps.provenance import Run, describe_hardware, utc_now
@@ -43,11 +45,13 @@ def choose_devices(name: str, workers: int) -> list[torch.device]:
         workers: processes on the CPU.
 
     Raises:
-        UserError: no such device.
+        UserError: no such device, or no process to work.
     """
+    if workers < 1:
+        raise UserError(f"workers = {workers}: allowed are numbers from 1")
     device = select_device(name)
     if device.type == "cpu":
-        return [device] * max(1, workers)
+        return [device] * workers
     if name in ("auto", "cuda") and torch.cuda.device_count() > 1:
         return [torch.device("cuda", index) for index in range(torch.cuda.device_count())]
     return [device]
@@ -77,7 +81,8 @@ def produce_maps(
         Numbers of the simulations that are still missing, those of other shards.
 
     Raises:
-        UserError: the folder holds another plan of the same name, or another process works on the same shard.
+        UserError: the folder holds another plan of the same name, another process works on the same shard, or a
+            process of this one was killed.
     """
     ledger = Ledger(plan, directory)
     with ledger.claim(shard) as todo, ledger.discarded_if_empty():
@@ -136,6 +141,9 @@ def _results(
     pool = ProcessPoolExecutor(len(devices), context, _start_worker, (free,))
     try:
         yield from _stream(pool, make, todo, n_ahead=_N_AHEAD * len(devices))
+    except (BrokenProcessPool, BrokenPipeError):  # the latter while a worker starts
+        told = "a worker process was killed, perhaps for want of memory"
+        raise UserError(f"{told}; take fewer --workers, the same command continues") from None
     finally:
         pool.shutdown(cancel_futures=True)
 

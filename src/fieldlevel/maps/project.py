@@ -44,14 +44,26 @@ class Slabs:
     Attributes:
         count: slabs along each axis.
         thickness: of a slab over the side of the box; what lies behind the last slab is in no map.
+
+    Raises:
+        UserError: slabs that do not fit into the box.
     """
 
     count: int = SLABS_PER_AXIS
     thickness: float = 1 / SLABS_PER_AXIS
 
+    def __post_init__(self) -> None:
+        if self.count < 1 or not 0 < self.count * self.thickness <= 1 + 1e-6:
+            raise UserError(
+                f"{self.count} slabs of {self.thickness:g} box sides: take at least one, and what fits in the box"
+            )
+
 
 LETTER_SLABS = Slabs()
 """Five slabs that fill the box."""
+
+_ON_FACE = 1e-12
+"""A particle so little before a slab, as round-off puts one that stands on its face, is in it."""
 
 
 def project_particles(
@@ -87,9 +99,12 @@ def project_particles(
         >>> maps.shape, round(float(maps[0].sum()) * (25 / 16) ** 2 / 1e10, 12)
         ((15, 16, 16), 2.0)
     """
-    place, weight = (np.asarray(values, dtype=np.float64) for values in (position, mass))
-    reach = None if radius is None else np.asarray(radius, dtype=np.float64)
+    place, weight = (np.array(values, dtype=np.float64, order="C") for values in (position, mass))
+    reach = None if radius is None else np.array(radius, dtype=np.float64, order="C")
     _check_arrays(place, weight, reach, box_size_mpc_h)
+    for name, number in (("n_pixels", n_pixels), ("n_neighbours", n_neighbours)):
+        if number < 1 or number != int(number):
+            raise UserError(f"{name} = {number}: give a whole number from 1")
     points = torch.from_numpy(place)
     if reach is None:
         distance = neighbour_distance(points, box_size_mpc_h, n_neighbours, torch.get_num_threads()).double()
@@ -117,8 +132,8 @@ def _check_arrays(
     for name, values in {"positions": position, **columns}.items():
         if not np.isfinite(values).all():
             raise UserError(f"{name}: NaN or infinite; leave such particles out")
-    if radius is not None and (radius < 0).any():
-        raise UserError("radii: some are negative; zero makes a point")
+    if radius is not None and ((radius < 0) | (radius > box_size_mpc_h)).any():
+        raise UserError(f"radii: some are not between 0, a point, and the box, {box_size_mpc_h:g} Mpc/h")
 
 
 def project_slabs(
@@ -157,7 +172,7 @@ def _project(
 ) -> Tensor:
     """Mass in the pixels (3 * slabs.count, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
     position = position.remainder(1.0)
-    slab = (position / slabs.thickness).floor_()
+    slab = (position / slabs.thickness + _ON_FACE).floor_()
     fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6
     if fills_the_box:
         slab.clamp_(max=slabs.count - 1)

@@ -4,9 +4,7 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360, section 2; 2022, arXiv:2109.10915.
 """
 
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 
@@ -15,27 +13,21 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.config import ProjectSpec, refuse_values
-from fieldlevel.errors import UserError
-from fieldlevel.maps.cmd_format import Float64Array, read_parameters
-from fieldlevel.maps.fields import FIELDS, POINTS, Field
-from fieldlevel.maps.ledger import Plan, SuiteField
+from fieldlevel.config import ProjectSpec
+from fieldlevel.errors import DataError
+from fieldlevel.maps.fields import FIELDS, Field
 from fieldlevel.maps.production import Maps, choose_devices, produce_maps
-from fieldlevel.maps.project import Discs, Slabs, project_slabs
+from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.maps.projection_plan import check_project_spec, cut_slabs, map_keys, plan_projection, source_of_radius
 from fieldlevel.maps.shards import Shard
-from fieldlevel.maps.snapshots import Snapshot, open_snapshot
+from fieldlevel.maps.snapshots import MASS_TOLERANCE, Snapshot, open_snapshot
 from fieldlevel.numerics.neighbours import neighbour_distance
-from fieldlevel.parameters import MOCK_MARK, MOCK_SUITES, NBODY_PREFIX, is_mock
 from fieldlevel.progress import Listener, ignore
-
-PROJECTION_VERSION = "1"
-"""Raised whenever the same spec gives other maps."""
 
 _AT_ONCE = 1 << 22
 """Particles projected at a time."""
 
 _WHOLE = Shard()
-_OMEGA_M_TOLERANCE = 1e-3
 
 
 def project_snapshots(
@@ -71,123 +63,10 @@ def project_snapshots(
     return produce_maps(plan_projection(files, spec), Path(directory), make, devices, shard, "project", listener)
 
 
-def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
-    """What the folder is to hold; opens every snapshot, reads no particles.
-
-    Raises:
-        UserError: no snapshots, one that cannot be used, a table that does not fit them.
-    """
-    if not paths:
-        raise UserError("no snapshots; name files or folders")
-    snapshots = [open_snapshot(path, spec.length_unit) for path in paths]
-    for snapshot in snapshots:
-        _check_snapshot(snapshot, spec)
-    rows = _parameters(snapshots, spec)
-    record = {
-        "origin": f"{MOCK_MARK} " * is_mock(spec.suite) + "projected from snapshots by fieldlevel",
-        "projection": PROJECTION_VERSION,
-        "spec": asdict(spec) | {"fields": list(spec.fields), "parameters": None},
-        "snapshots": [_describe(snapshot) for snapshot in snapshots],
-        "parameters": None if rows is None else rows.tolist(),
-        "units": {field: FIELDS[field].unit for field in spec.fields},
-    }
-    return Plan(
-        keys=_keys(spec),
-        set_name=spec.set_name,
-        parameters=None if rows is None else tuple(tuple(row) for row in rows.tolist()),
-        n_simulations=len(snapshots),
-        maps_each=3 * spec.n_slabs,
-        n_pixels=spec.n_pixels,
-        record=record,
-    )
-
-
-def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
-    """Refuse false names, slabs that do not fit, and fields that one particle of each kind shows not to be there."""
-    _slabs(snapshot, spec)
-    if snapshot.is_mock != is_mock(spec.suite):
-        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in MOCK_SUITES)
-        told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {spec.suite}"
-        raise UserError(f"{snapshot.path}: {told}; choose with --suite")
-    for name in spec.fields:
-        kinds = [kind for kind in FIELDS[name].kinds if snapshot.n_particles.get(kind, 0)]
-        if not kinds:
-            wanted = " or ".join(FIELDS[name].kinds)
-            raise UserError(f"{snapshot.path}: no particles of {wanted}, which make {name}; leave it out of --fields")
-        for kind in kinds:
-            next(snapshot.chunks(kind, _stored(FIELDS[name].quantity), max_particles=1))
-            if kind not in POINTS and spec.radius != "points" and snapshot.n_particles[kind] <= spec.n_neighbours:
-                raise UserError(
-                    f"{snapshot.path}: {snapshot.n_particles[kind]} particles of {kind}; neighbour {spec.n_neighbours} "
-                    f"needs {spec.n_neighbours + 1}; lower --n-neighbours or take --radius points"
-                )
-
-
-def _describe(snapshot: Snapshot) -> dict[str, object]:
-    return {
-        "name": snapshot.path.name,
-        "bytes": sum(file.stat().st_size for file in snapshot.files),
-        "box_size_mpc_h": snapshot.box_size_mpc_h,
-        "redshift": snapshot.redshift,
-        "Omega_m": snapshot.Omega_m,
-        "particles": dict(snapshot.n_particles),
-    }
-
-
-def _parameters(snapshots: Sequence[Snapshot], spec: ProjectSpec) -> Float64Array | None:
-    """Rows of the user's table, checked against Omega_m of the headers; None without a table."""
-    if spec.parameters is None:
-        return None
-    rows = read_parameters(Path(spec.parameters))
-    if len(rows) != len(snapshots):
-        raise UserError(f"{spec.parameters}: {len(rows)} rows for {len(snapshots)} snapshots; give a row for each")
-    for number, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True)):
-        if abs(row[0] - snapshot.Omega_m) > _OMEGA_M_TOLERANCE:
-            raise UserError(
-                f"{spec.parameters}: row {number} has Omega_m = {row[0]:g}, but {snapshot.path} has "
-                f"{snapshot.Omega_m:g}; put the rows in the order of the snapshots"
-            )
-    return rows
-
-
-def check_project_spec(spec: ProjectSpec) -> None:
-    """Refuse names, fields and sizes that cannot be.
-
-    Raises:
-        UserError: with what is allowed.
-    """
-    fields = spec.fields
-    allowed = {
-        "suite": (bool(re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", spec.suite)), "letters, digits and _"),
-        "set_name": (bool(re.fullmatch(r"[A-Za-z0-9]+", spec.set_name)), "letters and digits"),
-        "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
-        "n_pixels": (spec.n_pixels >= 16 and spec.n_pixels & (spec.n_pixels - 1) == 0, "16, 32, 64, 128, 256, ..."),
-        "n_slabs": (spec.n_slabs >= 1, "numbers from 1"),
-        "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
-    }
-    refuse_values(spec, allowed)
-
-
-def _slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:
-    if spec.slab_thickness_mpc_h is None:
-        return Slabs(spec.n_slabs, 1 / spec.n_slabs)
-    thickness = spec.slab_thickness_mpc_h / snapshot.box_size_mpc_h
-    if not 0 < spec.n_slabs * thickness <= 1 + 1e-6:
-        raise UserError(
-            f"{snapshot.path}: {spec.n_slabs} slabs of {spec.slab_thickness_mpc_h:g} Mpc/h do not fit into "
-            f"{snapshot.box_size_mpc_h:g} Mpc/h; take fewer or thinner ones"
-        )
-    return Slabs(spec.n_slabs, thickness)
-
-
 def _project_number(paths: Sequence[Path], spec: ProjectSpec, number: int, device: torch.device) -> Maps:
     snapshot = open_snapshot(paths[number], spec.length_unit)
     maps = project_snapshot(snapshot, spec, device)
-    return {key: maps[key[1]] for key in _keys(spec)}
-
-
-def _keys(spec: ProjectSpec) -> tuple[SuiteField, ...]:
-    return tuple((spec.suite, field) for field in spec.fields)
+    return {key: maps[key[1]] for key in map_keys(spec)}
 
 
 def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device) -> dict[str, npt.NDArray[np.float32]]:
@@ -202,8 +81,11 @@ def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device
         By field, (3 * n_slabs, n_pixels, n_pixels) float32 in the unit of the field.
 
     Raises:
-        UserError: a quantity that the snapshot has not, or too few particles of a kind.
+        UserError: a quantity that the snapshot has not, too few particles of a kind, another mass than that of the box,
+            or pixels that are not finite.
     """
+    if spec.check_mass:
+        _check_mass(snapshot)
     sums: dict[tuple[str, bool], Tensor] = {}
     for kind in {kind: None for field in spec.fields for kind in FIELDS[field].kinds}:
         if not snapshot.n_particles.get(kind, 0):
@@ -219,15 +101,28 @@ def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device
             weight = sums.get((name, True), empty)
             total = torch.where(weight > 0, total / weight.clamp(min=torch.finfo(torch.float64).tiny), 0.0)
         finished[name] = total.to(torch.float32).cpu().numpy()
+        if not np.isfinite(finished[name]).all():
+            raise DataError([f"{snapshot.path}: maps of {name} are not finite; leave it out of --fields"])
     return finished
+
+
+def _check_mass(snapshot: Snapshot) -> None:
+    """Refuse particles that, with dark matter among them, have not the mass of the box."""
+    if snapshot.n_particles["dark matter"] and abs((ratio := snapshot.mass_ratio()) - 1) > MASS_TOLERANCE:
+        raise DataError(
+            [
+                f"{snapshot.path}: the particles have {ratio:.3g} of the mass of Omega_m = {snapshot.Omega_m:g} in "
+                f"{snapshot.box_size_mpc_h:.4g} Mpc/h; mend BoxSize or units, or take --no-check-mass for a cut-out"
+            ]
+        )
 
 
 def _project_kind(
     snapshot: Snapshot, kind: str, wanted: Sequence[tuple[str, Field]], spec: ProjectSpec, device: torch.device
 ) -> dict[tuple[str, bool], Tensor]:
     """Surface densities of the weights of each field, and for averaged ones (field, True) of the mass, float64."""
-    slabs, box = _slabs(snapshot, spec), snapshot.box_size_mpc_h
-    needed = {quantity for _, field in wanted for quantity in _stored(field.quantity)} | {"position", "mass"}
+    slabs, box = cut_slabs(snapshot, spec), snapshot.box_size_mpc_h
+    needed = {quantity for _, field in wanted for quantity in field.stored} | {"position", "mass"}
     values = {name: torch.from_numpy(array).to(device) for name, array in snapshot.read(kind, sorted(needed)).items()}
     position = values.pop("position")
     radius = _radius(snapshot, kind, position, spec)
@@ -257,19 +152,14 @@ def _add(sums: dict[tuple[str, bool], Tensor], key: tuple[str, bool], maps: Tens
 
 def _radius(snapshot: Snapshot, kind: str, position: Tensor, spec: ProjectSpec) -> Tensor | None:
     """Radius (n,) in Mpc/h of each particle's disc; None for points."""
-    if kind in POINTS or spec.radius == "points":
+    source = source_of_radius(snapshot, kind, spec)
+    if source == "points":
         return None
-    if spec.radius == "smoothing length" and snapshot.has(kind, "smoothing length"):
+    if source == "smoothing length":
         return torch.from_numpy(snapshot.read(kind, ["smoothing length"])["smoothing length"]).to(position.device)
     box = snapshot.box_size_mpc_h
     distance: Tensor = neighbour_distance(position, box, spec.n_neighbours, workers=torch.get_num_threads())
     return distance
-
-
-def _stored(quantity: str) -> tuple[str, ...]:
-    """What a snapshot must give for a quantity."""
-    derived = {"speed": ("velocity",), "electron column": ("electron density", "density", "mass")}
-    return derived.get(quantity, (quantity,))
 
 
 def _weight(field: Field, values: Mapping[str, Tensor]) -> Tensor:

@@ -47,11 +47,13 @@ class Block:
         names: in the different codes.
         unit: that it is read in; None if it has none and is read as it stands.
         dimension: in the code's units.
+        shape: of what one particle has; None if any will do.
     """
 
     names: tuple[str, ...]
     unit: Unit | None = None
     dimension: Dimension = DIMENSIONLESS
+    shape: tuple[int, ...] | None = ()
 
 
 @dataclass(frozen=True)
@@ -152,17 +154,17 @@ def _as_stored(values: FloatArray) -> FloatArray:
 
 _COMOVING = Dimension(length=1, a=1, a_swift=1)
 
-POSITION = Block(COORDINATES, Unit(MPC, 1, -1), _COMOVING)
+POSITION = Block(COORDINATES, Unit(MPC, 1, -1), _COMOVING, (3,))
 MASS = Block(MASSES, Unit(MSUN, 0, -1), Dimension(mass=1))
-_VELOCITY = Block(("Velocities", "Velocity"), Unit(KM_S), Dimension(velocity=1, a=0.5))
+_VELOCITY = Block(("Velocities", "Velocity"), Unit(KM_S), Dimension(velocity=1, a=0.5), (3,))
 _SMOOTHING = Block(("SmoothingLength", "SmoothingLengths", "AGS-Softening", "SubfindHsml"), Unit(MPC, 1, -1), _COMOVING)
 _DENSITY = Block(("Density", "Densities"), Unit(MSUN / MPC**3, -3, 2), Dimension(length=-3, mass=1, a=-3, a_swift=-3))
 _ENERGY = Block(("InternalEnergy", "InternalEnergies"), Unit(KM_S**2), Dimension(velocity=2, a_swift=-2))
-_FIELD = Block(("MagneticField",), Unit(1.0), Dimension(length=-1.5, mass=0.5, velocity=1, a=-2, a_swift=-2))
+_FIELD = Block(("MagneticField",), Unit(1.0), Dimension(length=-1.5, mass=0.5, velocity=1, a=-2, a_swift=-2), (3,))
 _ELECTRONS = Block(("ElectronAbundance",))
 _NEUTRAL = Block(("NeutralHydrogenAbundance",))
 _STAR_FORMATION = Block(("StarFormationRate", "StarFormationRates"))
-_METALS = Block(("GFM_Metallicity", "Metallicity", "MetalMassFractions"))
+_METALS = Block(("GFM_Metallicity", "Metallicity", "MetalMassFractions"), shape=None)
 _TEMPERATURE = Block(("Temperature", "Temperatures"))
 
 QUANTITIES: Mapping[str, tuple[Recipe, ...]] = {
@@ -184,3 +186,6 @@ QUANTITIES: Mapping[str, tuple[Recipe, ...]] = {
 """By name. Position and smoothing length are comoving [Mpc/h], density comoving [h^2 Msun/Mpc^3], masses in Msun/h,
 velocity peculiar [km/s], temperature in K, pressure in h^2 Msun (km/s)^2/kpc^3, metallicity a mass fraction, electron
 density comoving [h^2/cm^3], magnetic field the physical strength [Gauss]."""
+
+LOWEST: Mapping[str, float] = {"mass": 0.0, "smoothing length": 0.0, "density": float(np.finfo(np.float32).tiny)}
+"""Smallest value that is possible, of quantities that have one."""

@@ -4,24 +4,31 @@ A snapshot is one HDF5 file, or N files `<base>.0.hdf5` to `<base>.<N-1>.hdf5`. 
 `/Parameters` (GADGET-4), in `/Cosmology` (SWIFT) or in `/Units`.
 """
 
+import hashlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
+import numpy.typing as npt
 
 from fieldlevel.errors import DataError
 from fieldlevel.maps.wording import name_some
-from fieldlevel.parameters import MOCK_MARK
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES
 
 PLACES = ("Header", "Parameters", "Cosmology", "Units")
 
 _NUMBERED = re.compile(r"(?P<base>.+)\.(?P<number>\d+)\.(?P<ending>hdf5|h5)")
 _ENDINGS = (".hdf5", ".h5")
+_ROUND_OFF = 1e-6
+"""By which codes miss redshift zero."""
+_SIGMA_8_NAMES = ("sigma_8", "Sigma8", "sigma8")
+_STRETCHES, _STRETCH = 4, 64
+"""Stretches of a dataset that its fingerprint is made of, and particles in each."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +44,7 @@ class Header:
         mass_table: mass of each particle of a type, in the code's unit; zero where masses are stored one by one.
         n_total: particles of each type in all files; empty if the header does not say.
         is_mock: written by this package's simulator.
+        parameters: those of the six that it states, by name.
     """
 
     box_size: float
@@ -47,6 +55,7 @@ class Header:
     mass_table: tuple[float, ...]
     n_total: tuple[int, ...]
     is_mock: bool
+    parameters: Mapping[str, float]
 
 
 @contextmanager
@@ -54,13 +63,15 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     """Open an HDF5 file for reading.
 
     Raises:
-        DataError: missing, not HDF5, cut short, or damaged where it is read.
+        DataError: missing, not ours to read, not HDF5, cut short, or damaged where it is read.
     """
     try:
         with h5py.File(path, "r") as file:
             yield file
     except FileNotFoundError:
         raise DataError([f"{path}: no such file; name a snapshot, one of its files or their folder"]) from None
+    except PermissionError:
+        raise DataError([f"{path}: permission denied; make the file readable"]) from None
     except (OSError, RuntimeError, KeyError) as error:  # h5py has no fewer for damaged files
         reason = " ".join(str(error).split())
         remedy = "it is damaged, of another format, or needs a filter: give an HDF5 snapshot"
@@ -81,7 +92,7 @@ def find_files(path: Path) -> tuple[Path, ...]:
     """
     one = _any_file(path)
     with open_hdf5(one) as file:
-        n_files = int(find_number(file, ("NumFilesPerSnapshot",)) or 1)
+        n_files = int(find_number(file, ("NumFilesPerSnapshot",), lowest=0) or 1)
     if n_files == 1:
         return (one,)
     match = _NUMBERED.fullmatch(one.name)
@@ -115,19 +126,66 @@ def _only_snapshot(folder: Path) -> Path:
     return by_name[names[0]]
 
 
-def find_attribute(file: h5py.File, names: Sequence[str]) -> Any:
-    """First attribute of one of these names in `PLACES`; None if there is none."""
+def fingerprint(files: Sequence[Path]) -> str:
+    """Identify a snapshot by its content: all attributes and a few stretches of each dataset.
+
+    Args:
+        files: all files of the snapshot.
+
+    Returns:
+        Sixteen hexadecimal digits, the same wherever the files lie and whenever they were copied.
+    """
+    content = hashlib.sha256()
+    for path in files:
+        with open_hdf5(path) as file:
+            file.visititems(lambda name, node: content.update(_sample(name, node)))
+    return content.hexdigest()[:16]
+
+
+def _sample(name: str, node: h5py.Group | h5py.Dataset) -> bytes:
+    attributes = [f"{key} = {np.asarray(node.attrs[key]).tolist()}" for key in sorted(node.attrs)]
+    sample = "\n".join([name, *attributes, ""]).encode()
+    if isinstance(node, h5py.Dataset) and node.shape and node.dtype.kind in "iuf":
+        sample += f"{node.shape} {node.dtype}".encode()
+        starts = np.linspace(0, len(node), _STRETCHES, endpoint=False).astype(int)
+        sample += b"".join(node[start : start + _STRETCH].tobytes() for start in starts)
+    return sample
+
+
+def read_numbers(node: h5py.Group | h5py.Dataset, name: str, lowest: float = -np.inf) -> npt.NDArray[np.float64]:
+    """Read an attribute that must hold numbers.
+
+    Args:
+        node: that has the attribute.
+        name: of the attribute.
+        lowest: number that is allowed.
+
+    Returns:
+        The numbers, (n,) with n > 0; a scalar is an array of one, as SWIFT writes it.
+
+    Raises:
+        DataError: it is text or empty, or a number is not finite or too low.
+    """
+    values = np.asarray(node.attrs[name]).reshape(-1)
+    if values.dtype.kind in "iuf" and values.size and np.isfinite(values).all() and values.min() >= lowest:
+        return values.astype(np.float64)
+    allowed = "finite numbers" if lowest == -np.inf else f"finite numbers from {lowest:g}"
+    raise DataError([f"{node.file.filename}: {name} of {node.name} is {values.tolist()}; mend it to {allowed}"])
+
+
+def find_numbers(file: h5py.File, names: Sequence[str], lowest: float = -np.inf) -> npt.NDArray[np.float64] | None:
+    """First attribute of one of these names in `PLACES`, as from `read_numbers`; None if there is none."""
     for place in PLACES:
         for name in names:
             if place in file and name in file[place].attrs:
-                return file[place].attrs[name]
+                return read_numbers(file[place], name, lowest)
     return None
 
 
-def find_number(file: h5py.File, names: Sequence[str]) -> float | None:
-    """First attribute of one of these names as a number; SWIFT writes arrays of one."""
-    value = find_attribute(file, names)
-    return None if value is None else float(np.asarray(value).reshape(-1)[0])
+def find_number(file: h5py.File, names: Sequence[str], lowest: float = -np.inf) -> float | None:
+    """First of the numbers of `find_numbers`."""
+    values = find_numbers(file, names, lowest)
+    return None if values is None else float(values[0])
 
 
 def read_counts(file: h5py.File) -> tuple[int, ...]:
@@ -136,7 +194,7 @@ def read_counts(file: h5py.File) -> tuple[int, ...]:
     Raises:
         DataError: the header does not say.
     """
-    return tuple(int(number) for number in _require(file, "the number of particles", ("NumPart_ThisFile",)))
+    return tuple(int(number) for number in _require(file, "the number of particles", ("NumPart_ThisFile",), lowest=0))
 
 
 def read_header(file: h5py.File) -> Header:
@@ -145,33 +203,35 @@ def read_header(file: h5py.File) -> Header:
     Raises:
         DataError: no header, a fact is missing or impossible, or the box is no cube.
     """
-    if "Header" not in file:
+    if not isinstance(file.get("Header"), h5py.Group):
         raise DataError([f"{file.filename}: no group /Header; is this a snapshot? It holds {name_some(sorted(file))}"])
-    table = find_attribute(file, ("MassTable",))
+    table = find_numbers(file, ("MassTable",), lowest=0)
+    Omega_m = _positive(file, "Omega_m", ("Omega0", "OmegaMatter", "Omega_Matter", "Omega_m"))
     return Header(
         box_size=_box_size(file),
-        redshift=float(_require(file, "the redshift", ("Redshift",))[0]),
-        Omega_m=_positive(file, "Omega_m", ("Omega0", "OmegaMatter", "Omega_Matter", "Omega_m")),
+        redshift=float(_require(file, "the redshift", ("Redshift",), lowest=-_ROUND_OFF)[0]),
+        Omega_m=Omega_m,
         Omega_lambda=float(_require(file, "Omega_lambda", ("OmegaLambda", "Omega_Lambda", "Omega_lambda"))[0]),
         h=_positive(file, "the Hubble parameter", ("HubbleParam", "h")),
-        mass_table=() if table is None else tuple(float(mass) for mass in table),
+        mass_table=() if table is None else tuple(table.tolist()),
         n_total=_totals(file),
         is_mock=MOCK_MARK in str(file["Header"].attrs.get("Origin", "")),
+        parameters=_parameters(file) | {"Omega_m": Omega_m},
     )
 
 
-def _require(file: h5py.File, fact: str, names: Sequence[str]) -> Any:
-    value = find_attribute(file, names)
-    if value is None:
+def _require(file: h5py.File, fact: str, names: Sequence[str], lowest: float = -np.inf) -> npt.NDArray[np.float64]:
+    values = find_numbers(file, names, lowest)
+    if values is None:
         looked = " or ".join(names)
         places = ", ".join(f"/{place}" for place in PLACES)
         raise DataError([f"{file.filename}: does not say {fact}: no attribute {looked} in {places}; add it"])
-    return np.asarray(value).reshape(-1)
+    return values
 
 
 def _positive(file: h5py.File, fact: str, names: Sequence[str]) -> float:
     value = float(_require(file, fact, names)[0])
-    if not 0 < value < float("inf"):
+    if value <= 0:
         raise DataError([f"{file.filename}: {fact} is {value:g} ({' or '.join(names)}); give a cosmological snapshot"])
     return value
 
@@ -184,9 +244,14 @@ def _box_size(file: h5py.File) -> float:
 
 
 def _totals(file: h5py.File) -> tuple[int, ...]:
-    low, high = find_attribute(file, ("NumPart_Total",)), find_attribute(file, ("NumPart_Total_HighWord",))
+    low, high = find_numbers(file, ("NumPart_Total",)), find_numbers(file, ("NumPart_Total_HighWord",))
     if low is None:
         return ()
-    if high is None:
-        return tuple(int(number) for number in low)
-    return tuple((int(b) << 32) + (int(a) & 0xFFFFFFFF) for a, b in zip(low, high, strict=True))
+    words = zip_longest(low, () if high is None else high, fillvalue=0)
+    return tuple((int(b) << 32) + (int(a) & 0xFFFFFFFF) for a, b in words)
+
+
+def _parameters(file: h5py.File) -> dict[str, float]:
+    names = {name: (name,) for name in PARAMETER_NAMES} | {"sigma_8": _SIGMA_8_NAMES}
+    found = {name: find_number(file, spellings) for name, spellings in names.items()}
+    return {name: value for name, value in found.items() if value is not None}

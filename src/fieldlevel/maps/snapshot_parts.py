@@ -49,22 +49,30 @@ class Part:
         return _KIND_OF_TYPE.get(self.type, "dark matter")
 
 
-def find_dataset(group: h5py.Group, names: Sequence[str]) -> h5py.Dataset | None:
-    """First dataset of one of these names."""
-    return next((group[name] for name in names if name in group), None)
+def find_dataset(group: object, names: Sequence[str]) -> h5py.Dataset | None:
+    """First dataset of one of these names; None also where there is no group."""
+    if not isinstance(group, h5py.Group):
+        return None
+    return next((group[name] for name in names if isinstance(group.get(name), h5py.Dataset)), None)
 
 
-def check_length(dataset: h5py.Dataset, part: Part) -> None:
-    """Refuse a dataset that has not one row a particle.
+def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None) -> None:
+    """Refuse a dataset that has not one row of numbers a particle.
+
+    Args:
+        dataset: to be read.
+        part: whose it is.
+        shape: of a row; None if any will do.
 
     Raises:
-        DataError: the lengths disagree.
+        DataError: the shapes disagree, or it holds no numbers.
     """
-    if dataset.shape[:1] != (part.n,):
+    expected = (part.n, *(dataset.shape[1:] if shape is None else shape))
+    if dataset.shape != expected or dataset.dtype.kind not in "iuf":
         raise DataError(
             [
                 f"{part.file}: {dataset.name} has the shape {dataset.shape}, but NumPart_ThisFile counts {part.n} "
-                "particles; the file is damaged, write it again"
+                f"particles: it must hold numbers of the shape {expected}, and holds {dataset.dtype}; write it again"
             ]
         )
 
@@ -108,11 +116,11 @@ def list_parts(path: Path, files: Sequence[Path], header: Header) -> tuple[Part,
 
 def _is_matter(file: h5py.File, part: Part, header: Header) -> bool:
     """Whether particles have positions and masses; only tracers may have none."""
-    group = file.get(part.group, {})
+    group = file.get(part.group)
     coordinates, masses = find_dataset(group, COORDINATES), find_dataset(group, MASSES)
     has_mass = masses is not None or any(header.mass_table[part.type : part.type + 1])
     if coordinates is not None and has_mass:
-        check_length(coordinates, part)
+        check_shape(coordinates, part, (3,))
         return True
     if part.type == _TRACERS:
         return False
@@ -123,19 +131,25 @@ def _is_matter(file: h5py.File, part: Part, header: Header) -> bool:
     raise DataError([f"{part.file}: {lacking} for the {part.n} particles of /{part.group}; write the snapshot again"])
 
 
-def check_finite(values: npt.NDArray[np.floating[Any]], what: str, part: Part) -> None:
-    """Refuse NaN and infinity.
+def check_values(
+    values: npt.NDArray[np.floating[Any]], what: str, part: Part, lowest: float = -np.inf, highest: float = np.inf
+) -> None:
+    """Refuse NaN, infinity and what lies out of bounds.
 
     Args:
         values: any shape.
         what: their name, for errors.
         part: whose they are.
+        lowest: number that is possible.
+        highest: number that is possible.
 
     Raises:
-        DataError: there are some.
+        DataError: there are such numbers.
     """
-    if bad := int(values.size - np.count_nonzero(np.isfinite(values))):
-        told = f"{bad} numbers of {what} in /{part.group} are not finite"
+    possible = np.isfinite(values) & (values >= lowest) & (values <= highest)
+    if bad := int(values.size - np.count_nonzero(possible)):
+        bounds = "" if lowest == -np.inf else f" or not from {lowest:.3g} to {highest:.6g}"
+        told = f"{bad} numbers of {what} in /{part.group} are not finite{bounds}"
         raise DataError([f"{part.file}: {told}; the snapshot is damaged, write it again"])
 
 

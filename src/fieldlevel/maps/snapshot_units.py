@@ -18,7 +18,8 @@ from typing import Literal
 
 import h5py
 
-from fieldlevel.maps.snapshot_files import find_number
+from fieldlevel.maps.snapshot_files import find_number, read_numbers
+from fieldlevel.maps.snapshot_parts import find_dataset
 
 LengthUnit = Literal["kpc/h", "Mpc/h"]
 
@@ -115,11 +116,11 @@ class CodeUnits:
 
 def stated_unit(dataset: h5py.Dataset) -> Unit | None:
     """Unit in the attributes of a dataset; None where it states none (AREPO writes zeros there)."""
-    attributes = dataset.attrs
     for a, h, cgs in _STATED:
-        if a in attributes and h in attributes:
-            factor = float(attributes[cgs].item()) if cgs in attributes else 1.0
-            return Unit(factor, float(attributes[a].item()), float(attributes[h].item())) if factor > 0 else None
+        if a in dataset.attrs and h in dataset.attrs:
+            factor = float(read_numbers(dataset, cgs)[0]) if cgs in dataset.attrs else 1.0
+            powers = (float(read_numbers(dataset, name)[0]) for name in (a, h))
+            return Unit(factor, *powers) if factor > 0 else None
     return None
 
 
@@ -158,8 +159,8 @@ def read_units(file: h5py.File, hubble: float) -> CodeUnits | None:
 
 def _stated_by(file: h5py.File, names: Sequence[str]) -> Unit | None:
     groups = [file[name] for name in sorted(file) if name.startswith("PartType")]
-    units = [stated_unit(group[name]) for group in groups for name in names if name in group]
-    return next((unit for unit in units if unit), None)
+    datasets = [dataset for group in groups if (dataset := find_dataset(group, names)) is not None]
+    return next((unit for dataset in datasets if (unit := stated_unit(dataset))), None)
 
 
 def _round(length: float, mass: float, velocity: float, *, h_free: bool) -> CodeUnits:

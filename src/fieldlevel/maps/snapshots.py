@@ -14,6 +14,7 @@ References:
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,14 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.maps.quantities import MASS, POSITION, QUANTITIES, Block, FloatArray, Recipe
+from fieldlevel.maps.quantities import LOWEST, MASS, POSITION, QUANTITIES, Block, FloatArray, Recipe
 from fieldlevel.maps.snapshot_files import PLACES, Header, find_files, open_hdf5, read_header
 from fieldlevel.maps.snapshot_parts import (
     KINDS,
     Kind,
     Part,
-    check_finite,
-    check_length,
+    check_shape,
+    check_values,
     find_dataset,
     list_parts,
     wrap_positions,
@@ -37,13 +38,15 @@ from fieldlevel.maps.snapshot_parts import (
 from fieldlevel.maps.snapshot_units import LENGTH_UNITS, MPC, CodeUnits, LengthUnit, Unit, read_units
 from fieldlevel.parameters import CRITICAL_DENSITY
 
-__all__ = ["CHUNK", "KINDS", "Kind", "LengthUnit", "Snapshot", "infer_length_unit", "open_snapshot"]
+__all__ = ["CHUNK", "KINDS", "MASS_TOLERANCE", "Kind", "LengthUnit", "Snapshot", "infer_length_unit", "open_snapshot"]
 
 CHUNK = 2**22
 """Particles read at once unless asked otherwise: 100 MB of positions in double precision."""
 
+MASS_TOLERANCE = 0.05
+"""By which the mass of the particles may miss that of the box: stars and black holes radiate, boxes are rounded."""
+
 _VECTORS = ("position", "velocity")
-_MASS_TOLERANCE = 0.02
 _SAMPLES, _SAMPLED_TOGETHER = 16, 256
 _FEWEST_TO_JUDGE = 33
 
@@ -62,6 +65,7 @@ class Snapshot:
         h: Hubble parameter.
         n_particles: by kind; kinds without particles have 0.
         is_mock: written by this package's simulator.
+        parameters: those of the six that the header states, by name.
         mass_table: mass of each particle of a type in the code's unit, for types without stored masses.
         units: of the code.
         parts: where the particles are.
@@ -76,6 +80,7 @@ class Snapshot:
     h: float
     n_particles: Mapping[str, int]
     is_mock: bool
+    parameters: Mapping[str, float]
     mass_table: tuple[float, ...] = field(repr=False)
     units: CodeUnits = field(repr=False)
     parts: tuple[Part, ...] = field(repr=False)
@@ -88,7 +93,7 @@ class Snapshot:
         Args:
             kind: one of `KINDS`.
             quantities: names in `fieldlevel.maps.quantities.QUANTITIES`.
-            dtype: float32 or float64; as stored if None.
+            dtype: float32 or float64; if None as stored, the widest where types differ.
 
         Returns:
             By quantity, (n,) or (n, 3) for positions and velocities; a kind without particles gives n = 0.
@@ -101,8 +106,8 @@ class Snapshot:
         arrays: dict[str, npt.NDArray[Any]] = {}
         for chunk in self.chunks(kind, quantities, dtype=dtype):
             for name, values in chunk.items():
-                if name not in arrays:
-                    arrays[name] = np.empty((n, *values.shape[1:]), values.dtype)
+                held = arrays[name] if name in arrays else np.zeros((n, *values.shape[1:]), values.dtype)
+                arrays[name] = held.astype(np.promote_types(held.dtype, values.dtype), copy=False)
                 arrays[name][read : read + len(values)] = values
             read += len(next(iter(chunk.values()), ()))
         return arrays or {name: np.empty((0, 3) if name in _VECTORS else 0, dtype or np.float32) for name in quantities}
@@ -142,6 +147,12 @@ class Snapshot:
         first = {part.type: part for part in reversed(self._parts_of(kind))}
         return bool(first) and all(self._stores(part, quantity) for part in first.values())
 
+    def mass_ratio(self) -> float:
+        """Mass of all particles over that of the box, Omega_m rho_crit L^3: one unless a unit or the box is wrong."""
+        masses = (self.chunks(kind, ["mass"], dtype=np.float64) for kind in KINDS)
+        total = sum(float(chunk["mass"].sum()) for chunk in chain.from_iterable(masses))
+        return total / (self.Omega_m * CRITICAL_DENSITY * self.box_size_mpc_h**3)
+
     @property
     def scale_factor(self) -> float:
         """Expansion factor."""
@@ -175,7 +186,8 @@ class Snapshot:
                     raise DataError([f"{part.file}: no {name} in /{part.group}; it needs {_needs(name)}"])
                 arrays = [self._read_block(file[part.group], part, block, which, dtype) for block in recipe.blocks]
                 values[name] = recipe.formula(*arrays)
-                check_finite(values[name], name, part)
+                highest = self.box_size_mpc_h if name == "smoothing length" else np.inf
+                check_values(values[name], name, part, LOWEST.get(name, -np.inf), highest)
         if "position" in values:
             where = f"{part.file}: /{part.group}/Coordinates"
             values["position"] = wrap_positions(values["position"], self.box_size_mpc_h, where)
@@ -188,7 +200,7 @@ class Snapshot:
         if dataset is None:
             mass = self._table_mass(part) * self._factor(self.units.unit(block.dimension), block)
             return np.full(which.stop - which.start, mass, dtype or _real(group["Coordinates"].dtype))
-        check_length(dataset, part)
+        check_shape(dataset, part, block.shape)
         values: FloatArray = dataset[which].astype(dtype or _real(dataset.dtype))
         values *= self._factor(self.units.unit_of(dataset, block.dimension), block)
         return values
@@ -234,20 +246,15 @@ def infer_length_unit(snapshot: Snapshot) -> LengthUnit:
         snapshot: opened as if its unit were kpc/h.
 
     Returns:
-        The unit in which sum(m) / (Omega_m rho_crit L^3) is within 2% of one.
+        The unit in which sum(m) / (Omega_m rho_crit L^3) is within 5% of one.
 
     Raises:
         UserError: there is none.
     """
-    mass = sum(
-        float(chunk["mass"].sum(dtype=np.float64))
-        for kind in KINDS
-        for chunk in snapshot.chunks(kind, ["mass"], dtype=np.float64)
-    )
-    expected = snapshot.Omega_m * CRITICAL_DENSITY * snapshot.box_size_mpc_h**3
-    ratios = {unit: mass / expected * (LENGTH_UNITS["kpc/h"] / cm) ** 3 for unit, cm in LENGTH_UNITS.items()}
+    in_kpc = snapshot.mass_ratio()
+    ratios = {unit: in_kpc * (LENGTH_UNITS["kpc/h"] / cm) ** 3 for unit, cm in LENGTH_UNITS.items()}
     for unit, ratio in ratios.items():
-        if abs(ratio - 1) < _MASS_TOLERANCE:
+        if abs(ratio - 1) < MASS_TOLERANCE:
             return unit
     found = ", ".join(f"{ratio:.3g} of it in {unit}" for unit, ratio in ratios.items())
     raise UserError(
@@ -271,6 +278,7 @@ def _in_units(
         h=header.h,
         n_particles={kind: sum(part.n for part in parts if part.kind == kind) for kind in KINDS},
         is_mock=header.is_mock,
+        parameters=header.parameters,
         mass_table=header.mass_table,
         units=units,
         parts=parts,

@@ -30,7 +30,7 @@ def paint_discs_exact(positions: Tensor, radius: Tensor, mass: Tensor, n_pixels:
     Args:
         positions: (n, 2) in pixels, any real numbers (wrapped); pixel i covers [i, i + 1).
         radius: (n,) in pixels, also wider than the grid; zero makes a point.
-        mass: (n,).
+        mass: (n,), or what else is to be spread, of either sign.
         n_pixels: pixels a side.
 
     Returns:
@@ -47,7 +47,7 @@ def paint_discs_exact(positions: Tensor, radius: Tensor, mass: Tensor, n_pixels:
     x, y, r, m = (column[~is_point].double() for column in (*positions.T, radius, mass))
     paint = add_discs if positions.is_cuda else _add_compiled
     paint(image, torch.stack([x, y, r, m / math.pi]))
-    return image.clamp_(min=0)
+    return image if (mass < 0).any() else image.clamp_(min=0)
 
 
 def paint_layers_exact(

@@ -20,7 +20,8 @@ Numbers = npt.NDArray[np.int64]
 _LEAF_SIZE = 24
 _SPARE = 48
 """Distances kept beyond the k + 1 smallest before they are sorted out."""
-_ROUND_OFF, _TINY = 1 + 1e-12, 1e-300
+_ROUND_OFF = 1e-14
+"""Room in a bound, of the box: coordinates are known to that."""
 _QUERIES_AT_ONCE = 2**16
 
 
@@ -125,7 +126,7 @@ def _search(
         x, y, z = points[i, 0], points[i, 1], points[i, 2]
         if i > first:
             step = math.sqrt((x - points[i - 1, 0]) ** 2 + (y - points[i - 1, 1]) ** 2 + (z - points[i - 1, 2]) ** 2)
-            bound = (math.sqrt(bound) + step) ** 2 * _ROUND_OFF + _TINY
+            bound = (math.sqrt(bound) + step + _ROUND_OFF * box) ** 2
         count, bound = _visit(leaves, low, high, x, y, z, k, nearest, 0, bound)
         r = math.sqrt(bound)
         if min(x, y, z) < r or max(x, y, z) + r >= box:

@@ -1,15 +1,32 @@
-r"""Transforms of periodic square maps: the eight symmetries of the square, periodic shifts, Gaussian smoothing.
+r"""Transforms of periodic square maps: symmetries and shifts that keep information, the others that take some away.
 
 The symmetries are the dihedral group D4. Element \(4t + 2a + b\) transposes the map if \(t = 1\), then reverses the
 rows if \(a = 1\), then the columns if \(b = 1\); every rotation by 90 degrees and every reflection is one of these.
 
+What takes information away tests what a network reads: Gaussian smoothing and a cut in wavenumber take the small
+scales, random phases all but the power of the logarithm, a shuffle of the pixels all but their histogram, the mean map
+all but the mean, and scaling to a given mean the mean alone.
+
 Lengths are in pixels; the last two dimensions are the map's rows and columns.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (smoothing, mean maps, shuffled pixels).
 """
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
+from fieldlevel.numerics.random import complex_normal, uniform
+
 N_SYMMETRIES = 8
+
+_SEEDS, _PIXEL_ORDER, _PHASES = 19, 20, 21
+"""Random streams of `fieldlevel.numerics.random`."""
+
+_ROUND_OFF = 1e-9
+"""Relative, so that a cut at the wavenumber of a mode keeps it whatever units it comes from."""
 
 
 def apply_symmetry(maps: Tensor, index: int) -> Tensor:
@@ -102,3 +119,112 @@ def _periodic_gaussian(n_pixels: int, sigma_pixels: float, device: torch.device)
     distance = torch.arange(n_pixels, device=device, dtype=torch.float64) + images[:, None]
     kernel: Tensor = torch.exp(-(distance / sigma_pixels).square() / 2).sum(0)
     return kernel / kernel.sum()
+
+
+def cut_wavenumbers(maps: Tensor, k_max: float) -> Tensor:
+    r"""Cut the Fourier modes with \(|k| > k_{\max}\) out of the logarithm of maps.
+
+    The cut is sharp and therefore rings; in the logarithm that cannot make negative densities.
+
+    Invariants: the mean of the logarithm is kept, a second cut at the same or a larger wavenumber changes nothing.
+
+    Args:
+        maps: positive, shape (..., N, N).
+        k_max: in units of the fundamental mode; N / sqrt(2) or more keeps all modes.
+
+    Returns:
+        Positive maps, same shape and dtype.
+    """
+    n_pixels = maps.shape[-1]
+    k_row = torch.fft.fftfreq(n_pixels, 1 / n_pixels, dtype=torch.float64, device=maps.device)
+    k_column = torch.arange(n_pixels // 2 + 1, dtype=torch.float64, device=maps.device)
+    is_kept = k_row[:, None].square() + k_column.square() <= k_max**2 * (1 + _ROUND_OFF)
+    return _map_of_modes(_modes_of_logarithm(maps) * is_kept, maps)
+
+
+def randomise_phases(maps: Tensor, seeds: Tensor | Sequence[int]) -> Tensor:
+    """Give the Fourier modes of the logarithm of maps random phases.
+
+    The phases are those of Gaussian white noise, so the modes k and -k stay conjugate. What is left of the logarithm is
+    a Gaussian random field with the power of the map, mode by mode.
+
+    Invariants: the mean of the logarithm and the modulus of each of its modes are kept.
+
+    Args:
+        maps: positive, shape (..., N, N).
+        seeds: of each map, integers, shape (...); the result depends on nothing else, to round-off on any device.
+
+    Returns:
+        Positive maps, same shape and dtype.
+    """
+    noise = complex_normal(_counters(maps, seeds), seed=0, stream=_PHASES).real.view(maps.shape)
+    phases = torch.sgn(torch.fft.rfft2(noise))
+    phases[..., 0, 0] = 1.0
+    return _map_of_modes(_modes_of_logarithm(maps) * phases, maps)
+
+
+def shuffle_pixels(maps: Tensor, seeds: Tensor | Sequence[int]) -> Tensor:
+    """Bring the pixels of each map into random order.
+
+    Args:
+        maps: shape (..., N, N).
+        seeds: of each map, integers, shape (...); the order depends on nothing else, on any device.
+
+    Returns:
+        New maps of the same pixels, same shape and dtype.
+
+    Example:
+        >>> shuffled = shuffle_pixels(torch.arange(16.0).view(1, 4, 4), seeds=torch.tensor([7]))
+        >>> shuffled[0, 0].tolist(), torch.equal(shuffled.flatten().sort().values, torch.arange(16.0))
+        ([6.0, 13.0, 1.0, 15.0], True)
+    """
+    keys = uniform(_counters(maps, seeds), seed=0, stream=_PIXEL_ORDER)
+    return maps.flatten(-2).gather(-1, keys.argsort(dim=-1, stable=True)).view(maps.shape)
+
+
+def mean_map(maps: Tensor) -> Tensor:
+    """Replace every pixel by the mean of its map.
+
+    Args:
+        maps: shape (..., N, N).
+
+    Returns:
+        New maps without structure, same shape and dtype.
+    """
+    return _mean(maps).to(maps.dtype).expand(maps.shape).clone()
+
+
+def scale_to_mean(maps: Tensor, mean: float) -> Tensor:
+    """Multiply each map by a number of its own that makes its mean the one given.
+
+    Args:
+        maps: positive, shape (..., N, N).
+        mean: of the result, positive [unit of the maps].
+
+    Returns:
+        Positive maps, same shape and dtype.
+
+    Example:
+        >>> scale_to_mean(torch.tensor([[1.0, 2.0], [3.0, 2.0]]), mean=10.0).tolist()
+        [[5.0, 10.0], [15.0, 10.0]]
+    """
+    return (maps * (mean / _mean(maps))).to(maps.dtype)
+
+
+def _mean(maps: Tensor) -> Tensor:
+    return maps.mean((-2, -1), keepdim=True, dtype=torch.float64)
+
+
+def _counters(maps: Tensor, seeds: Tensor | Sequence[int]) -> Tensor:
+    """Counter of each pixel, (..., N * N), from a random start for each seed: seeds next to each other share none."""
+    start = uniform(torch.as_tensor(seeds, device=maps.device), seed=0, stream=_SEEDS) * 2.0**62
+    return start.to(torch.int64)[..., None] + torch.arange(maps.shape[-2:].numel(), device=maps.device)
+
+
+def _modes_of_logarithm(maps: Tensor) -> Tensor:
+    modes: Tensor = torch.fft.rfft2(maps.double().log10())
+    return modes
+
+
+def _map_of_modes(modes: Tensor, like: Tensor) -> Tensor:
+    return torch.pow(10.0, torch.fft.irfft2(modes, s=like.shape[-2:])).to(like.dtype)

@@ -4,6 +4,7 @@ References:
     Villaescusa-Navarro et al. 2023, arXiv:2201.01300 (CAMELS data release).
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import h5py
@@ -12,7 +13,7 @@ import numpy as np
 from fieldlevel.config import SimulateSpec
 from fieldlevel.files import make_folder, written_aside
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, MOCK_MARK
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, MOCK_MARK, PARAMETER_NAMES
 from fieldlevel.simulate.feedback import HydroParticles, Species
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
@@ -24,27 +25,28 @@ _N_TYPES = 6
 _TYPES = {"Mgas": 0, "Mcdm": 1, "Mstar": 4}
 
 
-def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, Omega_m: float) -> None:
+def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, parameters: Sequence[float]) -> None:
     """Write the particles of one simulation today.
 
     Args:
         path: of the file; complete or absent.
         kinds: particles by the field that each kind makes.
         spec: their resolution.
-        Omega_m: matter density today over critical.
+        parameters: the six of the simulation, kept in the header, from where `fieldlevel project` takes them.
     """
     counts = np.zeros(_N_TYPES, dtype=np.int64)
     for name, species in kinds.items():
         counts[_TYPES[name]] = len(species.position)
     make_folder(path.parent)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
-        file.create_group("Header").attrs.update(_header(counts, Omega_m))
+        file.create_group("Header").attrs.update(_header(counts, parameters))
         for name, species in kinds.items():
-            _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, Omega_m)
+            _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, parameters[0])
 
 
-def _header(counts: np.ndarray, Omega_m: float) -> dict[str, object]:
-    return {
+def _header(counts: np.ndarray, parameters: Sequence[float]) -> dict[str, object]:
+    Omega_m = parameters[0]
+    return dict(zip(PARAMETER_NAMES, parameters, strict=True)) | {
         "BoxSize": BOX_SIZE_MPC_H * 1e3,
         "HubbleParam": _HUBBLE,
         "MassTable": np.zeros(_N_TYPES),

@@ -101,7 +101,7 @@ def _simulate(spec: SimulateSpec, rows: Sequence[Row], kept: Path | None, number
     state = simulation.simulate_particles(spec, rows[number], device)
     for suite, kinds in state.items():
         path = kept / suite / f"{spec.set_name}_{number}" / SNAPSHOT_NAME
-        write_snapshot(path, kinds, spec, rows[number].parameters[0])
+        write_snapshot(path, kinds, spec, rows[number].parameters)
     return simulation.maps_of_particles(spec, rows[number], state)
 
 

@@ -21,8 +21,9 @@ import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.maps.loader import Normaliser
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
+from fieldlevel.maps.transformed import transform_maps
+from fieldlevel.models.build import AnyNetwork, restore_network
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
 from fieldlevel.progress import Listener, Progress, ignore
@@ -45,9 +46,9 @@ class Predictor:
         provenance: where the weights come from, e.g. the fingerprint of the data.
     """
 
-    network: MomentNetwork
+    network: AnyNetwork
     spec: TrainSpec
-    normaliser: Normaliser
+    normaliser: AnyNormaliser
     training_simulations: npt.NDArray[np.int64]
     validation_simulations: npt.NDArray[np.int64]
     provenance: Mapping[str, Any]
@@ -56,6 +57,13 @@ class Predictor:
     def is_mock(self) -> bool:
         """Whether the network was trained on mock maps."""
         return is_mock(self.spec.suite)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels a side of the maps that it takes."""
+        if isinstance(self.normaliser, SummaryNormaliser):
+            return self.normaliser.n_pixels
+        return int(self.network.sizes["n_pixels"])
 
     def predict(
         self, maps: FloatArray, batch_size: int = 128, listener: Listener = ignore
@@ -76,26 +84,28 @@ class Predictor:
         Raises:
             UserError: maps of another size, not numbers, or with pixels that no map has.
         """
-        _check_shape(maps, self.network.n_pixels)
+        _check_shape(maps, self.n_pixels)
         mean, std = np.empty((2, len(maps), self.network.n_parameters))
         for start in range(0, len(maps), batch_size):
             block = slice(start, start + batch_size)
-            mean[block], std[block] = self._predict_block(_checked(maps[block], start, self.normaliser.offset))
+            mean[block], std[block] = self._predict_block(_checked(maps[block], start, self.normaliser.offset), start)
             listener(Progress("predict", min(block.stop, len(maps)), len(maps), "maps"))
         return from_unit_interval(mean, std)
 
     @torch.inference_mode()
-    def _predict_block(self, maps: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def _predict_block(self, maps: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
         device = next(self.network.parameters()).device
-        mean, std = self.network(self.normaliser.normalise(torch.from_numpy(maps).to(device))[:, None])
+        numbers = np.arange(first, first + len(maps))
+        raw = transform_maps(torch.from_numpy(maps).to(device), self.spec.transform, numbers)
+        mean, std = self.network(self.normaliser.normalise(raw)[:, None])
         return mean.cpu().numpy(), std.cpu().numpy()
 
 
 def save_network(
     path: Path,
-    network: MomentNetwork,
+    network: AnyNetwork,
     spec: TrainSpec,
-    normaliser: Normaliser,
+    normaliser: AnyNormaliser,
     *,
     training_simulations: npt.NDArray[np.integer],
     validation_simulations: npt.NDArray[np.integer],
@@ -116,7 +126,7 @@ def save_network(
         "format_version": FORMAT_VERSION,
         "fieldlevel_version": fieldlevel.__version__,
         "spec": to_json(spec),
-        "network": json.dumps(_sizes(network)),
+        "network": json.dumps(network.sizes),
         "normaliser": json.dumps(dataclasses.asdict(normaliser)),
         "labels": json.dumps(LABELS),
         "training_simulations": json.dumps([int(number) for number in training_simulations]),
@@ -142,12 +152,13 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
     """
     metadata = _read_metadata(path)
     try:
-        network = MomentNetwork(**json.loads(metadata["network"]))
+        spec = from_json(TrainSpec, metadata["spec"], str(path))
+        network = restore_network(spec.inputs, json.loads(metadata["network"]))
         network.load_state_dict(_read_weights(path))
         return Predictor(
             network=network.eval().to(select_device(device)),
-            spec=from_json(TrainSpec, metadata["spec"], str(path)),
-            normaliser=Normaliser(**json.loads(metadata["normaliser"])),
+            spec=spec,
+            normaliser=read_normaliser(spec.inputs, json.loads(metadata["normaliser"])),
             training_simulations=np.array(json.loads(metadata["training_simulations"]), dtype=np.int64),
             validation_simulations=np.array(json.loads(metadata["validation_simulations"]), dtype=np.int64),
             provenance=json.loads(metadata["provenance"]),
@@ -176,16 +187,6 @@ def _read_metadata(path: str | Path) -> dict[str, str]:
 def _read_weights(path: str | Path) -> dict[str, torch.Tensor]:
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-
-
-def _sizes(network: MomentNetwork) -> dict[str, int | float]:
-    return {
-        "n_pixels": network.n_pixels,
-        "hidden": network.hidden,
-        "dropout": network.dropout,
-        "n_channels": network.n_channels,
-        "n_parameters": network.n_parameters,
-    }
 
 
 def _check_shape(maps: FloatArray, n_pixels: int) -> None:

@@ -11,13 +11,15 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
+import numpy as np
 import torch
 
 from fieldlevel.config import TrainSpec, digest, from_json, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_text, written_aside
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
-from fieldlevel.maps.loader import MapSet, fit_normaliser, load_map_set
+from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_set
+from fieldlevel.maps.split import Split
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load, save_network
@@ -81,11 +83,8 @@ def train(
         return weights_path
     run_device = select_device(device)
     suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=check, listener=listener)
-    sets = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
-    for_training, for_validation = sets[:2]
-    normaliser = fit_normaliser(suite, for_training if spec.normaliser == "train" else None, listener)
-    training = load_map_set(suite, for_training, normaliser, run_device, listener=listener)
-    validation = load_map_set(suite, for_validation, normaliser, run_device, listener=listener)
+    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    normaliser, training, validation = load_sets(spec, suite, split, run_device, listener)
     write_text(out / "spec.json", to_json(spec) + "\n")
     trained = train_network(spec, training, validation, resume_path, listener, facts=[suite.fingerprint])
     _write_history(out / "history.csv", trained.history)
@@ -94,12 +93,33 @@ def train(
         trained.network,
         spec,
         normaliser,
-        training_simulations=for_training,
-        validation_simulations=for_validation,
+        training_simulations=split.train,
+        validation_simulations=split.validation,
         provenance=_provenance(suite, training, trained),
     )
     resume_path.unlink(missing_ok=True)
     return weights_path
+
+
+def load_sets(
+    spec: TrainSpec, suite: Suite, split: Split, device: torch.device, listener: Listener = ignore
+) -> tuple[AnyNormaliser, MapSet, MapSet]:
+    """What the network of a spec reads, of the training and the validation simulations, and how it was normalised.
+
+    Args:
+        spec: transform, inputs, labels and normaliser.
+        suite: the maps as they are in the files.
+        split: of the simulations; those of the test set are not read, but for the legacy normaliser.
+        device: where the maps are to live.
+        listener: told about simulations read.
+    """
+    suite = suite.transformed(spec.transform)
+    if spec.labels == "permuted":
+        suite = suite.with_permuted_labels(np.concatenate([split.train, split.validation]), spec.seed)
+    normaliser = fit_inputs(suite, spec.inputs, split.train if spec.normaliser == "train" else None, listener)
+    training = load_map_set(suite, split.train, normaliser, device, listener=listener)
+    validation = load_map_set(suite, split.validation, normaliser, device, listener=listener)
+    return normaliser, training, validation
 
 
 def train_network(
@@ -125,7 +145,7 @@ def train_network(
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
-    _check_settings(spec)
+    check_train_spec(spec)
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
@@ -139,7 +159,12 @@ def train_network(
     return state.best_network()
 
 
-def _check_settings(spec: TrainSpec) -> None:
+def check_train_spec(spec: TrainSpec) -> None:
+    """Refuse numbers that training cannot have.
+
+    Raises:
+        UserError: with the setting and what is allowed.
+    """
     smallest = {"batch_size": 2, "n_steps": 1, "validate_every": 1, "squared_error_steps": 0}
     for name, least in smallest.items():
         if (value := getattr(spec, name)) < least:

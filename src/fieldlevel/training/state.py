@@ -16,9 +16,8 @@ from torch import Tensor
 from fieldlevel.config import OptimiserSpec, TrainSpec
 from fieldlevel.errors import TrainingError
 from fieldlevel.maps.loader import BatchSampler, MapSet
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.build import AnyNetwork, build_network
 from fieldlevel.models.moments import loss_from_sums, moment_loss, moment_sums, squared_error_loss
-from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training.device import autocast, random_states, set_random_states
 from fieldlevel.training.schedule import learning_rate
@@ -50,7 +49,7 @@ class HistoryRow:
 class TrainedNetwork:
     """The network as it was at its lowest validation loss, in evaluation mode, and how it came there."""
 
-    network: MomentNetwork
+    network: AnyNetwork
     history: tuple[HistoryRow, ...]
 
     @property
@@ -59,8 +58,8 @@ class TrainedNetwork:
         return min(row.validation_loss for row in self.history)
 
 
-def validation_loss(network: MomentNetwork, validation: MapSet, batch_size: int) -> float:
-    """Exact loss of all eight symmetries of every map, in evaluation mode.
+def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) -> float:
+    """Exact loss of all symmetries of every map, in evaluation mode.
 
     Args:
         network: on the device of the maps; its mode is restored.
@@ -70,14 +69,14 @@ def validation_loss(network: MomentNetwork, validation: MapSet, batch_size: int)
     was_training = network.training
     network.eval()
     sums = torch.zeros(2, network.n_parameters, dtype=torch.float64, device=validation.maps.device)
-    n_in_chunk = max(1, batch_size // N_SYMMETRIES)
+    n_in_chunk = max(1, batch_size // validation.n_views)
     with torch.inference_mode():
         for start in range(0, validation.n_maps, n_in_chunk):
             chunk = slice(start, start + n_in_chunk)
-            mean, std = network(all_symmetries(validation.maps[chunk]).flatten(0, 1)[:, None].float())
-            sums += moment_sums(mean, std, validation.theta[chunk].repeat(N_SYMMETRIES, 1))
+            mean, std = network(validation.views(chunk))
+            sums += moment_sums(mean, std, validation.theta[chunk].repeat(validation.n_views, 1))
     network.train(was_training)
-    return loss_from_sums(sums, N_SYMMETRIES * validation.n_maps).item()
+    return loss_from_sums(sums, validation.n_views * validation.n_maps).item()
 
 
 class TrainingState:
@@ -157,7 +156,7 @@ class TrainingState:
             group["lr"] = self._rate(self.step)
         maps, theta = self.sampler.draw()
         with autocast(self.spec.precision, self.device):
-            mean, std = self.network(maps.contiguous(memory_format=_memory_format(self.device)))
+            mean, std = self.network(_arranged(maps))
         warms_up = self.step < self.spec.squared_error_steps
         loss = squared_error_loss(mean, theta) if warms_up else moment_loss(mean, std, theta)
         self.optimiser.zero_grad(set_to_none=True)
@@ -186,20 +185,24 @@ class TrainingState:
         return Progress(f"train {self.spec.suite}", self.step, self.spec.n_steps, "steps", detail)
 
 
-def _network(spec: TrainSpec, training: MapSet) -> MomentNetwork:
-    sizes = {"n_pixels": training.maps.shape[-1], "n_parameters": training.theta.shape[1]}
-    network = MomentNetwork(hidden=spec.network.hidden, dropout=spec.network.dropout, **sizes)
+def _network(spec: TrainSpec, training: MapSet) -> AnyNetwork:
+    network = build_network(spec, training.maps.shape[1:], training.theta.shape[1])
     device = training.maps.device
     return network.to(device).to(memory_format=_memory_format(device))  # type: ignore[call-overload, no-any-return]
 
 
-def _adamw(network: MomentNetwork, optimiser: OptimiserSpec) -> torch.optim.AdamW:
+def _adamw(network: AnyNetwork, optimiser: OptimiserSpec) -> torch.optim.AdamW:
     return torch.optim.AdamW(
         network.parameters(),
         lr=optimiser.learning_rate,
         betas=(optimiser.beta1, optimiser.beta2),
         weight_decay=optimiser.weight_decay,
     )
+
+
+def _arranged(batch: Tensor) -> Tensor:
+    """Maps in the memory format of the convolutions; summaries as they are."""
+    return batch.contiguous(memory_format=_memory_format(batch.device)) if batch.ndim == 4 else batch
 
 
 def _memory_format(device: torch.device) -> torch.memory_format:

@@ -1,0 +1,71 @@
+"""What the mean of a map alone tells: the total mass of the slab against the parameters.
+
+The mean surface density of a slab scatters around 2.775e11 * 5 * Omega_m (Msun/h)/(Mpc/h)^2. The best predictor from
+it, E[theta | mean], is fitted on the training simulations as a cubic in the logarithm of the mean.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (total mass against Omega_m and sigma_8).
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.config import SplitSpec
+from fieldlevel.experiments.metrics import Predictions, Scores, evaluate
+from fieldlevel.maps.catalogue import Suite, split_simulations
+from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray
+
+_DEGREE = 3
+
+
+@dataclass(frozen=True)
+class MeanOnly:
+    """The best predictor that knows the mean of a map alone.
+
+    Attributes:
+        mean_density: of each test map, (n,) in the unit of the field.
+        predictions: of the test maps; the standard deviation is that of the residuals of the training maps.
+        scores: every measure of every parameter.
+        correlation: of the mean with each parameter over the test maps, (6,).
+    """
+
+    mean_density: FloatArray
+    predictions: Predictions
+    scores: Scores
+    correlation: FloatArray
+
+
+def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
+    """Fit the predictor on the training simulations and apply it to the test simulations.
+
+    Args:
+        suite: the maps.
+        split: of the simulations.
+    """
+    parts = split_simulations(suite.n_simulations, split.seed, split.train, split.validation)
+    known, test = (_mean_density(suite, numbers) for numbers in (parts.train, np.sort(parts.test)))
+    of_known, of_test = (suite.simulation_of_map[suite.maps_of(n)] for n in (parts.train, np.sort(parts.test)))
+    theta = suite.parameters[of_known]
+    coefficients = np.linalg.lstsq(_powers(known), theta, rcond=None)[0]
+    residuals = theta - _powers(known) @ coefficients
+    mean = np.clip(_powers(test) @ coefficients, MINIMA, MAXIMA)
+    predictions = Predictions(
+        theta=suite.parameters[of_test],
+        mean=mean,
+        std=np.broadcast_to(residuals.std(0), mean.shape),
+        simulation=of_test,
+        map_index=suite.maps_of(np.sort(parts.test)),
+    )
+    correlation = np.array([np.corrcoef(test, column)[0, 1] for column in predictions.theta.T])
+    return MeanOnly(test, predictions, evaluate(predictions), correlation)
+
+
+def _mean_density(suite: Suite, simulations: npt.NDArray[np.int64]) -> FloatArray:
+    return np.concatenate([suite.read_simulation(int(n)).mean((1, 2), dtype=np.float64) for n in simulations])
+
+
+def _powers(mean_density: FloatArray) -> FloatArray:
+    logarithm = np.log10(mean_density / 4e11)
+    return np.stack([logarithm**power for power in range(_DEGREE + 1)], axis=1)

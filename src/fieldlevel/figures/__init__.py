@@ -1,0 +1,56 @@
+"""Figures of the letter and of this package: a table in, a matplotlib Figure out.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
+"""
+
+from fieldlevel.figures.calibration import coverage, draw_calibration
+from fieldlevel.figures.history import draw_training_history
+from fieldlevel.figures.maps import draw_maps
+from fieldlevel.figures.null_tests import draw_null_tests, draw_total_mass
+from fieldlevel.figures.residuals import N_SHOWN, choose_maps, draw_four_pairs, draw_transfer
+from fieldlevel.figures.robustness import draw_robustness_matrix
+from fieldlevel.figures.search import draw_search
+from fieldlevel.figures.seeds import draw_seed_spread
+from fieldlevel.figures.smoothing import draw_information, draw_smoothing, draw_smoothing_pairs
+from fieldlevel.figures.style import (
+    BLACK,
+    BLUE,
+    GREEN,
+    ORANGE,
+    PURPLE,
+    SKY_BLUE,
+    STYLE,
+    VERMILLION,
+    WIDTH_INCHES,
+    save_figure,
+)
+
+__all__ = [
+    "BLACK",
+    "BLUE",
+    "GREEN",
+    "N_SHOWN",
+    "ORANGE",
+    "PURPLE",
+    "SKY_BLUE",
+    "STYLE",
+    "VERMILLION",
+    "WIDTH_INCHES",
+    "choose_maps",
+    "coverage",
+    "draw_calibration",
+    "draw_four_pairs",
+    "draw_information",
+    "draw_maps",
+    "draw_null_tests",
+    "draw_robustness_matrix",
+    "draw_search",
+    "draw_seed_spread",
+    "draw_smoothing",
+    "draw_smoothing_pairs",
+    "draw_total_mass",
+    "draw_training_history",
+    "draw_transfer",
+    "save_figure",
+]

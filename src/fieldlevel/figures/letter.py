@@ -1,0 +1,217 @@
+"""Every figure of a finished letter, with its caption."""
+
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from matplotlib.figure import Figure
+
+from fieldlevel.experiments.metrics import Estimate, PairResult, Scores, transfer_ratio
+from fieldlevel.experiments.runner import LetterRun, first_seed
+from fieldlevel.figures.calibration import draw_calibration
+from fieldlevel.figures.history import draw_training_history
+from fieldlevel.figures.maps import draw_maps
+from fieldlevel.figures.null_tests import draw_null_tests, draw_total_mass
+from fieldlevel.figures.residuals import draw_four_pairs, draw_transfer
+from fieldlevel.figures.robustness import draw_robustness_matrix
+from fieldlevel.figures.seeds import draw_seed_spread
+from fieldlevel.figures.smoothing import draw_information, draw_smoothing_pairs
+from fieldlevel.parameters import is_nbody
+
+
+@dataclass(frozen=True)
+class Plate:
+    """A figure and what is said of it.
+
+    Attributes:
+        stem: name of its files.
+        heading: its name in the report.
+        caption: what it shows, in sentences.
+        description: the same for who cannot see it.
+        draw: makes it.
+    """
+
+    stem: str
+    heading: str
+    caption: str
+    description: str
+    draw: Callable[[], Figure]
+
+
+def letter_plates(run: LetterRun) -> list[Plate]:
+    """The figures that a letter has data for, in the order of the report."""
+    mock = run.is_mock
+    done = {name: first_seed(results) for name, results in run.experiments.items()}
+    return [
+        Plate(
+            "fig1_maps",
+            "Figure 1",
+            "Example maps of both suites on one colour scale; Omega_m grows from left to right.",
+            "Two rows of square maps of the projected matter density, one row a suite.",
+            lambda: draw_maps(run.examples, field=run.data.field, mock=mock),
+        ),
+        Plate(
+            "fig2_four_pairs",
+            "Figure 2",
+            "Posterior mean minus truth against truth for the four train/test pairs: Omega_m left, sigma_8 right. "
+            "Error bars are the posterior standard deviations of 40 maps; faint dots are all tested maps.",
+            "Four rows of two scatter plots of residuals around zero, one row a pair of suites.",
+            lambda: draw_four_pairs(run.pairs, mock=mock),
+        ),
+        *_nbody_plates(done, mock),
+        *_smoothing_plates(done, mock),
+        *_null_plates(run, done, mock),
+        Plate(
+            "robustness",
+            "Robustness",
+            "Trained on a suite (rows), tested on a suite (columns): error, bias and ratio of the RMSE to that on the "
+            "own suite.",
+            "Two coloured tables of numbers, one for Omega_m and one for sigma_8.",
+            lambda: draw_robustness_matrix(_matrix(done), _ratios(done), mock=mock),
+        ),
+        *_information_plates(done, mock),
+        Plate(
+            "calibration",
+            "Calibration",
+            "Fraction of the truths within the mean plus or minus z posterior standard deviations, and what a Gaussian "
+            "posterior would give; bands are bootstrap errors.",
+            "Curves of coverage against z, one panel a parameter, one curve a pair of suites.",
+            lambda: draw_calibration({pair.name: pair.predictions for pair in run.pairs}, mock=mock),
+        ),
+        *_seed_plates(run, mock),
+        Plate(
+            "training_history",
+            "Training history",
+            "Loss of each network against its optimiser steps; the weights of the lowest validation loss are kept.",
+            "Curves of training and validation loss that fall with the number of steps.",
+            lambda: draw_training_history({s: network.history for s, network in run.networks.items()}, mock=mock),
+        ),
+    ]
+
+
+Done = Mapping[str, Sequence[PairResult]]
+
+
+def _nbody_plates(done: Done, mock: bool) -> Iterator[Plate]:
+    to_hydro = [result for result in done.get("N-body to hydro", ()) if result.crosses_suites]
+    to_nbody = done.get("hydro to N-body", ())
+    if to_hydro or to_nbody:
+        yield Plate(
+            "fig3_nbody",
+            "Figure 3",
+            "Left: networks trained on gravity-only maps, tested on hydrodynamic ones. Right: the other way round.",
+            "Two columns of scatter plots of residuals, Omega_m above and sigma_8 below.",
+            lambda: draw_transfer(to_hydro, to_nbody, mock=mock),
+        )
+
+
+def _scales(done: Done, prefix: str, uncut: float) -> dict[float, Sequence[PairResult]]:
+    """Results by scale, those of the untouched maps included."""
+    names = [name for name in done if name.startswith(prefix)]
+    by_scale = {float(name.split()[1]): done[name] for name in names}
+    return {uncut: done["four pairs"], **by_scale} if by_scale else {}
+
+
+def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
+    by_scale = _scales(done, "smoothing", 0.0)
+    if by_scale:
+        pairs = {
+            (pair.train_suite, pair.test_suite): {scale: results[i] for scale, results in by_scale.items()}
+            for i, pair in enumerate(done["four pairs"])
+        }
+        yield Plate(
+            "fig4_smoothing",
+            "Figure 4",
+            "Posterior mean minus truth of networks trained and tested on maps smoothed by a Gaussian of 0, 1, 2, ... "
+            "pixels, for all four pairs; the numbers are the mean of sigma over mu.",
+            "Scatter plots of residuals in one colour for each smoothing.",
+            lambda: draw_smoothing_pairs(pairs, mock=mock),
+        )
+
+
+def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
+    suite = run.data.suites[0]
+    kinds = ("mean map", "shuffled pixels", "random phases", "no monopole")
+    results = {"maps": done["four pairs"][0]} | {
+        kind: next(result for result in done[kind] if result.train_suite == suite) for kind in kinds if kind in done
+    }
+    if len(results) > 1:
+        yield Plate(
+            "null_tests",
+            "Null tests",
+            f"The network of {suite} on its own test maps, and on the same maps destroyed in four ways: every pixel "
+            "the mean, pixels in random order, Fourier modes with random phases, every map scaled to one mean.",
+            "Scatter plots of the posterior mean against the truth, one column for each kind of map.",
+            lambda: draw_null_tests(results, mock=mock),
+        )
+    mean_only = run.mean_only[suite]
+    predictions = mean_only.predictions
+    yield Plate(
+        "total_mass",
+        "Total mass",
+        f"Mean surface density of each test map of {suite} against Omega_m and sigma_8, and the best predictor that "
+        "knows nothing else.",
+        "Two scatter plots of the mean density of maps against a parameter, with a curve.",
+        lambda: draw_total_mass(mean_only.mean_density, predictions.theta, predictions.mean[:, :2], mock=mock),
+    )
+
+
+def _matrix(done: Done) -> list[PairResult]:
+    """Networks on maps as they are: hydrodynamic suites, then gravity-only ones."""
+    tests = [*done["four pairs"], *done.get("hydro to N-body", ()), *done.get("N-body to hydro", ())]
+    return sorted(tests, key=lambda result: (is_nbody(result.train_suite), is_nbody(result.test_suite)))
+
+
+def _ratios(done: Done) -> dict[str, Mapping[str, Estimate]]:
+    tests = _matrix(done)
+    own = {result.train_suite: result.predictions for result in tests if not result.crosses_suites}
+    return {
+        result.name: transfer_ratio(own[result.train_suite], result.predictions)
+        for result in tests
+        if result.crosses_suites
+    }
+
+
+def _information_plates(done: Done, mock: bool) -> Iterator[Plate]:
+    ladders = {
+        "smoothing": ("smoothing", 0.0, "pixels of smoothing"),
+        "k_max": ("k_max", math.inf, "a sharp cut at k_max"),
+    }
+    for scale, (prefix, uncut, words) in ladders.items():
+        by_scale = _scales(done, prefix, uncut)
+        if not by_scale:
+            continue
+        curves = {
+            pair.name: [
+                (at, {name: row["rms_relative_error"] for name, row in results[i].scores.items()})
+                for at, results in sorted(by_scale.items())
+            ]
+            for i, pair in enumerate(done["four pairs"])
+        }
+        yield Plate(
+            f"information_{scale}",
+            f"Information against {'smoothing' if scale == 'smoothing' else 'k_max'}",
+            f"Error of networks trained and tested on maps after {words}, on their own suite and on the other.",
+            "Curves of the error of Omega_m and sigma_8 that change with the scale.",
+            _information(curves, scale, mock),
+        )
+
+
+def _information(
+    curves: Mapping[str, list[tuple[float, dict[str, Estimate]]]], scale: str, mock: bool
+) -> Callable[[], Figure]:
+    return lambda: draw_information(curves, "smoothing" if scale == "smoothing" else "k_max", mock=mock)
+
+
+def _seed_plates(run: LetterRun, mock: bool) -> Iterator[Plate]:
+    scores: dict[str, list[Scores]] = {}
+    for result in run.experiments["four pairs"]:
+        scores.setdefault(result.name, []).append(result.scores)
+    if min(map(len, scores.values())) > 1:
+        yield Plate(
+            "seeds",
+            "Seeds",
+            "Error of the networks of each training seed (dots), their mean and spread.",
+            "Dots with a mean and an error bar for each pair of suites.",
+            lambda: draw_seed_spread(scores, mock=mock),
+        )

@@ -1,0 +1,65 @@
+"""How much of a measured error is the luck of one training run: the same network from several seeds."""
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.metrics import METRICS, Estimate, Metric, Scores
+from fieldlevel.figures.style import (
+    BLACK,
+    COSMOLOGICAL,
+    WIDTH_INCHES,
+    colours_and_markers,
+    mark_mock,
+    refuse_empty,
+    styled,
+)
+from fieldlevel.parameters import Parameter
+
+
+def draw_seed_spread(
+    scores: Mapping[str, Sequence[Scores]], metric: str = "rms_relative_error", *, mock: bool
+) -> Figure:
+    """Draw the error of every seed of every pair, with mean and standard deviation over the seeds.
+
+    Args:
+        scores: by the name of the pair, what each seed scored.
+        metric: key of the measure.
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no pair, a pair without a seed, or an unknown measure.
+    """
+    refuse_empty(scores, "pair of suites")
+    if metric not in METRICS:
+        raise UserError(f"seeds: no measure {metric!r}; choose from {', '.join(METRICS)}")
+    for name, seeds in scores.items():
+        refuse_empty(seeds, f"seed of {name}")
+    with styled():
+        figure = Figure(figsize=(WIDTH_INCHES, 0.55 * len(scores) + 0.9))
+        axes = figure.subplots(1, len(COSMOLOGICAL), sharey=True)
+        for panel, parameter in zip(axes, COSMOLOGICAL, strict=True):
+            _draw_seeds(panel, scores, parameter, METRICS[metric])
+        axes[0].set_yticks(range(len(scores)), list(scores))
+        axes[0].set_ylim(len(scores) - 0.5, -0.6)
+        mark_mock(figure, mock)
+    return figure
+
+
+def _draw_seeds(panel: Axes, scores: Mapping[str, Sequence[Scores]], parameter: Parameter, metric: Metric) -> None:
+    factor = 100 if metric.percent else 1
+    looks = colours_and_markers(len(scores))
+    for row, (seeds, (colour, marker)) in enumerate(zip(scores.values(), looks, strict=True)):
+        values = np.array([seed[parameter.name][metric.key].value for seed in seeds])
+        spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
+        summary = Estimate(float(values.mean()), spread, np.nan, np.nan)
+        below = np.full(len(values), row + 0.18)
+        panel.plot(factor * values, below, marker, color=colour, alpha=0.7, markersize=5, mew=0)
+        panel.errorbar(factor * summary.value, row, xerr=factor * spread, fmt="|", color=BLACK, capsize=3, markersize=9)
+        panel.text(factor * summary.value, row - 0.15, summary.text(metric.percent), ha="center", fontsize=9)
+    panel.set_xlabel(rf"${parameter.latex}$:  {metric.latex}" + ("  [%]" if metric.percent else ""))
+    panel.margins(x=0.2)
+    panel.tick_params(axis="y", length=0)

@@ -1,0 +1,136 @@
+"""One look for every figure: fonts, colours, markers, the mark of mock data, and how a figure is saved.
+
+No figure touches pyplot or the caller's rcParams, so they can be drawn on a machine without a display and beside any
+other plot. Colours are those of Okabe & Ito, which colour-blind readers can tell apart; what has its own colour has its
+own marker too, so that nothing is lost in black and white.
+
+References:
+    Okabe & Ito 2008, Color Universal Design.
+"""
+
+from collections.abc import Iterator, Sized
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import matplotlib.style
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fieldlevel.errors import UserError
+from fieldlevel.files import written_aside
+from fieldlevel.parameters import MOCK_MARK, PARAMETERS, FloatArray, Parameter
+
+BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
+BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
+
+OWN_SUITE_COLOUR, OTHER_SUITE_COLOUR = BLUE, VERMILLION
+COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
+MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+COSMOLOGICAL = tuple(p for p in PARAMETERS if p.cosmological)
+"""The parameters that most figures show: Omega_m and sigma_8."""
+
+WIDTH_INCHES = 7.1
+"""Text width of a two-column journal page."""
+
+STYLE: dict[str, Any] = {
+    "font.family": "STIXGeneral",
+    "mathtext.fontset": "stix",
+    "font.size": 9.5,
+    "axes.labelsize": 10.5,
+    "axes.titlesize": 10.5,
+    "axes.linewidth": 0.7,
+    "xtick.direction": "in",
+    "ytick.direction": "in",
+    "xtick.top": True,
+    "ytick.right": True,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "legend.frameon": False,
+    "legend.fontsize": 9.5,
+    "lines.linewidth": 1.2,
+    "image.cmap": "inferno",
+    "figure.constrained_layout.use": True,
+    "savefig.dpi": 200,
+    "pdf.fonttype": 42,
+}
+
+
+@contextmanager
+def styled() -> Iterator[None]:
+    """Draw in the style of the package, whatever the caller's rcParams; they are back afterwards."""
+    with matplotlib.style.context(["default", STYLE]):
+        yield
+
+
+def colours_and_markers(n: int) -> list[tuple[str, str]]:
+    """A colour and a marker for each of n things; no two of the first 42 have both in common."""
+    return [(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(n)]
+
+
+def mark_mock(figure: Figure, mock: bool) -> None:
+    """Write MOCK DATA above the upper right corner of a figure of mock maps."""
+    if mock:
+        figure.suptitle(MOCK_MARK, color=VERMILLION, fontsize=10, fontweight="bold", x=0.995, ha="right")
+
+
+def refuse_empty(things: Sized, what: str) -> None:
+    """Refuse to draw a figure of nothing.
+
+    Raises:
+        UserError: there is none of them.
+    """
+    if len(things) == 0:
+        raise UserError(f"figure: no {what} to draw; give at least one")
+
+
+def set_prior_range(panel: Axes, parameter: Parameter) -> None:
+    """Let the horizontal axis span the prior of a parameter."""
+    margin = 0.03 * (parameter.maximum - parameter.minimum)
+    panel.set_xlim(parameter.minimum - margin, parameter.maximum + margin)
+
+
+def plot_within(
+    panel: Axes, x: FloatArray, y: FloatArray, limits: tuple[float, float], marker: str, **look: Any
+) -> None:
+    """Draw points; those above or below the vertical limits become triangles at the edge instead of vanishing.
+
+    Args:
+        panel: where to draw; its vertical limits are set.
+        x: shape (n,).
+        y: shape (n,); points that are NaN are left out.
+        limits: lower and upper end of the vertical axis.
+        marker: of the points within.
+        look: further properties of the lines.
+    """
+    low, high = limits
+    inset = 0.03 * (high - low)
+    for chosen, edge, shape in ((y < low, low + inset, "v"), (y > high, high - inset, "^")):
+        panel.plot(x[chosen], np.full(np.count_nonzero(chosen), edge), shape, **(look | {"label": None}))
+    within = (y >= low) & (y <= high)
+    panel.plot(x[within], y[within], marker, **look)
+    panel.set_ylim(low, high)
+
+
+def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
+    """Write a figure as vector PDF and as PNG; the same figure gives the same bytes on any day.
+
+    Args:
+        figure: what a `draw_*` function returned.
+        path_stem: where to write, without suffix.
+
+    Returns:
+        Paths of the PDF and the PNG.
+    """
+    metadata: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+    paths = []
+    for suffix, entries in metadata.items():
+        path = path_stem.with_name(f"{path_stem.name}.{suffix}")
+        with styled(), written_aside(path) as aside:
+            figure.savefig(aside, format=suffix, metadata=entries)
+        paths.append(path)
+    return paths[0], paths[1]

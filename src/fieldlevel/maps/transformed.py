@@ -1,0 +1,56 @@
+"""What is done to maps before a network sees them: smoothing and cuts to train on, null tests to fail."""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fieldlevel.config import TransformSpec
+from fieldlevel.errors import UserError
+from fieldlevel.numerics import transforms
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLAB_THICKNESS_MPC_H
+
+MEAN_AT_OMEGA_M_03 = 0.3 * CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H
+"""Mean surface density of a slab of 5 Mpc/h at Omega_m = 0.3, (Msun/h)/(Mpc/h)^2."""
+
+
+def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:
+    """Apply one transform to maps in physical units.
+
+    Args:
+        maps: (n, N, N), positive.
+        spec: the transform.
+        numbers: (n,) of the maps in their file; each has its own shuffle and phases, whatever stands beside it.
+
+    Returns:
+        (n, N, N), positive.
+
+    Raises:
+        UserError: a scale or seed that cannot be, or pixels without a logarithm.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.tensor([[[1.0, 3.0], [5.0, 7.0]]])
+        >>> transform_maps(maps, TransformSpec("mean map"), [0]).tolist()
+        [[[4.0, 4.0], [4.0, 4.0]]]
+    """
+    if spec.kind in ("smoothing", "k_max") and not 0 < spec.scale < math.inf:
+        raise UserError(f"transform.scale = {spec.scale}: {spec.kind} needs a positive number")
+    if not 0 <= spec.seed < 1 << 31:
+        raise UserError(f"transform.seed = {spec.seed}: must be from 0 to 2^31 - 1")
+    if spec.kind in ("k_max", "random phases") and not (maps > 0).all():
+        raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
+    seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
+    k_max = spec.scale * BOX_SIZE_MPC_H / (2 * math.pi)
+    apply: dict[str, Callable[[], Tensor]] = {
+        "none": lambda: maps,
+        "smoothing": lambda: transforms.smooth_gaussian(maps, spec.scale),
+        "k_max": lambda: transforms.cut_wavenumbers(maps, k_max),
+        "mean map": lambda: transforms.mean_map(maps),
+        "shuffled pixels": lambda: transforms.shuffle_pixels(maps, seeds),
+        "random phases": lambda: transforms.randomise_phases(maps, seeds),
+        "no monopole": lambda: transforms.scale_to_mean(maps, MEAN_AT_OMEGA_M_03),
+    }
+    return apply[spec.kind]()

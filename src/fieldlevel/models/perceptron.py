@@ -1,0 +1,64 @@
+"""The fully connected moment network that reads a summary of a map, such as its power spectrum.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (the network on P(k)).
+"""
+
+import torch
+from torch import Tensor, nn
+
+from fieldlevel.errors import UserError
+from fieldlevel.models.cnn import LEAKY_SLOPE
+
+
+class MomentPerceptron(nn.Module):
+    """Posterior mean and standard deviation of each parameter, from a summary of one map.
+
+    Args:
+        n_inputs: numbers in a summary.
+        n_layers: hidden layers.
+        n_neurons: in each of them.
+        dropout: dropout probability after each of them.
+        n_parameters: parameters to infer.
+
+    Raises:
+        UserError: a size that the network cannot have.
+
+    Example:
+        >>> mean, std = MomentPerceptron(n_inputs=32, n_layers=2, n_neurons=8, dropout=0.0)(torch.zeros(3, 1, 32))
+        >>> mean.shape, bool((std >= 0).all())
+        (torch.Size([3, 6]), True)
+    """
+
+    def __init__(self, n_inputs: int, n_layers: int, n_neurons: int, dropout: float, n_parameters: int = 6) -> None:
+        super().__init__()
+        self.sizes = {
+            "n_inputs": n_inputs,
+            "n_layers": n_layers,
+            "n_neurons": n_neurons,
+            "dropout": dropout,
+            "n_parameters": n_parameters,
+        }
+        for name, value in self.sizes.items():
+            if name != "dropout" and value < 1:
+                raise UserError(f"{name} = {value}: must be at least 1")
+        if not 0.0 <= dropout < 1.0:
+            raise UserError(f"dropout = {dropout}: must be a probability in [0, 1)")
+        self.n_parameters = n_parameters
+        layers: list[nn.Module] = []
+        for width in [n_inputs, *[n_neurons] * (n_layers - 1)]:
+            layers += [nn.Linear(width, n_neurons), nn.LeakyReLU(LEAKY_SLOPE), nn.Dropout(dropout)]
+        self.layers = nn.Sequential(*layers, nn.Linear(n_neurons, 2 * n_parameters))
+
+    def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """Infer the moments of the posterior, in float32 under autocast too.
+
+        Args:
+            x: normalised summaries, (b, 1, F) or (b, F).
+
+        Returns:
+            Mean and standard deviation in the units of the targets, each of shape (b, P).
+        """
+        with torch.autocast(x.device.type, enabled=False):
+            mean, root = self.layers(x.flatten(1)).chunk(2, dim=1)
+        return mean, root.square()

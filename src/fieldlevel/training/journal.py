@@ -1,0 +1,58 @@
+"""Optuna's journal on disk, for processes that may be killed at any moment.
+
+Every event of a search is a line of one append-only file. SQLite is not used: Optuna's documentation advises against
+it for parallel processes, and its locks fail on many network file systems. Optuna's own lock of the journal outlives a
+killed process by 30 seconds and may be taken from one that only sleeps; the lock here ends with its process.
+"""
+
+import os
+from contextlib import ExitStack
+from pathlib import Path
+
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
+
+from fieldlevel.files import locked
+
+
+def open_journal(path: Path) -> JournalStorage:
+    """Storage in a file, which is made if need be; any number of processes may have it open.
+
+    Args:
+        path: the journal; its lock is a hidden file beside it while somebody writes.
+
+    Returns:
+        Storage for an Optuna study.
+    """
+    return JournalStorage(JournalFileBackend(str(path), lock_obj=_ProcessLock(path)))
+
+
+class _ProcessLock(JournalFileOpenLock):
+    """A lock that ends with its process; whoever gets it first mends what a killed writer left."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(str(path))
+        self._path = path
+        self._held = ExitStack()
+
+    def acquire(self) -> bool:
+        self._held.enter_context(locked(self._path.with_name(f".{self._path.name}.lock"), wait=True))
+        _cut_half_line(self._path)
+        return True
+
+    def release(self) -> None:
+        self._held.close()
+
+
+def _cut_half_line(path: Path) -> None:
+    """Cut off a last line without an end: the next event would be appended to it, and neither could be read."""
+    with path.open("rb+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size == 0 or _last_byte(file.fileno(), size) == b"\n":
+            return
+        file.seek(0)
+        file.truncate(file.read().rfind(b"\n") + 1)
+
+
+def _last_byte(file: int, size: int) -> bytes:
+    return os.pread(file, 1, size - 1)

@@ -1,0 +1,224 @@
+"""The folder of one hyper-parameter search, which several processes share and any of them may leave at any moment.
+
+* What has happened is in the journal; decisions are taken under one lock.
+* Each process holds a lock file of its own while it lives, and its trials bear the name of that file. A running trial
+  whose process is gone is taken over by the next one that looks for work, under the same number, with the same
+  parameters, from its last validation: nothing is lost and nothing counts twice.
+* The random numbers of a trial depend on the seed and on its number only, so that an interrupted search of one process
+  proposes on a CPU what an uninterrupted one does, and two processes never draw alike.
+
+References:
+    Akiba et al. 2019, arXiv:1907.10902 (Optuna); Watanabe, Bansal & Hutter 2023, arXiv:2304.10255 (importance).
+"""
+
+import csv
+import json
+import shutil
+import uuid
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import optuna
+from optuna.distributions import IntDistribution
+from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
+from optuna.storages import BaseStorage
+from optuna.trial import FrozenTrial, Trial, TrialState
+
+from fieldlevel.config import TuneSpec, from_json, to_json
+from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.files import locked, make_folder, write_text, written_aside
+from fieldlevel.training.journal import open_journal
+from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points
+
+STUDY_NAME = "fieldlevel"
+
+BEFORE_IMPORTANCE = 10
+"""Trials that run to the end before importances mean anything."""
+
+STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclass(frozen=True, eq=False)
+class Search:
+    """The state of a search that all its processes share."""
+
+    spec: TuneSpec
+    out: Path
+    study: optuna.Study
+    storage: BaseStorage
+
+    def trials(self, *states: TrialState) -> list[FrozenTrial]:
+        """Trials in any of these states, in the order of their numbers."""
+        return self.study.get_trials(deepcopy=False, states=states)
+
+    def finished(self) -> list[FrozenTrial]:
+        """Trials that count."""
+        return self.trials(*STATES)
+
+    def best(self) -> list[FrozenTrial]:
+        """The complete trials that are kept, the best first."""
+        complete = self.trials(TrialState.COMPLETE)
+        return sorted(complete, key=lambda trial: (value_of(trial), trial.number))[: self.spec.n_kept]
+
+    def folder(self, number: int) -> Path:
+        """Where a trial keeps its state and weights."""
+        return self.out / f"trial-{number}"
+
+    def best_weights(self) -> list[Path]:
+        """Weights of the trials that are kept.
+
+        Raises:
+            TrainingError: there are none.
+        """
+        best = self.best()
+        if not best:
+            reason = next((str(trial.user_attrs.get("error")) for trial in self.finished()), "none was run")
+            raise TrainingError(f"{self.out}: every trial of the search failed; the first: {reason}")
+        return [self.folder(trial.number) / "weights.safetensors" for trial in best]
+
+    def claim(self, worker: str) -> Trial | None:
+        """The next trial to work on: one whose process is gone, else a new one; waits while others do the last ones.
+
+        Args:
+            worker: name of the lock file of this process.
+
+        Returns:
+            A trial; None when the search is finished.
+        """
+        while True:
+            with self.locked():
+                n_finished, running = len(self.finished()), self.trials(TrialState.RUNNING)
+                if n_finished >= self.spec.n_trials:
+                    return None
+                living = _living_workers(self.out)
+                orphans = [trial for trial in running if trial.user_attrs.get("worker") not in living]
+                if orphans or n_finished + len(running) < self.spec.n_trials:
+                    return self._begin(orphans[0].number if orphans else None, worker)
+            with locked(self.out / running[0].user_attrs["worker"], wait=True):
+                pass
+
+    def finish(self, trial: Trial, state: TrialState, value: float | None = None) -> None:
+        """Close a trial, keep the weights of the best alone, and write the tables."""
+        with self.locked():
+            self.study.tell(trial, value, state)
+            self.tidy()
+
+    def tidy(self) -> None:
+        """Bring the folder in line with the journal; to be called under the lock."""
+        kept = {trial.number for trial in self.best()}
+        for trial in self.finished():
+            if trial.number not in kept:
+                shutil.rmtree(self.folder(trial.number), ignore_errors=True)
+            (self.folder(trial.number) / "resume.pt").unlink(missing_ok=True)
+        _write_trials(self.out / "trials.csv", self.finished(), list(search_space(self.spec)))
+        self._write_importance()
+
+    def locked(self) -> AbstractContextManager[bool]:
+        """Keep the other processes of this search from taking decisions."""
+        return locked(self.out / ".search.lock", wait=True)
+
+    def _begin(self, number: int | None, worker: str) -> Trial:
+        """Ask for a new trial, or take one over; values that it had not drawn when it was killed are drawn now."""
+        all_trials = self.study.get_trials(deepcopy=False)
+        self.study.sampler = sampler(self.spec, len(all_trials) if number is None else number)
+        trial = self.study.ask() if number is None else Trial(self.study, self._trial_id(number))
+        for name, bounds in search_space(self.spec).items():
+            if isinstance(bounds, IntDistribution):
+                trial.suggest_int(name, bounds.low, bounds.high, log=bounds.log)
+            else:
+                trial.suggest_float(name, bounds.low, bounds.high, log=bounds.log)
+        trial.set_user_attr("worker", worker)
+        return trial
+
+    def _trial_id(self, number: int) -> int:
+        study_id = self.storage.get_study_id_from_name(STUDY_NAME)
+        return self.storage.get_trial_id_from_study_id_trial_number(study_id, number)
+
+    def _write_importance(self) -> None:
+        values = [value_of(trial) for trial in self.trials(TrialState.COMPLETE)]
+        if len(values) < BEFORE_IMPORTANCE or min(values) == max(values):
+            return
+        importance = get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator())
+        document = {"method": "PED-ANOVA, best tenth", "n_trials": len(values), "importance": importance}
+        write_text(self.out / "importance.json", json.dumps(document, indent=2) + "\n")
+
+
+def open_search(spec: TuneSpec, out: Path, fingerprint: str) -> Search:
+    """Begin a search in a folder, or open the one that it holds.
+
+    Args:
+        spec: of the search; it may ask for more trials than before.
+        out: the folder, made if need be.
+        fingerprint: of the data.
+
+    Raises:
+        UserError: the folder holds a search of another spec or on other data.
+    """
+    make_folder(out)
+    with locked(out / ".search.lock", wait=True):
+        _refuse_other_spec(spec, out)
+        storage = open_journal(out / "journal.log")
+        study = optuna.create_study(
+            storage=storage, study_name=STUDY_NAME, load_if_exists=True, pruner=pruner(spec), sampler=sampler(spec, 0)
+        )
+        if study.user_attrs.get("data_fingerprint", fingerprint) != fingerprint:
+            raise UserError(f"{out}: holds a search on other data; tune in another folder, or delete it")
+        if not study.user_attrs:
+            study.set_user_attr("data_fingerprint", fingerprint)
+        for point in starting_points(spec):
+            study.enqueue_trial(point, skip_if_exists=True)
+        write_text(out / "spec.json", to_json(spec) + "\n")
+        search = Search(spec, out, study, storage)
+        search.tidy()
+    return search
+
+
+def _refuse_other_spec(spec: TuneSpec, out: Path) -> None:
+    path = out / "spec.json"
+    if path.exists():
+        known = from_json(TuneSpec, path.read_text(), str(path))
+        if replace(known, n_trials=spec.n_trials) != spec:
+            raise UserError(f"{out}: holds a search of another spec; tune in another folder, or delete it")
+
+
+@contextmanager
+def working(out: Path) -> Iterator[str]:
+    """Hold the lock file of this process, and give its name."""
+    name = f".worker-{uuid.uuid4().hex}.lock"
+    with locked(out / name, wait=True):
+        yield name
+
+
+def _living_workers(out: Path) -> set[str]:
+    """Lock files that a process holds; those of dead ones are taken away."""
+    living = set()
+    for path in out.glob(".worker-*.lock"):
+        with locked(path) as is_abandoned:
+            if not is_abandoned:
+                living.add(path.name)
+    return living
+
+
+def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str]) -> None:
+    with written_aside(path) as aside, aside.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(["number", "state", *names, "value", "seconds", "error"])
+        for trial in trials:
+            told = [trial.user_attrs.get(name, "") for name in ("seconds", "error")]
+            params = [trial.params[name] for name in names]
+            writer.writerow([trial.number, STATES[trial.state], *params, trial.value, *told])
+
+
+def value_of(trial: FrozenTrial) -> float:
+    """Validation loss of a complete trial."""
+    if trial.value is None:
+        raise ValueError(f"trial {trial.number} is not complete")
+    return trial.value
+
+
+def read_trials(out: Path) -> list[dict[str, str]]:
+    """Rows of the `trials.csv` of a search, in the order of their numbers."""
+    with (out / "trials.csv").open(newline="") as file:
+        return list(csv.DictReader(file))

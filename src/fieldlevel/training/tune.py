@@ -1,0 +1,217 @@
+"""Hyper-parameter search with Optuna: many trials of one network, of which the best are kept for ensembles.
+
+A search lives in one folder (`training.search`): any number of processes may work on it, and any of them may be killed
+at any moment. What is varied and how stands in `training.search_space`.
+
+References:
+    Akiba et al. 2019, arXiv:1907.10902 (Optuna).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import optuna
+import torch
+from optuna.trial import Trial, TrialState
+
+from fieldlevel.config import TrainSpec, TuneSpec, refuse_values
+from fieldlevel.errors import TrainingError
+from fieldlevel.files import make_folder, written_aside
+from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.maps.loader import AnyNormaliser, MapSet
+from fieldlevel.maps.split import Split
+from fieldlevel.numerics.device import select_device
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.training.checkpoint import save_network
+from fieldlevel.training.device import seeded
+from fieldlevel.training.loop import check_train_spec, load_sets
+from fieldlevel.training.search import STATES, Search, open_search, value_of, working
+from fieldlevel.training.search_space import trial_spec
+from fieldlevel.training.state import TrainedNetwork, TrainingState
+
+
+def tune(
+    spec: TuneSpec,
+    directory: str | Path,
+    out: str | Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    *,
+    check: bool = True,
+) -> list[Path]:
+    """Search for the hyper-parameters with the lowest validation loss; test maps are never loaded.
+
+    Calling it again continues an interrupted search and returns at once from a finished one; calling it at the same
+    time in several processes shares the trials among them, and each returns when the last trial is finished. A trial
+    whose loss is not finite, or that does not fit in the GPU's memory, counts as failed. A finished search goes on if
+    the spec asks for more trials and is otherwise the same.
+
+    Args:
+        spec: what to train, what to search, how many trials.
+        directory: folder of CMD-format files.
+        out: folder for `spec.json`, the journal, `trials.csv`, `importance.json` and the weights of the best trials.
+        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
+        listener: told of every tenth step and of every trial.
+        check: whether to check every map of the suite first; needless for a folder that was checked before.
+
+    Returns:
+        Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.
+
+    Raises:
+        DataError: a folder that cannot be used.
+        TrainingError: every trial failed.
+        UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
+    """
+    _check_spec(spec)
+    train = spec.train
+    suite = open_suite(directory, train.suite, train.field, train.set_name, check=False)
+    with _quiet_optuna():
+        search = open_search(spec, Path(out), suite.fingerprint)
+        if len(search.finished()) < spec.n_trials:
+            data = _load(train, directory, select_device(device), listener, check=check)
+            _work(search, data, listener)
+        return search.best_weights()
+
+
+def train_trial(
+    trial: Trial, spec: TrainSpec, training: MapSet, validation: MapSet, resume_path: Path, listener: Listener
+) -> TrainedNetwork | None:
+    """Train the network of one trial, from its last validation if it was begun before.
+
+    Args:
+        trial: told the loss of each validation.
+        spec: of the trial.
+        training: maps to minimise the loss of.
+        validation: maps whose lowest loss is the value of the trial.
+        resume_path: file of the state of the trial, written at each validation.
+        listener: told of every tenth step.
+
+    Returns:
+        The network with its lowest validation loss; None where the pruner has stopped it.
+
+    Raises:
+        TrainingError: the loss is not finite.
+    """
+    with seeded(spec.seed, training.maps.device):
+        state = TrainingState(spec, training, validation)
+        if resume_path.exists():
+            state.load_state_dict(torch.load(resume_path, map_location="cpu", weights_only=True))
+        _report(trial, state)
+        while state.step < spec.n_steps:
+            if trial.should_prune():
+                return None
+            state.advance(listener)
+            with written_aside(resume_path) as aside:
+                torch.save(state.state_dict(), aside)
+            _report(trial, state)
+    return state.best_network()
+
+
+def _report(trial: Trial, state: TrainingState) -> None:
+    """Tell the trial what it does not know yet, the validations of a process that was killed included."""
+    known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    for row in state.history:
+        if row.step not in known:
+            trial.report(row.validation_loss, row.step)
+    trial.set_user_attr("seconds", state.seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    suite: Suite
+    split: Split
+    normaliser: AnyNormaliser
+    training: MapSet
+    validation: MapSet
+
+
+def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
+    """The maps of all trials: nothing that is searched changes them."""
+    suite = open_suite(directory, train.suite, train.field, train.set_name, check=check, listener=listener)
+    split = split_simulations(suite.n_simulations, train.split.seed, train.split.train, train.split.validation)
+    return _Data(suite, split, *load_sets(train, suite, split, device, listener))
+
+
+def _work(search: Search, data: _Data, listener: Listener) -> None:
+    """Do trials until the search is finished."""
+    n_steps = search.spec.train.n_steps
+    with working(search.out) as worker:
+        while (trial := search.claim(worker)) is not None:
+            state = _run_trial(search, trial, data, _in_search(search, trial.number, listener))
+            _tell(search, n_steps * len(search.finished()), f"trial {trial.number} {STATES[state]}", listener)
+
+
+def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) -> TrialState:
+    """Train, save, close: weights are on disk before the trial is complete."""
+    spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
+    make_folder(folder)
+    try:
+        trained = train_trial(trial, spec, data.training, data.validation, folder / "resume.pt", listener)
+    except (TrainingError, torch.OutOfMemoryError) as error:
+        trial.set_user_attr("error", " ".join(str(error).split()))
+        search.finish(trial, TrialState.FAIL)
+        return TrialState.FAIL
+    if trained is None:
+        search.finish(trial, TrialState.PRUNED)
+        return TrialState.PRUNED
+    _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+    search.finish(trial, TrialState.COMPLETE, trained.validation_loss)
+    return TrialState.COMPLETE
+
+
+def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, number: int) -> None:
+    save_network(
+        path,
+        trained.network,
+        spec,
+        data.normaliser,
+        training_simulations=data.split.train,
+        validation_simulations=data.split.validation,
+        provenance={
+            "data_fingerprint": data.suite.fingerprint,
+            "device": data.training.maps.device.type,
+            "torch": str(torch.__version__),
+            "validation_loss": trained.validation_loss,
+            "trial": number,
+        },
+    )
+
+
+def _in_search(search: Search, number: int, listener: Listener) -> Listener:
+    """Listener to one trial that tells how far the whole search is."""
+    n_before = search.spec.train.n_steps * len(search.finished())
+    return lambda event: _tell(search, n_before + event.done, f"trial {number}: {event.detail}", listener)
+
+
+def _tell(search: Search, n_steps: int, detail: str, listener: Listener) -> None:
+    """Count the steps of all trials; those that stopped early count as if they had not."""
+    spec = search.spec
+    best = "".join(f", best {value_of(trial):.2f}" for trial in search.best()[:1])
+    total = spec.n_trials * spec.train.n_steps
+    listener(Progress(f"tune {spec.train.suite}", n_steps, total, "steps", f"{detail}{best}"))
+
+
+def _check_spec(spec: TuneSpec) -> None:
+    check_train_spec(spec.train)
+    at_least_one = "numbers of at least 1"
+    refuse_values(
+        spec,
+        {
+            "n_trials": (spec.n_trials >= 1, at_least_one),
+            "n_kept": (spec.n_kept >= 1, at_least_one),
+            "seed": (spec.seed >= 0, "numbers of at least 0"),
+        },
+    )
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna's own messages would stand between the lines of the listener."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,74 @@
+from dataclasses import replace
+
+import pytest
+
+from fieldlevel.config import LetterSpec, TrainSpec
+from fieldlevel.experiments import letter
+
+SUITES = ("MockTNG", "MockSIMBA")
+
+
+@pytest.fixture
+def folder(tmp_path):
+    for suite in (*SUITES, "Nbody_MockTNG", "Nbody_MockSIMBA"):
+        (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
+    return tmp_path
+
+
+def test_four_pairs_come_first_and_the_rest_in_order(folder):
+    names = list(letter.experiments(LetterSpec(smoothing=(2.0,), k_max=(5.0,)), SUITES, folder))
+    assert names == [
+        "four pairs",
+        "mean map",
+        "shuffled pixels",
+        "random phases",
+        "no monopole",
+        "power spectrum",
+        "one-point PDF",
+        "hydro to N-body",
+        "N-body to hydro",
+        "smoothing 2 px",
+        "k_max 5 h/Mpc",
+        "permuted labels",
+    ]
+
+
+def test_null_tests_and_twins_train_nothing_new(folder):
+    tests = letter.experiments(LetterSpec(), SUITES, folder)
+    trained = {test.network for test in tests["four pairs"]}
+    assert len(trained) == 2
+    for name in (*letter.NULL_TESTS, "hydro to N-body"):
+        assert {test.network for test in tests[name]} == trained
+
+
+def test_retrained_networks_differ_in_one_thing(folder):
+    spec = LetterSpec()
+    tests = letter.experiments(spec, SUITES, folder)
+    networks = {test.network for test in tests["smoothing 2 px"]}
+    assert {(n.transform.kind, n.transform.scale) for n in networks} == {("smoothing", 2.0)}
+    assert {replace(n, transform=spec.train.transform, suite="MockTNG") for n in networks} == {spec.train}
+    assert {test.network.labels for test in tests["permuted labels"]} == {"permuted"}
+    assert {test.network.suite for test in tests["N-body to hydro"]} == {"Nbody_MockTNG", "Nbody_MockSIMBA"}
+
+
+def test_summaries_share_the_split_and_the_field_of_the_maps(folder):
+    spec = LetterSpec(train=TrainSpec(field="Mtot", split=replace(TrainSpec().split, seed=7), seed=3))
+    for name in ("power spectrum", "one-point PDF"):
+        for test in letter.experiments(spec, SUITES, folder)[name]:
+            assert test.network.inputs == name
+            assert (test.network.split, test.network.seed) == (spec.train.split, 3)
+
+
+def test_every_network_is_trained_with_every_seed(folder):
+    once, thrice = (letter.experiments(LetterSpec(seeds=n), SUITES, folder) for n in (1, 3))
+    for name, tests in once.items():
+        assert len(thrice[name]) == 3 * len(tests)
+        assert {test.network.seed for test in thrice[name]} == {0, 1, 2}
+
+
+def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
+    for suite in SUITES:
+        (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
+    tests = letter.experiments(LetterSpec(), SUITES, tmp_path)
+    assert tests["hydro to N-body"] == tests["N-body to hydro"] == ()
+    assert letter.trained_suites(tests) == set(SUITES)

@@ -1,0 +1,66 @@
+import numpy as np
+import pytest
+from matplotlib.colors import to_rgb
+
+from fieldlevel.experiments.metrics import Estimate, PairResult
+from fieldlevel.figures import draw_robustness_matrix
+
+
+@pytest.fixture(scope="module")
+def pairs(four, pair):
+    return [*four, pair("MockTNG", "Nbody_MockTNG", 20, bias=0.3)]
+
+
+def ratio(value):
+    return {"Omega_m": Estimate(value, 0.1, value, value), "sigma_8": Estimate(1.0, 0.1, 1.0, 1.0)}
+
+
+TRANSFER = {
+    "MockTNG → MockSIMBA": ratio(2.0),
+    "MockSIMBA → MockTNG": ratio(0.5),
+    "MockTNG → Nbody_MockTNG": ratio(100.0),
+}
+
+
+def cells(panel):
+    return {text.get_position(): text for text in panel.texts}
+
+
+def test_rows_are_training_suites_and_colours_their_ratios(pairs):
+    omega_m, sigma_8 = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[:2]
+    assert [label.get_text() for label in omega_m.get_yticklabels()] == ["MockTNG", "MockSIMBA"]
+    assert [label.get_text() for label in sigma_8.get_xticklabels()] == ["MockTNG", "MockSIMBA", "Nbody_MockTNG"]
+    shown = np.ma.filled(omega_m.images[0].get_array(), np.nan)
+    assert np.array_equal(shown, [[1, 2, 100], [0.5, 1, np.nan]], equal_nan=True)
+
+
+def test_cells_hold_bias_rms_and_ratio_with_errors(pairs):
+    panel = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[1]
+    scores = pairs[1].scores["sigma_8"]
+    assert cells(panel)[1, 0].get_text().splitlines() == [
+        f"bias {scores['bias'].text()}",
+        f"rms {scores['rms_relative_error'].text(percent=True)}",
+        "ratio 1.00 ± 0.10",
+    ]
+    assert cells(panel)[0, 0].get_text().endswith("own suite")
+    assert (2, 1) not in cells(panel)
+
+
+def test_one_is_the_middle_of_the_colours(pairs):
+    image = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[0].images[0]
+    assert image.norm(1.0) == pytest.approx(0.5)
+    assert image.norm(2.0) + image.norm(0.5) == pytest.approx(1)
+    assert image.get_clim()[1] == 16
+
+
+def test_text_stands_out_from_its_cell(pairs):
+    panel = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[0]
+    assert to_rgb(cells(panel)[0, 0].get_color()) == (0, 0, 0)
+    assert to_rgb(cells(panel)[2, 0].get_color()) == (1, 1, 1)
+
+
+def test_an_undefined_ratio_leaves_the_cell_without_colour(pairs):
+    broken = PairResult("MockSIMBA", "Nbody_MockSIMBA", pairs[0].predictions, pairs[0].scores)
+    transfer = {broken.name: ratio(np.inf)}
+    panel = draw_robustness_matrix([pairs[3], broken], transfer, mock=True).axes[0]
+    assert "ratio ∞" in cells(panel)[1, 0].get_text()

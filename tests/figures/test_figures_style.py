@@ -1,0 +1,115 @@
+import subprocess
+import sys
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from matplotlib.figure import Figure
+
+from fieldlevel import figures
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.metrics import Estimate
+from fieldlevel.figures.style import colours_and_markers, plot_within
+
+STEPS = np.array([100.0, 200.0, 300.0])
+HISTORY = {"step": STEPS, "training_loss": -STEPS / 100, "validation_loss": np.array([-1.0, -3.0, -2.0])}
+
+
+def draw_each(four, examples, mock):
+    one, other = four[:2]
+    theta = one.predictions.theta
+    error = Estimate(0.1, 0.01, 0.09, 0.11)
+    curve = [(scale, {"Omega_m": error, "sigma_8": error}) for scale in (0.0, 1.0)]
+    yield figures.draw_maps(examples, mock=mock)
+    yield figures.draw_four_pairs([one, other], mock=mock)
+    yield figures.draw_training_history({"MockTNG": HISTORY}, mock=mock)
+    yield figures.draw_transfer([one], [other], mock=mock)
+    yield figures.draw_smoothing({0.0: one, 1.0: other}, mock=mock)
+    yield figures.draw_smoothing_pairs({("a", "b"): {0.0: one}, ("b", "a"): {0.0: other}}, mock=mock)
+    yield figures.draw_robustness_matrix(four, {}, mock=mock)
+    yield figures.draw_total_mass(theta[:, 0] * 1e12, theta, theta[:, :2], mock=mock)
+    yield figures.draw_information({"own suite": curve}, mock=mock)
+    yield figures.draw_calibration({"own suite": one.predictions}, mock=mock)
+    yield figures.draw_null_tests({"original maps": one}, mock=mock)
+    yield figures.draw_seed_spread({"pair": [one.scores, other.scores]}, mock=mock)
+    yield figures.draw_search(STEPS, ["COMPLETE"] * 3, {"lr": STEPS}, {"lr": 1.0}, mock=mock)
+
+
+def test_every_public_figure_is_drawn_here(four, examples):
+    drawn = len(list(draw_each(four, examples, mock=False)))
+    assert drawn == len([name for name in figures.__all__ if name.startswith("draw_")])
+
+
+def test_mock_figures_say_so_and_others_do_not(four, examples, texts):
+    assert all("MOCK DATA" in texts(figure) for figure in draw_each(four, examples, mock=True))
+    assert not any("MOCK DATA" in texts(figure) for figure in draw_each(four, examples, mock=False))
+
+
+def test_text_is_readable_at_the_width_of_a_page(four, examples):
+    for figure in draw_each(four, examples, mock=True):
+        assert figure.get_figwidth() <= figures.WIDTH_INCHES
+        drawn = [t for t in figure.findobj(mpl.text.Text) if t.get_visible() and t.get_text()]
+        assert min(text.get_fontsize() for text in drawn) >= 9
+
+
+def test_drawing_leaves_the_callers_style_alone(four, examples):
+    before = dict(mpl.rcParams)
+    list(draw_each(four, examples, mock=True))
+    assert dict(mpl.rcParams) == before
+
+
+def test_figures_need_neither_pyplot_nor_torch():
+    code = "import sys, fieldlevel.figures; sys.exit('matplotlib.pyplot' in sys.modules or 'torch' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_saved_figures_are_the_same_bytes_every_time(tmp_path):
+    once = figures.save_figure(figures.draw_training_history({"MockTNG": HISTORY}, mock=True), tmp_path / "once")
+    again = figures.save_figure(figures.draw_training_history({"MockTNG": HISTORY}, mock=True), tmp_path / "again")
+    assert [path.read_bytes() for path in once] == [path.read_bytes() for path in again]
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["again.pdf", "again.png", "once.pdf", "once.png"]
+    assert b"CreationDate" not in once[0].read_bytes()
+    assert once[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_dot_in_the_name_is_not_a_suffix(tmp_path):
+    paths = figures.save_figure(figures.draw_training_history({"MockTNG": HISTORY}, mock=True), tmp_path / "z=0.00")
+    assert [path.name for path in paths] == ["z=0.00.pdf", "z=0.00.png"]
+
+
+def test_no_two_looks_are_alike_in_colour_and_marker():
+    looks = colours_and_markers(12)
+    assert len(set(looks)) == 12
+    assert len({colour for colour, _ in looks[:6]}) == len({marker for _, marker in looks[:6]}) == 6
+
+
+def test_points_outside_the_limits_stand_at_the_edge():
+    panel = Figure().subplots()
+    y = np.array([-5.0, 0.0, 1.0, 7.0, np.nan])
+    plot_within(panel, np.arange(5.0), y, (-1, 2), "o")
+    below, above, within = panel.lines
+    assert (below.get_marker(), list(below.get_xdata())) == ("v", [0])
+    assert (above.get_marker(), list(above.get_xdata())) == ("^", [3])
+    assert -1 < below.get_ydata()[0] < above.get_ydata()[0] < 2
+    assert list(within.get_ydata()) == [0, 1]
+    assert panel.get_ylim() == (-1, 2)
+
+
+@pytest.mark.parametrize(
+    "draw",
+    [
+        lambda: figures.draw_transfer([], [], mock=True),
+        lambda: figures.draw_smoothing({}, mock=True),
+        lambda: figures.draw_smoothing_pairs({}, mock=True),
+        lambda: figures.draw_robustness_matrix([], {}, mock=True),
+        lambda: figures.draw_total_mass(np.zeros(0), np.zeros((0, 6)), np.zeros((0, 2)), mock=True),
+        lambda: figures.draw_information({}, mock=True),
+        lambda: figures.draw_calibration({}, mock=True),
+        lambda: figures.draw_null_tests({}, mock=True),
+        lambda: figures.draw_seed_spread({}, mock=True),
+        lambda: figures.draw_seed_spread({"pair": []}, mock=True),
+    ],
+)
+def test_nothing_to_draw_is_refused(draw):
+    with pytest.raises(UserError, match="to draw; give at least one"):
+        draw()

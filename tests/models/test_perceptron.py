@@ -1,0 +1,39 @@
+import pytest
+import torch
+
+from fieldlevel.config import PerceptronSpec, TrainSpec
+from fieldlevel.errors import UserError
+from fieldlevel.models.build import build_network, restore_network
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.perceptron import MomentPerceptron
+
+
+def test_it_has_the_layers_of_its_spec():
+    network = MomentPerceptron(n_inputs=10, n_layers=3, n_neurons=7, dropout=0.0)
+    widths = [layer.weight.shape for layer in network.layers if isinstance(layer, torch.nn.Linear)]
+    assert widths == [(7, 10), (7, 7), (7, 7), (12, 7)]
+
+
+def test_the_standard_deviation_is_the_square_of_an_output():
+    network = MomentPerceptron(n_inputs=4, n_layers=1, n_neurons=5, dropout=0.0)
+    x = torch.randn(3, 1, 4, generator=torch.Generator().manual_seed(1))
+    mean, std = network(x)
+    out = network.layers(x[:, 0])
+    torch.testing.assert_close(mean, out[:, :6])
+    torch.testing.assert_close(std, out[:, 6:].square())
+
+
+@pytest.mark.parametrize("change", [{"n_inputs": 0}, {"n_layers": 0}, {"n_neurons": 0}, {"dropout": 1.0}])
+def test_sizes_that_cannot_be_are_refused(change):
+    with pytest.raises(UserError, match=next(iter(change))):
+        MomentPerceptron(**({"n_inputs": 4, "n_layers": 1, "n_neurons": 2, "dropout": 0.1} | change))
+
+
+def test_a_spec_builds_its_network_and_the_sizes_build_it_again():
+    maps = build_network(TrainSpec(), (32, 32), 6)
+    deep = PerceptronSpec(n_layers=2, n_neurons=3)
+    summary = build_network(TrainSpec(inputs="power spectrum", perceptron=deep), (16,), 6)
+    assert isinstance(maps, MomentNetwork)
+    assert isinstance(summary, MomentPerceptron)
+    for inputs, network in (("maps", maps), ("power spectrum", summary)):
+        restore_network(inputs, network.sizes).load_state_dict(network.state_dict())
