@@ -270,7 +270,7 @@ def _letter(command: Letter) -> int:
         data = prepare_data(command.spec, command.data, command.out, command.device, _cores(), listener)
         document = report.read_finished(command.out, data.key)
         if document is None:
-            run = run_letter(command.spec, data, command.out, command.device, listener, console.print_pairs)
+            run = run_letter(command.spec, data, command.out, command.device, listener, console.print_pairs, _cores())
             document = report.write_letter(command.out, run)
     console.print_letter(document, command.out)
     return 0

@@ -16,8 +16,9 @@ from markupsafe import Markup, escape
 
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, Scores, scores_to_json, write_predictions
+from fieldlevel.experiments.networks import NetworkRun
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
-from fieldlevel.experiments.runner import LetterRun, NetworkRun, first_seed
+from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.experiments.verdicts import Verdict, judge
 from fieldlevel.figures import save_figure
 from fieldlevel.figures.letter import letter_plates

@@ -75,6 +75,20 @@ def test_running_again_does_no_work(finished, tiny_letter):
     assert again.pairs[1].scores == run.pairs[1].scores
 
 
+def test_networks_are_the_same_however_many_are_trained_at_once(finished, tiny_letter, tmp_path):
+    """Two processes; every experiment that needs a network of its own says so in its progress."""
+    _, data, run, _ = finished
+    small = replace(tiny_letter, smoothing=(), k_max=())
+    tasks, shown = set(), []
+    twice = run_letter(small, data, tmp_path, "cpu", lambda event: tasks.add(event.task), shown.append, workers=2)
+    for name, results in twice.experiments.items():
+        for one, other in zip(results, run.experiments[name], strict=True):
+            np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
+    assert [pair.name for pair in shown[0]] == [pair.name for pair in run.pairs]
+    trained = {task.split(":")[0] for task in tasks if ": train " in task}
+    assert trained == {"four pairs", "power spectrum", "one-point PDF", "N-body to hydro", "permuted labels"}
+
+
 def test_another_spec_or_other_data_is_another_letter(finished, tiny_letter):
     out, data, _, _ = finished
     longer = replace(tiny_letter, train=replace(tiny_letter.train, n_steps=7))

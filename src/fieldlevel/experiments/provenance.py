@@ -1,5 +1,6 @@
 """Where a result comes from: software, commit, hardware, date."""
 
+import json
 import os
 import platform
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 import torch
 
 from fieldlevel import __version__
+from fieldlevel.files import write_text
 
 
 def describe_software(device: torch.device) -> dict[str, str]:
@@ -59,3 +61,8 @@ def _commit() -> str:
 def _git(folder: Path, *arguments: str) -> str:
     command = ["git", "-C", str(folder), *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
+def record_software(folder: Path, device: torch.device) -> None:
+    """Write `provenance.json` of a run."""
+    write_text(folder / "provenance.json", json.dumps(describe_software(device), indent=2) + "\n")

@@ -5,23 +5,21 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
-import csv
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import safe_open
 
-from fieldlevel.config import EvaluateSpec, LetterSpec, TrainSpec, digest, to_json
+from fieldlevel.config import EvaluateSpec, LetterSpec, digest, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.mean_only import MeanOnly, predict_from_mean
 from fieldlevel.experiments.metrics import Estimate, PairResult, Predictions, evaluate, transfer_ratio
-from fieldlevel.experiments.provenance import describe_software
+from fieldlevel.experiments.networks import NetworkRun, affordable, train_missing, trained_network, weights_of
+from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
@@ -31,7 +29,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.suite import simulate_suite
-from fieldlevel.training.loop import train
+from fieldlevel.workers import choose_devices
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -59,23 +57,6 @@ class LetterData:
     def field(self) -> str:
         """Field of the maps."""
         return self.opened[self.suites[0]].field
-
-
-@dataclass(frozen=True)
-class NetworkRun:
-    """A trained network.
-
-    Attributes:
-        weights: its file.
-        made: when, where and by which commit it was trained.
-        n_parameters: trainable numbers.
-        history: columns of `history.csv`, each of shape (n_validations,).
-    """
-
-    weights: Path
-    made: Mapping[str, str]
-    n_parameters: int
-    history: Mapping[str, FloatArray]
 
 
 @dataclass(frozen=True)
@@ -182,8 +163,9 @@ def run_letter(
     device: str = "auto",
     listener: Listener = ignore,
     show_pairs: Callable[[Sequence[PairResult]], None] = lambda pairs: None,
+    workers: int = 1,
 ) -> LetterRun:
-    """Train and test every network of every experiment.
+    """Train and test every network of every experiment; networks are spread over the GPUs, or processes on the CPU.
 
     Args:
         spec: suites, experiments and networks.
@@ -192,6 +174,7 @@ def run_letter(
         device: where the networks run.
         listener: hears of the progress.
         show_pairs: called with the four pairs as soon as they are there, long before the rest.
+        workers: processes on the CPU, of one thread each if there are several.
 
     Returns:
         Predictions, measures and what the figures need.
@@ -203,15 +186,20 @@ def run_letter(
     for suite in data.opened.values():
         open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
     store = Store(out / "runs")
+    plan = letter.experiments(spec, data.suites, data.directory)
+    devices = affordable(choose_devices(device, workers), data.opened)
     done: dict[str, tuple[PairResult, ...]] = {}
-    for name, tests in letter.experiments(spec, data.suites, data.directory).items():
-        done[name] = tuple(_test_once(store, test, data, device, listener, name) for test in tests)
-        if name == "four pairs":
-            show_pairs(first_seed(done[name]))
+    for names in (["four pairs"], [name for name in plan if name != "four pairs"]):
+        train_missing(store, {name: plan[name] for name in names}, data.opened, devices, listener)
+        done |= {name: tuple(_test_once(store, test, data, device, listener) for test in plan[name]) for name in names}
+        if "four pairs" in names:
+            show_pairs(first_seed(done["four pairs"]))
     pairs = first_seed(done["four pairs"])
     return LetterRun(
         data=data,
-        networks={suite: train_once(store, replace(spec.train, suite=suite), data, device) for suite in data.suites},
+        networks={
+            suite: trained_network(store, replace(spec.train, suite=suite), data.opened) for suite in data.suites
+        },
         experiments={name: results for name, results in done.items() if results},
         transfer=_transfer(pairs),
         mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
@@ -227,40 +215,13 @@ def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:
     return tuple(result for result in results if result.seed == lowest)
 
 
-def train_once(store: Store, spec: TrainSpec, data: LetterData, device: str, listener: Listener = ignore) -> NetworkRun:
-    """Train the network of a spec, or find it trained."""
-
-    def work(folder: Path) -> None:
-        train(spec, data.directory, folder, device, listener, check=False)
-        _record(folder, device)
-
-    key = digest(spec, data.opened[spec.suite].fingerprint)
-    folder = store.ensure(f"train-{spec.suite}", key, work)
-    weights = folder / "weights.safetensors"
-    with safe_open(weights, framework="numpy") as stored, (folder / "history.csv").open() as table:
-        shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
-        rows = list(csv.DictReader(table))
-    history = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
-    made = json.loads((folder / "provenance.json").read_text())
-    return NetworkRun(weights, made, sum(int(np.prod(shape)) for shape in shapes), history)
-
-
-def _is_trainable(name: str) -> bool:
-    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
-
-
-def _test_once(
-    store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener, experiment: str
-) -> PairResult:
-    """Train the network of a test and apply it, unless that was done."""
-
-    def named(event: Progress) -> None:
-        listener(replace(event, task=f"{experiment}: {event.task}"))
-
-    network = train_once(store, test.network, data, device, named)
-    predictions = apply_once(store, test, network.weights, data, device)
-    seed = test.network.seed
-    return PairResult(test.network.suite, test.suite, predictions, evaluate(predictions), seed)
+def _test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener) -> PairResult:
+    """Apply the trained network of a test, unless that was done."""
+    network = test.network
+    weights = weights_of(store, network, data.opened)
+    predictions = apply_once(store, test, weights, data, device)
+    listener(Progress(f"test {network.suite} on {test.suite}", 1, 1, "networks"))
+    return PairResult(network.suite, test.suite, predictions, evaluate(predictions), network.seed)
 
 
 def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData, device: str) -> Predictions:
@@ -271,15 +232,11 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         predictions = predict_suite(weights, suite, spec.simulations, device)
         predictions.write_csv(folder / "predictions.csv")
         write_text(folder / "spec.json", to_json(spec) + "\n")
-        _record(folder, device)
+        record_software(folder, select_device(device))
 
     fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
     folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
     return Predictions.read_csv(folder / "predictions.csv")
-
-
-def _record(folder: Path, device: str) -> None:
-    write_text(folder / "provenance.json", json.dumps(describe_software(select_device(device)), indent=2) + "\n")
 
 
 def _transfer(pairs: Iterable[PairResult]) -> dict[str, dict[str, Estimate]]:

@@ -16,13 +16,14 @@ from torch import Tensor
 from fieldlevel.config import ProjectSpec
 from fieldlevel.errors import DataError
 from fieldlevel.maps.fields import FIELDS, Field
-from fieldlevel.maps.production import Maps, choose_devices, produce_maps
+from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.project import Discs, project_slabs
 from fieldlevel.maps.projection_plan import check_project_spec, cut_slabs, map_keys, plan_projection, source_of_radius
 from fieldlevel.maps.shards import Shard
 from fieldlevel.maps.snapshots import MASS_TOLERANCE, Snapshot, open_snapshot
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.workers import choose_devices
 
 _AT_ONCE = 1 << 22
 """Particles projected at a time."""

@@ -16,13 +16,14 @@ import torch
 
 from fieldlevel.config import SimulateSpec, refuse_values
 from fieldlevel.maps.ledger import Plan
-from fieldlevel.maps.production import Maps, choose_devices, produce_maps
+from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.sets import Row, describe_labels, pinned, rows_of_set
 from fieldlevel.simulate.snapshot import SNAPSHOT_NAME, write_snapshot
+from fieldlevel.workers import choose_devices
 
 _WHOLE = Shard()
 

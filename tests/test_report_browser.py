@@ -1,0 +1,87 @@
+"""The report in a real browser: `pip install playwright` and a Chromium on the path; left out without them."""
+
+import shutil
+
+import pytest
+
+from fieldlevel.experiments.runner import prepare_data, run_letter
+from fieldlevel.report import write_letter
+
+playwright = pytest.importorskip("playwright.sync_api")
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on the path")]
+
+
+@pytest.fixture(scope="module")
+def report(tiny_letter, tmp_path_factory):
+    out = tmp_path_factory.mktemp("letter")
+    data = prepare_data(tiny_letter, None, out, device="cpu")
+    write_letter(out, run_letter(tiny_letter, data, out, device="cpu"))
+    return out / "report.html"
+
+
+@pytest.fixture(scope="module")
+def browser():
+    with playwright.sync_playwright() as started:
+        chromium = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser, report):
+    """The opened report; whatever it says on the console or asks from elsewhere fails the test."""
+    page, complaints = browser.new_page(), []
+    page.on("console", lambda message: complaints.append(message.text))
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda request: complaints.append(request.url) if request.url.startswith("http") else None)
+    page.goto(report.as_uri())
+    yield page
+    assert complaints == []
+    page.close()
+
+
+def test_every_figure_is_seen(page):
+    widths = page.eval_on_selector_all("img", "images => images.map(image => [image.naturalWidth, image.clientWidth])")
+    assert len(widths) >= 8
+    assert all(natural > 500 and shown > 300 for natural, shown in widths)
+
+
+def test_a_table_is_sorted_by_a_click_and_by_the_keyboard(page):
+    table = page.locator("table.sortable:not(.verdicts)").first
+    column = 2
+    values = "t => [...t.tBodies[0].rows].map(row => Number(row.cells[2].dataset.value))"
+    button = table.locator("thead th").nth(column).locator("button")
+    button.click()
+    rising = table.evaluate(values)
+    assert rising == sorted(rising)
+    button.focus()
+    page.keyboard.press("Enter")
+    assert table.evaluate(values) == sorted(rising, reverse=True)
+    assert table.locator("thead th").nth(column).get_attribute("aria-sort") == "descending"
+
+
+def test_the_keyboard_reaches_every_table(page):
+    """Tab from the top stops at each scrollable table and at each of its headers."""
+    wanted = page.evaluate("document.querySelectorAll('.scroll, th button, a').length")
+    reached = set()
+    for _ in range(wanted + 2):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("[...document.querySelectorAll('*')].indexOf(document.activeElement)"))
+    assert len(reached) >= wanted
+
+
+def test_light_and_dark_differ_and_the_page_fits_a_phone(page):
+    colours = []
+    for scheme in ("light", "dark"):
+        page.emulate_media(color_scheme=scheme)
+        colours.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+    assert colours[0] != colours[1]
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+def test_it_prints(page, tmp_path):
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+    assert (tmp_path / "report.pdf").stat().st_size > 50_000
