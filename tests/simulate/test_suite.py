@@ -17,12 +17,12 @@ from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.catalogue import check_directory, open_suite
 from fieldlevel.maps.ledger import Ledger
-from fieldlevel.maps.production import choose_devices
 from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.workers import choose_devices
 
 TINY = SimulateSpec(
     suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SURFACE_DENSITIES
