@@ -19,11 +19,11 @@ from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, Scores
 from fieldlevel.experiments.networks import NetworkRun
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.experiments.runner import LetterRun, first_seed
-from fieldlevel.experiments.verdicts import Verdict, judge
+from fieldlevel.experiments.verdicts import COSMOLOGICAL, SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure
 from fieldlevel.figures.letter import letter_plates
 from fieldlevel.files import write_text
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, PARAMETERS, is_mock
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 
 Fact = str | int | float
 
@@ -32,11 +32,6 @@ MAIN_METRICS = ("mean_relative_std", "rms_relative_error", "r2", "reduced_chi2")
 
 CONSTRAINED_R2 = 0.1
 """A parameter counts as constrained where R² is above this."""
-
-SIGNIFICANCE = 2.0
-"""Bootstrap errors by which a number must differ from its ideal value to be called different."""
-
-COSMOLOGICAL = tuple(p.name for p in PARAMETERS if p.cosmological)
 
 
 @dataclass(frozen=True)

@@ -57,11 +57,6 @@ class Job:
     spec: TrainSpec
     key: str
 
-    @property
-    def name(self) -> str:
-        """Of its run folder, for people."""
-        return f"train-{self.spec.suite}"
-
 
 def train_missing(
     store: Store,
@@ -74,9 +69,9 @@ def train_missing(
     jobs: dict[str, Job] = {}
     for experiment, tests in plan.items():
         for test in tests:
-            job = Job(experiment, test.network, network_key(test.network, suites))
-            if not store.folder(job.name, job.key).exists():
-                jobs.setdefault(job.key, job)
+            if not weights_of(store, test.network, suites).exists():
+                key = network_key(test.network, suites)
+                jobs.setdefault(key, Job(experiment, test.network, key))
     train_number = partial(_train_number, store, list(jobs.values()), next(iter(suites.values())).directory)
     for _ in spread(train_number, range(len(jobs)), devices[: max(1, len(jobs))], listener):
         pass
@@ -92,7 +87,11 @@ def _train_number(store: Store, jobs: Sequence[Job], directory: Path, number: in
         train(job.spec, directory, folder, str(device), named, check=False)
         record_software(folder, device)
 
-    store.ensure(job.name, job.key, work)
+    store.ensure(_run_name(job.spec), job.key, work)
+
+
+def _run_name(spec: TrainSpec) -> str:
+    return f"train-{spec.suite}"
 
 
 def network_key(spec: TrainSpec, suites: Suites) -> str:
@@ -102,7 +101,7 @@ def network_key(spec: TrainSpec, suites: Suites) -> str:
 
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
     """Where the weights of a trained network lie."""
-    return store.folder(f"train-{spec.suite}", network_key(spec, suites)) / "weights.safetensors"
+    return store.folder(_run_name(spec), network_key(spec, suites)) / "weights.safetensors"
 
 
 def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun:

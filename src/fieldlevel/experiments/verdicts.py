@@ -122,11 +122,11 @@ def _destroyed(experiments: Experiments) -> Iterator[Verdict]:
 def _ratios(experiments: Experiments, name: str) -> dict[str, Estimate]:
     """RMSE over that on the untouched maps, by suite and cosmological parameter."""
     whole = _own(experiments["four pairs"])
-    return {
-        f"{suite} {parameter}": transfer_ratio(whole[suite].predictions, result.predictions)[parameter]
+    found = {
+        suite: transfer_ratio(whole[suite].predictions, result.predictions)
         for suite, result in _own(experiments.get(name, ())).items()
-        for parameter in COSMOLOGICAL
     }
+    return {f"{suite} {parameter}": found[suite][parameter] for suite in found for parameter in COSMOLOGICAL}
 
 
 def _random_phases(experiments: Experiments) -> Iterator[Verdict]:
