@@ -2,6 +2,7 @@
 
 import hashlib
 import time
+from multiprocessing.synchronize import Event
 from pathlib import Path
 
 import numpy as np
@@ -40,4 +41,16 @@ def slow_fake_maps(spec: SimulateSpec, row: Row, device: torch.device) -> dict[t
 def run_slowly(spec: SimulateSpec, directory: Path, shard: Shard) -> None:
     """What a process of its own does in the tests."""
     simulation.simulate_maps = slow_fake_maps
+    simulate_suite(spec, directory, device="cpu", shard=shard)
+
+
+def run_held(spec: SimulateSpec, directory: Path, shard: Shard, started: Event, released: Event) -> None:
+    """As `run_slowly`, but the first simulation ends only when the test says so."""
+
+    def held(spec: SimulateSpec, row: Row, device: torch.device) -> dict[tuple[str, str], np.ndarray]:
+        started.set()
+        released.wait()
+        return fake_maps(spec, row, device)
+
+    simulation.simulate_maps = held
     simulate_suite(spec, directory, device="cpu", shard=shard)

@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_simulation import SMALL, fake_maps, run_slowly
+from fake_simulation import SMALL, fake_maps, run_held, run_slowly
 
 from fieldlevel.errors import UserError
 from fieldlevel.maps import ledger as ledger_module
@@ -121,13 +121,17 @@ def test_a_killed_shard_is_continued_with_another_division(whole, tmp_path, comp
 
 
 def test_a_shard_belongs_to_one_process_at_a_time(tmp_path):
-    process = start(tmp_path, 1, 2)
-    wait_for_lines(tmp_path / PARTIAL / "done-1-of-2.txt", 1, process)
+    context = multiprocessing.get_context("spawn")
+    started, released = context.Event(), context.Event()
+    process = context.Process(target=run_held, args=(SMALL, tmp_path, Shard(1, 2), started, released))
+    process.start()
+    assert started.wait(60)
     with pytest.raises(UserError, match="another process works on shard 1/2"):
         simulate(tmp_path, 1, 2)
     with pytest.raises(UserError, match="shards of another count are at work"):
         simulate(tmp_path)
     simulate(tmp_path, 2, 2)
+    released.set()
     process.join()
     assert (tmp_path / NAMES[0]).exists()
 
