@@ -15,7 +15,15 @@ from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescap
 from markupsafe import Markup, escape
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult, Scores, scores_to_json, write_predictions
+from fieldlevel.experiments.metrics import (
+    METRICS,
+    Estimate,
+    PairResult,
+    Scores,
+    TransferRatios,
+    scores_to_json,
+    write_predictions,
+)
 from fieldlevel.experiments.networks import NetworkRun
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.experiments.runner import LetterRun, first_seed
@@ -75,7 +83,7 @@ class LetterResults:
     Attributes:
         title: heading of the page.
         pairs: every tested pair of suites, in the order of the tables.
-        transfer: error on the other suite over error on the own suite, by training suite and parameter.
+        transfer: error over that on the network's own suite, of every pair that crosses suites.
         figures: what to embed, by heading.
         data: where the maps come from, their fingerprints, the split and its seed.
         networks: facts of the network of each training suite.
@@ -91,7 +99,7 @@ class LetterResults:
 
     title: str
     pairs: tuple[PairResult, ...]
-    transfer: Mapping[str, Mapping[str, Estimate]]
+    transfer: TransferRatios
     figures: Mapping[str, ReportFigure]
     data: Mapping[str, Fact]
     networks: Mapping[str, NetworkFacts]
@@ -181,8 +189,7 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "mean_only": {suite: scores_to_json(scores) for suite, scores in results.mean_only.items()},
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
         "transfer_ratio_rmse": {
-            suite: {name: estimate.to_json() for name, estimate in row.items()}
-            for suite, row in results.transfer.items()
+            pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
         },
         "networks": {suite: vars(facts) for suite, facts in results.networks.items()},
         "letter": {"source": SOURCE, "url": SOURCE_URL},
@@ -244,9 +251,11 @@ def _findings(results: LetterResults) -> Iterator[str]:
     for pair in results.pairs:
         calibration = " ".join(_calibration_sentence(pair, name) for name in COSMOLOGICAL)
         yield f"{pair.name}: {_constraint_sentence(pair)} {calibration}"
-    for suite, ratios in results.transfer.items():
-        robustness = "; ".join(_transfer_clause(name, ratios[name]) for name in COSMOLOGICAL)
-        yield f"Trained on {suite}: {robustness}."
+    for pair in results.pairs:
+        if pair.name in results.transfer:
+            ratios = results.transfer[pair.name]
+            robustness = "; ".join(_transfer_clause(name, ratios[name]) for name in COSMOLOGICAL)
+            yield f"Trained on {pair.train_suite}: {robustness}."
 
 
 def _constraint_sentence(pair: PairResult) -> str:
@@ -312,6 +321,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         Contents of metrics.json.
     """
     (out / "metrics.json").unlink(missing_ok=True)
+    first = {name: first_seed(pairs) for name, pairs in run.experiments.items()}
     results = LetterResults(
         title="Robust marginalization of baryonic effects at the field level",
         pairs=run.pairs,
@@ -323,7 +333,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         is_mock=run.is_mock,
         experiments=run.experiments,
         mean_only={suite: found.scores for suite, found in run.mean_only.items()},
-        verdicts=judge({name: first_seed(pairs) for name, pairs in run.experiments.items()}, run.mean_only),
+        verdicts=judge(first, run.mean_only, run.transfer),
     )
     write_predictions(out / "predictions.csv", run.experiments)
     write_report(out / "report.html", results)

@@ -39,10 +39,20 @@ def test_four_pairs_are_tested_on_the_test_simulations_of_the_split(finished):
 
 def test_twins_are_tested_where_they_are_there(finished):
     _, _, run, _ = finished
-    assert [(pair.train_suite, pair.test_suite) for pair in run.nbody] == [
-        ("MockTNG", "Nbody_MockTNG"),
-        ("MockSIMBA", "Nbody_MockSIMBA"),
-    ]
+    own = ["MockTNG", "MockSIMBA", "Nbody_MockTNG", "Nbody_MockSIMBA"]
+    assert [pair.train_suite for pair in run.matrix if not pair.crosses_suites] == own
+    assert (
+        list(run.transfer)
+        == [pair.name for pair in run.matrix if pair.crosses_suites]
+        == [
+            "MockTNG → MockSIMBA",
+            "MockSIMBA → MockTNG",
+            "MockTNG → Nbody_MockTNG",
+            "MockSIMBA → Nbody_MockSIMBA",
+            "Nbody_MockTNG → MockTNG",
+            "Nbody_MockSIMBA → MockSIMBA",
+        ]
+    )
 
 
 def test_outputs_are_complete_and_say_mock(finished):

@@ -114,6 +114,10 @@ class Predictions:
         return cls(moments[..., 0], moments[..., 1], moments[..., 2], numbers[:, 0], numbers[:, 1])
 
 
+LONGEST = 1e6
+"""Numbers from here on are written with a power of ten."""
+
+
 @dataclass(frozen=True)
 class Estimate:
     """A measured number and its uncertainty.
@@ -156,6 +160,8 @@ class Estimate:
             '0.9871 ± 0.0012'
             >>> Estimate(0.0342, 0.0015, 0.0327, 0.0357).text(percent=True, with_error=False)
             '3.42%'
+            >>> Estimate(9549166789507.0, 8899549526525.0, 0.0, 0.0).text()
+            '9.5e12 ± 8.9e12'
         """
         scale, unit = (100.0, "%") if percent else (1.0, "")
         value, error = scale * self.value, scale * self.error
@@ -163,6 +169,9 @@ class Estimate:
             return {"inf": "∞", "-inf": "−∞"}.get(str(value), "undefined")
         if not np.isfinite(error) or error <= 0:
             return f"{value:.3g}{unit}".replace("-", "−")
+        if max(abs(value), error) >= LONGEST:
+            spread = f" ± {error:.1e}" if with_error else ""
+            return f"{value:.1e}{spread}{unit}".replace("-", "−").replace("e+", "e")
         decimals = int(np.clip(1 - np.floor(np.log10(error)), 0, 4))
         spread = f" ± {error:.{decimals}f}" if with_error else ""
         return f"{value:.{decimals}f}{spread}{unit}".replace("-", "−")
@@ -348,6 +357,10 @@ class PairResult:
         return f"{self.train_suite} → {self.test_suite}"
 
 
+TransferRatios = Mapping[str, Mapping[str, Estimate]]
+"""Error over the error on the network's own suite, by `PairResult.name` and parameter name."""
+
+
 def write_predictions(path: Path, experiments: Mapping[str, Iterable[PairResult]]) -> None:
     """Write the predictions of all experiments into one CSV file: where from, then the columns of a pair."""
     rows = [
@@ -423,6 +436,22 @@ def transfer_ratio(
         replicas = _ratio(numerator_replicas, denominator_replicas)
         ratios[name] = Estimate.from_replicas(float(_ratio(numerator, denominator)), replicas)
     return ratios
+
+
+def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
+    """RMSE of each network on another suite over that on its own, where both were tested.
+
+    Args:
+        pairs: tested networks, one of each training suite.
+        n_bootstrap: resamplings, drawn independently on both sides.
+    """
+    tested = list(pairs)
+    own = {pair.train_suite: pair.predictions for pair in tested if not pair.crosses_suites}
+    return {
+        pair.name: transfer_ratio(own[pair.train_suite], pair.predictions, n_bootstrap=n_bootstrap)
+        for pair in tested
+        if pair.crosses_suites and pair.train_suite in own
+    }
 
 
 @dataclass(frozen=True)

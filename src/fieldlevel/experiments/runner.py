@@ -5,7 +5,7 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.mean_only import MeanOnly, predict_from_mean
-from fieldlevel.experiments.metrics import Estimate, PairResult, Predictions, evaluate, transfer_ratio
+from fieldlevel.experiments.metrics import PairResult, Predictions, TransferRatios, evaluate, transfer_ratios
 from fieldlevel.experiments.networks import NetworkRun, affordable, train_missing, trained_network, weights_of
 from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.store import Store
@@ -67,7 +67,7 @@ class LetterRun:
         data: the maps that were used.
         networks: of the four pairs with the first seed, by training suite.
         experiments: every tested network by experiment, in the order of `letter.experiments`.
-        transfer: RMSE on the other suite over RMSE on the own suite, by training suite and parameter, first seed.
+        transfer: RMSE over that on the network's own suite, for all of `matrix` that crosses suites.
         mean_only: the best predictor that knows the mean of a map alone, by suite.
         examples: maps of each suite for Fig. 1, (n_examples, N, N).
         facts: what the data is, in words.
@@ -77,7 +77,7 @@ class LetterRun:
     data: LetterData
     networks: Mapping[str, NetworkRun]
     experiments: Mapping[str, tuple[PairResult, ...]]
-    transfer: Mapping[str, Mapping[str, Estimate]]
+    transfer: TransferRatios
     mean_only: Mapping[str, MeanOnly]
     examples: Mapping[str, FloatArray]
     facts: Mapping[str, str | int | float]
@@ -89,9 +89,9 @@ class LetterRun:
         return first_seed(self.experiments["four pairs"])
 
     @property
-    def nbody(self) -> tuple[PairResult, ...]:
-        """Each network on the gravity-only twin of its own suite, where there is one."""
-        return first_seed(self.experiments.get("hydro to N-body", ()))
+    def matrix(self) -> tuple[PairResult, ...]:
+        """Networks on maps as they are, with the first seed: hydrodynamic suites, then gravity-only ones."""
+        return suite_matrix(self.experiments)
 
     @property
     def is_mock(self) -> bool:
@@ -194,14 +194,13 @@ def run_letter(
         done |= {name: tuple(_test_once(store, test, data, device, listener) for test in plan[name]) for name in names}
         if "four pairs" in names:
             show_pairs(first_seed(done["four pairs"]))
-    pairs = first_seed(done["four pairs"])
     return LetterRun(
         data=data,
         networks={
             suite: trained_network(store, replace(spec.train, suite=suite), data.opened) for suite in data.suites
         },
         experiments={name: results for name, results in done.items() if results},
-        transfer=_transfer(pairs),
+        transfer=transfer_ratios(suite_matrix(done)),
         mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
         examples={name: _examples(data.opened[name], spec) for name in data.suites},
         facts=_describe_data(spec, data),
@@ -213,6 +212,13 @@ def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:
     """Those of the networks with the lowest seed."""
     lowest = min((result.seed for result in results), default=0)
     return tuple(result for result in results if result.seed == lowest)
+
+
+def suite_matrix(experiments: Mapping[str, Sequence[PairResult]]) -> tuple[PairResult, ...]:
+    """Tests on maps as they are with the first seed: hydrodynamic suites, then gravity-only ones."""
+    names = ("four pairs", "hydro to N-body", "N-body to hydro")
+    tests = [result for name in names for result in first_seed(experiments.get(name, ()))]
+    return tuple(sorted(tests, key=lambda result: (is_nbody(result.train_suite), is_nbody(result.test_suite))))
 
 
 def _test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener) -> PairResult:
@@ -237,15 +243,6 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
     fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
     folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
     return Predictions.read_csv(folder / "predictions.csv")
-
-
-def _transfer(pairs: Iterable[PairResult]) -> dict[str, dict[str, Estimate]]:
-    own = {pair.train_suite: pair.predictions for pair in pairs if not pair.crosses_suites}
-    return {
-        pair.train_suite: transfer_ratio(own[pair.train_suite], pair.predictions)
-        for pair in pairs
-        if pair.crosses_suites
-    }
 
 
 def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from matplotlib.figure import Figure
 
-from fieldlevel.experiments.metrics import Estimate, PairResult, Scores, transfer_ratio
+from fieldlevel.experiments.metrics import Estimate, PairResult, Scores
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.figures.calibration import draw_calibration
 from fieldlevel.figures.history import draw_training_history
@@ -16,7 +16,6 @@ from fieldlevel.figures.residuals import draw_four_pairs, draw_transfer
 from fieldlevel.figures.robustness import draw_robustness_matrix
 from fieldlevel.figures.seeds import draw_seed_spread
 from fieldlevel.figures.smoothing import draw_information, draw_smoothing_pairs
-from fieldlevel.parameters import is_nbody
 
 
 @dataclass(frozen=True)
@@ -67,7 +66,7 @@ def letter_plates(run: LetterRun) -> list[Plate]:
             "Trained on a suite (rows), tested on a suite (columns): error, bias and ratio of the RMSE to that on the "
             "own suite.",
             "Two coloured tables of numbers, one for Omega_m and one for sigma_8.",
-            lambda: draw_robustness_matrix(_matrix(done), _ratios(done), mock=mock),
+            lambda: draw_robustness_matrix(list(run.matrix), run.transfer, mock=mock),
         ),
         *_information_plates(done, mock),
         Plate(
@@ -154,22 +153,6 @@ def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
         "Two scatter plots of the mean density of maps against a parameter, with a curve.",
         lambda: draw_total_mass(mean_only.mean_density, predictions.theta, predictions.mean[:, :2], mock=mock),
     )
-
-
-def _matrix(done: Done) -> list[PairResult]:
-    """Networks on maps as they are: hydrodynamic suites, then gravity-only ones."""
-    tests = [*done["four pairs"], *done.get("hydro to N-body", ()), *done.get("N-body to hydro", ())]
-    return sorted(tests, key=lambda result: (is_nbody(result.train_suite), is_nbody(result.test_suite)))
-
-
-def _ratios(done: Done) -> dict[str, Mapping[str, Estimate]]:
-    tests = _matrix(done)
-    own = {result.train_suite: result.predictions for result in tests if not result.crosses_suites}
-    return {
-        result.name: transfer_ratio(own[result.train_suite], result.predictions)
-        for result in tests
-        if result.crosses_suites
-    }
 
 
 def _information_plates(done: Done, mock: bool) -> Iterator[Plate]:

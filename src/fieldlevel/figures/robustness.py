@@ -1,6 +1,6 @@
 """How every network does on every suite: bias, scatter and the error relative to the network's own suite."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -8,7 +8,7 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult
+from fieldlevel.experiments.metrics import METRICS, PairResult, TransferRatios
 from fieldlevel.figures.style import COSMOLOGICAL, WIDTH_INCHES, mark_mock, refuse_empty, styled
 from fieldlevel.parameters import FloatArray, Parameter
 
@@ -18,11 +18,8 @@ CELL_METRICS = {"bias": "bias", "rms": "rms_relative_error"}
 SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
 """Ratios where the colours end, at the earliest and at the latest."""
 
-Transfer = Mapping[str, Mapping[str, Estimate]]
-"""Error over the error on the network's own suite, by `PairResult.name` and parameter name."""
 
-
-def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: Transfer, *, mock: bool) -> Figure:
+def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios, *, mock: bool) -> Figure:
     """Draw a matrix of training suites by test suites for Omega_m and one for sigma_8.
 
     A cell holds bias, rms relative error and the ratio of the error to that on the network's own suite, each with its
@@ -58,7 +55,7 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: Transfer, *, m
 
 
 def _ratios(
-    pairs: Sequence[PairResult], transfer: Transfer, parameter: Parameter, trained: list[str], tested: list[str]
+    pairs: Sequence[PairResult], transfer: TransferRatios, parameter: Parameter, trained: list[str], tested: list[str]
 ) -> FloatArray:
     """Ratio to the own suite, shape (n_trained, n_tested); NaN where it is not known."""
     ratios = np.full((len(trained), len(tested)), np.nan)
@@ -87,7 +84,7 @@ def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
         panel.axhline(edge - 0.5, color="white", linewidth=2)
 
 
-def _cell_text(pair: PairResult, transfer: Transfer, parameter: Parameter) -> str:
+def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter) -> str:
     scores = pair.scores[parameter.name]
     lines = [f"{word} {scores[key].text(METRICS[key].percent)}" for word, key in CELL_METRICS.items()]
     ratio = transfer.get(pair.name, {}).get(parameter.name)
