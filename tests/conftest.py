@@ -17,6 +17,8 @@ def tiny_letter() -> LetterSpec:
     return LetterSpec(
         smoothing=(1.0,),
         k_max=(1.0,),
+        map_trials=2,
+        summary_trials=2,
         summary=TrainSpec(
             perceptron=PerceptronSpec(n_layers=1, n_neurons=8), batch_size=16, n_steps=6, validate_every=3, split=split
         ),

@@ -234,6 +234,13 @@ class LetterSpec:
     """Gaussian smoothings in pixels to train on again."""
     k_max: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)
     """Cuts of the wavenumber in h/Mpc to train on again."""
+    only: tuple[str, ...] = ()
+    """Experiments to do beside the four pairs, each by its first words, e.g. smoothing; all when empty."""
+    map_trials: int = 0
+    """Trials of the search for the hyper-parameters of each suite's networks on maps; 0 takes those of `train`."""
+    summary_trials: int = 30
+    """Trials of the search for those of each suite's networks on the power spectrum, which then serve the one-point PDF
+    too; 0 takes those of `summary`."""
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
     """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
@@ -388,7 +395,10 @@ def laptop_scale() -> LetterSpec:
     split = SplitSpec(train=0.75, validation=0.10)
     return LetterSpec(
         k_max=(2.0, 4.0),
-        summary=dataclasses.replace(summary_training(), split=split, n_steps=3000),
+        summary_trials=20,
+        summary=dataclasses.replace(
+            summary_training(), split=split, perceptron=PerceptronSpec(n_neurons=64), n_steps=1500, validate_every=75
+        ),
         simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=dataclasses.replace(
             modern_preset(),

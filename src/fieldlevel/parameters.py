@@ -117,7 +117,7 @@ def from_unit_interval(mean: FloatArray, std: FloatArray) -> tuple[FloatArray, F
 
 def is_mock(suite: str) -> bool:
     """Whether a suite was simulated by this package rather than by CAMELS."""
-    return suite.removeprefix(NBODY_PREFIX) in MOCK_SUITES
+    return hydro_twin(suite) in MOCK_SUITES
 
 
 def is_nbody(suite: str) -> bool:
@@ -133,3 +133,13 @@ def nbody_twin(suite: str) -> str:
         'Nbody_SIMBA'
     """
     return suite if is_nbody(suite) else NBODY_PREFIX + suite
+
+
+def hydro_twin(suite: str) -> str:
+    """Name of the hydrodynamic suite with the same initial conditions.
+
+    Example:
+        >>> hydro_twin("Nbody_SIMBA")
+        'SIMBA'
+    """
+    return suite.removeprefix(NBODY_PREFIX)

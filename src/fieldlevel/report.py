@@ -5,6 +5,7 @@ Every sentence about what was found is computed from the measured numbers and th
 
 import base64
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -24,7 +25,7 @@ from fieldlevel.experiments.metrics import (
     scores_to_json,
     write_predictions,
 )
-from fieldlevel.experiments.networks import NetworkRun
+from fieldlevel.experiments.networks import NetworkRun, SearchRun
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.experiments.verdicts import COSMOLOGICAL, SIGNIFICANCE, Verdict, judge
@@ -77,6 +78,36 @@ class NetworkFacts:
 
 
 @dataclass(frozen=True)
+class SearchFacts:
+    """What is worth knowing of a search for hyper-parameters.
+
+    Attributes:
+        inputs: what the networks read.
+        suite: that they were trained on.
+        n_trials: trials by how they ended.
+        validation_loss: the lowest one.
+        found: hyper-parameters of the best trial.
+    """
+
+    inputs: str
+    suite: str
+    n_trials: Mapping[str, int]
+    validation_loss: float
+    found: Mapping[str, float]
+
+    @property
+    def trials_text(self) -> str:
+        """How many trials there were, and how they ended."""
+        ends = ", ".join(f"{n} {state}" for state, n in self.n_trials.items())
+        return f"{sum(self.n_trials.values())} ({ends})"
+
+    @property
+    def found_text(self) -> str:
+        """The hyper-parameters with their names."""
+        return ", ".join(f"{name.replace('_', ' ')} {value:.3g}" for name, value in self.found.items())
+
+
+@dataclass(frozen=True)
 class LetterResults:
     """Everything that the report of the four pairs tells.
 
@@ -92,6 +123,7 @@ class LetterResults:
         experiments: every tested network by experiment.
         mean_only: the predictor that knows the mean of a map alone, by suite.
         verdicts: what each experiment claims and what became of it.
+        searches: for hyper-parameters.
 
     Raises:
         ValueError: mock suites that are not declared as mock.
@@ -108,6 +140,7 @@ class LetterResults:
     experiments: Mapping[str, Sequence[PairResult]] = field(default_factory=dict)
     mean_only: Mapping[str, Scores] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
+    searches: Sequence[SearchFacts] = ()
 
     @property
     def others(self) -> dict[str, Sequence[PairResult]]:
@@ -192,6 +225,7 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
             pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
         },
         "networks": {suite: vars(facts) for suite, facts in results.networks.items()},
+        "searches": [asdict(facts) for facts in results.searches],
         "letter": {"source": SOURCE, "url": SOURCE_URL},
     }
 
@@ -334,6 +368,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         experiments=run.experiments,
         mean_only={suite: found.scores for suite, found in run.mean_only.items()},
         verdicts=judge(first, run.mean_only, run.transfer),
+        searches=[_search_facts(*place, search) for place, search in run.searches.items()],
     )
     write_predictions(out / "predictions.csv", run.experiments)
     write_report(out / "report.html", results)
@@ -350,10 +385,17 @@ def _network_facts(network: NetworkRun) -> NetworkFacts:
     return NetworkFacts(
         network.n_parameters,
         int(history["step"][-1]),
-        float(history["validation_loss"].min()),
+        network.validation_loss,
         float(history["seconds"][-1]),
         made=", ".join(network.made[topic] for topic in ("date", "hardware", "commit") if topic in network.made),
     )
+
+
+def _search_facts(inputs: str, suite: str, search: SearchRun) -> SearchFacts:
+    best = search.best_trial
+    n_trials = dict(Counter(trial["state"] for trial in search.trials))
+    found = {name: float(best[name]) for name in search.hyper_parameters}
+    return SearchFacts(inputs, suite, n_trials, float(best["value"]), found)
 
 
 def draw_letter(folder: Path, run: LetterRun) -> dict[str, ReportFigure]:

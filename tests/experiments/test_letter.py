@@ -2,7 +2,8 @@ from dataclasses import replace
 
 import pytest
 
-from fieldlevel.config import LetterSpec, TrainSpec
+from fieldlevel.config import LetterSpec, NetworkSpec, PerceptronSpec, TrainSpec
+from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 
 SUITES = ("MockTNG", "MockSIMBA")
@@ -66,9 +67,50 @@ def test_every_network_is_trained_with_every_seed(folder):
         assert {test.network.seed for test in thrice[name]} == {0, 1, 2}
 
 
+def test_experiments_are_chosen_by_their_first_words(folder):
+    spec = LetterSpec(smoothing=(1.0, 2.0), only=("smoothing", "N-body"))
+    assert list(letter.experiments(spec, SUITES, folder)) == [
+        "four pairs",
+        "N-body to hydro",
+        "smoothing 1 px",
+        "smoothing 2 px",
+    ]
+    with pytest.raises(UserError, match=r"only: no experiment 'smoothness'; choose from 'four pairs', 'mean map'"):
+        letter.experiments(replace(spec, only=("smoothness",)), SUITES, folder)
+
+
+def test_what_is_searched_depends_on_what_is_to_be_done(folder):
+    def places(**changes):
+        spec = LetterSpec(map_trials=3, **changes)
+        return list(letter.searches(spec, letter.experiments(spec, SUITES, folder)))
+
+    maps, spectra = ([(inputs, suite) for suite in SUITES] for inputs in ("maps", "power spectrum"))
+    assert places() == maps + spectra
+    assert places(summary_trials=0) == places(only=("smoothing", "N-body")) == maps
+    assert places(only=("one-point",)) == maps + spectra
+
+
+def test_networks_take_the_hyper_parameters_of_their_search(folder):
+    spec = LetterSpec(seeds=2)
+    found = {
+        ("maps", "MockTNG"): replace(spec.train, network=NetworkSpec(hidden=5), n_steps=7, seed=9),
+        ("power spectrum", "MockSIMBA"): replace(spec.summary, perceptron=PerceptronSpec(n_layers=2)),
+    }
+    plan = letter.experiments(spec, SUITES, folder, found)
+    for tests in plan.values():
+        for test in tests:
+            network = test.network
+            tuned = network.inputs == "maps" and network.suite in ("MockTNG", "Nbody_MockTNG")
+            assert network.network == (NetworkSpec(hidden=5) if tuned else spec.train.network)
+            tuned = network.inputs != "maps" and network.suite == "MockSIMBA"
+            assert network.perceptron.n_layers == (2 if tuned else 3)
+            assert network.seed in (0, 1)
+            assert network.n_steps in (spec.train.n_steps, spec.summary.n_steps)
+
+
 def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
     for suite in SUITES:
         (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
     tests = letter.experiments(LetterSpec(), SUITES, tmp_path)
-    assert tests["hydro to N-body"] == tests["N-body to hydro"] == ()
+    assert not {"hydro to N-body", "N-body to hydro"} & set(tests)
     assert letter.trained_suites(tests) == set(SUITES)

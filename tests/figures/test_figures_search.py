@@ -5,7 +5,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_search
 
 VALUES = np.array([-1.0, -3.0, -2.0, np.nan, -9.0, -4.0, 500.0, -3.5, -2.5, -3.9, np.nan])
-STATES = [*("COMPLETE",) * 3, "fail", "PRUNED", *("complete",) * 5, "RUNNING"]
+STATES = [*("COMPLETE",) * 3, "failed", "PRUNED", *("complete",) * 5, "RUNNING"]
 LR = np.array([1e-4, 1e-3, 2e-3, 1e-2, 1e-3, 5e-3, 1e-2, 4e-3, 3e-3, 4e-3, 1e-3])
 PARAMETERS = {"lr": LR, "hidden": np.arange(11) + 6}
 IMPORTANCE = {"hidden": 0.2, "lr": 0.8}

@@ -4,7 +4,7 @@ from matplotlib.colors import to_hex
 
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import Estimate
-from fieldlevel.figures import choose_maps, draw_information, draw_smoothing, draw_smoothing_pairs
+from fieldlevel.figures import choose_maps, draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
 from fieldlevel.figures.smoothing import N_SMOOTHED_SHOWN
 
 
@@ -87,6 +87,16 @@ def test_maps_without_a_cut_stand_beyond_the_largest_wavenumber():
     assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "10", "no cut"]
     assert panel.get_xscale() == "log"
     assert "max" in panel.get_xlabel()
+
+
+def test_losses_are_drawn_from_the_lowest_cut_to_none_with_the_published_ones_dashed():
+    curve, published = {np.inf: -6.0, 2.0: -3.0, 5.0: -4.0}, {1.0: -8.0, np.inf: -12.0}
+    panel = draw_losses({"mine": curve}, {"theirs": published}, mock=True).axes[0]
+    mine, theirs = panel.lines
+    assert mine.get_xydata().tolist() == [[2.0, -3.0], [5.0, -4.0], [8.0, -6.0]]
+    assert theirs.get_xydata().tolist() == [[1.0, -8.0], [8.0, -12.0]]
+    assert theirs.get_linestyle() == "--"
+    assert [text.get_text() for text in panel.get_xticklabels()] == ["1", "2", "5", "no cut"]
 
 
 def test_measures_that_are_no_fractions_keep_their_scale():

@@ -7,12 +7,13 @@ References:
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal, get_args
 
-from fieldlevel.config import EvaluateSpec, LetterSpec, SimulateSpec, TrainSpec, TransformSpec
+from fieldlevel.config import EvaluateSpec, LetterSpec, SimulateSpec, TrainSpec, TransformSpec, TuneSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import list_suites
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_mock, is_nbody, nbody_twin
+from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
 
 
 def simulations(spec: LetterSpec) -> list[SimulateSpec]:
@@ -59,19 +60,65 @@ NULL_TESTS: tuple[NullTest, ...] = get_args(NullTest)
 """Transforms of test maps; the network is not trained again."""
 
 Tests = tuple[EvaluateSpec, ...]
+FIRST = "four pairs"
+"""The experiment that everything else is compared with."""
+
+Tuned = Mapping[tuple[str, str], TrainSpec]
+"""Networks with the hyper-parameters that a search found, by what they read and by suite."""
 
 
-def experiments(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> dict[str, Tests]:
-    """Every experiment by name, in the order in which they are to be done.
+def searches(spec: LetterSpec, plan: Mapping[str, Tests]) -> dict[tuple[str, str], TuneSpec]:
+    """The searches for hyper-parameters that some experiments ask for, by what the networks read and by suite."""
+    wanted = dict.fromkeys(_searched(test.network) for tests in plan.values() for test in tests)
+    power_spectrum = _summary(spec, "power spectrum")
+    n_trials = {spec.train: spec.map_trials, power_spectrum: spec.summary_trials}
+    return {
+        (inputs, suite): TuneSpec(replace(train, suite=suite), n, seed=train.seed)
+        for inputs, suite in wanted
+        for train, n in n_trials.items()
+        if n > 0 and train.inputs == inputs
+    }
+
+
+def experiments(
+    spec: LetterSpec, suites: tuple[str, str], directory: Path, tuned: Tuned = MappingProxyType({})
+) -> dict[str, Tests]:
+    """The experiments by name, in the order in which they are to be done.
 
     Args:
-        spec: what to vary, and how to train.
+        spec: what to do, what to vary, and how to train.
         suites: the two that are compared.
         directory: folder of CMD files; experiments on gravity-only twins are left out where it holds none.
+        tuned: what searches found; networks on gravity-only twins share it with those on the suite.
+
+    Raises:
+        UserError: an experiment that there is not.
     """
+    plan = {name: tests for name, tests in _all_experiments(spec, suites, directory).items() if tests}
+    for words in spec.only:
+        if not any(name.startswith(words) for name in plan):
+            raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, plan))}")
+    return {
+        name: tuple(replace(test, network=_with_found(test.network, tuned)) for test in tests)
+        for name, tests in plan.items()
+        if name == FIRST or not spec.only or name.startswith(spec.only)
+    }
+
+
+def _searched(network: TrainSpec) -> tuple[str, str]:
+    """The search whose hyper-parameters a network takes."""
+    return "maps" if network.inputs == "maps" else "power spectrum", hydro_twin(network.suite)
+
+
+def _with_found(network: TrainSpec, tuned: Tuned) -> TrainSpec:
+    found = tuned.get(_searched(network), network)
+    return replace(network, optimiser=found.optimiser, network=found.network, perceptron=found.perceptron)
+
+
+def _all_experiments(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> dict[str, Tests]:
     twins = _twins(spec, suites, directory)
     return {
-        "four pairs": _pairs(spec, suites, spec.train),
+        FIRST: _pairs(spec, suites, spec.train),
         **{kind: null_test(spec, suites, kind) for kind in NULL_TESTS},
         "power spectrum": _pairs(spec, suites, _summary(spec, "power spectrum")),
         "one-point PDF": _pairs(spec, suites, _summary(spec, "one-point PDF")),

@@ -13,13 +13,15 @@ import numpy.typing as npt
 import torch
 from safetensors import safe_open
 
-from fieldlevel.config import TrainSpec, digest
-from fieldlevel.experiments.letter import Tests
+from fieldlevel.config import TrainSpec, TuneSpec, digest
+from fieldlevel.experiments.letter import Tests, Tuned
 from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
+from fieldlevel.training.search import COLUMNS, best_trial, read_importance, read_trials
+from fieldlevel.training.tune import tune
 from fieldlevel.workers import spread, worker_listener
 
 FloatArray = npt.NDArray[np.floating]
@@ -41,6 +43,41 @@ class NetworkRun:
     made: Mapping[str, str]
     n_parameters: int
     history: Mapping[str, FloatArray]
+
+    @property
+    def validation_loss(self) -> float:
+        """The lowest one, that of the weights."""
+        return float(self.history["validation_loss"].min())
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A finished search for hyper-parameters.
+
+    Attributes:
+        best: what it found.
+        trials: rows of its `trials.csv`.
+        importance: share of the variance of the loss that each hyper-parameter explains; empty after few trials.
+    """
+
+    best: TrainSpec
+    trials: Sequence[Mapping[str, str]]
+    importance: Mapping[str, float]
+
+    @property
+    def hyper_parameters(self) -> list[str]:
+        """Names of what was searched."""
+        return [name for name in self.trials[0] if name not in COLUMNS]
+
+    @property
+    def best_trial(self) -> Mapping[str, str]:
+        """The trial with the lowest validation loss."""
+        complete = [trial for trial in self.trials if trial["state"] == "complete"]
+        return min(complete, key=lambda trial: float(trial["value"]))
+
+
+Searches = Mapping[tuple[str, str], SearchRun]
+"""By what the networks read and by suite."""
 
 
 @dataclass(frozen=True)
@@ -88,6 +125,55 @@ def _train_number(store: Store, jobs: Sequence[Job], directory: Path, number: in
         record_software(folder, device)
 
     store.ensure(_run_name(job.spec), job.key, work)
+
+
+def search_missing(
+    store: Store,
+    plan: Mapping[tuple[str, str], TuneSpec],
+    suites: Suites,
+    devices: Sequence[torch.device],
+    listener: Listener = ignore,
+) -> Searches:
+    """Do the searches that are not done yet, one on each device at a time, and read what all of them found."""
+    todo = [spec for spec in plan.values() if not _search_folder(store, spec, suites).exists()]
+    keys = [_search_key(spec, suites) for spec in todo]
+    search_number = partial(_search_number, store, todo, keys, next(iter(suites.values())).directory)
+    for _ in spread(search_number, range(len(todo)), devices[: max(1, len(todo))], listener):
+        pass
+    return {place: _read_search(_search_folder(store, spec, suites)) for place, spec in plan.items()}
+
+
+def found_by(searches: Searches) -> Tuned:
+    """The best network of each search."""
+    return {place: search.best for place, search in searches.items()}
+
+
+def _search_number(
+    store: Store, specs: Sequence[TuneSpec], keys: Sequence[str], directory: Path, number: int, device: torch.device
+) -> None:
+    spec, listener = specs[number], worker_listener()
+
+    def work(folder: Path) -> None:
+        tune(spec, directory, folder, str(device), listener, check=False)
+        record_software(folder, device)
+
+    store.ensure(_search_name(spec), keys[number], work)
+
+
+def _search_name(spec: TuneSpec) -> str:
+    return f"search-{spec.train.suite}"
+
+
+def _search_key(spec: TuneSpec, suites: Suites) -> str:
+    return digest(spec, suites[spec.train.suite].fingerprint)
+
+
+def _search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
+    return store.folder(_search_name(spec), _search_key(spec, suites))
+
+
+def _read_search(folder: Path) -> SearchRun:
+    return SearchRun(best_trial(folder), read_trials(folder), read_importance(folder))
 
 
 def _run_name(spec: TrainSpec) -> str:

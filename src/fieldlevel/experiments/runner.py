@@ -6,7 +6,7 @@ Everything lies below one output folder: `data/` (mock suites, where no data is 
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +18,16 @@ from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.mean_only import MeanOnly, predict_from_mean
 from fieldlevel.experiments.metrics import PairResult, Predictions, TransferRatios, evaluate, transfer_ratios
-from fieldlevel.experiments.networks import NetworkRun, affordable, train_missing, trained_network, weights_of
+from fieldlevel.experiments.networks import (
+    NetworkRun,
+    Searches,
+    affordable,
+    found_by,
+    search_missing,
+    train_missing,
+    trained_network,
+    weights_of,
+)
 from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
@@ -66,7 +75,9 @@ class LetterRun:
     Attributes:
         data: the maps that were used.
         networks: of the four pairs with the first seed, by training suite.
+        searches: for hyper-parameters, by what the networks read and by suite.
         experiments: every tested network by experiment, in the order of `letter.experiments`.
+        losses: lowest validation loss of the networks with the first seed, by experiment and training suite.
         transfer: RMSE over that on the network's own suite, for all of `matrix` that crosses suites.
         mean_only: the best predictor that knows the mean of a map alone, by suite.
         examples: maps of each suite for Fig. 1, (n_examples, N, N).
@@ -76,7 +87,9 @@ class LetterRun:
 
     data: LetterData
     networks: Mapping[str, NetworkRun]
+    searches: Searches
     experiments: Mapping[str, tuple[PairResult, ...]]
+    losses: Mapping[str, Mapping[str, float]]
     transfer: TransferRatios
     mean_only: Mapping[str, MeanOnly]
     examples: Mapping[str, FloatArray]
@@ -186,26 +199,47 @@ def run_letter(
     for suite in data.opened.values():
         open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
     store = Store(out / "runs")
-    plan = letter.experiments(spec, data.suites, data.directory)
     devices = affordable(choose_devices(device, workers), data.opened)
     done: dict[str, tuple[PairResult, ...]] = {}
-    for names in (["four pairs"], [name for name in plan if name != "four pairs"]):
-        train_missing(store, {name: plan[name] for name in names}, data.opened, devices, listener)
-        done |= {name: tuple(_test_once(store, test, data, device, listener) for test in plan[name]) for name in names}
-        if "four pairs" in names:
-            show_pairs(first_seed(done["four pairs"]))
+    searches: Searches = {}
+    for is_first in (True, False):
+        wanted = letter.searches(spec, _stage(spec, data, searches, is_first))
+        searches = {**searches, **search_missing(store, wanted, data.opened, devices, listener)}
+        plan = _stage(spec, data, searches, is_first)
+        train_missing(store, plan, data.opened, devices, listener)
+        done |= {name: tuple(_test_once(store, test, data, device, listener) for test in plan[name]) for name in plan}
+        if is_first:
+            show_pairs(first_seed(done[letter.FIRST]))
+    plan = letter.experiments(spec, data.suites, data.directory, found_by(searches))
+    trained = {name: _first_networks(store, tests, data) for name, tests in plan.items()}
     return LetterRun(
         data=data,
-        networks={
-            suite: trained_network(store, replace(spec.train, suite=suite), data.opened) for suite in data.suites
+        networks=trained[letter.FIRST],
+        searches=searches,
+        experiments=done,
+        losses={
+            name: {suite: network.validation_loss for suite, network in networks.items()}
+            for name, networks in trained.items()
         },
-        experiments={name: results for name, results in done.items() if results},
         transfer=transfer_ratios(suite_matrix(done)),
         mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
         examples={name: _examples(data.opened[name], spec) for name in data.suites},
         facts=_describe_data(spec, data),
         software=describe_software(select_device(device)),
     )
+
+
+def _stage(spec: LetterSpec, data: LetterData, searches: Searches, is_first: bool) -> dict[str, letter.Tests]:
+    """The four pairs, or everything else, with what was found so far."""
+    plan = letter.experiments(spec, data.suites, data.directory, found_by(searches))
+    return {name: tests for name, tests in plan.items() if (name == letter.FIRST) == is_first}
+
+
+def _first_networks(store: Store, tests: letter.Tests, data: LetterData) -> dict[str, NetworkRun]:
+    """Networks with the lowest seed, by training suite."""
+    lowest = min(test.network.seed for test in tests)
+    specs = {test.network.suite: test.network for test in tests if test.network.seed == lowest}
+    return {suite: trained_network(store, spec, data.opened) for suite, spec in specs.items()}
 
 
 def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:

@@ -12,7 +12,7 @@ from fieldlevel.figures.residuals import N_SHOWN, choose_maps, draw_four_pairs, 
 from fieldlevel.figures.robustness import draw_robustness_matrix
 from fieldlevel.figures.search import draw_search
 from fieldlevel.figures.seeds import draw_seed_spread
-from fieldlevel.figures.smoothing import draw_information, draw_smoothing, draw_smoothing_pairs
+from fieldlevel.figures.smoothing import draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
 from fieldlevel.figures.style import (
     BLACK,
     BLUE,
@@ -42,6 +42,7 @@ __all__ = [
     "draw_calibration",
     "draw_four_pairs",
     "draw_information",
+    "draw_losses",
     "draw_maps",
     "draw_null_tests",
     "draw_robustness_matrix",

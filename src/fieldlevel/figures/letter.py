@@ -4,9 +4,13 @@ import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 from matplotlib.figure import Figure
 
+from fieldlevel.experiments.letter import FIRST
 from fieldlevel.experiments.metrics import Estimate, PairResult, Scores
+from fieldlevel.experiments.networks import SearchRun
+from fieldlevel.experiments.published import K_MAX_LOSSES
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.figures.calibration import draw_calibration
 from fieldlevel.figures.history import draw_training_history
@@ -14,8 +18,9 @@ from fieldlevel.figures.maps import draw_maps
 from fieldlevel.figures.null_tests import draw_null_tests, draw_total_mass
 from fieldlevel.figures.residuals import draw_four_pairs, draw_transfer
 from fieldlevel.figures.robustness import draw_robustness_matrix
+from fieldlevel.figures.search import draw_search
 from fieldlevel.figures.seeds import draw_seed_spread
-from fieldlevel.figures.smoothing import draw_information, draw_smoothing_pairs
+from fieldlevel.figures.smoothing import draw_information, draw_losses, draw_smoothing_pairs
 
 
 @dataclass(frozen=True)
@@ -68,7 +73,7 @@ def letter_plates(run: LetterRun) -> list[Plate]:
             "Two coloured tables of numbers, one for Omega_m and one for sigma_8.",
             lambda: draw_robustness_matrix(list(run.matrix), run.transfer, mock=mock),
         ),
-        *_information_plates(done, mock),
+        *_information_plates(run, done, mock),
         Plate(
             "calibration",
             "Calibration",
@@ -78,6 +83,7 @@ def letter_plates(run: LetterRun) -> list[Plate]:
             lambda: draw_calibration({pair.name: pair.predictions for pair in run.pairs}, mock=mock),
         ),
         *_seed_plates(run, mock),
+        *_search_plates(run, mock),
         Plate(
             "training_history",
             "Training history",
@@ -108,7 +114,7 @@ def _scales(done: Done, prefix: str, uncut: float) -> dict[float, Sequence[PairR
     """Results by scale, those of the untouched maps included."""
     names = [name for name in done if name.startswith(prefix)]
     by_scale = {float(name.split()[1]): done[name] for name in names}
-    return {uncut: done["four pairs"], **by_scale} if by_scale else {}
+    return {uncut: done[FIRST], **by_scale} if by_scale else {}
 
 
 def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
@@ -116,7 +122,7 @@ def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
     if by_scale:
         pairs = {
             (pair.train_suite, pair.test_suite): {scale: results[i] for scale, results in by_scale.items()}
-            for i, pair in enumerate(done["four pairs"])
+            for i, pair in enumerate(done[FIRST])
         }
         yield Plate(
             "fig4_smoothing",
@@ -131,7 +137,7 @@ def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
 def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
     suite = run.data.suites[0]
     kinds = ("mean map", "shuffled pixels", "random phases", "no monopole")
-    results = {"maps": done["four pairs"][0]} | {
+    results = {"maps": done[FIRST][0]} | {
         kind: next(result for result in done[kind] if result.train_suite == suite) for kind in kinds if kind in done
     }
     if len(results) > 1:
@@ -155,7 +161,7 @@ def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
     )
 
 
-def _information_plates(done: Done, mock: bool) -> Iterator[Plate]:
+def _information_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
     ladders = {
         "smoothing": ("smoothing", 0.0, "pixels of smoothing"),
         "k_max": ("k_max", math.inf, "a sharp cut at k_max"),
@@ -169,8 +175,10 @@ def _information_plates(done: Done, mock: bool) -> Iterator[Plate]:
                 (at, {name: row["rms_relative_error"] for name, row in results[i].scores.items()})
                 for at, results in sorted(by_scale.items())
             ]
-            for i, pair in enumerate(done["four pairs"])
+            for i, pair in enumerate(done[FIRST])
         }
+        if scale == "k_max":
+            yield _loss_plate(run, mock)
         yield Plate(
             f"information_{scale}",
             f"Information against {'smoothing' if scale == 'smoothing' else 'k_max'}",
@@ -180,15 +188,47 @@ def _information_plates(done: Done, mock: bool) -> Iterator[Plate]:
         )
 
 
+def _loss_plate(run: LetterRun, mock: bool) -> Plate:
+    cuts = {name: float(name.split()[1]) for name in run.losses if name.startswith("k_max")} | {FIRST: math.inf}
+    curves = {suite: {at: run.losses[name][suite] for name, at in cuts.items()} for suite in run.data.suites}
+    return Plate(
+        "loss_k_max",
+        "Validation loss against k_max",
+        "Lowest validation loss of networks trained on maps without the Fourier modes beyond k_max; dashed: a public "
+        "re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 pixels, 900 training simulations.",
+        "Curves of the loss that fall as smaller scales are let in.",
+        lambda: draw_losses(curves, {"CAMELS IllustrisTNG, public re-run": K_MAX_LOSSES}, mock=mock),
+    )
+
+
 def _information(
     curves: Mapping[str, list[tuple[float, dict[str, Estimate]]]], scale: str, mock: bool
 ) -> Callable[[], Figure]:
     return lambda: draw_information(curves, "smoothing" if scale == "smoothing" else "k_max", mock=mock)
 
 
+def _search_plates(run: LetterRun, mock: bool) -> Iterator[Plate]:
+    for (inputs, suite), search in run.searches.items():
+        yield Plate(
+            f"search_{inputs.replace(' ', '_')}_{suite}",
+            f"Search: {inputs}, {suite}",
+            f"Hyper-parameters of the networks on {inputs} of {suite}: the loss of every trial, which "
+            "choices explain it, and where the good trials lie; the star is the trial that was chosen.",
+            "Dots of the loss of each trial with a falling staircase, bars of importance, one panel a hyper-parameter.",
+            _search(search, mock),
+        )
+
+
+def _search(search: SearchRun, mock: bool) -> Callable[[], Figure]:
+    states = [trial["state"] for trial in search.trials]
+    values = np.array([float(trial["value"] or "nan") for trial in search.trials])
+    drawn = {name: np.array([float(trial[name]) for trial in search.trials]) for name in search.hyper_parameters}
+    return lambda: draw_search(values, states, drawn, search.importance, mock=mock)
+
+
 def _seed_plates(run: LetterRun, mock: bool) -> Iterator[Plate]:
     scores: dict[str, list[Scores]] = {}
-    for result in run.experiments["four pairs"]:
+    for result in run.experiments[FIRST]:
         scores.setdefault(result.name, []).append(result.scores)
     if min(map(len, scores.values())) > 1:
         yield Plate(

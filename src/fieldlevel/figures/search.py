@@ -23,7 +23,7 @@ from fieldlevel.figures.style import (
 )
 from fieldlevel.parameters import FloatArray
 
-STATES = {"COMPLETE": (BLUE, "o", "finished"), "PRUNED": (ORANGE, "D", "pruned"), "FAIL": (VERMILLION, "X", "failed")}
+STATES = {"COMPLETE": (BLUE, "o", "finished"), "PRUNED": (ORANGE, "D", "pruned"), "FAILED": (VERMILLION, "X", "failed")}
 """Colour, marker and name of the states of a trial."""
 
 UNFINISHED = ("RUNNING", "WAITING")
@@ -51,7 +51,7 @@ def draw_search(
 
     Args:
         values: lowest validation loss of each trial in the order of the trials, shape (n_trials,); NaN where none.
-        states: of each trial: COMPLETE, PRUNED or FAIL, in upper or lower case; RUNNING or WAITING ones are not drawn.
+        states: of each trial: complete, pruned or failed, in any case; running or waiting ones are not drawn.
         parameters: value of each hyper-parameter in each trial, shape (n_trials,), by name.
         importance: share of the variance of the loss that each hyper-parameter explains, by name.
         mock: whether to write MOCK DATA into the figure.

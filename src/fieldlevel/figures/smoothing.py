@@ -138,6 +138,43 @@ def draw_information(
     return figure
 
 
+def draw_losses(
+    curves: Mapping[str, Mapping[float, float]], published: Mapping[str, Mapping[float, float]], *, mock: bool
+) -> Figure:
+    """Draw the validation loss of networks against the cut in wavenumber of their maps.
+
+    Args:
+        curves: by name, loss by cut [h/Mpc]; an infinite cut is a map without any.
+        published: the same from elsewhere, drawn dashed.
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no curve.
+    """
+    refuse_empty(curves, "curve")
+    cuts = np.unique([cut for curve in (*curves.values(), *published.values()) for cut in curve])
+    finite = cuts[np.isfinite(cuts)]
+    beyond = 1.6 * float(finite.max(initial=1.0))
+    with styled():
+        figure = Figure(figsize=(WIDTH_INCHES, 3.4))
+        panel = figure.subplots()
+        for (name, curve), (colour, marker) in zip(curves.items(), colours_and_markers(len(curves)), strict=True):
+            panel.plot(*_points(curve, beyond), color=colour, marker=marker, label=name)
+        for name, curve in published.items():
+            panel.plot(*_points(curve, beyond), color=BLACK, marker="s", linestyle="--", label=name)
+        panel.set(xlabel=SCALE_AXES["k_max"][0], ylabel="validation loss", xscale=SCALE_AXES["k_max"][1])
+        panel.set_xticks([*finite, beyond], [*(f"{cut:g}" for cut in finite), "no cut"])
+        panel.set_xticks([], minor=True)
+        figure.legend(loc="outside lower center", ncols=3)
+        mark_mock(figure, mock)
+    return figure
+
+
+def _points(curve: Mapping[float, float], beyond: float) -> tuple[list[float], list[float]]:
+    """Places and heights of a curve; what has no cut stands at `beyond`."""
+    return [min(cut, beyond) for cut in sorted(curve)], [curve[cut] for cut in sorted(curve)]
+
+
 def _draw_curves(panel: Axes, curves: Mapping[str, Curve], parameter: Parameter, percent: bool) -> None:
     factor, beyond = (100 if percent else 1), _beyond(curves)
     for (name, curve), (colour, marker) in zip(curves.items(), colours_and_markers(len(curves)), strict=True):

@@ -26,16 +26,19 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from fieldlevel.config import TuneSpec, from_json, to_json
+from fieldlevel.config import TrainSpec, TuneSpec, from_json, to_json
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import locked, make_folder, write_text, written_aside
 from fieldlevel.training.journal import open_journal
-from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points
+from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points, trial_spec
 
 STUDY_NAME = "fieldlevel"
 
 BEFORE_IMPORTANCE = 10
 """Trials that run to the end before importances mean anything."""
+
+COLUMNS = ("number", "state", "value", "seconds", "error")
+"""Of `trials.csv`, beside those of the hyper-parameters."""
 
 STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
@@ -216,6 +219,22 @@ def value_of(trial: FrozenTrial) -> float:
     if trial.value is None:
         raise ValueError(f"trial {trial.number} is not complete")
     return trial.value
+
+
+def best_trial(out: Path) -> TrainSpec:
+    """Spec of the best trial of a finished search: the network to train, with its hyper-parameters."""
+    spec = from_json(TuneSpec, (out / "spec.json").read_text(), str(out / "spec.json"))
+    complete = [row for row in read_trials(out) if row["state"] == "complete"]
+    best = min(complete, key=lambda row: float(row["value"]))
+    kinds = {name: int if isinstance(bounds, IntDistribution) else float for name, bounds in search_space(spec).items()}
+    return trial_spec(spec.train, {name: kind(best[name]) for name, kind in kinds.items()})
+
+
+def read_importance(out: Path) -> dict[str, float]:
+    """Importance of each hyper-parameter; empty where too few trials ran to the end."""
+    path = out / "importance.json"
+    importance: dict[str, float] = json.loads(path.read_text())["importance"] if path.exists() else {}
+    return importance
 
 
 def read_trials(out: Path) -> list[dict[str, str]]:

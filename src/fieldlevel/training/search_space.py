@@ -58,7 +58,8 @@ def search_space(spec: TuneSpec) -> Space:
     """
     shared = _SHARED[spec.search]
     if spec.train.inputs != "maps":
-        return shared | {"n_layers": IntDistribution(1, 5), "n_neurons": IntDistribution(16, 1024, log=True)}
+        widest = 4 * max(16, spec.train.perceptron.n_neurons)
+        return shared | {"n_layers": IntDistribution(1, 5), "n_neurons": IntDistribution(16, widest, log=True)}
     own = spec.train.network.hidden
     around = (max(1, own // 2), max(own + 1, 3 * own // 2))
     return shared | {"hidden": IntDistribution(*((6, 12) if spec.search == "released" else around))}
