@@ -4,7 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec
+from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec, from_json
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
@@ -68,6 +68,19 @@ def test_outputs_are_complete_and_say_mock(finished):
     assert all(line.startswith("MOCK DATA,") for line in lines[1:])
     assert (out / document["weights"]["MockTNG"]).exists()
     assert read_finished(out, data.key) == document
+
+
+def test_what_the_searches_found_is_trained(finished):
+    out, _, run, document = finished
+    assert [len(search.trials) for search in run.searches.values()] == [2] * 4
+    trained = [from_json(TrainSpec, path.read_text()) for path in (out / "runs").glob("train-*/spec.json")]
+    for (inputs, suite), search in run.searches.items():
+        assert any(spec == search.best for spec in trained), (inputs, suite)
+        value = float(search.best_trial["value"])
+        assert value == min(float(trial["value"]) for trial in search.trials if trial["state"] == "complete")
+        assert run.losses["four pairs" if inputs == "maps" else inputs][suite] == pytest.approx(value)
+    assert [(facts["inputs"], facts["suite"]) for facts in document["searches"]] == list(run.searches)
+    assert (out / "figures" / "search_power_spectrum_MockTNG.pdf").exists()
 
 
 def test_nothing_is_left_half_written(finished):

@@ -190,12 +190,14 @@ def _information_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plat
 
 def _loss_plate(run: LetterRun, mock: bool) -> Plate:
     cuts = {name: float(name.split()[1]) for name in run.losses if name.startswith("k_max")} | {FIRST: math.inf}
+    size = run.data.opened[run.data.suites[0]].n_pixels
     curves = {suite: {at: run.losses[name][suite] for name, at in cuts.items()} for suite in run.data.suites}
     return Plate(
         "loss_k_max",
         "Validation loss against k_max",
-        "Lowest validation loss of networks trained on maps without the Fourier modes beyond k_max; dashed: a public "
-        "re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 pixels, 900 training simulations.",
+        f"Lowest validation loss of networks trained on maps of {size} x {size} pixels without the Fourier modes beyond "
+        "k_max; dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 pixels, 900 "
+        "training simulations.",
         "Curves of the loss that fall as smaller scales are let in.",
         lambda: draw_losses(curves, {"CAMELS IllustrisTNG, public re-run": K_MAX_LOSSES}, mock=mock),
     )

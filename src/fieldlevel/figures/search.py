@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fieldlevel.errors import UserError
 from fieldlevel.figures.style import (
@@ -116,6 +117,7 @@ def _draw_trials(panel: Axes, loss: FloatArray, state: npt.NDArray[np.str_], lim
     label = f"best so far: {best[-1]:.2f}".replace("-", "−")
     panel.step(number[known], best[known], where="post", color=BLACK, linewidth=1, label=label)
     panel.set(xlabel="trial", ylabel="lowest validation loss")
+    panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.figure.legend(*panel.get_legend_handles_labels(), loc="outside upper left", ncols=4, columnspacing=1.2)
 
 
