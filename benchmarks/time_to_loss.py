@@ -1,0 +1,151 @@
+"""Seconds until the modern preset has the validation loss that the released recipe ends with, on one data folder.
+
+The released recipe is trained as its authors do (`released_recipe`: float32 without TF32, eight copies of every map,
+its own schedule); the loss to reach is its lowest, that of the checkpoint it keeps. Both have the network, split and
+batch size given here; time for validation counts on both sides.
+
+    python benchmarks/time_to_loss.py mock-data --suite MockTNG --released-steps 3000 --modern-steps 1500
+"""
+
+import json
+import math
+import time
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from released_recipe import ReleasedRecipe, exact_float32, train_released
+from step_floors import machine
+
+from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
+from fieldlevel.maps.catalogue import open_suite, split_simulations
+from fieldlevel.maps.loader import MapSet
+from fieldlevel.numerics.device import select_device
+from fieldlevel.progress import ignore
+from fieldlevel.training.device import seeded
+from fieldlevel.training.loop import load_sets
+from fieldlevel.training.state import TrainingState
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time both recipes to one loss."""
+
+    data: Annotated[Path, tyro.conf.Positional]
+    suite: str = "MockTNG"
+    hidden: int = 8
+    batch: int = 128
+    released_steps: int = 3000
+    modern_steps: int = 3000
+    validate_every: int = 141
+    train: float = 0.90
+    validation: float = 0.05
+    seed: int = 0
+    device: str = "auto"
+    json: Path | None = None
+    """File for the same numbers."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """One validation of a run: seconds of training and validation up to it, and its loss."""
+
+    step: int
+    seconds: float
+    loss: float
+
+
+def loss_spec(arguments: Arguments, preset: TrainSpec, n_steps: int) -> TrainSpec:
+    """A preset with the network, the split and the budget of the comparison."""
+    return replace(
+        preset,
+        suite=arguments.suite,
+        split=SplitSpec(train=arguments.train, validation=arguments.validation),
+        network=replace(preset.network, hidden=arguments.hidden),
+        batch_size=arguments.batch,
+        n_steps=n_steps,
+        validate_every=arguments.validate_every,
+        seed=arguments.seed,
+    )
+
+
+def sets_of(spec: TrainSpec, directory: Path, device: torch.device) -> tuple[MapSet, MapSet]:
+    """Training and validation maps as a preset normalises them."""
+    suite = open_suite(directory, spec.suite, check=False)
+    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    return load_sets(spec, suite, split, device)[1:]
+
+
+def released_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:
+    """Validations of the released recipe, at the steps at which `TrainingState` validates."""
+    training, validation = sets_of(spec, directory, device)
+    with seeded(spec.seed, device), exact_float32():
+        recipe = ReleasedRecipe(spec, training)
+        start = time.perf_counter()
+        while recipe.step_number < spec.n_steps:
+            train_released(recipe, min(spec.validate_every, spec.n_steps - recipe.step_number), ignore)
+            loss = recipe.validation_loss(validation)
+            yield Validation(recipe.step_number, time.perf_counter() - start, loss)
+
+
+def modern_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:
+    """Validations of the modern preset."""
+    with seeded(spec.seed, device):
+        state = TrainingState(spec, *sets_of(spec, directory, device))
+        while state.step < spec.n_steps:
+            state.advance(ignore)
+            row = state.history[-1]
+            yield Validation(row.step, row.seconds, row.validation_loss)
+
+
+def told(name: str, run: Iterator[Validation]) -> list[Validation]:
+    """Validations of a run, each printed as it comes."""
+    rows = []
+    for row in run:
+        print(f"{name:>8} step {row.step:>6} {row.seconds:8.1f} s  validation loss {row.loss:8.3f}", flush=True)
+        rows.append(row)
+    return rows
+
+
+def seconds_to(target: float, rows: list[Validation]) -> float | None:
+    """Seconds until a run has a validation loss as low as this; None if it never does."""
+    return next((row.seconds for row in rows if row.loss <= target), None)
+
+
+def time_to_loss(arguments: Arguments, device: torch.device) -> dict[str, Any]:
+    """Both runs, and the seconds to the lowest validation loss of the released recipe, which is the one it keeps."""
+    specs = (
+        loss_spec(arguments, released_preset(), arguments.released_steps),
+        loss_spec(arguments, modern_preset(), arguments.modern_steps),
+    )
+    released = told("released", released_run(specs[0], arguments.data, device))
+    modern = told("modern", modern_run(specs[1], arguments.data, device))
+    target = min(row.loss for row in released if math.isfinite(row.loss))
+    seconds = [seconds_to(target, rows) for rows in (released, modern)]
+    print(f"loss {target:.3f}: released recipe {seconds[0]:.1f} s, modern preset ", end="")
+    print(f"never, {min(row.loss for row in modern):.3f} at best" if seconds[1] is None else f"{seconds[1]:.1f} s")
+    return {
+        "target": target,
+        "released_seconds": seconds[0],
+        "modern_seconds": seconds[1],
+        "released": [asdict(row) for row in released],
+        "modern": [asdict(row) for row in modern],
+    }
+
+
+def main() -> None:
+    """Print the machine, then every validation, then the time to the loss."""
+    arguments = tyro.cli(Arguments)
+    device = select_device(arguments.device)
+    known = machine(device)
+    print("; ".join(f"{key} {value}" for key, value in known.items()))
+    numbers = {"machine": known, "arguments": asdict(arguments), **time_to_loss(arguments, device)}
+    if arguments.json is not None:
+        arguments.json.write_text(json.dumps(numbers, indent=2, default=str) + "\n")
+
+
+if __name__ == "__main__":
+    main()
