@@ -9,6 +9,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Union
@@ -101,7 +102,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Train:
-    """Train one network on the training simulations of a suite; run it again to continue."""
+    """Train one network on the training simulations of a suite; run it again to continue.
+
+    `torchrun --nproc-per-node 2 -m fieldlevel train ...` trains it on two GPUs, the same network.
+    """
 
     data: Path
     """Folder of CMD files."""
@@ -341,10 +345,13 @@ def _check(command: Check) -> int:
 def _train(command: Train) -> int:
     from fieldlevel import console
     from fieldlevel.training.loop import train
+    from fieldlevel.training.parallel import joined, rank
 
-    with claimed(command.out), console.progress_display() as listener:
-        weights = train(command.spec, command.data, command.out, command.device, listener)
-    console.say(f"weights: {weights}")
+    with joined(command.device) as device:
+        with claimed(command.out) if rank() == 0 else nullcontext(), console.progress_display() as listener:
+            weights = train(command.spec, command.data, command.out, str(device), listener)
+        if rank() == 0:
+            console.say(f"weights: {weights}")
     return 0
 
 

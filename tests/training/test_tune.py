@@ -107,7 +107,7 @@ def test_perceptron_is_searched_over_layers_and_neurons(spec):
     space = search_space(tuning)
     assert set(space) == {"learning_rate", "weight_decay", "dropout", "n_layers", "n_neurons"}
     assert (space["n_layers"].low, space["n_layers"].high) == (1, 5)
-    assert (space["n_neurons"].low, space["n_neurons"].high, space["n_neurons"].log) == (16, 1024, True)
+    assert (space["n_neurons"].low, space["n_neurons"].high, space["n_neurons"].log) == (16, 4 * 64, True)
     (own,) = starting_points(tuning)
     assert (own["n_layers"], own["n_neurons"], own["dropout"]) == (2, 64, 0.3)
     assert trial_spec(tuning.train, own | {"n_neurons": 99}).perceptron == PerceptronSpec(2, 99, 0.3)

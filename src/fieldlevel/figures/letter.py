@@ -195,9 +195,9 @@ def _loss_plate(run: LetterRun, mock: bool) -> Plate:
     return Plate(
         "loss_k_max",
         "Validation loss against k_max",
-        f"Lowest validation loss of networks trained on maps of {size} x {size} pixels without the Fourier modes beyond "
-        "k_max; dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 pixels, 900 "
-        "training simulations.",
+        f"Lowest validation loss of networks trained on maps of {size} x {size} pixels without the Fourier modes "
+        "beyond k_max; dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 "
+        "pixels, 900 training simulations.",
         "Curves of the loss that fall as smaller scales are let in.",
         lambda: draw_losses(curves, {"CAMELS IllustrisTNG, public re-run": K_MAX_LOSSES}, mock=mock),
     )

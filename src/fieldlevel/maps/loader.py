@@ -238,23 +238,26 @@ class BatchSampler:
         augmentation: what is drawn for each map of a batch: nothing, one of the eight symmetries of the square, or a
             symmetry and a periodic shift.
         seed: of the generator.
+        share: part of every batch to return; all random numbers of the batch are drawn nevertheless.
     """
 
-    def __init__(self, map_set: MapSet, batch_size: int, augmentation: Augmentation, seed: int) -> None:
+    def __init__(
+        self, map_set: MapSet, batch_size: int, augmentation: Augmentation, seed: int, share: slice = slice(None)
+    ) -> None:
         self.map_set = map_set
         self.batch_size = batch_size
         self.augmentation = augmentation
+        self.share = share
         self._generator = torch.Generator().manual_seed(seed)
         self._queue = torch.empty(0, dtype=torch.int64)
 
     def draw(self) -> tuple[Tensor, Tensor]:
-        """Draw the next batch.
+        """Draw the next batch and return the share of it, b maps: all of them unless told otherwise.
 
         Returns:
-            Maps, float32, shape (batch_size, 1, N, N), or summaries, (batch_size, 1, F), and their targets, shape
-            (batch_size, 6).
+            Maps, float32, shape (b, 1, N, N), or summaries, (b, 1, F), and their targets, shape (b, 6).
         """
-        numbers = self._draw_numbers().to(self.map_set.maps.device)
+        numbers = self._draw_numbers()[self.share].to(self.map_set.maps.device)
         maps = self._augment(self.map_set.maps[numbers])
         return maps.float().unsqueeze(1), self.map_set.theta[numbers]
 
@@ -278,6 +281,6 @@ class BatchSampler:
         if self.augmentation == "none" or self.map_set.n_views == 1:
             return maps
         n_shifts = maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
-        symmetry = torch.randint(N_SYMMETRIES, (len(maps),), generator=self._generator)
-        shift = torch.randint(n_shifts, (len(maps), 2), generator=self._generator)
+        symmetry = torch.randint(N_SYMMETRIES, (self.batch_size,), generator=self._generator)[self.share]
+        shift = torch.randint(n_shifts, (self.batch_size, 2), generator=self._generator)[self.share]
         return augment(maps, symmetry.to(maps.device), shift.to(maps.device))

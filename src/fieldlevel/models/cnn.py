@@ -28,6 +28,7 @@ LEAKY_SLOPE = 0.2
 class MomentNetwork(nn.Module):
     """Posterior mean and standard deviation of each parameter, from one map.
 
+    Biases before a batch norm are there, as in the released networks, but not trained: the batch norm takes them away.
     Layers are named as in the released state dicts: convolutions `C01 .. C61`, batch norms `B02 .. B61`, linear layers
     `FC1` and `FC2` (for 256 x 256 maps; other sizes have more or fewer blocks).
 
@@ -187,8 +188,10 @@ def _features(n_pixels: int, hidden: int, n_channels: int) -> nn.Sequential:
 
 
 def _layer(number: str, convolution: nn.Conv2d, norm: bool = True) -> OrderedDict[str, nn.Module]:
+    """A batch norm takes the bias before it away again: its gradient is rounding error, of which AdamW makes steps."""
     layer: OrderedDict[str, nn.Module] = OrderedDict({f"C{number}": convolution})
     if norm:
+        convolution.get_parameter("bias").requires_grad_(False)
         layer[f"B{number}"] = nn.BatchNorm2d(convolution.out_channels)
     layer[f"A{number}"] = nn.LeakyReLU(LEAKY_SLOPE)
     return layer

@@ -51,7 +51,8 @@ def loss_from_sums(sums: Tensor, n_maps: int) -> Tensor:
     """Loss of a set of maps from the sums over it.
 
     Args:
-        sums: what `moment_sums` returns, added up over all parts of the set, shape (2, P).
+        sums: what `moment_sums` returns, added up over all parts of the set, shape (2, P); its first row alone, (1, P),
+            for the warm-up, in which the means settle before the standard deviations are fitted.
         n_maps: maps in the set.
 
     Returns:
@@ -76,16 +77,3 @@ def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
         0.0
     """
     return loss_from_sums(moment_sums(mean, std, theta), len(theta))
-
-
-def squared_error_loss(mean: Tensor, theta: Tensor) -> Tensor:
-    """First term of the loss alone, for a warm-up in which the means settle before the standard deviations are fitted.
-
-    Args:
-        mean: posterior means, shape (b, P).
-        theta: true parameters, shape (b, P).
-
-    Returns:
-        Scalar, float32: mean over the parameters of the logarithm of the mean squared error.
-    """
-    return (theta.float() - mean.float()).square().mean(0).log().mean()

@@ -7,6 +7,8 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from fieldlevel.training import parallel
+
 
 def autocast(precision: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.autocast:
     """Context in which the network runs in the precision of a spec.
@@ -34,13 +36,18 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
 
 
 def random_states(device: torch.device) -> dict[str, Tensor]:
-    """States of the global random numbers that a network on this device draws from."""
+    """States of the global random numbers that a network on this device draws from, a row for each rank."""
     states = {"cpu": torch.get_rng_state()}
-    return states | {"cuda": torch.cuda.get_rng_state(device)} if device.type == "cuda" else states
+    if device.type == "cuda":
+        states["cuda"] = torch.cuda.get_rng_state(device)
+    return {name: parallel.gather(state.to(device)).cpu() for name, state in states.items()}
 
 
 def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
-    """Go on from what `random_states` returned, as far as this device has the same generators."""
-    torch.set_rng_state(states["cpu"])
+    """Go on from what `random_states` returned; a rank or a device that it lacks keeps its own numbers."""
+    rank = parallel.rank()
+    if rank >= len(states["cpu"]):
+        return
+    torch.set_rng_state(states["cpu"][rank].clone())  # PyTorch misreads a part of a tensor
     if device.type == "cuda" and "cuda" in states:
-        torch.cuda.set_rng_state(states["cuda"], device)
+        torch.cuda.set_rng_state(states["cuda"][rank].clone(), device)

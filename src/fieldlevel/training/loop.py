@@ -2,10 +2,13 @@
 
 The work is counted in optimiser steps. At each validation the whole state is written to `resume.pt`; a run that was
 killed at any moment starts there and, on a CPU, ends with the same bits as one that was not.
+
+Inside `parallel.joined` several processes train one network, on shares of every batch. All call the same functions with
+the same arguments and a folder that all of them see; the first alone writes files and tells the listener.
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 from pickle import UnpicklingError
@@ -22,6 +25,7 @@ from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_s
 from fieldlevel.maps.split import Split
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.training import parallel
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.device import seeded
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
@@ -74,7 +78,9 @@ def train(
         >>> mean.shape, bool((std >= 0).all())
         ((120, 6), True)
     """
+    check_train_spec(spec)
     out = Path(out)
+    listener = parallel.told_once(listener)
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
@@ -85,19 +91,22 @@ def train(
     suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=check, listener=listener)
     split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
     normaliser, training, validation = load_sets(spec, suite, split, run_device, listener)
-    write_text(out / "spec.json", to_json(spec) + "\n")
+    if parallel.rank() == 0:
+        write_text(out / "spec.json", to_json(spec) + "\n")
     trained = train_network(spec, training, validation, resume_path, listener, facts=[suite.fingerprint])
-    _write_history(out / "history.csv", trained.history)
-    save_network(
-        weights_path,
-        trained.network,
-        spec,
-        normaliser,
-        training_simulations=split.train,
-        validation_simulations=split.validation,
-        provenance=_provenance(suite, training, trained),
-    )
-    resume_path.unlink(missing_ok=True)
+    if parallel.rank() == 0:
+        _write_history(out / "history.csv", trained.history)
+        save_network(
+            weights_path,
+            trained.network,
+            spec,
+            normaliser,
+            training_simulations=split.train,
+            validation_simulations=split.validation,
+            provenance=_provenance(suite, training, trained),
+        )
+        resume_path.unlink(missing_ok=True)
+    parallel.wait()
     return weights_path
 
 
@@ -146,16 +155,17 @@ def train_network(
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
     check_train_spec(spec)
+    listener = parallel.told_once(listener)
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
         if resume_path is not None and resume_path.exists():
             state.load_state_dict(_read_state(resume_path, key))
+        parallel.check_agreement(state.step, "optimiser steps done", state.device)
         while state.step < spec.n_steps:
             state.advance(listener)
             if resume_path is not None:
-                with written_aside(resume_path) as aside:
-                    torch.save(state.state_dict() | {"key": key}, aside)
+                _write_state(resume_path, state.state_dict() | {"key": key})
     return state.best_network()
 
 
@@ -169,6 +179,8 @@ def check_train_spec(spec: TrainSpec) -> None:
     for name, least in smallest.items():
         if (value := getattr(spec, name)) < least:
             raise UserError(f"{name} = {value}: must be at least {least}")
+    if spec.batch_size % parallel.n_ranks():
+        raise UserError(f"batch_size = {spec.batch_size}: must be a multiple of the {parallel.n_ranks()} processes")
     if not spec.optimiser.learning_rate > 0:
         raise UserError(f"optimiser.learning_rate = {spec.optimiser.learning_rate}: must be positive")
     for name in ("beta1", "beta2"):
@@ -190,6 +202,12 @@ def _read_state(path: Path, key: str) -> dict[str, Any]:
     if state.get("key") != key:
         raise UserError(f"{path}: belongs to another spec or other data; train in another folder, or delete it")
     return state
+
+
+def _write_state(path: Path, state: Mapping[str, Any]) -> None:
+    if parallel.rank() == 0:
+        with written_aside(path) as aside:
+            torch.save(state, aside)
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:

@@ -17,8 +17,9 @@ from fieldlevel.config import OptimiserSpec, TrainSpec
 from fieldlevel.errors import TrainingError
 from fieldlevel.maps.loader import BatchSampler, MapSet
 from fieldlevel.models.build import AnyNetwork, build_network
-from fieldlevel.models.moments import loss_from_sums, moment_loss, moment_sums, squared_error_loss
+from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.progress import Listener, Progress
+from fieldlevel.training import parallel
 from fieldlevel.training.device import autocast, random_states, set_random_states
 from fieldlevel.training.schedule import learning_rate
 
@@ -59,7 +60,7 @@ class TrainedNetwork:
 
 
 def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) -> float:
-    """Exact loss of all symmetries of every map, in evaluation mode.
+    """Exact loss of all symmetries of every map, in evaluation mode; several ranks share the maps.
 
     Args:
         network: on the device of the maps; its mode is restored.
@@ -70,25 +71,30 @@ def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) ->
     network.eval()
     sums = torch.zeros(2, network.n_parameters, dtype=torch.float64, device=validation.maps.device)
     n_in_chunk = max(1, batch_size // validation.n_views)
+    own = parallel.share(validation.n_maps)
     with torch.inference_mode():
-        for start in range(0, validation.n_maps, n_in_chunk):
-            chunk = slice(start, start + n_in_chunk)
+        for start in range(own.start, own.stop, n_in_chunk):
+            chunk = slice(start, min(start + n_in_chunk, own.stop))
             mean, std = network(validation.views(chunk))
             sums += moment_sums(mean, std, validation.theta[chunk].repeat(validation.n_views, 1))
     network.train(was_training)
-    return loss_from_sums(sums, validation.n_views * validation.n_maps).item()
+    return loss_from_sums(parallel.all_sum(sums), validation.n_views * validation.n_maps).item()
 
 
 class TrainingState:
-    """A network while it learns: all that a resumed run must know."""
+    """A network while it learns: all that a resumed run must know.
+
+    Several ranks (`training.parallel`) hold equal states but for their random numbers.
+    """
 
     def __init__(self, spec: TrainSpec, training: MapSet, validation: MapSet) -> None:
         self.spec = spec
         self.validation = validation
         self.device = training.maps.device
-        self.network = _network(spec, training)
+        self.network = parallel.synchronise(_network(spec, training), spec.seed)
         self.optimiser = _adamw(self.network, spec.optimiser)
-        self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed)
+        own = parallel.share(spec.batch_size)
+        self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
         self.best: dict[str, Tensor] = {}
         self.history: list[HistoryRow] = []
         self.step = 0
@@ -111,7 +117,7 @@ class TrainingState:
         return TrainedNetwork(self.network.eval(), tuple(self.history))
 
     def state_dict(self) -> dict[str, Any]:
-        """All that the next step depends on, random states included."""
+        """All that the next step depends on, random states of all ranks included; every rank must ask for it."""
         return {
             "network": self.network.state_dict(),
             "optimiser": self.optimiser.state_dict(),
@@ -157,10 +163,11 @@ class TrainingState:
         maps, theta = self.sampler.draw()
         with autocast(self.spec.precision, self.device):
             mean, std = self.network(_arranged(maps))
+        sums = parallel.all_sum(moment_sums(mean, std, theta))
         warms_up = self.step < self.spec.squared_error_steps
-        loss = squared_error_loss(mean, theta) if warms_up else moment_loss(mean, std, theta)
+        loss = loss_from_sums(sums[:1] if warms_up else sums, self.spec.batch_size)
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
+        parallel.backward(loss, self.network.parameters())
         self.optimiser.step()
         self.step += 1
         return loss.detach()

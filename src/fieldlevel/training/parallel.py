@@ -1,0 +1,283 @@
+r"""One network trained by several processes, each on a share of every batch: the same network as one process trains.
+
+`torchrun` starts R processes, the ranks. All hold all maps and draw the same batches, and rank r takes the r-th of R
+equal shares, so the sequence of batches does not depend on R. Three sums over a batch then need the others' shares:
+
+* the two sums inside the logarithms of the letter's loss, which is no mean of the losses of shares;
+* mean and variance of a batch norm;
+* the gradient.
+
+`all_sum` adds up x_1 .. x_R and differentiates as what it is, y_s = sum_r x_r on every rank s. With L_s what rank s
+calls backward on, and all of them one objective sum_s L_s,
+
+    dL/dx_r = sum_s dL_s/dy_s,
+
+a sum over the ranks again. All ranks hold the same loss L, so each takes its part L_s = L / R: the gradients that they
+are left with are those of L by the paths through their own maps, and add up to the gradient of L. `backward` does both.
+
+Every rank gets the same bits from a sum, so weights, running statistics and losses stay equal without being sent. Only
+dropout differs: each rank has random numbers of its own. Without a process group there is one rank, and nothing to add.
+
+With the same masks, R ranks and one process differ by rounding alone.
+
+References:
+    Li et al. 2020, arXiv:2006.15704 (data parallelism in PyTorch); Villaescusa-Navarro et al. 2021, arXiv:2109.10360
+    (the loss).
+"""
+
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import Any, TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+
+from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.numerics.device import select_device
+from fieldlevel.progress import Listener, ignore
+
+Network = TypeVar("Network", bound=nn.Module)
+
+PATIENCE = timedelta(minutes=10)
+"""How long a rank waits for the others before it gives up."""
+
+_LAUNCHED = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
+
+
+@contextmanager
+def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device]:
+    """Join the other processes that `torchrun` started; nothing to join where it did not, or for one process.
+
+    After an error the processes should end. On GPUs the group is then not taken down, which could wait for ranks that
+    wait themselves.
+
+    Args:
+        device: `"auto"` or `"cuda"` (each process on a machine takes a GPU of its own), or `"cpu"`.
+        patience: how long to wait for the others, here and in every exchange.
+
+    Yields:
+        The device of this process.
+
+    Raises:
+        UserError: a device that the processes would share, or fewer GPUs than processes.
+        TrainingError: the others did not come.
+    """
+    if not os.environ.keys() >= _LAUNCHED or os.environ["WORLD_SIZE"] == "1":
+        yield select_device(device)
+        return
+    own = _own_device(device, int(os.environ["LOCAL_RANK"]))
+    with _others_needed():
+        if own.type == "cuda":
+            torch.cuda.set_device(own)
+            dist.init_process_group("nccl", timeout=patience, device_id=own)
+        else:
+            dist.init_process_group("gloo", timeout=patience)
+    is_done = False
+    try:
+        yield own
+        is_done = True
+    finally:
+        if is_done or own.type == "cpu":
+            dist.destroy_process_group()
+
+
+def rank() -> int:
+    """Number of this process among those that train the network, from 0."""
+    return dist.get_rank() if _is_joined() else 0
+
+
+def n_ranks() -> int:
+    """Processes that train the network."""
+    return dist.get_world_size() if _is_joined() else 1
+
+
+def told_once(listener: Listener) -> Listener:
+    """The listener on the first rank, nobody on the others."""
+    return listener if rank() == 0 else ignore
+
+
+def share(n: int) -> slice:
+    """Part of n things that falls to this rank: contiguous, the parts of all ranks as equal as can be."""
+    return slice(rank() * n // n_ranks(), (rank() + 1) * n // n_ranks())
+
+
+def all_sum(x: Tensor) -> Tensor:
+    """Sum of a tensor over the ranks, the same bits on each of them; differentiable, see above."""
+    return x if n_ranks() == 1 else _AllSum.apply(x)  # type: ignore[no-untyped-call]
+
+
+def gather(x: Tensor) -> Tensor:
+    """Tensors of all ranks, (R, ...), each of the same shape."""
+    if n_ranks() == 1:
+        return x[None]
+    parts = [torch.empty_like(x) for _ in range(n_ranks())]
+    with _others_needed():
+        dist.all_gather(parts, x)
+    return torch.stack(parts)
+
+
+def wait() -> None:
+    """Wait until all ranks are here."""
+    if n_ranks() > 1:
+        with _others_needed():
+            dist.barrier()
+
+
+def check_agreement(number: int, name: str, device: torch.device) -> None:
+    """Refuse to go on where ranks hold different numbers.
+
+    Args:
+        number: of this rank.
+        name: what it is.
+        device: that of the network.
+
+    Raises:
+        UserError: with the numbers of all ranks.
+    """
+    numbers = gather(torch.tensor(number, device=device)).tolist()
+    if len(set(numbers)) > 1:
+        listed = ", ".join(map(str, numbers))
+        raise UserError(f"{name} of the processes: {listed}; they must all see the same folder")
+
+
+def synchronise(network: Network, seed: int) -> Network:
+    """Make a network of several ranks: one set of weights, batch norms over all shares, dropout of its own on each.
+
+    Args:
+        network: as every rank built it; those of the first rank are the weights of all. Changed in place.
+        seed: of the run. From here on rank r > 0 draws its random numbers from seed + r, and the first goes on with
+            those that it has.
+    """
+    if n_ranks() == 1:
+        return network
+    for value in network.state_dict().values():
+        value.copy_(_of_first_rank(value))
+    for module in list(network.modules()):
+        for name, child in module.named_children():
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(module, name, GlobalBatchNorm(child))
+    if rank() > 0:
+        torch.manual_seed(seed + rank())
+    return network
+
+
+def backward(loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
+    """Leave the gradient of a loss with every rank.
+
+    One exchange of all gradients in a row, some tens of MB: under a millisecond between GPUs of one machine, so it is
+    not worth while to overlap it with the backward pass.
+
+    Args:
+        loss: scalar, the same on all ranks, made of sums by `all_sum`.
+        parameters: what it depends on, in the same order on all ranks.
+    """
+    if n_ranks() == 1:
+        loss.backward()  # type: ignore[no-untyped-call]
+        return
+    (loss / n_ranks()).backward()  # type: ignore[no-untyped-call]
+    gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
+    total = _add_up(torch.cat([gradient.flatten() for gradient in gradients]))
+    parts = torch.split(total, [gradient.numel() for gradient in gradients])
+    for gradient, part in zip(gradients, parts, strict=True):
+        gradient.copy_(part.view(gradient.shape))
+
+
+class GlobalBatchNorm(nn.SyncBatchNorm):
+    """Batch norm over the maps of all ranks; PyTorch's own does it on GPUs alone.
+
+    Mean and variance are taken one after the other, in the precision of the weights: a sum of squares would cancel. The
+    shares of all ranks are equally large.
+
+    Args:
+        norm: batch norm to take the weights and the statistics of.
+    """
+
+    def __init__(self, norm: nn.BatchNorm2d) -> None:
+        super().__init__(norm.num_features, norm.eps, norm.momentum)
+        self.to(norm.weight)
+        self.load_state_dict(norm.state_dict())
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Normalise maps, (b, c, N, N)."""
+        if x.is_cuda or not self.training:
+            return super().forward(x)
+        wide = x.to(self.weight.dtype)
+        mean = _mean_of_channels(wide)
+        centred = wide - _along_channels(mean)
+        variance = _mean_of_channels(centred.square())
+        self._track(mean.detach(), variance.detach(), n_ranks() * x.numel() // x.shape[1])
+        scale = self.weight * (variance + self.eps).rsqrt()
+        return (centred * _along_channels(scale) + _along_channels(self.bias)).to(x.dtype)
+
+    @torch.no_grad()
+    def _track(self, mean: Tensor, variance: Tensor, n_pixels: int) -> None:
+        """Move the running statistics; the running variance is the unbiased one."""
+        unbiased = variance * n_pixels / (n_pixels - 1)
+        self.running_mean.lerp_(mean, self.momentum)  # type: ignore[union-attr, arg-type]
+        self.running_var.lerp_(unbiased, self.momentum)  # type: ignore[union-attr, arg-type]
+        self.num_batches_tracked.add_(1)  # type: ignore[union-attr]
+
+
+def _mean_of_channels(x: Tensor) -> Tensor:
+    return all_sum(x.mean((0, 2, 3))) / n_ranks()
+
+
+def _along_channels(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
+class _AllSum(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor) -> Tensor:
+        return _add_up(x.clone(memory_format=torch.contiguous_format))
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        return _add_up(gradient.clone(memory_format=torch.contiguous_format))
+
+
+def _add_up(x: Tensor) -> Tensor:
+    """Sum over the ranks, in place."""
+    with _others_needed():
+        dist.all_reduce(x)
+    return x
+
+
+def _of_first_rank(x: Tensor) -> Tensor:
+    sent = x.clone(memory_format=torch.contiguous_format)
+    with _others_needed():
+        dist.broadcast(sent, src=0)
+    return sent
+
+
+@contextmanager
+def _others_needed() -> Iterator[None]:
+    """Say in one line that another rank is gone, which PyTorch tells as a closed connection or a time-out."""
+    try:
+        yield
+    except RuntimeError as error:
+        raise TrainingError(
+            f"process {os.environ.get('RANK', rank())}: another process of this run ended or does not answer; see what "
+            "it said, then give the same command again: it continues"
+        ) from error
+
+
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _own_device(name: str, local_rank: int) -> torch.device:
+    device = select_device(name)
+    if device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise UserError(f"device {name!r}: each process of torchrun takes a GPU of its own; use auto, cuda or cpu")
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local_rank} of this machine has no GPU, there are {torch.cuda.device_count()}; give torchrun "
+            "--nproc-per-node at most as many, or use --device cpu"
+        )
+    return torch.device("cuda", local_rank)

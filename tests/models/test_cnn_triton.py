@@ -1,0 +1,299 @@
+"""The fused blocks against the modules in double precision, and against themselves.
+
+They run on a CUDA device, or slowly in Triton's interpreter: TRITON_INTERPRET=1 pytest -m gpu.
+"""
+
+import os
+from copy import deepcopy
+
+import pytest
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from fieldlevel.errors import UserError
+from fieldlevel.models.cnn import MomentNetwork
+
+cnn_triton = pytest.importorskip("fieldlevel.models.cnn_triton")
+from fieldlevel.models.cnn_triton import Tiles, can_fuse, fused_blocks, remaining_blocks  # noqa: E402
+
+DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(
+        DEVICE == "cpu" and "TRITON_INTERPRET" not in os.environ, reason="needs CUDA or the interpreter"
+    ),
+]
+
+ROUND_OFF = 1e-5  # float32 sums, relative to the largest value
+A_LITTLE = 0.02  # a few roundings to 8 bits, relative 2-norm
+
+
+def network_of(n_pixels: int, hidden: int) -> MomentNetwork:
+    """A network whose biases and batch norms are not at their trivial start."""
+    torch.manual_seed(0)
+    network = MomentNetwork(n_pixels, hidden, dropout=0.0)
+    for name, parameter in network.named_parameters():
+        if name.endswith("bias"):
+            nn.init.normal_(parameter, std=0.3)
+        elif parameter.ndim == 1:
+            nn.init.uniform_(parameter, 0.5, 1.5)
+    for name, buffer in network.named_buffers():
+        if "running" in name:
+            nn.init.uniform_(buffer, 0.5, 1.5)
+    return network.to(DEVICE)
+
+
+def maps_of(n_maps: int, n_pixels: int) -> Tensor:
+    return torch.randn(n_maps, 1, n_pixels, n_pixels, generator=torch.Generator().manual_seed(1)).to(DEVICE)
+
+
+def weights_like(a: Tensor) -> Tensor:
+    return torch.randn(a.shape, generator=torch.Generator().manual_seed(2)).to(a)
+
+
+def trained(module: nn.Module) -> list[nn.Parameter]:
+    return [parameter for parameter in module.parameters() if parameter.requires_grad]
+
+
+def first_modules(network: MomentNetwork, n_blocks: int) -> nn.Sequential:
+    return network.features[: len(network.features) - len(remaining_blocks(network.features, n_blocks))]
+
+
+def assert_near(ours: Tensor, expected: Tensor, tolerance: float = ROUND_OFF, scale: float = 0.0) -> None:
+    largest = max(expected.abs().max().item(), scale)
+    torch.testing.assert_close(ours.double(), expected.double(), rtol=0, atol=tolerance * largest)
+
+
+def distance(ours: Tensor, exact: Tensor) -> float:
+    """Relative 2-norm of the difference; what is round-off about zero counts as zero."""
+    return ((ours.double() - exact.double()).norm() / exact.double().norm().clamp(min=1e-6)).item()
+
+
+def assert_same_gradients(ours: nn.Module, theirs: nn.Module, tolerance: float = 10 * ROUND_OFF) -> None:
+    for (name, parameter), reference in zip(ours.named_parameters(), theirs.parameters(), strict=True):
+        assert (parameter.grad is None) == (reference.grad is None) == (not parameter.requires_grad), name
+        if parameter.grad is None:
+            continue
+        assert parameter.grad.dtype == torch.float32
+        assert_near(parameter.grad, reference.grad, tolerance, scale=0.1)
+
+
+@pytest.mark.parametrize(
+    ("n_maps", "n_pixels", "hidden", "n_blocks"),
+    [(2, 16, 8, 1), (3, 16, 3, 2), (2, 32, 1, 2), (2, 32, 1, 3), (5, 16, 12, 1)],
+)
+def test_training_equals_the_modules(n_maps, n_pixels, hidden, n_blocks):
+    """Outputs, gradients of all parameters and running statistics, also of channels that fill no block."""
+    network, maps = network_of(n_pixels, hidden), maps_of(n_maps, n_pixels)
+    reference = deepcopy(network).double()
+    ours, theirs = first_modules(network, n_blocks), first_modules(reference, n_blocks)
+    a, expected = fused_blocks(network.features, maps, n_blocks), theirs(maps.double())
+    assert a.dtype == torch.float32
+    assert a.is_contiguous(memory_format=torch.channels_last)
+    assert_near(a, expected)
+    (a * weights_like(a)).sum().backward()
+    (expected * weights_like(a)).sum().backward()
+    assert_same_gradients(ours, theirs)
+    for buffer, other in zip(ours.buffers(), theirs.buffers(), strict=True):
+        assert_near(buffer, other)
+
+
+def test_bias_before_a_batch_norm_has_no_gradient():
+    network = network_of(16, 2)
+    fused_blocks(network.features, maps_of(2, 16), 1).square().sum().backward()
+    assert network.features.C02.bias.grad is None
+    assert network.features.C01.bias.grad.all()
+
+
+@pytest.mark.parametrize("hidden", [2, 3])
+def test_evaluation_uses_and_keeps_the_running_statistics(hidden):
+    network, maps = network_of(16, hidden).eval(), maps_of(3, 16)
+    before = deepcopy(dict(network.named_buffers()))
+    a = fused_blocks(network.features, maps, 2)
+    assert not a.requires_grad
+    assert_near(a, first_modules(deepcopy(network).double(), 2)(maps.double()))
+    assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+def test_shifted_maps_give_shifted_outputs(is_training):
+    network, maps = network_of(32, 2).train(is_training), maps_of(2, 32)
+    a = fused_blocks(network.features, maps, 2)
+    shifted = fused_blocks(network.features, maps.roll((4, -8), (-2, -1)), 2)
+    assert_near(shifted, a.roll((1, -2), (-2, -1)))
+
+
+def test_repeats_to_the_bit():
+    runs = []
+    for _ in range(2):
+        network = network_of(16, 3)
+        a = fused_blocks(network.features, maps_of(3, 16), 2)
+        a.square().sum().backward()
+        modules = first_modules(network, 2)
+        runs.append([a, *(parameter.grad for parameter in trained(modules)), *modules.buffers()])
+    assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
+
+
+@pytest.fixture
+def bfloat16_products(monkeypatch) -> None:
+    """The interpreter multiplies the bits of bfloat16 as if they were integers; here it multiplies the numbers."""
+    if DEVICE == "cuda":
+        return
+    from triton.language import bfloat16, float32  # noqa: PLC0415
+    from triton.runtime.interpreter import InterpreterBuilder  # noqa: PLC0415
+
+    multiply = InterpreterBuilder.create_dot
+
+    def create_dot(builder, a, b, *others):
+        a, b = (builder.cast_impl(x, float32) if x.dtype.scalar == bfloat16 else x for x in (a, b))
+        return multiply(builder, a, b, *others)
+
+    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
+
+
+@pytest.mark.usefixtures("bfloat16_products")
+def test_bfloat16_is_as_good_as_that_of_the_modules():
+    """Both errors are about the exact gradients; the interpreter truncates where a GPU rounds, hence twice."""
+    network, maps = network_of(16, 8), maps_of(4, 16)
+    rounded, exact = deepcopy(network), deepcopy(network).double()
+    with torch.autocast(DEVICE, torch.bfloat16):
+        a, theirs = fused_blocks(network.features, maps, 1), first_modules(rounded, 1)(maps)
+    expected = first_modules(exact, 1)(maps.double())
+    for output in (a, theirs, expected):
+        (output.double() * weights_like(expected)).sum().backward()
+    assert a.dtype == torch.bfloat16
+    assert distance(a, expected) < 2 * distance(theirs, expected) + A_LITTLE
+    modules = (trained(first_modules(each, 1)) for each in (network, rounded, exact))
+    for ours, other, best in zip(*modules, strict=True):
+        assert ours.grad.dtype == torch.float32
+        assert distance(ours.grad, best.grad) < 2 * distance(other.grad, best.grad) + A_LITTLE
+    for buffer, best in zip(first_modules(network, 1).buffers(), first_modules(exact, 1).buffers(), strict=True):
+        assert distance(buffer, best) < A_LITTLE
+
+
+def test_gradient_flows_through_the_rest_of_the_network():
+    network, maps = network_of(16, 1), maps_of(3, 16)
+    reference = deepcopy(network).double()
+    features = remaining_blocks(network.features, 1)(fused_blocks(network.features, maps, 1)).flatten(1)
+    (network.head(features) * weights_like(torch.empty(3, 12))).sum().backward()
+    expected = reference.head(reference.features(maps.double()).flatten(1))
+    (expected * weights_like(torch.empty(3, 12)).to(DEVICE)).sum().backward()
+    assert_same_gradients(network, reference, 100 * ROUND_OFF)
+
+
+def test_steps_of_training_follow_the_modules():
+    network, maps = network_of(16, 2), maps_of(4, 16)
+    reference = deepcopy(network).double()
+    ours, theirs = (torch.optim.SGD(module.parameters(), lr=0.05, momentum=0.9) for module in (network, reference))
+    for _ in range(4):
+        ours.zero_grad()
+        remaining_blocks(network.features, 1)(fused_blocks(network.features, maps, 1)).square().mean().backward()
+        ours.step()
+        theirs.zero_grad()
+        reference.features(maps.double()).square().mean().backward()
+        theirs.step()
+    for value, other in zip(network.features.parameters(), reference.features.parameters(), strict=True):
+        assert_near(value, other, 100 * ROUND_OFF)
+
+
+def test_a_second_backward_pass_adds_to_the_gradients():
+    network, maps = network_of(16, 1), maps_of(2, 16)
+    for _ in range(2):
+        fused_blocks(network.features, maps, 1).sum().backward()
+    twice = [parameter.grad.clone() for parameter in trained(first_modules(network, 1))]
+    network.zero_grad()
+    fused_blocks(network.features, maps, 1).sum().backward()
+    for parameter, double in zip(trained(first_modules(network, 1)), twice, strict=True):
+        assert torch.equal(2 * parameter.grad, double)
+
+
+def test_weights_changed_before_the_backward_pass_are_noticed():
+    network = network_of(16, 1)
+    a = fused_blocks(network.features, maps_of(2, 16), 1)
+    with torch.no_grad():
+        network.features.C02.weight.mul_(2)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        a.sum().backward()
+
+
+def test_maps_that_are_not_contiguous():
+    network, maps = network_of(16, 2).eval(), maps_of(4, 16)
+    expected = fused_blocks(network.features, maps[::2].transpose(2, 3).contiguous(), 1)
+    assert torch.equal(fused_blocks(network.features, maps[::2].transpose(2, 3), 1), expected)
+
+
+OTHER_TILES = [
+    Tiles((1, 1), (1, 1), channels=16, columns=16, block=64, width=4, depth=3, n_stages=1),
+    Tiles((2, 2), (4, 4), channels=16, columns=64, block=16, width=2, n_stages=1),
+    Tiles((2, 2), (1, 4), channels=16, columns=32, block=64, width=8, depth=2),
+    Tiles((1, 2), (1, 4), channels=32, columns=64, block=64, n_stages=2),
+    Tiles((1, 1), (1, 2), channels=32, columns=16, block=64, width=16, depth=2),
+    Tiles((2, 1), (2, 1), channels=32, columns=32, block=16, width=1),
+]
+
+
+@pytest.mark.parametrize("tiles", OTHER_TILES)
+@pytest.mark.parametrize(("kind", "padding", "stride", "side"), [("wrap", 1, 1, 3), ("halve", 0, 2, 2)])
+def test_tiles_change_nothing(tiles, kind, padding, stride, side):
+    """Convolution and gradient of its weights, of 20 channels to 24, by PyTorch."""
+    maps, weight = torch.randn(3, 20, 8, 8, device=DEVICE), torch.randn(24, 20, side, side, device=DEVICE)
+    padded = functional.pad(maps.double(), (padding,) * 4, mode="circular")
+    exact = weight.double().requires_grad_()
+    expected = functional.conv2d(padded, exact, stride=stride)
+    source = cnn_triton.Source(maps.permute(0, 2, 3, 1).contiguous())
+    y, sums = cnn_triton.convolve(source, weight, kind, tiles, torch.float32, ending=1)
+    assert_near(y.permute(0, 3, 1, 2), expected)
+    totals = sums.sum((0, 2))[:, :24]
+    assert_near(totals, torch.stack([expected.sum((0, 2, 3)), expected.square().sum((0, 2, 3))]))
+    g = weights_like(expected)
+    expected.backward(g)
+    gradient = cnn_triton.Source(g.float().permute(0, 2, 3, 1).contiguous())
+    assert_near(cnn_triton.correlate(source, gradient, weight.shape, kind, tiles, torch.float32), exact.grad)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 3, -1])
+def test_blocks_that_are_not_there_are_refused(n_blocks):
+    with pytest.raises(UserError, match=f"n_blocks = {n_blocks}: this network has 1 to 2"):
+        fused_blocks(network_of(16, 1).features, maps_of(2, 16), n_blocks)
+
+
+def test_what_can_be_fused():
+    network, maps = network_of(16, 1), maps_of(2, 16)
+    assert not can_fuse(network, maps)
+    with torch.autocast(DEVICE, torch.bfloat16):
+        assert can_fuse(network, maps) == (DEVICE == "cuda")
+        assert not can_fuse(network, maps.clone().requires_grad_())
+        assert not can_fuse(MomentNetwork(16, 1, 0.0, n_channels=2).to(DEVICE), maps.expand(-1, 2, -1, -1))
+        assert not can_fuse(network_of(16, 1).double(), maps)
+        network.eval()
+        assert not can_fuse(network, maps)
+        with torch.no_grad():
+            assert can_fuse(network, maps) == (DEVICE == "cuda")
+
+
+@pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs")
+def test_a_step_can_be_captured():
+    network, maps = network_of(16, 8), maps_of(2, 16)
+
+    def step() -> Tensor:
+        with torch.autocast("cuda", torch.bfloat16):
+            a = fused_blocks(network.features, maps, 2)
+        a.float().square().sum().backward()
+        return a
+
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        step()
+        network.zero_grad()
+    torch.cuda.current_stream().wait_stream(stream)
+    graph = torch.cuda.CUDAGraph()
+    with torch.cuda.graph(graph):
+        a = step()
+    maps.copy_(maps_of(2, 16).flip(-1))
+    graph.replay()
+    captured = a.clone(), network.features.C01.weight.grad.clone()
+    network.zero_grad()
+    assert torch.equal(captured[0], step())
+    assert torch.equal(captured[1], network.features.C01.weight.grad)
