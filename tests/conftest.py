@@ -20,7 +20,12 @@ def tiny_letter() -> LetterSpec:
         map_trials=2,
         summary_trials=2,
         summary=TrainSpec(
-            perceptron=PerceptronSpec(n_layers=1, n_neurons=8), batch_size=16, n_steps=6, validate_every=3, split=split
+            inputs="power spectrum",
+            perceptron=PerceptronSpec(n_layers=1, n_neurons=8),
+            batch_size=16,
+            n_steps=6,
+            validate_every=3,
+            split=split,
         ),
         simulate=SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_pixels=16),
         train=replace(

@@ -18,7 +18,7 @@ LETTER_FLAGS = [
     "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3",
-    "--summary-trials", "2", "--summary.n-steps", "6", "--summary.validate-every", "3",
+    "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6", "--summary.validate-every", "3",
     "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
 ]  # fmt: skip
 

@@ -5,8 +5,10 @@ from html.parser import HTMLParser
 import numpy as np
 import pytest
 
+from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions, evaluate, transfer_ratios
+from fieldlevel.experiments.verdicts import Verdict
 from fieldlevel.figures import draw_four_pairs, save_figure
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
 from fieldlevel.report import LetterResults, NetworkFacts, ReportFigure, metrics_document, typeset, write_report
@@ -62,7 +64,7 @@ def make_results(tmp_path):
             transfer=transfer_ratios(pairs, n_bootstrap=50),
             figures={"Figure 2": ReportFigure(png, "Mean minus truth for Omega_m.", "Two panels & <points>")},
             data={"fingerprint": "ab12", "test simulations": 40, "split seed": 1},
-            networks={suite: NetworkFacts(941_234, 1200, -8.71, 312.2) for suite in (first, second)},
+            networks=[NetworkFacts("four pairs", s, "h = 4", 941_234, 1200, -8.71, 312.2) for s in (first, second)],
             provenance={"commit": "0f21a2e", "hardware": "2 cores <&>"},
             is_mock=mock,
         )
@@ -166,6 +168,40 @@ def test_robustness_follows_the_numbers(make_results, tmp_path):
     assert "shrinks by a factor" in shown(make_results(bias=3.0), tmp_path)["Trained on MockTNG"]
 
 
+@pytest.fixture
+def judged(make_results):
+    """One verdict of each outcome."""
+    verdicts = [
+        Verdict(f"{outcome} test", "A claim.", "R² above 0.5", "R² = 0.4 (0.3 to 0.6)", "nothing", outcome)
+        for outcome in ("holds", "fails", "undecided")
+    ]
+    return dataclasses.replace(make_results(), verdicts=verdicts)
+
+
+def test_outcomes_of_verdicts_are_words_in_every_form(judged, tmp_path, capsys):
+    page = Page(render(judged, tmp_path))
+    cells = {attributes["class"] for attributes in page.all("td") if "outcome" in attributes.get("class", "")}
+    assert cells == {"text outcome holds", "text outcome fails", "text outcome undecided"}
+    assert [text for text in page.text["td"] if text in {"holds", "fails", "undecided"}] == [
+        "holds",
+        "fails",
+        "undecided",
+    ]
+    markdown = (tmp_path / "report.md").read_text()
+    for outcome in ("holds", "**fails**", "undecided"):
+        assert f"| {outcome.strip('*')} test | A claim. | {outcome} | R²" in markdown
+    print_letter(metrics_document(judged), tmp_path)
+    printed = capsys.readouterr().out
+    assert all(f"{outcome} test" in printed for outcome in ("holds", "fails", "undecided"))
+    assert sum(line.split()[2:3] == [line.split()[0]] for line in printed.splitlines() if " test " in line) == 3
+
+
+def test_outcomes_are_in_the_document(judged):
+    verdicts = json.loads(json.dumps(metrics_document(judged)))["verdicts"]
+    assert [verdict["outcome"] for verdict in verdicts] == ["holds", "fails", "undecided"]
+    assert all("holds" not in verdict for verdict in verdicts)
+
+
 def test_infinite_chi2_is_printed_not_hidden(make_results, tmp_path):
     results = make_results(claimed=0.0)
     assert "∞" in Page(render(results, tmp_path)).text["td"]
@@ -180,7 +216,7 @@ def test_metrics_document_is_plain_json(make_results):
     assert document["definitions"].keys() == METRICS.keys()
     assert document["pairs"][1]["letter"]["Omega_m"] == "3.9%"
     assert document["pairs"][1]["scores"]["sigma_8"]["r2"]["value"] == results.pairs[1].scores["sigma_8"]["r2"].value
-    assert document["networks"]["MockTNG"]["n_steps"] == 1200
+    assert document["networks"][0]["n_steps"] == 1200
 
 
 def test_missing_figure_is_named(make_results, tmp_path):

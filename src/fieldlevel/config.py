@@ -244,9 +244,10 @@ class LetterSpec:
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
     """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
-    """How to train each network on maps; suite, transform, labels and seed are replaced by those of each experiment."""
+    """How to train each network on maps; each experiment sets suite, transform, inputs and labels, and `seed` is the
+    first of `seeds`."""
     summary: TrainSpec = dataclasses.field(default_factory=summary_training)
-    """How to train each network on a summary of the maps; suite, inputs, split and seed are replaced likewise."""
+    """How to train each network on a summary of the maps; field, set, split, seed, normaliser are those of `train`."""
 
 
 @dataclass(frozen=True)

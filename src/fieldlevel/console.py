@@ -106,10 +106,11 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
     console, mark = Console(), f" · {document['data_mark']}" if document["data_mark"] else ""
     console.print(_pair_table(f"Four pairs{mark}", document["pairs"]))
     table = Table(title=f"Verdicts{mark}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for column in ("experiment", "holds", "measured"):
+    for column in ("experiment", "outcome", "measured"):
         table.add_column(column)
     for verdict in document["verdicts"]:
-        table.add_row(verdict["experiment"], "yes" if verdict["holds"] else "[bold]no[/]", verdict["measured"])
+        outcome = verdict["outcome"]
+        table.add_row(verdict["experiment"], "[bold]fails[/]" if outcome == "fails" else outcome, verdict["measured"])
     console.print(table)
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
 

@@ -18,11 +18,17 @@ def written_aside(path: Path) -> Iterator[Path]:
 
     Yields:
         The path to write to, hidden and of the same ending.
+
+    Raises:
+        OSError: with the name of the file, e.g. where the disk is full; a file that stood there is as it was.
     """
     aside = path.with_name(f".part.{path.name}")
     try:
         yield aside
         aside.replace(path)
+    except OSError as error:
+        error.filename = error.filename or str(path)
+        raise
     finally:
         aside.unlink(missing_ok=True)
 
@@ -31,6 +37,12 @@ def write_text(path: Path, text: str) -> None:
     """Write a text file aside and rename it."""
     with written_aside(path) as aside:
         aside.write_text(text, encoding="utf-8")
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write a binary file aside and rename it."""
+    with written_aside(path) as aside:
+        aside.write_bytes(content)
 
 
 def make_folder(folder: Path) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
+from fieldlevel.config import TrainSpec, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import (
     METRICS,
@@ -25,7 +26,7 @@ from fieldlevel.experiments.metrics import (
     scores_to_json,
     write_predictions,
 )
-from fieldlevel.experiments.networks import NetworkRun, SearchRun
+from fieldlevel.experiments.networks import SearchRun
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.experiments.verdicts import COSMOLOGICAL, SIGNIFICANCE, Verdict, judge
@@ -38,6 +39,9 @@ Fact = str | int | float
 
 MAIN_METRICS = ("mean_relative_std", "rms_relative_error", "r2", "reduced_chi2")
 """Measures of the main table; the tables of the pairs have them all."""
+
+FORMAT = "2"
+"""Of metrics.json: a finished letter of another format is written again."""
 
 CONSTRAINED_R2 = 0.1
 """A parameter counts as constrained where R² is above this."""
@@ -63,6 +67,9 @@ class NetworkFacts:
     """What is worth knowing of a trained network.
 
     Attributes:
+        experiment: the first that needs it.
+        suite: that it was trained on.
+        settings: sizes and hyper-parameters.
         n_parameters: trainable numbers.
         n_steps: optimiser steps.
         validation_loss: the lowest one, mean over parameters.
@@ -70,6 +77,9 @@ class NetworkFacts:
         made: when, on what and by which commit it was trained.
     """
 
+    experiment: str
+    suite: str
+    settings: str
     n_parameters: int
     n_steps: int
     validation_loss: float
@@ -117,13 +127,14 @@ class LetterResults:
         transfer: error over that on the network's own suite, of every pair that crosses suites.
         figures: what to embed, by heading.
         data: where the maps come from, their fingerprints, the split and its seed.
-        networks: facts of the network of each training suite.
+        networks: facts of every trained network with the first seed.
         provenance: commit, version, hardware, date.
         is_mock: whether any map was simulated by this package.
         experiments: every tested network by experiment.
         mean_only: the predictor that knows the mean of a map alone, by suite.
         verdicts: what each experiment claims and what became of it.
         searches: for hyper-parameters.
+        spec: of the letter, in plain JSON types.
 
     Raises:
         ValueError: mock suites that are not declared as mock.
@@ -134,13 +145,14 @@ class LetterResults:
     transfer: TransferRatios
     figures: Mapping[str, ReportFigure]
     data: Mapping[str, Fact]
-    networks: Mapping[str, NetworkFacts]
+    networks: Sequence[NetworkFacts]
     provenance: Mapping[str, Fact]
     is_mock: bool
     experiments: Mapping[str, Sequence[PairResult]] = field(default_factory=dict)
     mean_only: Mapping[str, Scores] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
     searches: Sequence[SearchFacts] = ()
+    spec: Mapping[str, Any] = field(default_factory=dict)
 
     @property
     def others(self) -> dict[str, Sequence[PairResult]]:
@@ -149,15 +161,21 @@ class LetterResults:
 
     @property
     def spread(self) -> dict[str, dict[str, tuple[float, float]]]:
-        """Mean and standard deviation over the seeds of the rms relative error, by pair and parameter."""
+        """Mean and standard deviation over the seeds of the rms relative error, by experiment, pair and parameter."""
         by_pair: dict[str, list[PairResult]] = {}
-        for result in self.experiments.get("four pairs", ()):
-            by_pair.setdefault(result.name, []).append(result)
+        for experiment, results in self.experiments.items():
+            for result in results:
+                by_pair.setdefault(f"{experiment}: {result.name}", []).append(result)
         return {
             pair: {name: _spread(results, name) for name in COSMOLOGICAL}
             for pair, results in by_pair.items()
             if len(results) > 1
         }
+
+    @property
+    def n_seeds(self) -> int:
+        """Networks of every kind."""
+        return max((len({result.seed for result in results}) for results in self.experiments.values()), default=1)
 
     def __post_init__(self) -> None:
         mock = sorted({s for pair in self.pairs for s in (pair.train_suite, pair.test_suite) if is_mock(s)})
@@ -224,7 +242,8 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "transfer_ratio_rmse": {
             pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
         },
-        "networks": {suite: vars(facts) for suite, facts in results.networks.items()},
+        "spec": dict(results.spec),
+        "networks": [asdict(facts) for facts in results.networks],
         "searches": [asdict(facts) for facts in results.searches],
         "letter": {"source": SOURCE, "url": SOURCE_URL},
     }
@@ -332,10 +351,11 @@ def _open_questions(results: LetterResults) -> Iterator[str]:
             "method works from end to end; they say nothing about IllustrisTNG or SIMBA, and agreement with the letter "
             "is not expected."
         )
-    yield (
-        "Each suite has one network. The errors come from resampling the test simulations with the network held fixed; "
-        "the scatter from one training seed to the next is not in them."
-    )
+    fixed = "The errors come from resampling the test simulations with the networks held fixed"
+    if results.n_seeds == 1:
+        yield f"Each suite has one network. {fixed}; the scatter from one training seed to the next is not in them."
+    else:
+        yield f"{fixed}. Verdicts and figures are of the first of {results.n_seeds} seeds; the table of seeds has all."
     smallest = min(pair.predictions.n_simulations for pair in results.pairs)
     yield f"The smallest test set has {smallest} simulations; maps of one simulation count as one in every error."
     yield (
@@ -354,7 +374,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
     Returns:
         Contents of metrics.json.
     """
-    (out / "metrics.json").unlink(missing_ok=True)
+    _forget_letter(out)
     first = {name: first_seed(pairs) for name, pairs in run.experiments.items()}
     results = LetterResults(
         title="Robust marginalization of baryonic effects at the field level",
@@ -362,7 +382,8 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         transfer=run.transfer,
         figures=draw_letter(out / "figures", run),
         data=run.facts,
-        networks={suite: _network_facts(network) for suite, network in run.networks.items()},
+        networks=_network_facts(run),
+        spec=json.loads(to_json(run.spec)),
         provenance=run.software,
         is_mock=run.is_mock,
         experiments=run.experiments,
@@ -375,19 +396,52 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
     weights = {suite: str(network.weights.relative_to(out)) for suite, network in run.networks.items()}
     pictures = [figure.path for figure in results.figures.values()]
     figures = [str(path.with_suffix(suffix).relative_to(out)) for path in pictures for suffix in (".pdf", ".png")]
-    document = {"key": run.data.key, "weights": weights, "figures": figures, **metrics_document(results)}
+    document = {
+        "format": FORMAT,
+        "key": run.data.key,
+        "weights": weights,
+        "figures": figures,
+        **metrics_document(results),
+    }
     write_text(out / "metrics.json", json.dumps(document, indent=2) + "\n")
     return document
 
 
-def _network_facts(network: NetworkRun) -> NetworkFacts:
-    history = network.history
-    return NetworkFacts(
-        network.n_parameters,
-        int(history["step"][-1]),
-        network.validation_loss,
-        float(history["seconds"][-1]),
-        made=", ".join(network.made[topic] for topic in ("date", "hardware", "commit") if topic in network.made),
+def _forget_letter(out: Path) -> None:
+    """Take away the figures of an earlier letter, which may have had others, and what says that it is finished."""
+    for name in (_read_document(out) or {}).get("figures", ()):
+        (out / name).unlink(missing_ok=True)
+    (out / "metrics.json").unlink(missing_ok=True)
+
+
+def _network_facts(run: LetterRun) -> list[NetworkFacts]:
+    known: dict[Path, NetworkFacts] = {}
+    for experiment, networks in run.trained.items():
+        for suite, network in networks.items():
+            facts = NetworkFacts(
+                experiment,
+                suite,
+                _settings(network.spec),
+                network.n_parameters,
+                int(network.history["step"][-1]),
+                network.validation_loss,
+                float(network.history["seconds"][-1]),
+                made=", ".join(
+                    network.made[topic] for topic in ("date", "hardware", "commit") if topic in network.made
+                ),
+            )
+            known.setdefault(network.weights, facts)
+    return list(known.values())
+
+
+def _settings(spec: TrainSpec) -> str:
+    """Sizes and hyper-parameters of a network in words."""
+    deep, optimiser = spec.perceptron, spec.optimiser
+    sizes = f"h = {spec.network.hidden}" if spec.inputs == "maps" else f"{deep.n_layers} x {deep.n_neurons} neurons"
+    dropout = (spec.network if spec.inputs == "maps" else deep).dropout
+    return (
+        f"{sizes}, dropout {dropout:.3g}, learning rate {optimiser.learning_rate:.3g} ({optimiser.schedule}), "
+        f"weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}"
     )
 
 
@@ -422,9 +476,18 @@ def read_finished(out: Path, key: str) -> dict[str, Any] | None:
         out: output folder.
         key: digest of spec and data.
     """
-    path = out / "metrics.json"
-    if not path.exists():
+    document = _read_document(out)
+    if document is None or (document.get("format"), document.get("key")) != (FORMAT, key):
         return None
-    document: dict[str, Any] = json.loads(path.read_text())
     files = [out / name for name in ("report.html", "report.md", "predictions.csv", *document.get("figures", ()))]
-    return document if document.get("key") == key and all(file.exists() for file in files) else None
+    return document if all(file.exists() for file in files) else None
+
+
+def _read_document(out: Path) -> dict[str, Any] | None:
+    """Contents of metrics.json; None where there is none, or a damaged one."""
+    path = out / "metrics.json"
+    try:
+        document: dict[str, Any] = json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return None
+    return document

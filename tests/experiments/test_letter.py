@@ -76,7 +76,7 @@ def test_experiments_are_chosen_by_their_first_words(folder):
         "smoothing 2 px",
     ]
     with pytest.raises(UserError, match=r"only: no experiment 'smoothness'; choose from 'four pairs', 'mean map'"):
-        letter.experiments(replace(spec, only=("smoothness",)), SUITES, folder)
+        letter.check_letter(replace(spec, only=("smoothness",)))
 
 
 def test_what_is_searched_depends_on_what_is_to_be_done(folder):
@@ -113,4 +113,6 @@ def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
         (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
     tests = letter.experiments(LetterSpec(), SUITES, tmp_path)
     assert not {"hydro to N-body", "N-body to hydro"} & set(tests)
+    with pytest.raises(UserError, match="only: 'hydro' needs the gravity-only twins of the suites"):
+        letter.experiments(LetterSpec(only=("hydro",)), SUITES, tmp_path)
     assert letter.trained_suites(tests) == set(SUITES)

@@ -8,11 +8,13 @@ from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import (
     METRICS,
     Estimate,
+    PairResult,
     Predictions,
+    error_ratio,
     evaluate,
     scores_from_json,
     scores_to_json,
-    transfer_ratio,
+    transfer_ratios,
 )
 from fieldlevel.experiments.published import FOUR_PAIRS, published_accuracies
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
@@ -46,6 +48,7 @@ def one_column(theta, mean, std):
     [
         ("rmse", np.sqrt((0.04 + 0.16 + 0.0) / 3)),
         ("r2", 1 - 0.20 / (1 + 0 + 1)),
+        ("squared_correlation", 1.8**2 / (2 * (1.2**2 + 1.6**2 + 3**2 - 5.8**2 / 3))),
         ("mean_relative_std", (0.1 / 1.2 + 0.4 / 1.6 + 0.3 / 3.0) / 3),
         ("rms_relative_error", np.sqrt((0.2**2 + 0.2**2) / 3)),
         ("mean_relative_error", 0.4 / 3),
@@ -122,28 +125,118 @@ def test_bootstrap_is_repeatable_and_depends_on_the_seed():
     assert evaluate(predictions, seed=3) == evaluate(predictions, seed=3) != evaluate(predictions, seed=4)
 
 
-def test_transfer_ratio_is_the_ratio_of_errors():
+def test_error_ratio_is_the_ratio_of_errors():
     own, other = gaussian_posterior(), gaussian_posterior(actual=2.0, seed=1)
-    for name, ratio in transfer_ratio(own, other).items():
+    for name, ratio in error_ratio(own, other).items():
         direct = evaluate(other)[name]["rmse"].value / evaluate(own)[name]["rmse"].value
         assert ratio.value == pytest.approx(direct)
         assert abs(ratio.value - 2) < 4 * ratio.error
 
 
-def test_transfer_ratio_carries_the_errors_of_both_sides():
+def test_bias_in_units_of_the_own_error():
     own, other = gaussian_posterior(), gaussian_posterior(seed=1)
-    above, below = evaluate(other)["Omega_m"]["rmse"], evaluate(own)["Omega_m"]["rmse"]
-    relative = np.hypot(above.error / above.value, below.error / below.value)
-    ratio = transfer_ratio(own, other)["Omega_m"]
-    assert ratio.error / ratio.value == pytest.approx(relative, rel=0.1)
-    same = transfer_ratio(own, own)["Omega_m"]
-    assert same.value == 1
-    assert same.error > 0
+    moved = dataclasses.replace(other, mean=other.mean - 3 * STD)
+    for name, ratio in error_ratio(own, moved, "bias", baseline_metric="rmse").items():
+        assert abs(ratio.value + 3) < 4 * ratio.error
+        assert ratio.value == evaluate(moved)[name]["bias"].value / evaluate(own)[name]["rmse"].value
 
 
-def test_transfer_ratio_names_the_measures_there_are():
+def relative_error(predictions):
+    rmse = evaluate(predictions)["Omega_m"]["rmse"]
+    return rmse.error / rmse.value
+
+
+def test_error_ratio_of_different_simulations_carries_the_errors_of_both_sides():
+    own, other = gaussian_posterior(), gaussian_posterior(seed=1)
+    ratio = error_ratio(own, other)["Omega_m"]
+    assert ratio.error / ratio.value == pytest.approx(np.hypot(relative_error(own), relative_error(other)), rel=0.1)
+
+
+def test_what_the_same_simulations_have_in_common_cancels():
+    own = gaussian_posterior()
+    worse = dataclasses.replace(own, mean=own.theta + 1.05 * (own.mean - own.theta))
+    same, ratio = error_ratio(own, own)["Omega_m"], error_ratio(own, worse)["Omega_m"]
+    assert (same.value, same.error) == (1, 0)
+    assert ratio.value == pytest.approx(1.05)
+    assert ratio.error < 1e-10
+    noise = own.mean + 0.2 * STD * np.random.default_rng(3).normal(size=own.mean.shape)
+    noisy = error_ratio(own, dataclasses.replace(own, mean=noise))["Omega_m"]
+    assert 0 < noisy.error < 0.5 * np.sqrt(2) * relative_error(own)
+
+
+def test_gravity_only_twins_are_the_same_simulations_whatever_their_order():
+    own = repeat_maps(gaussian_posterior(n_simulations=50), 2)
+    back = np.arange(own.n_maps)[::-1]
+    other_feedback = own.theta * [1, 1, 2, 2, 2, 2]
+    twin = Predictions(other_feedback[back], own.mean[back], own.std[back], own.simulation[back], own.map_index[back])
+    assert error_ratio(own, twin)["Omega_m"].error < 1e-12
+
+
+@pytest.mark.parametrize("column", [0, 1])
+def test_the_same_numbers_of_another_suite_are_other_simulations(column):
+    own = gaussian_posterior()
+    moved = own.theta.copy()
+    moved[:, column] += 0.01
+    other = dataclasses.replace(own, theta=moved, mean=own.mean + moved - own.theta)
+    ratio = error_ratio(own, other)["Omega_m"]
+    assert ratio.error / ratio.value == pytest.approx(np.sqrt(2) * relative_error(own), rel=0.1)
+
+
+def test_another_choice_of_simulations_is_drawn_by_itself():
+    own = gaussian_posterior(n_simulations=40)
+    fewer = own.simulation < 30
+    moments = (own.theta, own.mean, own.std, own.simulation, own.map_index)
+    part = Predictions(*(column[fewer] for column in moments))
+    assert error_ratio(own, part)["Omega_m"].error > 0.1 * error_ratio(own, part)["Omega_m"].value
+
+
+def test_twins_are_paired_and_suites_are_not():
+    own, other = gaussian_posterior(), gaussian_posterior(seed=1)
+    tested = [PairResult("A", suite, p, {}) for suite, p in (("A", own), ("Nbody_A", own), ("B", other))]
+    ratios = transfer_ratios(tested)
+    assert ratios.keys() == {"A → Nbody_A", "A → B"}
+    assert ratios["A → Nbody_A"]["Omega_m"].error == 0
+    assert ratios["A → B"]["Omega_m"].error > relative_error(own)
+
+
+def test_error_ratio_names_the_measures_there_are():
     with pytest.raises(UserError, match="no measure 'mse'; choose from rmse, r2"):
-        transfer_ratio(gaussian_posterior(), gaussian_posterior(), metric="mse")
+        error_ratio(gaussian_posterior(), gaussian_posterior(), metric="mse")
+    with pytest.raises(UserError, match="no measure 'mse'; choose from rmse, r2"):
+        error_ratio(gaussian_posterior(), gaussian_posterior(), baseline_metric="mse")
+
+
+@pytest.mark.parametrize("n_simulations", [3, 4, 5])
+@pytest.mark.parametrize("key", ["r2", "squared_correlation"])
+def test_replicas_of_one_simulation_are_left_out(n_simulations, key):
+    for seed in range(10):
+        scores = evaluate(repeat_maps(gaussian_posterior(n_simulations=n_simulations, seed=seed), 15))
+        for row in scores.values():
+            assert np.isfinite(row[key].value)
+            assert not row[key].error > 1e6
+
+
+def test_two_simulations_have_no_error_of_r2():
+    r2 = evaluate(repeat_maps(gaussian_posterior(n_simulations=2), 15))["Omega_m"]["r2"]
+    assert np.isfinite(r2.value)
+    assert np.isnan(r2.error)
+
+
+def test_squared_correlation_sees_no_offset_and_no_scale():
+    good = gaussian_posterior()
+    wrong = dataclasses.replace(good, mean=5 - 3 * good.mean)
+    for name, row in evaluate(good).items():
+        assert evaluate(wrong, 2)[name]["squared_correlation"].value == pytest.approx(row["squared_correlation"].value)
+        assert evaluate(wrong, 2)[name]["r2"].value < 0
+        assert row["squared_correlation"].value >= row["r2"].value
+
+
+def test_a_network_that_always_says_the_same_has_no_correlation_and_never_a_positive_r2():
+    good = gaussian_posterior(n_simulations=20)
+    blind = dataclasses.replace(good, mean=np.broadcast_to((MINIMA + MAXIMA) / 2, good.mean.shape))
+    for row in evaluate(blind).values():
+        assert np.isnan(row["squared_correlation"].value)
+        assert row["r2"].high <= 0
 
 
 def test_vanishing_std_is_infinite_chi2_not_a_crash():
@@ -241,6 +334,21 @@ def test_impossible_predictions_are_refused():
 )
 def test_text_has_two_digits_of_the_error(estimate, percent, text):
     assert estimate.text(percent) == text
+
+
+@pytest.mark.parametrize(
+    ("estimate", "text"),
+    [
+        (Estimate(-0.016, 0.068, -0.083, -0.001), "−0.016 (−0.083 to −0.001)"),
+        (Estimate(10.21, 0.4, 9.8, 10.66), "10.21 (9.80 to 10.66)"),
+        (Estimate(1.0, 0.0, 1.0, 1.0), "1"),
+        (Estimate(0.12345, np.nan, np.nan, np.nan), "0.123"),
+        (Estimate(np.nan, np.nan, np.nan, np.nan), "undefined"),
+        (Estimate(9.5e12, 8.9e12, 1e12, 2e13), "9.5e12 ± 8.9e12"),
+    ],
+)
+def test_interval_has_two_digits_of_the_error(estimate, text):
+    assert estimate.interval() == text
 
 
 def test_published_table_is_the_letters():

@@ -1,10 +1,11 @@
 import json
+import shutil
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec, from_json
+from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec, TransformSpec, from_json
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
@@ -81,6 +82,71 @@ def test_what_the_searches_found_is_trained(finished):
         assert run.losses["four pairs" if inputs == "maps" else inputs][suite] == pytest.approx(value)
     assert [(facts["inputs"], facts["suite"]) for facts in document["searches"]] == list(run.searches)
     assert (out / "figures" / "search_power_spectrum_MockTNG.pdf").exists()
+
+
+def test_every_network_and_the_whole_spec_are_told(finished, tiny_letter):
+    _, _, run, document = finished
+    assert document["spec"]["train"]["network"]["hidden"] == tiny_letter.train.network.hidden
+    told = [(facts["experiment"], facts["suite"]) for facts in document["networks"]]
+    assert len(told) == len(set(told)) == len({net.weights for nets in run.trained.values() for net in nets.values()})
+    assert {name for name, _ in told} == set(run.experiments) - {*letter.NULL_TESTS, "hydro to N-body"}
+    assert all(
+        facts["settings"].startswith(("h = ", "1 x ", "2 x ", "3 x ", "4 x ", "5 x ")) for facts in document["networks"]
+    )
+
+
+@pytest.mark.parametrize("damage", ["cut short", "no checksum"])
+def test_damaged_predictions_are_refused(tiny_letter, finished, tmp_path, damage):
+    out, data, _, _ = finished
+    shutil.copytree(out, tmp_path / "copy")
+    folder = next((tmp_path / "copy" / "runs").glob("test-MockTNG-on-MockSIMBA-*"))
+    if damage == "cut short":
+        text = (folder / "predictions.csv").read_text()
+        (folder / "predictions.csv").write_text(text[:-4])
+    else:
+        (folder / "checksum.json").unlink()
+    with pytest.raises(UserError, match=r"predictions.csv: changed or damaged .* delete .*test-MockTNG-on-MockSIMBA"):
+        run_letter(tiny_letter, data, tmp_path / "copy", device="cpu")
+
+
+@pytest.mark.parametrize("text", ["{", "[1, 2", "", "{}"])
+def test_a_damaged_document_is_no_finished_letter(finished, tmp_path, text):
+    out, data, _, _ = finished
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "copy" / "metrics.json").write_text(text)
+    assert read_finished(tmp_path / "copy", data.key) is None
+
+
+def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_path):
+    out, data, _, document = finished
+    shutil.copytree(out, tmp_path / "copy")
+    run = run_letter(tiny_letter, data, tmp_path / "copy", device="cpu")
+    fewer = replace(run, experiments={"four pairs": run.experiments["four pairs"]}, searches={})
+    after = write_letter(tmp_path / "copy", fewer)
+    assert set(after["figures"]) < set(document["figures"])
+    assert {f"figures/{path.name}" for path in (tmp_path / "copy" / "figures").iterdir()} == set(after["figures"])
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"seeds": 0}, "seeds = 0: allowed are numbers from 1"),
+        ({"map_trials": -3}, "map_trials = -3"),
+        ({"smoothing": (1.0, -1.0)}, r"smoothing = \(1.0, -1.0\): allowed are positive numbers"),
+        ({"k_max": (float("nan"),)}, "k_max"),
+        ({"k_max": (3.0,)}, "k_max: 3 h/Mpc, but maps of 16 x 16 pixels end at 2.84 h/Mpc"),
+        ({"only": ("nonsense",)}, "only: no experiment 'nonsense'; choose from 'four pairs'"),
+        ({"train": TrainSpec(labels="permuted")}, "train.labels: permuted; every experiment"),
+        ({"train": TrainSpec(transform=TransformSpec("smoothing", 2.0))}, "train.transform: changed"),
+        ({"train": TrainSpec(inputs="power spectrum")}, "train.inputs: power spectrum"),
+        ({"summary": TrainSpec(inputs="maps")}, "summary.inputs: maps"),
+        ({"train": TrainSpec(n_steps=0)}, "n_steps = 0"),
+    ],
+)
+def test_letters_that_cannot_be_are_refused_before_any_work(tiny_letter, tmp_path, changes, words):
+    with pytest.raises(UserError, match=words):
+        prepare_data(replace(tiny_letter, **changes), None, tmp_path / "out", device="cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_nothing_is_left_half_written(finished):

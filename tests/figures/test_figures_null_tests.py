@@ -25,17 +25,19 @@ def shown_panels(figure):
 def test_every_test_has_a_column_with_omega_m_above_sigma_8(results):
     five = {name: results[name] for name in NAMES[:5]}
     panels = np.array(draw_null_tests(five, mock=True).axes).reshape(2, 5)
-    assert [panel.get_title() for panel in panels[0]] == list(NAMES[:5])
+    assert [panel.get_title().splitlines()[0] for panel in panels[0]] == list(NAMES[:5])
     for row, column in zip(panels, (0, 1), strict=True):
         predictions = results[NAMES[3]].predictions
         assert np.allclose(dots(row[3])["."], [predictions.theta[:, column], predictions.mean[:, column]])
         assert PARAMETERS[column].latex in row[3].get_xlabel()
 
 
-def test_r2_is_written_and_the_diagonal_drawn(results):
-    panel = draw_null_tests(results, mock=True).axes[0]
-    assert panel.texts[0].get_text().endswith(results[NAMES[0]].scores["Omega_m"]["r2"].text(with_error=False))
-    assert np.array_equal(panel.lines[0].get_xdata(), panel.lines[0].get_ydata())
+def test_r2_stands_above_the_panel_where_it_hides_nothing_and_the_diagonal_is_drawn(results):
+    panels = np.array(draw_null_tests({NAMES[0]: results[NAMES[0]]}, mock=True).axes)
+    for panel, parameter in zip(panels, ("Omega_m", "sigma_8"), strict=True):
+        assert panel.get_title().endswith(f"= {results[NAMES[0]].scores[parameter]['r2'].text(with_error=False)}")
+        assert not panel.texts
+        assert np.array_equal(panel.lines[0].get_xdata(), panel.lines[0].get_ydata())
 
 
 def test_means_far_outside_the_prior_are_not_lost(results):
@@ -46,8 +48,8 @@ def test_means_far_outside_the_prior_are_not_lost(results):
 
 def test_more_tests_than_fit_begin_another_block(results):
     figure = draw_null_tests(results, mock=True)
-    titles = [panel.get_title() for panel in shown_panels(figure) if panel.get_title()]
-    assert titles == list(NAMES)
+    titles = [panel.get_title().splitlines() for panel in shown_panels(figure)]
+    assert [lines[0] for lines in titles if len(lines) > 1] == list(NAMES)
     assert len(shown_panels(figure)) == 14
 
 
@@ -70,6 +72,7 @@ def test_a_mean_that_knows_omega_m_is_a_line_with_correlation_one():
     assert text.startswith("$r$ = 1,")
     assert "= 0%" in text
     assert text.endswith("= 1")
+    assert "cubic" in guess.get_label()
 
 
 def test_correlation_keeps_its_sign_and_is_undefined_for_a_constant():

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from fieldlevel.experiments.metrics import Estimate, PairResult
+from fieldlevel.experiments.metrics import Estimate, PairResult, transfer_ratios
 from fieldlevel.figures import draw_robustness_matrix
 
 
@@ -29,21 +29,35 @@ def cells(panel):
 def test_rows_are_training_suites_and_colours_their_ratios(pairs):
     omega_m, sigma_8 = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[:2]
     assert [label.get_text() for label in omega_m.get_yticklabels()] == ["MockTNG", "MockSIMBA"]
-    assert [label.get_text() for label in sigma_8.get_xticklabels()] == ["MockTNG", "MockSIMBA", "Nbody_MockTNG"]
+    assert [label.get_text() for label in sigma_8.get_xticklabels()] == ["MockTNG", "MockSIMBA", "N-body\nMockTNG"]
     shown = np.ma.filled(omega_m.images[0].get_array(), np.nan)
     assert np.array_equal(shown, [[1, 2, 100], [0.5, 1, np.nan]], equal_nan=True)
 
 
-def test_cells_hold_bias_rms_and_ratio_with_errors(pairs):
-    panel = draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[1]
+def test_cells_hold_bias_rmse_and_ratio_with_errors(pairs):
+    """All in units of the parameter: the ratio is that of the number above it, and so is the colour."""
+    figure = draw_robustness_matrix(pairs, TRANSFER, mock=True)
+    panel = figure.axes[1]
     scores = pairs[1].scores["sigma_8"]
     assert cells(panel)[1, 0].get_text().splitlines() == [
         f"bias {scores['bias'].text()}",
-        f"rms {scores['rms_relative_error'].text(percent=True)}",
+        f"RMSE {scores['rmse'].text()}",
         "ratio 1.00 ± 0.10",
     ]
     assert cells(panel)[0, 0].get_text().endswith("own suite")
     assert (2, 1) not in cells(panel)
+    assert figure.axes[2].get_ylabel() == "ratio = RMSE / RMSE on own suite"
+
+
+def test_the_ratio_is_that_of_the_rmse_in_the_cells(four):
+    panel = draw_robustness_matrix(four, transfer_ratios(four, 20), mock=True).axes[0]
+    own, other = (cells(panel)[column, 0].get_text().splitlines() for column in (0, 1))
+    rmse = [float(lines[1].split()[1]) for lines in (own, other)]
+    assert float(other[2].split()[1]) == pytest.approx(rmse[1] / rmse[0], rel=0.03)
+
+
+def test_what_was_not_tested_is_hatched(pairs):
+    assert draw_robustness_matrix(pairs, TRANSFER, mock=True).axes[0].patch.get_hatch()
 
 
 def test_one_is_the_middle_of_the_colours(pairs):

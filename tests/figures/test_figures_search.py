@@ -47,6 +47,25 @@ def test_importance_is_sorted_with_the_largest_on_top(figure):
     bars = figure.axes[1].patches
     assert [bar.get_width() for bar in bars] == [0.2, 0.8]
     assert [label.get_text() for label in figure.axes[1].get_yticklabels()] == ["hidden", "lr"]
+    assert figure.axes[1].get_xlabel() == "importance, best tenth"
+
+
+def test_after_too_few_trials_there_is_no_importance():
+    bars = draw_search(VALUES, STATES, PARAMETERS, {}, mock=True).axes[1]
+    assert not bars.patches
+    assert "too few" in bars.texts[0].get_text()
+
+
+@pytest.mark.parametrize("n_trials", [2, 3, 5, 18, 47])
+def test_trials_and_whole_numbers_have_ticks_at_whole_numbers(n_trials):
+    layers = np.arange(n_trials) % 3
+    figure = draw_search(-np.arange(n_trials) - 1.0, ["complete"] * n_trials, {"n_layers": layers}, {}, mock=True)
+    history, slices = figure.axes[0], figure.axes[2]
+    for panel in (history, slices):
+        ticks = panel.get_xticks()
+        assert len(ticks) >= 2
+        assert (ticks == np.round(ticks)).all()
+    assert slices.get_xlabel() == "layers"
 
 
 def test_slices_mark_the_best_trial(figure):

@@ -5,7 +5,7 @@ from matplotlib.colors import to_hex
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import Estimate
 from fieldlevel.figures import choose_maps, draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
-from fieldlevel.figures.smoothing import N_SMOOTHED_SHOWN
+from fieldlevel.figures.smoothing import BETWEEN_CURVES, N_SMOOTHED_SHOWN
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,7 @@ def test_pairs_are_rows_with_one_scale(smoothed):
 def test_information_is_drawn_in_per_cent_with_its_errors_from_coarse_to_fine():
     omega_m, sigma_8 = draw_information({"own suite": OWN, "other suite": OTHER}, mock=True).axes
     points, _, (bars,) = omega_m.containers[0].lines
-    assert list(points.get_xdata()) == [0, 1, 2]
+    assert np.allclose(points.get_xdata(), [0, 1, 2], atol=0.05)
     assert np.allclose(points.get_ydata(), [3, 5, 6])
     assert np.allclose([segment[1, 1] - segment[0, 1] for segment in bars.get_segments()], 2)
     assert np.allclose(sigma_8.containers[1].lines[0].get_ydata(), [3, 4])
@@ -78,25 +78,65 @@ def test_published_values_are_lines_within_the_panel():
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["own suite", "the letter"]
 
 
-def test_maps_without_a_cut_stand_beyond_the_largest_wavenumber():
-    curve = [(np.inf, row(0.03, 0.02)), (1.0, row(0.2, 0.1)), (10.0, row(0.1, 0.05))]
-    panel = draw_information({"own suite": curve}, "k_max", mock=True).axes[0]
-    place = panel.containers[0].lines[0].get_xdata()
-    assert list(place[:2]) == [1, 10]
-    assert 10 < place[2] < 100
-    assert [label.get_text() for label in panel.get_xticklabels()] == ["1", "10", "no cut"]
+CUT = [(np.inf, row(0.03, 0.02)), (1.0, row(0.2, 0.1)), (10.0, row(0.1, 0.05))]
+
+
+def labels_above(panel):
+    """Ticks of the axis above a panel."""
+    (axis,) = panel.child_axes
+    ticks = zip(axis.get_xticks(), axis.get_xticklabels(), strict=True)
+    return {float(place): label.get_text() for place, label in ticks}
+
+
+def test_maps_without_a_cut_stand_open_and_alone_where_they_end():
+    panel = draw_information({"own suite": CUT}, "k_max", k_end=11.4, mock=True).axes[0]
+    joined, alone = (container.lines[0] for container in panel.containers)
+    assert np.allclose(joined.get_xydata(), [[1, 20], [10, 10]])
+    assert np.allclose(alone.get_xydata(), [[11.4, 3]])
+    assert to_hex(alone.get_markerfacecolor()) == "#ffffff" != to_hex(joined.get_markerfacecolor())
+    assert labels_above(panel) == {11.4: "no cut: 11.4"}
     assert panel.get_xscale() == "log"
     assert "max" in panel.get_xlabel()
 
 
-def test_losses_are_drawn_from_the_lowest_cut_to_none_with_the_published_ones_dashed():
-    curve, published = {np.inf: -6.0, 2.0: -3.0, 5.0: -4.0}, {1.0: -8.0, np.inf: -12.0}
-    panel = draw_losses({"mine": curve}, {"theirs": published}, mock=True).axes[0]
-    mine, theirs = panel.lines
-    assert mine.get_xydata().tolist() == [[2.0, -3.0], [5.0, -4.0], [8.0, -6.0]]
-    assert theirs.get_xydata().tolist() == [[1.0, -8.0], [8.0, -12.0]]
-    assert theirs.get_linestyle() == "--"
-    assert [text.get_text() for text in panel.get_xticklabels()] == ["1", "2", "5", "no cut"]
+def test_wavenumbers_below_a_panel_are_plain_numbers():
+    panel = draw_information({"own suite": CUT}, "k_max", k_end=11.4, mock=True).axes[0]
+    low, high = panel.get_xlim()
+    panel.figure.draw_without_rendering()
+    shown = [label for label in panel.get_xticklabels() if low < label.get_position()[0] < high]
+    assert [label.get_text() for label in shown] == ["1", "2", "5", "10"]
+
+
+def test_curves_stand_beside_one_another_in_their_order_on_any_axis():
+    for scale, at in (("smoothing", (0.0, 2.0)), ("k_max", (1.0, 10.0))):
+        curves = {name: [(each, row(0.1, 0.1)) for each in at] for name in "abc"}
+        panel = draw_information(curves, scale, mock=True).axes[0]
+        places = np.array([container.lines[0].get_xdata() for container in panel.containers])
+        assert np.allclose(places[1], at)
+        on_paper = panel.transAxes.inverted().transform(panel.transData.transform(np.c_[places.ravel(), np.ones(6)]))
+        distance = np.diff(on_paper[:, 0].reshape(3, 2), axis=0)
+        assert np.allclose(distance, BETWEEN_CURVES)
+
+
+def test_losses_end_where_the_maps_of_each_curve_end_with_the_published_ones_dashed():
+    curve, published = {np.inf: -6.0, 2.0: -3.0, 5.0: -4.0}, {1.0: -8.0, 7.0: -9.0, np.inf: -12.0}
+    panel = draw_losses({"mine": curve}, {"theirs": published}, {"mine": 5.7, "theirs": 45.5}, mock=True).axes[0]
+    mine, uncut, theirs, their_uncut = panel.lines
+    assert mine.get_xydata().tolist() == [[2.0, -3.0], [5.0, -4.0]]
+    assert uncut.get_xydata().tolist() == [[5.7, -6.0]]
+    assert theirs.get_xydata().tolist() == [[1.0, -8.0], [7.0, -9.0]]
+    assert their_uncut.get_xydata().tolist() == [[45.5, -12.0]]
+    assert (mine.get_linestyle(), theirs.get_linestyle()) == ("-", "--")
+    assert {line.get_linestyle() for line in (uncut, their_uncut)} == {"None"}
+    assert {to_hex(line.get_markerfacecolor()) for line in (uncut, their_uncut)} == {"#ffffff"}
+    assert labels_above(panel) == {5.7: "no cut: 5.7", 45.5: "no cut: 45.5"}
+
+
+def test_maps_without_a_cut_need_the_wavenumber_where_they_end():
+    with pytest.raises(UserError, match="own suite: maps without a cut; give the wavenumber where they end"):
+        draw_information({"own suite": CUT}, "k_max", mock=True)
+    with pytest.raises(UserError, match="theirs: maps without a cut"):
+        draw_losses({"mine": {1.0: -1.0}}, {"theirs": {np.inf: -1.0}}, {"mine": 3.0}, mock=True)
 
 
 def test_measures_that_are_no_fractions_keep_their_scale():

@@ -29,7 +29,7 @@ def draw_each(four, examples, mock):
     yield figures.draw_robustness_matrix(four, {}, mock=mock)
     yield figures.draw_total_mass(theta[:, 0] * 1e12, theta, theta[:, :2], mock=mock)
     yield figures.draw_information({"own suite": curve}, mock=mock)
-    yield figures.draw_losses({"own suite": {1.0: -3.0, np.inf: -4.0}}, {}, mock=mock)
+    yield figures.draw_losses({"own suite": {1.0: -3.0, np.inf: -4.0}}, {}, {"own suite": 2.8}, mock=mock)
     yield figures.draw_calibration({"own suite": one.predictions}, mock=mock)
     yield figures.draw_null_tests({"original maps": one}, mock=mock)
     yield figures.draw_seed_spread({"pair": [one.scores, other.scores]}, mock=mock)

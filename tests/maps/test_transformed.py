@@ -1,3 +1,5 @@
+import math
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +7,7 @@ import torch
 from fieldlevel.config import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.catalogue import open_suite
-from fieldlevel.maps.transformed import MEAN_AT_OMEGA_M_03, transform_maps
+from fieldlevel.maps.transformed import MEAN_AT_OMEGA_M_03, largest_wavenumber, transform_maps
 from fieldlevel.numerics.transforms import smooth_gaussian
 
 KINDS = ("none", "smoothing", "k_max", "mean map", "shuffled pixels", "random phases", "no monopole")
@@ -41,6 +43,43 @@ def test_scales_are_in_pixels_and_h_over_mpc(maps):
     torch.testing.assert_close(transform_maps(maps, TransformSpec("smoothing", 1.5), range(6)), expected)
     flat = transform_maps(maps, TransformSpec("k_max", 0.25), range(6))
     torch.testing.assert_close(flat, 10 ** maps.log10().mean((1, 2), keepdim=True).expand_as(maps), rtol=1e-4, atol=0)
+
+
+def wave(mode: tuple[int, int], n_pixels: int = 32) -> torch.Tensor:
+    """A map of 25 Mpc/h whose logarithm is a plane wave with so many wavelengths along its sides, shape (1, N, N)."""
+    x = torch.arange(n_pixels, dtype=torch.float64) / n_pixels
+    phase = 2 * math.pi * (mode[0] * x[:, None] + mode[1] * x)
+    return (10 ** (11 + 0.1 * phase.cos()))[None]
+
+
+@pytest.mark.parametrize(("mode", "k"), [((3, 0), 0.75398), ((3, 4), 1.25664), ((0, 12), 3.01593)])
+def test_a_wave_is_cut_at_its_wavenumber_in_h_over_mpc(mode, k):
+    """A wave of n wavelengths along 25 Mpc/h has k = 2 pi n / 25 h/Mpc."""
+    one, flat = wave(mode), torch.full((1, 32, 32), 1e11, dtype=torch.float64)
+    torch.testing.assert_close(transform_maps(one, TransformSpec("k_max", 1.01 * k), [0]), one)
+    torch.testing.assert_close(transform_maps(one, TransformSpec("k_max", 0.99 * k), [0]), flat)
+
+
+def test_maps_end_at_the_corner_of_their_fourier_plane():
+    """A chequerboard is the shortest wave of a map: pi N / 25 h/Mpc along each side."""
+    one = wave((16, 16))
+    assert largest_wavenumber(32) == pytest.approx(5.6869, rel=1e-4)
+    assert largest_wavenumber(256) == pytest.approx(45.4955, rel=1e-4)
+    below = transform_maps(one, TransformSpec("k_max", 0.999 * largest_wavenumber(32)), [0])
+    torch.testing.assert_close(below, torch.full_like(one, 1e11))
+
+
+@pytest.mark.parametrize("k_max", [2.9, 40.0])
+def test_a_cut_that_cuts_nothing_is_refused(maps, k_max):
+    words = rf"transform.scale = {k_max:g}: maps of 16 x 16 pixels end at 2.84 h/Mpc, nothing would be cut"
+    with pytest.raises(UserError, match=words):
+        transform_maps(maps, TransformSpec("k_max", k_max), range(6))
+    transform_maps(maps, TransformSpec("smoothing", k_max), range(6))
+
+
+def test_the_mean_of_omega_m_03_is_the_mass_of_5_mpc_of_it():
+    """0.3 times the critical density of 2.775e11 (Msun/h)/(Mpc/h)^3 times 5 Mpc/h."""
+    assert pytest.approx(4.163e11, rel=1e-3) == MEAN_AT_OMEGA_M_03
 
 
 def test_no_monopole_leaves_the_mean_of_omega_m_03(maps):

@@ -87,3 +87,15 @@ def test_permuted_labels_change_targets_but_not_maps(spec: TrainSpec, suite):
     )
     assert not torch.equal(before, after)
     assert sorted(map(tuple, before.tolist())) == sorted(map(tuple, after.tolist()))
+
+
+def test_permuted_labels_are_those_of_training_and_validation_simulations_together(spec: TrainSpec, suite):
+    """A checkpoint chosen with true labels would have learnt from them; no label comes from a test simulation."""
+    _, _, training, validation = loaded(spec, suite)
+    true = sorted(map(tuple, torch.cat([training.theta, validation.theta]).tolist()))
+    n_moved = 0
+    for seed in range(5):
+        _, _, permuted, for_choice = loaded(replace(spec, labels="permuted", seed=seed), suite)
+        assert sorted(map(tuple, torch.cat([permuted.theta, for_choice.theta]).tolist())) == true
+        n_moved += not torch.equal(for_choice.theta, validation.theta)
+    assert n_moved >= 3

@@ -16,14 +16,14 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from fieldlevel.cli import Tune, main, parse
-from fieldlevel.config import PerceptronSpec, TrainSpec, TuneSpec, from_json, released_preset, to_json
+from fieldlevel.config import PerceptronSpec, SplitSpec, TrainSpec, TuneSpec, from_json, released_preset, to_json
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.training import search, tune
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.journal import open_journal
-from fieldlevel.training.search import read_trials
+from fieldlevel.training.search import best_trial, read_trials
 from fieldlevel.training.search_space import PUBLISHED, pruner, sampler, search_space, starting_points, trial_spec
 from fieldlevel.training.state import HistoryRow, TrainedNetwork
 
@@ -258,6 +258,19 @@ def test_failed_trials_count_and_the_search_goes_on(tuning, directory, tmp_path,
     assert len(paths) == len(list((tmp_path / "out").glob("trial-*"))) == 2
 
 
+@pytest.mark.parametrize("best", range(5))
+def test_best_trial_is_the_complete_one_with_the_lowest_loss(tuning, directory, tmp_path, monkeypatch, best):
+    def train(trial, *arguments) -> TrainedNetwork | None:
+        trained = fake_trial(trial, *arguments)
+        row = replace(trained.history[0], validation_loss=9.5 + abs(trial.number - best))  # "10.5" < "9.5" as text
+        return None if trial.number == (best + 1) % 5 else replace(trained, history=(row,))
+
+    monkeypatch.setattr(tune, "train_trial", train)
+    (first, _) = tune.tune(tuning, directory, tmp_path / "out", "cpu")
+    assert first.parent.name == f"trial-{best}"
+    assert best_trial(tmp_path / "out") == load(first, "cpu").spec
+
+
 def test_loss_that_is_not_finite_fails_the_trial(tuning, directory, tmp_path):
     maps = np.load(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy")
     maps[open_suite(directory, "MockTNG").maps_of(split_simulations(8, train=0.75, validation=0.125).validation)] = -1.0
@@ -311,11 +324,17 @@ def test_no_test_map_is_reachable(tuning, directory, tmp_path):
     assert told(tmp_path / "poisoned") == told(tmp_path / "whole")
 
 
-@pytest.mark.parametrize("change", [{"seed": 1}, {"search": "released"}, {"n_kept": 3}, {"train": TrainSpec(seed=5)}])
+@pytest.mark.parametrize("change", [{"seed": 1}, {"search": "released"}, {"n_kept": 3}])
 def test_folder_of_another_search_is_refused(tuning, directory, tmp_path, quick, change):
     tune.tune(tuning, directory, tmp_path / "out", "cpu")
     with pytest.raises(UserError, match="another spec"):
         tune.tune(replace(tuning, **change), directory, tmp_path / "out", "cpu")
+
+
+def test_folder_of_a_search_for_another_network_is_refused(tuning, directory, tmp_path, quick):
+    tune.tune(tuning, directory, tmp_path / "out", "cpu")
+    with pytest.raises(UserError, match="another spec"):
+        tune.tune(replace(tuning, train=replace(tuning.train, seed=5)), directory, tmp_path / "out", "cpu")
 
 
 def test_folder_of_a_search_on_other_data_is_refused(tuning, directory, tmp_path, quick):
@@ -336,6 +355,13 @@ def test_impossible_settings_are_refused_by_name(tuning, directory, tmp_path, fi
 def test_impossible_training_is_refused_before_anything_is_done(tuning, directory, tmp_path):
     with pytest.raises(UserError, match="batch_size = 1"):
         tune.tune(replace(tuning, train=replace(tuning.train, batch_size=1)), directory, tmp_path / "out", "cpu")
+
+
+def test_split_without_a_validation_set_is_refused_before_a_search_is_begun(tuning, directory, tmp_path):
+    train = replace(tuning.train, split=SplitSpec(validation=0.05))
+    with pytest.raises(UserError, match="each needs one at least"):
+        tune.tune(replace(tuning, train=train), directory, tmp_path / "out", "cpu")
+    assert not (tmp_path / "out").exists()
 
 
 def test_optuna_keeps_its_verbosity(tuning, directory, tmp_path, quick, capfd):
@@ -369,7 +395,7 @@ MOMENTS = [
     (optuna.Study, "ask", 2, False),
     (Trial, "suggest_float", 5, False),
     (search, "_living_workers", 3, True),
-    (torch, "save", 6, False),
+    (Path, "write_bytes", 6, False),
     (tune, "_report", 7, False),
     (tune, "_save", 1, True),
     (tune, "_save", 2, False),
@@ -511,6 +537,59 @@ def test_processes_share_a_search_and_one_takes_over_from_another_that_dies(shor
     assert ended(tmp_path) == 6
     assert len({row["learning_rate"] for row in rows}) == 6
     assert hidden_files(tmp_path / "out") == []
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+@pytest.mark.parametrize("name", ["resume.pt", "weights.safetensors"])
+def test_search_on_a_full_disk_says_so_and_goes_on_when_there_is_room(short, whole, directory, tmp_path, name):
+    folder = tmp_path / "out" / "trial-1"
+    folder.mkdir(parents=True)
+    (folder / f".part.{name}").symlink_to("/dev/full")
+    with pytest.raises(OSError, match="No space left") as error:
+        tune.tune(short, directory, tmp_path / "out", "cpu")
+    assert error.value.filename == str(folder / name)
+    assert not (folder / name).exists()
+    tune.tune(short, directory, tmp_path / "out", "cpu")
+    assert outcome(tmp_path / "out") == whole
+
+
+def test_unreadable_state_of_a_trial_is_refused(short, whole, directory, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(InterruptionError):
+        interrupt(patch, tune, "_report", 5)
+        tune.tune(short, directory, tmp_path / "out", "cpu")
+    (path,) = (tmp_path / "out").glob("trial-*/resume.pt")
+    path.write_bytes(b"no state")
+    with pytest.raises(UserError, match=r"resume.pt: cannot be read; delete it"):
+        tune.tune(short, directory, tmp_path / "out", "cpu")
+    path.unlink()
+    tune.tune(short, directory, tmp_path / "out", "cpu")
+    assert outcome(tmp_path / "out") == whole
+
+
+@pytest.mark.parametrize("junk", [b"junk", b"\xff\xfe", b"42", b"{}", b""])
+@pytest.mark.parametrize("place", [0, 5, None])
+def test_foreign_line_of_the_journal_is_named_and_can_be_deleted(tuning, directory, tmp_path, quick, junk, place):
+    tune.tune(tuning, directory, tmp_path / "out", "cpu")
+    path = tmp_path / "out" / "journal.log"
+    sound = path.read_bytes()
+    lines = sound.splitlines()
+    number = len(lines) if place is None else place
+    path.write_bytes(b"\n".join([*lines[:number], junk, *lines[number:]]) + b"\n")
+    with pytest.raises(UserError, match=rf"journal.log: line {number + 1} is damaged; delete that line .*, or .*out"):
+        tune.tune(tuning, directory, tmp_path / "out", "cpu")
+    path.write_bytes(sound)
+    assert len(tune.tune(tuning, directory, tmp_path / "out", "cpu")) == 2
+
+
+@pytest.mark.parametrize(
+    "event", [b'{"op_code": 99}', b'{"op_code": 6}', b'{"op_code": "x"}', b'{"op_code": 4, "worker_id": 1}']
+)
+def test_journal_of_strange_events_is_refused(tuning, directory, tmp_path, quick, event):
+    tune.tune(tuning, directory, tmp_path / "out", "cpu")
+    with (tmp_path / "out" / "journal.log").open("ab") as journal:
+        journal.write(event + b"\n")
+    with pytest.raises(UserError, match=r"journal.log: not the journal of a search \(.*\); delete .*out"):
+        tune.tune(tuning, directory, tmp_path / "out", "cpu")
 
 
 # The command.

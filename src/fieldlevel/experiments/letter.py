@@ -4,13 +4,22 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
 
-from fieldlevel.config import EvaluateSpec, LetterSpec, SimulateSpec, TrainSpec, TransformSpec, TuneSpec
+from fieldlevel.config import (
+    EvaluateSpec,
+    LetterSpec,
+    SimulateSpec,
+    TrainSpec,
+    TransformSpec,
+    TuneSpec,
+    refuse_values,
+)
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import list_suites
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
@@ -67,6 +76,39 @@ Tuned = Mapping[tuple[str, str], TrainSpec]
 """Networks with the hyper-parameters that a search found, by what they read and by suite."""
 
 
+def check_letter(spec: LetterSpec) -> None:
+    """Refuse what no letter can do, before anything is simulated or trained.
+
+    Raises:
+        UserError: with the setting and what is allowed.
+    """
+    positive = "positive numbers"
+    refuse_values(
+        spec,
+        {
+            "seeds": (spec.seeds >= 1, "numbers from 1"),
+            "map_trials": (spec.map_trials >= 0, "numbers from 0"),
+            "summary_trials": (spec.summary_trials >= 0, "numbers from 0"),
+            "smoothing": (all(0 < scale < math.inf for scale in spec.smoothing), positive),
+            "k_max": (all(0 < scale < math.inf for scale in spec.k_max), positive),
+        },
+    )
+    own = {"transform": TransformSpec(), "labels": "true"}
+    _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
+    _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
+    names = list(_all_experiments(spec, MOCK_SUITES, {suite: nbody_twin(suite) for suite in MOCK_SUITES}))
+    for words in spec.only:
+        if not any(name.startswith(words) for name in names):
+            raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, names))}")
+
+
+def _refuse_changes(train: TrainSpec, name: str, expected: Mapping[str, object]) -> None:
+    for setting, value in expected.items():
+        if getattr(train, setting) != value:
+            told = getattr(train, setting) if isinstance(value, str) else "changed"
+            raise UserError(f"{name}.{setting}: {told}; every experiment of a letter sets it itself, do not give it")
+
+
 def searches(spec: LetterSpec, plan: Mapping[str, Tests]) -> dict[tuple[str, str], TuneSpec]:
     """The searches for hyper-parameters that some experiments ask for, by what the networks read and by suite."""
     wanted = dict.fromkeys(_searched(test.network) for tests in plan.values() for test in tests)
@@ -92,12 +134,13 @@ def experiments(
         tuned: what searches found; networks on gravity-only twins share it with those on the suite.
 
     Raises:
-        UserError: an experiment that there is not.
+        UserError: an experiment that the folder has no maps for.
     """
-    plan = {name: tests for name, tests in _all_experiments(spec, suites, directory).items() if tests}
+    everything = _all_experiments(spec, suites, _twins(spec, suites, directory))
+    plan = {name: tests for name, tests in everything.items() if tests}
     for words in spec.only:
         if not any(name.startswith(words) for name in plan):
-            raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, plan))}")
+            raise UserError(f"only: {words!r} needs the gravity-only twins of the suites; {directory} has none")
     return {
         name: tuple(replace(test, network=_with_found(test.network, tuned)) for test in tests)
         for name, tests in plan.items()
@@ -115,8 +158,7 @@ def _with_found(network: TrainSpec, tuned: Tuned) -> TrainSpec:
     return replace(network, optimiser=found.optimiser, network=found.network, perceptron=found.perceptron)
 
 
-def _all_experiments(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> dict[str, Tests]:
-    twins = _twins(spec, suites, directory)
+def _all_experiments(spec: LetterSpec, suites: tuple[str, str], twins: Mapping[str, str]) -> dict[str, Tests]:
     return {
         FIRST: _pairs(spec, suites, spec.train),
         **{kind: null_test(spec, suites, kind) for kind in NULL_TESTS},
@@ -170,8 +212,8 @@ def _across(spec: LetterSpec, tested: Mapping[str, Sequence[str]], train: TrainS
 
 def _summary(spec: LetterSpec, inputs: Literal["power spectrum", "one-point PDF"]) -> TrainSpec:
     maps = spec.train
-    names = {"field": maps.field, "set_name": maps.set_name, "split": maps.split, "seed": maps.seed}
-    return replace(spec.summary, inputs=inputs, **names)  # type: ignore[arg-type]
+    shared = ("field", "set_name", "split", "seed", "normaliser")
+    return replace(spec.summary, inputs=inputs, **{name: getattr(maps, name) for name in shared})
 
 
 def _twins(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> dict[str, str]:

@@ -1,7 +1,7 @@
 """What the mean of a map alone tells: the total mass of the slab against the parameters.
 
-The mean surface density of a slab scatters around 2.775e11 * 5 * Omega_m (Msun/h)/(Mpc/h)^2. The best predictor from
-it, E[theta | mean], is fitted on the training simulations as a cubic in the logarithm of the mean.
+The mean surface density of a slab scatters around 2.775e11 * 5 * Omega_m (Msun/h)/(Mpc/h)^2. What it tells of a
+parameter, E[theta | mean], is fitted on the training simulations as a cubic in its logarithm.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (total mass against Omega_m and sigma_8).
@@ -22,7 +22,7 @@ _DEGREE = 3
 
 @dataclass(frozen=True)
 class MeanOnly:
-    """The best predictor that knows the mean of a map alone.
+    """A predictor that knows the mean of a map alone.
 
     Attributes:
         mean_density: of each test map, (n,) in the unit of the field.

@@ -24,9 +24,12 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, FloatArray, is_mock
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, PARAMETERS, FloatArray, is_mock
 
 IntArray = npt.NDArray[np.integer]
+
+_COSMOLOGY = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
+"""Columns of theta that mean something in gravity-only twins too."""
 
 CSV_COLUMNS = ("simulation", "map", *(f"{name}_{kind}" for name in PARAMETER_NAMES for kind in ("true", "mean", "std")))
 
@@ -114,6 +117,9 @@ class Predictions:
         return cls(moments[..., 0], moments[..., 1], moments[..., 2], numbers[:, 0], numbers[:, 1])
 
 
+_LEAST_WITH_VALUE = 0.8
+"""Part of the replicas of a bootstrap that must have a value."""
+
 LONGEST = 1e6
 """Numbers from here on are written with a power of ten."""
 
@@ -124,7 +130,8 @@ class Estimate:
 
     Attributes:
         value: measured on all simulations.
-        error: standard deviation over the bootstrap; NaN where it is not defined (one simulation, infinite value).
+        error: standard deviation over the bootstrap; NaN where it is not defined (one simulation, infinite value, or
+            too many replicas without a value).
         low: 16th percentile of the bootstrap.
         high: 84th percentile of the bootstrap.
     """
@@ -136,9 +143,13 @@ class Estimate:
 
     @classmethod
     def from_replicas(cls, value: float, replicas: FloatArray) -> "Estimate":
-        """Summarise bootstrap replicas, shape (n_bootstrap,), of a measured value."""
+        """Summarise bootstrap replicas, shape (n_bootstrap,), of a measured value.
+
+        A few without a value, such as R² of a single truth, are left out. Where those are many, what is left is no
+        sample: all replicas of two simulations that have R² are the two themselves.
+        """
         finite = replicas[np.isfinite(replicas)]
-        if not np.isfinite(value) or len(finite) < 2:
+        if not np.isfinite(value) or len(finite) < max(2, _LEAST_WITH_VALUE * len(replicas)):
             return cls(value, np.nan, np.nan, np.nan)
         low, high = np.percentile(finite, [16, 84])
         return cls(value, float(finite.std(ddof=1)), float(low), float(high))
@@ -175,6 +186,20 @@ class Estimate:
         decimals = int(np.clip(1 - np.floor(np.log10(error)), 0, 4))
         spread = f" ± {error:.{decimals}f}" if with_error else ""
         return f"{value:.{decimals}f}{spread}{unit}".replace("-", "−")
+
+    def interval(self) -> str:
+        """Value, and in brackets from which to which percentile of the bootstrap, 16th and 84th.
+
+        Example:
+            >>> Estimate(-0.016, 0.068, -0.083, -0.001).interval()
+            '−0.016 (−0.083 to −0.001)'
+        """
+        half = (self.high - self.low) / 2
+        if not (np.isfinite(self.value) and half > 0) or max(abs(self.value), half) >= LONGEST:
+            return self.text()
+        decimals = int(np.clip(1 - np.floor(np.log10(half)), 0, 4))
+        value, low, high = (f"{number:.{decimals}f}" for number in (self.value, self.low, self.high))
+        return f"{value} ({low} to {high})".replace("-", "−")
 
 
 Scores = Mapping[str, Mapping[str, Estimate]]
@@ -231,14 +256,35 @@ def _average(average: FloatArray) -> FloatArray:
     return average
 
 
+_ROUND_OFF = 1e-12
+"""A variance below this part of the mean square that it is the rest of is none."""
+
+
+def _variance(first: FloatArray, second: FloatArray) -> FloatArray:
+    """Variance from the averages of a quantity and of its square; NaN where the quantity does not vary.
+
+    A bootstrap replica that draws one simulation again and again leaves 1e-17 instead of 0.
+    """
+    variance = np.subtract(second, np.square(first))
+    return np.where(variance > _ROUND_OFF * np.asarray(second), variance, np.nan)
+
+
 def _r2_terms(theta: FloatArray, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, ...]:
     from_first = theta - theta[0]  # exactly zero where all truths agree
     return (theta - mean) ** 2, from_first, from_first**2
 
 
 def _r2(squared_error: FloatArray, first: FloatArray, second: FloatArray) -> FloatArray:
-    unexplained = _ratio(squared_error, np.maximum(second - first**2, 0), undefined=np.nan)
-    return np.subtract(1, unexplained)
+    return np.subtract(1, squared_error / _variance(first, second))
+
+
+def _correlation_terms(theta: FloatArray, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, ...]:
+    x, y = theta - theta[0], mean - mean[0]
+    return x, x**2, y, y**2, x * y
+
+
+def _squared_correlation(x: FloatArray, xx: FloatArray, y: FloatArray, yy: FloatArray, xy: FloatArray) -> FloatArray:
+    return np.square(xy - np.multiply(x, y)) / (_variance(x, xx) * _variance(y, yy))
 
 
 METRICS: dict[str, Metric] = {
@@ -260,6 +306,15 @@ METRICS: dict[str, Metric] = {
             "1 is perfect, 0 is what the average truth scores, below 0 is worse than that.",
             terms=_r2_terms,
             combine=_r2,
+        ),
+        Metric(
+            key="squared_correlation",
+            label="squared correlation",
+            latex=r"${\rm corr}^2(\mu, \theta)$",
+            definition="Squared correlation of mean and truth, ⟨(μ − ⟨μ⟩)(θ − ⟨θ⟩)⟩² / (⟨(μ − ⟨μ⟩)²⟩ ⟨(θ − ⟨θ⟩)²⟩): "
+            "the R² that the best linear correction of the mean would reach; a wrong offset or scale does not show.",
+            terms=_correlation_terms,
+            combine=_squared_correlation,
         ),
         Metric(
             key="mean_relative_std",
@@ -394,7 +449,7 @@ def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -
 
     Returns:
         Estimates by parameter name, then by measure. A measure that is infinite (a vanishing std) or undefined (R²
-        where all truths agree) is returned as such, without an error.
+        where all truths agree, the correlation where all means do) is returned as such, without an error.
 
     Raises:
         UserError: fewer than two resamplings.
@@ -407,16 +462,25 @@ def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -
     return {name: {key: estimate(metric, name) for key, metric in METRICS.items()} for name in PARAMETER_NAMES}
 
 
-def transfer_ratio(
-    own: Predictions, other: Predictions, metric: str = "rmse", n_bootstrap: int = 1000, seed: int = 0
+def error_ratio(
+    baseline: Predictions,
+    other: Predictions,
+    metric: str = "rmse",
+    baseline_metric: str | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
 ) -> dict[str, Estimate]:
-    """Error on another suite divided by the error on the network's own suite: 1 is perfect robustness.
+    """Error of some predictions divided by that of others: on another suite, of another network, on changed maps.
+
+    Where both sides hold the same simulations, or twins with the same initial conditions and cosmology, each resampling
+    draws the same ones on both sides, so that what they have in common cancels; else both are drawn independently.
 
     Args:
-        own: test maps of the suite that the network was trained on.
-        other: test maps of the other suite.
-        metric: key of the measure to compare.
-        n_bootstrap: resamplings, drawn independently on both sides.
+        baseline: what is compared with.
+        other: what is compared.
+        metric: key of the measure.
+        baseline_metric: key of the measure of the baseline; the same by default.
+        n_bootstrap: resamplings of the simulations.
         seed: of the resampling.
 
     Returns:
@@ -424,18 +488,39 @@ def transfer_ratio(
 
     Raises:
         UserError: unknown measure or fewer than two resamplings.
+
+    Example:
+        >>> theta, simulation = np.linspace(1.0, 2.0, 12).reshape(2, 6), np.arange(2)
+        >>> narrow, wide = (Predictions(theta, theta + d, theta, simulation, simulation) for d in (0.1, 0.3))
+        >>> error_ratio(narrow, wide)["sigma_8"].value.__round__(4)
+        3.0
     """
-    if metric not in METRICS:
-        raise UserError(f"transfer ratio: no measure {metric!r}; choose from {', '.join(METRICS)}")
-    below = _Bootstrap.draw(own.simulation, n_bootstrap, [seed, 0])
-    above = _Bootstrap.draw(other.simulation, n_bootstrap, [seed, 1])
+    below_metric, above_metric = _metric(baseline_metric or metric), _metric(metric)
+    below = _Bootstrap.draw(baseline.simulation, n_bootstrap, [seed, 0])
+    is_paired = _share_simulations(baseline, other)
+    above = _Bootstrap.draw(other.simulation, n_bootstrap, [seed, 0 if is_paired else 1])
     ratios = {}
     for name in PARAMETER_NAMES:
-        numerator, numerator_replicas = above.measure(METRICS[metric], other, name)
-        denominator, denominator_replicas = below.measure(METRICS[metric], own, name)
+        numerator, numerator_replicas = above.measure(above_metric, other, name)
+        denominator, denominator_replicas = below.measure(below_metric, baseline, name)
         replicas = _ratio(numerator_replicas, denominator_replicas)
         ratios[name] = Estimate.from_replicas(float(_ratio(numerator, denominator)), replicas)
     return ratios
+
+
+def _metric(key: str) -> Metric:
+    if key not in METRICS:
+        raise UserError(f"error ratio: no measure {key!r}; choose from {', '.join(METRICS)}")
+    return METRICS[key]
+
+
+def _share_simulations(one: Predictions, other: Predictions) -> bool:
+    """Whether both hold the same simulations or twins: the same numbers, each with the same cosmology on both sides."""
+    numbers, first = np.unique(one.simulation, return_index=True)
+    other_numbers, other_first = np.unique(other.simulation, return_index=True)
+    if not np.array_equal(numbers, other_numbers):
+        return False
+    return np.allclose(one.theta[first][:, _COSMOLOGY], other.theta[other_first][:, _COSMOLOGY])
 
 
 def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
@@ -443,12 +528,12 @@ def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> Tra
 
     Args:
         pairs: tested networks, one of each training suite.
-        n_bootstrap: resamplings, drawn independently on both sides.
+        n_bootstrap: resamplings of the simulations.
     """
     tested = list(pairs)
     own = {pair.train_suite: pair.predictions for pair in tested if not pair.crosses_suites}
     return {
-        pair.name: transfer_ratio(own[pair.train_suite], pair.predictions, n_bootstrap=n_bootstrap)
+        pair.name: error_ratio(own[pair.train_suite], pair.predictions, n_bootstrap=n_bootstrap)
         for pair in tested
         if pair.crosses_suites and pair.train_suite in own
     }

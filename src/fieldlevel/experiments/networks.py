@@ -3,7 +3,9 @@
 import csv
 import json
 import os
-from collections.abc import Mapping, Sequence
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -11,12 +13,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 
 from fieldlevel.config import TrainSpec, TuneSpec, digest
+from fieldlevel.errors import UserError
 from fieldlevel.experiments.letter import Tests, Tuned
 from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
+from fieldlevel.files import write_bytes
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
@@ -33,12 +37,14 @@ class NetworkRun:
     """A trained network.
 
     Attributes:
+        spec: how it was trained.
         weights: its file.
         made: when, where and by which commit it was trained.
         n_parameters: trainable numbers.
         history: columns of `history.csv`, each of shape (n_validations,).
     """
 
+    spec: TrainSpec
     weights: Path
     made: Mapping[str, str]
     n_parameters: int
@@ -57,7 +63,8 @@ class SearchRun:
     Attributes:
         best: what it found.
         trials: rows of its `trials.csv`.
-        importance: share of the variance of the loss that each hyper-parameter explains; empty after few trials.
+        importance: of each hyper-parameter for being among the best tenth of the trials (PED-ANOVA), as shares of one;
+            empty after few trials.
     """
 
     best: TrainSpec
@@ -102,12 +109,19 @@ def train_missing(
     devices: Sequence[torch.device],
     listener: Listener = ignore,
 ) -> None:
-    """Train the networks of some experiments that are not trained yet, one on each device at a time."""
+    """Train the networks of some experiments that are not trained yet, one on each device at a time.
+
+    Raises:
+        UserError: the folder of a trained network lacks a file, or one is damaged.
+        TrainingError: a loss is not finite.
+    """
     jobs: dict[str, Job] = {}
     for experiment, tests in plan.items():
         for test in tests:
-            if not weights_of(store, test.network, suites).exists():
-                key = network_key(test.network, suites)
+            key = network_key(test.network, suites)
+            if store.folder(_run_name(test.network), key).exists():
+                trained_network(store, test.network, suites)
+            else:
                 jobs.setdefault(key, Job(experiment, test.network, key))
     train_number = partial(_train_number, store, list(jobs.values()), next(iter(suites.values())).directory)
     for _ in spread(train_number, range(len(jobs)), devices[: max(1, len(jobs))], listener):
@@ -134,13 +148,19 @@ def search_missing(
     devices: Sequence[torch.device],
     listener: Listener = ignore,
 ) -> Searches:
-    """Do the searches that are not done yet, one on each device at a time, and read what all of them found."""
+    """Do the searches that are not done yet, one on each device at a time, and read what all of them found.
+
+    Raises:
+        UserError: the folder of a finished search lacks a file, or one is damaged.
+        TrainingError: every trial of a search failed.
+    """
     todo = [spec for spec in plan.values() if not _search_folder(store, spec, suites).exists()]
     keys = [_search_key(spec, suites) for spec in todo]
-    search_number = partial(_search_number, store, todo, keys, next(iter(suites.values())).directory)
+    shorter = [_shorter_search(store, spec, suites) for spec in todo]
+    search_number = partial(_search_number, store, todo, keys, shorter, next(iter(suites.values())).directory)
     for _ in spread(search_number, range(len(todo)), devices[: max(1, len(todo))], listener):
         pass
-    return {place: _read_search(_search_folder(store, spec, suites)) for place, spec in plan.items()}
+    return {place: _read_search(_search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
 
 
 def found_by(searches: Searches) -> Tuned:
@@ -149,11 +169,19 @@ def found_by(searches: Searches) -> Tuned:
 
 
 def _search_number(
-    store: Store, specs: Sequence[TuneSpec], keys: Sequence[str], directory: Path, number: int, device: torch.device
+    store: Store,
+    specs: Sequence[TuneSpec],
+    keys: Sequence[str],
+    shorter: Sequence[Path | None],
+    directory: Path,
+    number: int,
+    device: torch.device,
 ) -> None:
-    spec, listener = specs[number], worker_listener()
+    spec, known, listener = specs[number], shorter[number], worker_listener()
 
     def work(folder: Path) -> None:
+        if known is not None and not (folder / "journal.log").exists():
+            _begin_with(known, folder)
         tune(spec, directory, folder, str(device), listener, check=False)
         record_software(folder, device)
 
@@ -172,8 +200,24 @@ def _search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
     return store.folder(_search_name(spec), _search_key(spec, suites))
 
 
-def _read_search(folder: Path) -> SearchRun:
-    return SearchRun(best_trial(folder), read_trials(folder), read_importance(folder))
+def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None:
+    """The longest complete search that asked for fewer trials and is otherwise the same."""
+    folders = (_search_folder(store, replace(spec, n_trials=n), suites) for n in range(spec.n_trials - 1, 0, -1))
+    return next((folder for folder in folders if (folder / "journal.log").exists()), None)
+
+
+def _begin_with(shorter: Path, folder: Path) -> None:
+    """Copy a search to go on with; the journal comes last, so that whoever finds it finds all that it speaks of."""
+    shutil.copytree(shorter, folder, ignore=shutil.ignore_patterns("journal.log"), dirs_exist_ok=True)
+    write_bytes(folder / "journal.log", (shorter / "journal.log").read_bytes())
+
+
+def _read_search(folder: Path, n_trials: int) -> SearchRun:
+    with _complete(folder):
+        trials = read_trials(folder)
+        if len(trials) != n_trials or any(None in trial.values() for trial in trials):
+            raise ValueError("trials.csv is cut short")
+        return SearchRun(best_trial(folder), trials, read_importance(folder))
 
 
 def _run_name(spec: TrainSpec) -> str:
@@ -191,15 +235,38 @@ def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
 
 
 def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun:
-    """What is known of a network that is trained."""
+    """What is known of a network that is trained.
+
+    Raises:
+        UserError: its folder lacks a file, or one is damaged.
+    """
     weights = weights_of(store, spec, suites)
     folder = weights.parent
-    with safe_open(weights, framework="numpy") as stored, (folder / "history.csv").open() as table:
-        shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
-        rows = list(csv.DictReader(table))
+    with _complete(folder):
+        with safe_open(weights, framework="numpy") as stored:
+            shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
+        history = _read_history(folder / "history.csv", spec.n_steps)
+        made = json.loads((folder / "provenance.json").read_text())
+    return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history)
+
+
+def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:
+    text = path.read_text()
+    rows = list(csv.DictReader(text.splitlines()))
     history = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
-    made = json.loads((folder / "provenance.json").read_text())
-    return NetworkRun(weights, made, sum(int(np.prod(shape)) for shape in shapes), history)
+    if history["step"][-1] != n_steps or not text.endswith("\n"):
+        raise ValueError(f"{path.name} is cut short")
+    return history
+
+
+@contextmanager
+def _complete(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder with its final name is not whole, and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError, UserError, LookupError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise UserError(f"{folder}: damaged ({reason}); delete it, and the same command makes it again") from None
 
 
 def _is_trainable(name: str) -> bool:

@@ -5,6 +5,8 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,12 +34,14 @@ from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.maps.transformed import largest_wavenumber
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_nbody
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.training.settings import check_train_spec
 from fieldlevel.workers import choose_devices
 
 FloatArray = npt.NDArray[np.floating]
@@ -74,27 +78,40 @@ class LetterRun:
 
     Attributes:
         data: the maps that were used.
-        networks: of the four pairs with the first seed, by training suite.
+        spec: of the letter.
+        trained: networks with the first seed, by experiment and training suite.
         searches: for hyper-parameters, by what the networks read and by suite.
         experiments: every tested network by experiment, in the order of `letter.experiments`.
-        losses: lowest validation loss of the networks with the first seed, by experiment and training suite.
         transfer: RMSE over that on the network's own suite, for all of `matrix` that crosses suites.
-        mean_only: the best predictor that knows the mean of a map alone, by suite.
+        mean_only: a predictor that knows the mean of a map alone, by suite.
         examples: maps of each suite for Fig. 1, (n_examples, N, N).
         facts: what the data is, in words.
         software: version, commit, hardware, date.
     """
 
     data: LetterData
-    networks: Mapping[str, NetworkRun]
+    spec: LetterSpec
+    trained: Mapping[str, Mapping[str, NetworkRun]]
     searches: Searches
     experiments: Mapping[str, tuple[PairResult, ...]]
-    losses: Mapping[str, Mapping[str, float]]
     transfer: TransferRatios
     mean_only: Mapping[str, MeanOnly]
     examples: Mapping[str, FloatArray]
     facts: Mapping[str, str | int | float]
     software: Mapping[str, str]
+
+    @property
+    def networks(self) -> Mapping[str, NetworkRun]:
+        """Those of the four pairs."""
+        return self.trained[letter.FIRST]
+
+    @property
+    def losses(self) -> dict[str, dict[str, float]]:
+        """Lowest validation loss of each network, by experiment and training suite."""
+        return {
+            name: {suite: network.validation_loss for suite, network in networks.items()}
+            for name, networks in self.trained.items()
+        }
 
     @property
     def pairs(self) -> tuple[PairResult, ...]:
@@ -134,9 +151,12 @@ def prepare_data(
         The folder with its suites opened; pixels are not checked yet.
 
     Raises:
-        UserError: the folder does not hold two suites.
+        UserError: settings that cannot be used, or a folder that does not hold two suites.
     """
     select_device(device)
+    letter.check_letter(spec)
+    for train in (spec.train, spec.summary):
+        check_train_spec(train)
     if directory is None:
         _check_before_simulating(spec)
         directory = out / "data" / digest(pinned(spec.simulate), SIMULATOR_VERSION)
@@ -153,6 +173,7 @@ def _check_before_simulating(spec: LetterSpec) -> None:
     """Refuse what would only fail after the simulations."""
     simulate, train, split = spec.simulate, spec.train, spec.train.split
     split_simulations(len(rows_of_set(simulate)), split.seed, split.train, split.validation)
+    _check_cuts(spec, simulate.n_pixels)
     if train.set_name != simulate.set_name or train.field not in simulate.fields:
         made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
         raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
@@ -160,10 +181,19 @@ def _check_before_simulating(spec: LetterSpec) -> None:
         raise UserError(f"suites: {' '.join(spec.suites)}: without --data they are {' and '.join(MOCK_SUITES)}")
 
 
+def _check_cuts(spec: LetterSpec, n_pixels: int) -> None:
+    end = largest_wavenumber(n_pixels)
+    for cut in spec.k_max:
+        if cut >= end:
+            ends = f"maps of {n_pixels} x {n_pixels} pixels end at {end:.3g} h/Mpc"
+            raise UserError(f"k_max: {cut:g} h/Mpc, but {ends}; give smaller ones with --k-max")
+
+
 def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
     sizes = {name: suite.n_pixels for name, suite in opened.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
+    _check_cuts(spec, next(iter(sizes.values())))
     split = spec.train.split
     for suite in opened.values():
         split_simulations(suite.n_simulations, split.seed, split.train, split.validation)
@@ -211,16 +241,12 @@ def run_letter(
         if is_first:
             show_pairs(first_seed(done[letter.FIRST]))
     plan = letter.experiments(spec, data.suites, data.directory, found_by(searches))
-    trained = {name: _first_networks(store, tests, data) for name, tests in plan.items()}
     return LetterRun(
         data=data,
-        networks=trained[letter.FIRST],
+        spec=spec,
+        trained={name: _first_networks(store, tests, data) for name, tests in plan.items()},
         searches=searches,
         experiments=done,
-        losses={
-            name: {suite: network.validation_loss for suite, network in networks.items()}
-            for name, networks in trained.items()
-        },
         transfer=transfer_ratios(suite_matrix(done)),
         mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
         examples={name: _examples(data.opened[name], spec) for name in data.suites},
@@ -271,12 +297,22 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         suite = data.opened[spec.suite].transformed(spec.transform)
         predictions = predict_suite(weights, suite, spec.simulations, device)
         predictions.write_csv(folder / "predictions.csv")
+        checksum = hashlib.sha256((folder / "predictions.csv").read_bytes()).hexdigest()
+        write_text(folder / "checksum.json", json.dumps({"predictions.csv": checksum}) + "\n")
         write_text(folder / "spec.json", to_json(spec) + "\n")
         record_software(folder, select_device(device))
 
     fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
     folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
-    return Predictions.read_csv(folder / "predictions.csv")
+    return _read_predictions(folder)
+
+
+def _read_predictions(folder: Path) -> Predictions:
+    path = folder / "predictions.csv"
+    checksum = folder / "checksum.json"
+    if not checksum.exists() or hashlib.sha256(path.read_bytes()).hexdigest() not in checksum.read_text():
+        raise UserError(f"{path}: changed or damaged since it was written; delete {folder} and give the command again")
+    return Predictions.read_csv(path)
 
 
 def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:

@@ -4,6 +4,7 @@ A run is known by the digest of its spec and of its data. Asking for a run that 
 asking for one that was killed continues it; experiments that share a network share its folder without saying so.
 """
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,5 +41,17 @@ class Store:
         partial = self.root / f".{name}-{key}.partial"
         partial.mkdir(parents=True, exist_ok=True)
         work(partial)
+        for path in (*partial.rglob("*"), partial):
+            _flush(path)
         partial.rename(final)
+        _flush(self.root)
         return final
+
+
+def _flush(path: Path) -> None:
+    """Have a file or folder on the disk: else a power failure could leave a folder with its final name and no bytes."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(file)
+    finally:
+        os.close(file)

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fieldlevel.experiments.letter import FIRST
-from fieldlevel.experiments.metrics import Estimate, PairResult, Scores
+from fieldlevel.experiments.metrics import PairResult, Scores
 from fieldlevel.experiments.networks import SearchRun
 from fieldlevel.experiments.published import K_MAX_LOSSES
 from fieldlevel.experiments.runner import LetterRun, first_seed
@@ -16,11 +16,29 @@ from fieldlevel.figures.calibration import draw_calibration
 from fieldlevel.figures.history import draw_training_history
 from fieldlevel.figures.maps import draw_maps
 from fieldlevel.figures.null_tests import draw_null_tests, draw_total_mass
-from fieldlevel.figures.residuals import draw_four_pairs, draw_transfer
+from fieldlevel.figures.residuals import N_SHOWN, draw_four_pairs, draw_transfer
 from fieldlevel.figures.robustness import draw_robustness_matrix
 from fieldlevel.figures.search import draw_search
 from fieldlevel.figures.seeds import draw_seed_spread
-from fieldlevel.figures.smoothing import draw_information, draw_losses, draw_smoothing_pairs
+from fieldlevel.figures.smoothing import (
+    N_SMOOTHED_SHOWN,
+    Curve,
+    draw_information,
+    draw_losses,
+    draw_smoothing_pairs,
+)
+from fieldlevel.maps.transformed import largest_wavenumber
+
+PUBLISHED_PIXELS = 256
+"""On a side of the maps behind `K_MAX_LOSSES`."""
+
+DESTROYED = {
+    "mean map": "every pixel the mean",
+    "shuffled pixels": "pixels in random order",
+    "random phases": "Fourier modes with random phases",
+    "no monopole": "every map scaled to one mean",
+}
+"""What is done to the maps in each null test."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +76,8 @@ def letter_plates(run: LetterRun) -> list[Plate]:
             "fig2_four_pairs",
             "Figure 2",
             "Posterior mean minus truth against truth for the four train/test pairs: Omega_m left, sigma_8 right. "
-            "Error bars are the posterior standard deviations of 40 maps; faint dots are all tested maps.",
+            f"Error bars are the posterior standard deviations of up to {N_SHOWN} maps; faint dots: all tested maps. "
+            "Blue circles: the network's own suite, orange squares: the other.",
             "Four rows of two scatter plots of residuals around zero, one row a pair of suites.",
             lambda: draw_four_pairs(run.pairs, mock=mock),
         ),
@@ -68,8 +87,9 @@ def letter_plates(run: LetterRun) -> list[Plate]:
         Plate(
             "robustness",
             "Robustness",
-            "Trained on a suite (rows), tested on a suite (columns): error, bias and ratio of the RMSE to that on the "
-            "own suite.",
+            "Trained on a suite (rows), tested on a suite (columns): bias and RMSE in units of the parameter, and the "
+            "ratio of this RMSE to the RMSE on the own suite, which gives the colour; the tables have relative errors. "
+            "Hatched: not tested.",
             "Two coloured tables of numbers, one for Omega_m and one for sigma_8.",
             lambda: draw_robustness_matrix(list(run.matrix), run.transfer, mock=mock),
         ),
@@ -78,7 +98,7 @@ def letter_plates(run: LetterRun) -> list[Plate]:
             "calibration",
             "Calibration",
             "Fraction of the truths within the mean plus or minus z posterior standard deviations, and what a Gaussian "
-            "posterior would give; bands are bootstrap errors.",
+            "posterior would give; bands hold 68% of the bootstrap over simulations.",
             "Curves of coverage against z, one panel a parameter, one curve a pair of suites.",
             lambda: draw_calibration({pair.name: pair.predictions for pair in run.pairs}, mock=mock),
         ),
@@ -101,11 +121,15 @@ def _nbody_plates(done: Done, mock: bool) -> Iterator[Plate]:
     to_hydro = [result for result in done.get("N-body to hydro", ()) if result.crosses_suites]
     to_nbody = done.get("hydro to N-body", ())
     if to_hydro or to_nbody:
+        sides = ["trained on gravity-only maps, tested on hydrodynamic ones"] if to_hydro else []
+        sides += ["trained on hydrodynamic maps, tested on gravity-only ones"] if to_nbody else []
+        networks = f"{sides[0]} (left), and {sides[1]} (right)" if len(sides) == 2 else sides[0]
         yield Plate(
             "fig3_nbody",
             "Figure 3",
-            "Left: networks trained on gravity-only maps, tested on hydrodynamic ones. Right: the other way round.",
-            "Two columns of scatter plots of residuals, Omega_m above and sigma_8 below.",
+            f"Posterior mean minus truth of networks {networks}. Error bars are the posterior standard deviations of "
+            f"up to {N_SHOWN} maps a suite; the mean error and the reduced chi squared are over all tested maps.",
+            "Scatter plots of residuals, Omega_m above and sigma_8 below, one column for each direction.",
             lambda: draw_transfer(to_hydro, to_nbody, mock=mock),
         )
 
@@ -124,11 +148,13 @@ def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
             (pair.train_suite, pair.test_suite): {scale: results[i] for scale, results in by_scale.items()}
             for i, pair in enumerate(done[FIRST])
         }
+        scales = ", ".join(f"{scale:g}" for scale in sorted(by_scale))
         yield Plate(
             "fig4_smoothing",
             "Figure 4",
-            "Posterior mean minus truth of networks trained and tested on maps smoothed by a Gaussian of 0, 1, 2, ... "
-            "pixels, for all four pairs; the numbers are the mean of sigma over mu.",
+            f"Posterior mean minus truth of networks trained and tested on maps smoothed by a Gaussian of {scales} "
+            f"pixels, for all four pairs; error bars of up to {N_SMOOTHED_SHOWN} maps, side by side at their truth. "
+            "The numbers are the mean of sigma over mu, over all tested maps.",
             "Scatter plots of residuals in one colour for each smoothing.",
             lambda: draw_smoothing_pairs(pairs, mock=mock),
         )
@@ -136,16 +162,17 @@ def _smoothing_plates(done: Done, mock: bool) -> Iterator[Plate]:
 
 def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
     suite = run.data.suites[0]
-    kinds = ("mean map", "shuffled pixels", "random phases", "no monopole")
-    results = {"maps": done[FIRST][0]} | {
-        kind: next(result for result in done[kind] if result.train_suite == suite) for kind in kinds if kind in done
+    kinds = {kind: words for kind, words in DESTROYED.items() if kind in done}
+    results = {
+        name: next(result for result in done[kind] if result.train_suite == result.test_suite == suite)
+        for name, kind in {"maps": FIRST, **{kind: kind for kind in kinds}}.items()
     }
-    if len(results) > 1:
+    if kinds:
         yield Plate(
             "null_tests",
             "Null tests",
-            f"The network of {suite} on its own test maps, and on the same maps destroyed in four ways: every pixel "
-            "the mean, pixels in random order, Fourier modes with random phases, every map scaled to one mean.",
+            f"The network of {suite} on its own test maps, and on the same maps with information taken away: "
+            f"{', '.join(kinds.values())}. Triangles: means beyond the panel.",
             "Scatter plots of the posterior mean against the truth, one column for each kind of map.",
             lambda: draw_null_tests(results, mock=mock),
         )
@@ -154,59 +181,77 @@ def _null_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
     yield Plate(
         "total_mass",
         "Total mass",
-        f"Mean surface density of each test map of {suite} against Omega_m and sigma_8, and the best predictor that "
-        "knows nothing else.",
+        f"Mean surface density of each test map of {suite} against Omega_m and sigma_8, and what a network that knows "
+        "nothing else could say: a cubic in the logarithm of the mean, fitted on the training maps and kept within the "
+        "prior. The numbers: correlation with the mean, accuracy of the fit on the test maps.",
         "Two scatter plots of the mean density of maps against a parameter, with a curve.",
         lambda: draw_total_mass(mean_only.mean_density, predictions.theta, predictions.mean[:, :2], mock=mock),
     )
 
 
 def _information_plates(run: LetterRun, done: Done, mock: bool) -> Iterator[Plate]:
-    ladders = {
-        "smoothing": ("smoothing", 0.0, "pixels of smoothing"),
-        "k_max": ("k_max", math.inf, "a sharp cut at k_max"),
-    }
-    for scale, (prefix, uncut, words) in ladders.items():
-        by_scale = _scales(done, prefix, uncut)
-        if not by_scale:
-            continue
-        curves = {
-            pair.name: [
-                (at, {name: row["rms_relative_error"] for name, row in results[i].scores.items()})
-                for at, results in sorted(by_scale.items())
-            ]
-            for i, pair in enumerate(done[FIRST])
-        }
-        if scale == "k_max":
-            yield _loss_plate(run, mock)
+    what = "Error of networks trained and tested on maps after"
+    where = (
+        "on their own suite and on the other; error bars are bootstrap errors over the test simulations, side by side."
+    )
+    description = "Curves of the error of Omega_m and sigma_8 that change with the scale."
+    by_pixels, by_cut = _scales(done, "smoothing", 0.0), _scales(done, "k_max", math.inf)
+    if by_pixels:
         yield Plate(
-            f"information_{scale}",
-            f"Information against {'smoothing' if scale == 'smoothing' else 'k_max'}",
-            f"Error of networks trained and tested on maps after {words}, on their own suite and on the other.",
-            "Curves of the error of Omega_m and sigma_8 that change with the scale.",
-            _information(curves, scale, mock),
+            "information_smoothing",
+            "Information against smoothing",
+            f"{what} smoothing by a Gaussian, {where}",
+            description,
+            lambda: draw_information(_errors(done, by_pixels), "smoothing", mock=mock),
+        )
+    if by_cut:
+        n_pixels = _n_pixels(run)
+        yield _loss_plate(run, n_pixels, mock)
+        yield Plate(
+            "information_k_max",
+            "Information against k_max",
+            f"{what} a sharp cut at k_max, {where} Open symbols: {_end_in_words(n_pixels)}.",
+            description,
+            lambda: draw_information(_errors(done, by_cut), "k_max", k_end=largest_wavenumber(n_pixels), mock=mock),
         )
 
 
-def _loss_plate(run: LetterRun, mock: bool) -> Plate:
-    cuts = {name: float(name.split()[1]) for name in run.losses if name.startswith("k_max")} | {FIRST: math.inf}
-    size = run.data.opened[run.data.suites[0]].n_pixels
-    curves = {suite: {at: run.losses[name][suite] for name, at in cuts.items()} for suite in run.data.suites}
-    return Plate(
-        "loss_k_max",
-        "Validation loss against k_max",
-        f"Lowest validation loss of networks trained on maps of {size} x {size} pixels without the Fourier modes "
-        "beyond k_max; dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, 256 x 256 "
-        "pixels, 900 training simulations.",
-        "Curves of the loss that fall as smaller scales are let in.",
-        lambda: draw_losses(curves, {"CAMELS IllustrisTNG, public re-run": K_MAX_LOSSES}, mock=mock),
+def _errors(done: Done, by_scale: Mapping[float, Sequence[PairResult]]) -> dict[str, Curve]:
+    """The rms relative error at every scale, by pair."""
+    return {
+        pair.name: [
+            (at, {name: row["rms_relative_error"] for name, row in results[i].scores.items()})
+            for at, results in sorted(by_scale.items())
+        ]
+        for i, pair in enumerate(done[FIRST])
+    }
+
+
+def _n_pixels(run: LetterRun) -> int:
+    return run.data.opened[run.data.suites[0]].n_pixels
+
+
+def _end_in_words(n_pixels: int) -> str:
+    return (
+        f"maps of {n_pixels} x {n_pixels} pixels without a cut, drawn where they end, at "
+        f"{largest_wavenumber(n_pixels):.3g} h/Mpc (corner of the Fourier plane, sqrt(2) times the Nyquist wavenumber)"
     )
 
 
-def _information(
-    curves: Mapping[str, list[tuple[float, dict[str, Estimate]]]], scale: str, mock: bool
-) -> Callable[[], Figure]:
-    return lambda: draw_information(curves, "smoothing" if scale == "smoothing" else "k_max", mock=mock)
+def _loss_plate(run: LetterRun, n_pixels: int, mock: bool) -> Plate:
+    cuts = {name: float(name.split()[1]) for name in run.losses if name.startswith("k_max")} | {FIRST: math.inf}
+    curves = {suite: {at: run.losses[name][suite] for name, at in cuts.items()} for suite in run.data.suites}
+    published = "CAMELS IllustrisTNG, public re-run"
+    ends = dict.fromkeys(curves, largest_wavenumber(n_pixels)) | {published: largest_wavenumber(PUBLISHED_PIXELS)}
+    return Plate(
+        "loss_k_max",
+        "Validation loss against k_max",
+        f"Lowest validation loss of networks trained on maps without the Fourier modes beyond k_max. Open symbols: "
+        f"{_end_in_words(n_pixels)}. Dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, "
+        f"{PUBLISHED_PIXELS} x {PUBLISHED_PIXELS} pixels, to {ends[published]:.3g} h/Mpc, 900 training simulations.",
+        "Curves of the loss that fall as smaller scales are let in.",
+        lambda: draw_losses(curves, {published: K_MAX_LOSSES}, ends, mock=mock),
+    )
 
 
 def _search_plates(run: LetterRun, mock: bool) -> Iterator[Plate]:
@@ -214,8 +259,11 @@ def _search_plates(run: LetterRun, mock: bool) -> Iterator[Plate]:
         yield Plate(
             f"search_{inputs.replace(' ', '_')}_{suite}",
             f"Search: {inputs}, {suite}",
-            f"Hyper-parameters of the networks on {inputs} of {suite}: the loss of every trial, which "
-            "choices explain it, and where the good trials lie; the star is the trial that was chosen.",
+            f"Hyper-parameters of the networks on {inputs} of {suite}: the loss of every trial (triangles: beyond the "
+            "panel), which choices put a trial among the best tenth, and where the good trials lie; the star is the "
+            "trial that was chosen. Importance is that of PED-ANOVA (arXiv:2304.10255): how far the values of the best "
+            "tenth stand out from those of all trials, one hyper-parameter at a time, normalised to a sum of 1; it is "
+            "no share of the variance of the loss.",
             "Dots of the loss of each trial with a falling staircase, bars of importance, one panel a hyper-parameter.",
             _search(search, mock),
         )

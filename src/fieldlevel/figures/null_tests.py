@@ -37,8 +37,8 @@ DENSITY_SCALE = 1e11
 def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
     """Draw the inferred mean against the truth of original maps and of maps that were robbed of their structure.
 
-    A network that infers something follows the diagonal. Means far outside the prior are triangles at the edge. R^2 is
-    over all tested maps.
+    A network that infers something follows the diagonal. Means far outside the prior are triangles at the edge. R^2,
+    above each panel, is over all tested maps.
 
     Args:
         results: by what was done to the maps, e.g. `original maps`, `mean maps`, `shuffled pixels`.
@@ -53,20 +53,19 @@ def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
     n_rows = n_blocks * len(COSMOLOGICAL)
     with styled():
         width = WIDTH_INCHES * min(1.0, (n_columns + 0.5) / (TESTS_PER_ROW + 0.5))
-        figure = Figure(figsize=(width, 1.5 * n_rows + 0.3 * n_blocks + 0.2))
+        figure = Figure(figsize=(width, 1.75 * n_rows + 0.3 * n_blocks + 0.2))
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
         blocks = axes.reshape(n_blocks, len(COSMOLOGICAL), n_columns).swapaxes(1, 2).reshape(-1, len(COSMOLOGICAL))
         for number, (column, (name, result)) in enumerate(zip(blocks, results.items(), strict=False)):
-            column[0].set_title(name, pad=4)
-            for panel, parameter in zip(column, COSMOLOGICAL, strict=True):
-                _draw_null_test(panel, result, parameter, is_first=number % n_columns == 0)
+            for panel, parameter, heading in zip(column, COSMOLOGICAL, (f"{name}\n", ""), strict=True):
+                _draw_null_test(panel, result, parameter, heading, is_first=number % n_columns == 0)
         for panel in blocks[len(results) :].ravel():
             panel.set_visible(False)
         mark_mock(figure, mock)
     return figure
 
 
-def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, *, is_first: bool) -> None:
+def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, heading: str, *, is_first: bool) -> None:
     theta, mean, _ = moments_of(result.predictions, parameter)
     margin = 0.25 * (parameter.maximum - parameter.minimum)
     ends = (parameter.minimum, parameter.maximum)
@@ -80,15 +79,15 @@ def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, *, is
         panel.set_ylabel(rf"${parameter.latex}$  (mean)")
     else:
         panel.tick_params(labelleft=False)
-    text = f"{METRICS['r2'].latex} = {result.scores[parameter.name]['r2'].text(with_error=False)}"
-    paper = {"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 1}
-    panel.text(0.95, 0.09, text, transform=panel.transAxes, ha="right", fontsize=9, zorder=4, bbox=paper)
+    r2 = result.scores[parameter.name]["r2"].text(with_error=False)
+    panel.set_title(f"{heading}{METRICS['r2'].latex} = {r2}", pad=4)
 
 
 def draw_total_mass(mean_density: FloatArray, theta: FloatArray, fit: FloatArray, *, mock: bool) -> Figure:
-    """Draw Omega_m and sigma_8 against the mean surface density of each map, with the best guess from that mean alone.
+    """Draw Omega_m and sigma_8 against the mean surface density of each map, with a guess from that mean alone.
 
-    The line is the guess; the numbers are the correlation coefficient and the accuracy of the guess.
+    The line is the guess, a cubic in the logarithm of the mean that was fitted on other maps; the numbers are the
+    correlation coefficient and the accuracy of the guess.
 
     Args:
         mean_density: mean of each map, shape (n,) [(Msun/h) / (Mpc/h)^2].
@@ -117,7 +116,9 @@ def draw_total_mass(mean_density: FloatArray, theta: FloatArray, fit: FloatArray
 
 def _draw_guess(panel: Axes, density: FloatArray, truth: FloatArray, guess: FloatArray) -> None:
     panel.plot(density, truth, ".", color=BLUE, alpha=0.3, markersize=3, mew=0, rasterized=True)
-    panel.plot(density, guess, color=VERMILLION, linewidth=1.5, label="best guess from the mean alone")
+    panel.plot(
+        density, guess, color=VERMILLION, linewidth=1.5, label="cubic in log of the mean, fitted on training maps"
+    )
     low, high = truth.min(), truth.max()
     panel.set_ylim(low - 0.05 * (high - low) - 1e-6, high + 0.4 * (high - low) + 1e-6)
     panel.legend(loc="upper left", fontsize=9, borderaxespad=0.2)

@@ -1,4 +1,4 @@
-"""How every network does on every suite: bias, scatter and the error relative to the network's own suite."""
+"""How every network does on every suite: bias, RMSE and the RMSE relative to that on the network's own suite."""
 
 from collections.abc import Sequence
 
@@ -10,10 +10,10 @@ from matplotlib.image import AxesImage
 
 from fieldlevel.experiments.metrics import METRICS, PairResult, TransferRatios
 from fieldlevel.figures.style import COSMOLOGICAL, WIDTH_INCHES, mark_mock, refuse_empty, styled
-from fieldlevel.parameters import FloatArray, Parameter
+from fieldlevel.parameters import NBODY_PREFIX, FloatArray, Parameter, is_nbody
 
-CELL_METRICS = {"bias": "bias", "rms": "rms_relative_error"}
-"""Measures written into a cell, by the word that stands before them; the ratio follows."""
+CELL_METRICS = ("bias", "rmse")
+"""Measures written into a cell, in units of the parameter; the ratio of the second follows."""
 
 SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
 """Ratios where the colours end, at the earliest and at the latest."""
@@ -22,12 +22,12 @@ SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
 def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios, *, mock: bool) -> Figure:
     """Draw a matrix of training suites by test suites for Omega_m and one for sigma_8.
 
-    A cell holds bias, rms relative error and the ratio of the error to that on the network's own suite, each with its
-    bootstrap error, and is coloured by the ratio on a logarithmic scale: 1, perfect robustness, is white.
+    A cell holds bias, RMSE and the ratio of this RMSE to that on the network's own suite, each with its bootstrap
+    error, and is coloured by the ratio on a logarithmic scale: 1, perfect robustness, is white.
 
     Args:
         pairs: tested networks; a combination that is missing leaves its cell empty.
-        transfer: ratio of each pair that crosses suites, by `PairResult.name`, then by parameter name.
+        transfer: ratio of the RMSE of each pair that crosses suites, by `PairResult.name`, then by parameter name.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
@@ -73,9 +73,9 @@ def _reach(ratios: FloatArray) -> float:
 
 
 def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
-    panel.set_facecolor("0.93")
-    panel.set_xticks(range(len(tested)), tested)
-    panel.set_yticks(range(len(trained)), trained)
+    panel.patch.set(facecolor="white", edgecolor="0.8", hatch="///")
+    panel.set_xticks(range(len(tested)), map(_in_words, tested))
+    panel.set_yticks(range(len(trained)), map(_in_words, trained))
     panel.tick_params(length=0)
     panel.set_ylabel("trained on")
     for edge in range(1, len(tested)):
@@ -84,9 +84,14 @@ def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
         panel.axhline(edge - 0.5, color="white", linewidth=2)
 
 
+def _in_words(suite: str) -> str:
+    """Name of a suite in lines that are short enough to stand beside a row."""
+    return suite.replace(NBODY_PREFIX, "N-body\n", 1) if is_nbody(suite) else suite
+
+
 def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter) -> str:
     scores = pair.scores[parameter.name]
-    lines = [f"{word} {scores[key].text(METRICS[key].percent)}" for word, key in CELL_METRICS.items()]
+    lines = [f"{METRICS[key].label} {scores[key].text(METRICS[key].percent)}" for key in CELL_METRICS]
     ratio = transfer.get(pair.name, {}).get(parameter.name)
     if ratio:
         lines.append(f"ratio {ratio.text()}")
@@ -110,7 +115,7 @@ def _write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float
 
 def _draw_ratio_bar(figure: Figure, image: AxesImage, reach: float) -> None:
     bar = figure.colorbar(image, ax=figure.axes, extend="both", aspect=35, pad=0.01)
-    bar.set_label("error / error on own suite")
+    bar.set_label("ratio = RMSE / RMSE on own suite")
     ticks = [tick for tick in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16) if 1 / reach <= tick <= reach]
     bar.set_ticks(ticks, labels=[f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
     bar.minorticks_off()

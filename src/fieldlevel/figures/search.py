@@ -48,17 +48,22 @@ def draw_search(
 ) -> Figure:
     """Draw the history of a search with the best so far, the loss against each hyper-parameter, and their importance.
 
-    Losses far above the others are triangles at the edge; failed trials stand there too.
+    Losses far above the others are triangles at the edge; failed trials stand there too. Names lose
+    their underscores.
 
     Args:
         values: lowest validation loss of each trial in the order of the trials, shape (n_trials,); NaN where none.
         states: of each trial: complete, pruned or failed, in any case; running or waiting ones are not drawn.
         parameters: value of each hyper-parameter in each trial, shape (n_trials,), by name.
-        importance: share of the variance of the loss that each hyper-parameter explains, by name.
+        importance: by name, the PED-ANOVA importance of each hyper-parameter, taken by itself, for a trial to be among
+            the best tenth, normalised to a sum of 1; empty after too few trials.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
         UserError: no finished trial, no hyper-parameter, an unknown state, or lengths that disagree.
+
+    References:
+        Watanabe, Bansal & Hutter 2023, arXiv:2304.10255 (PED-ANOVA).
     """
     loss, state = np.asarray(values, dtype=float), np.array([name.upper() for name in states])
     _check(loss, state, parameters)
@@ -122,12 +127,16 @@ def _draw_trials(panel: Axes, loss: FloatArray, state: npt.NDArray[np.str_], lim
 
 
 def _draw_importance(panel: Axes, importance: Mapping[str, float]) -> None:
+    panel.set_xlabel("importance, best tenth")
+    panel.tick_params(axis="y", length=0)
+    if not importance:
+        panel.set(xticks=[], yticks=[])
+        panel.text(0.5, 0.5, "too few\nfinished trials", transform=panel.transAxes, ha="center", va="center")
+        return
     ordered = sorted(importance.items(), key=lambda item: item[1])
-    bars = panel.barh([name for name, _ in ordered], [share for _, share in ordered], color=SKY_BLUE)
+    bars = panel.barh([_in_words(name) for name, _ in ordered], [share for _, share in ordered], color=SKY_BLUE)
     panel.bar_label(bars, fmt="%.2f", padding=2, fontsize=9)
     panel.margins(x=0.2)
-    panel.set_xlabel("importance")
-    panel.tick_params(axis="y", length=0)
 
 
 def _draw_slices(
@@ -143,12 +152,18 @@ def _draw_slices(
         x = np.asarray(column, dtype=float)
         plot_within(panel, x[chosen], loss[chosen], limits, "o", color=BLUE, markersize=3, mec="white", mew=0.3)
         panel.plot(x[best], loss[best], "*", color=GREEN, markersize=9, mec="black", mew=0.5)
-        panel.set(xlabel=name, xscale="log" if _spans_decades(x[chosen]) else "linear")
+        panel.set(xlabel=_in_words(name), xscale="log" if _spans_decades(x[chosen]) else "linear")
+        if panel.get_xscale() == "linear":
+            panel.xaxis.set_major_locator(MaxNLocator(4, integer=bool((x[chosen] % 1 == 0).all())))
         panel.tick_params(labelleft=panel in panels[:, 0])
     for panel in panels.flat[len(parameters) :]:
         panel.set_visible(False)
     for panel in panels[:, 0]:
         panel.set_ylabel("loss")
+
+
+def _in_words(name: str) -> str:
+    return name.removeprefix("n_").replace("_", " ")
 
 
 def _spans_decades(x: FloatArray) -> bool:

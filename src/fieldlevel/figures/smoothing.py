@@ -4,13 +4,15 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult
@@ -34,6 +36,9 @@ LETTER_ACCURACY = "mean_relative_std"
 
 Curve = Sequence[tuple[float, Mapping[str, Estimate]]]
 """Scales, and the error of each parameter at each of them."""
+
+BETWEEN_CURVES = 0.018
+"""Distance of the error bars that belong to one scale, as a fraction of the width of a panel."""
 
 SCALE_AXES = {
     "smoothing": ("smoothing  [pixels]", "linear"),
@@ -106,9 +111,12 @@ def draw_information(
     metric: str = "rms_relative_error",
     published: Mapping[str, Mapping[str, float]] | None = None,
     *,
+    k_end: float = np.nan,
     mock: bool,
 ) -> Figure:
     """Draw the error of Omega_m and sigma_8 against the smallest scale that a network was shown.
+
+    Curves stand a little beside one another, so that their error bars can be told apart.
 
     Args:
         curves: by name, e.g. own suite and other suite, scales and the error of each parameter at each of them; a
@@ -116,22 +124,26 @@ def draw_information(
         scale: what the scales are: the standard deviation of the smoothing [pixels] or a cut in wavenumber [h/Mpc].
         metric: key of the measure that the errors are, for the label.
         published: by name, values of each parameter to draw as horizontal lines; fractions where the measure is one.
+        k_end: wavenumber where the maps end [h/Mpc]; there stand those without a cut, open and not joined.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no curve, unknown scale or measure.
+        UserError: no curve, unknown scale or measure, or a map without a cut of which nobody says where it ends.
     """
     refuse_empty(curves, "curve")
     if scale not in SCALE_AXES or metric not in METRICS:
         raise UserError(f"information: {scale}, {metric}: choose from {', '.join(SCALE_AXES)} and {', '.join(METRICS)}")
+    scales = {name: [at for at, _ in curve] for name, curve in curves.items()}
+    ends = _ends_of(scales, dict.fromkeys(scales, k_end))
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 3.2))
         axes = figure.subplots(1, len(COSMOLOGICAL))
         for panel, parameter in zip(axes, COSMOLOGICAL, strict=True):
-            _draw_curves(panel, curves, parameter, METRICS[metric].percent)
-            _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
-            _frame_scales(panel, curves, scale)
             panel.set_title(f"${parameter.latex}$", loc="left", pad=4)
+            _frame_scales(panel, scale, scales.values(), ends.values())
+            _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
+            _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
+            panel.set_ylim(bottom=0)
         axes[0].set_ylabel(METRICS[metric].latex + ("  [%]" if METRICS[metric].percent else ""))
         _draw_legend(figure, [*curves, *(published or {})])
         mark_mock(figure, mock)
@@ -139,51 +151,91 @@ def draw_information(
 
 
 def draw_losses(
-    curves: Mapping[str, Mapping[float, float]], published: Mapping[str, Mapping[float, float]], *, mock: bool
+    curves: Mapping[str, Mapping[float, float]],
+    published: Mapping[str, Mapping[float, float]],
+    ends: Mapping[str, float],
+    *,
+    mock: bool,
 ) -> Figure:
     """Draw the validation loss of networks against the cut in wavenumber of their maps.
 
     Args:
         curves: by name, loss by cut [h/Mpc]; an infinite cut is a map without any.
         published: the same from elsewhere, drawn dashed.
+        ends: by name, wavenumber where the maps of a curve end [h/Mpc]; there stand those without a cut, open and not
+            joined.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no curve.
+        UserError: no curve, or a map without a cut of which nobody says where it ends.
     """
     refuse_empty(curves, "curve")
-    cuts = np.unique([cut for curve in (*curves.values(), *published.values()) for cut in curve])
-    finite = cuts[np.isfinite(cuts)]
-    beyond = 1.6 * float(finite.max(initial=1.0))
+    drawn = {**curves, **published}
+    known = _ends_of(drawn, ends)
+    looks = [(*look, "-") for look in colours_and_markers(len(curves))] + [(BLACK, "v", "--")] * len(published)
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 3.4))
         panel = figure.subplots()
-        for (name, curve), (colour, marker) in zip(curves.items(), colours_and_markers(len(curves)), strict=True):
-            panel.plot(*_points(curve, beyond), color=colour, marker=marker, label=name)
-        for name, curve in published.items():
-            panel.plot(*_points(curve, beyond), color=BLACK, marker="s", linestyle="--", label=name)
-        panel.set(xlabel=SCALE_AXES["k_max"][0], ylabel="validation loss", xscale=SCALE_AXES["k_max"][1])
-        panel.set_xticks([*finite, beyond], [*(f"{cut:g}" for cut in finite), "no cut"])
-        panel.set_xticks([], minor=True)
+        _frame_scales(panel, "k_max", drawn.values(), known.values())
+        for (name, curve), (colour, marker, dashes) in zip(drawn.items(), looks, strict=True):
+            cuts = np.array(sorted(curve))
+            place = np.where(np.isinf(cuts), known.get(name, np.nan), cuts)
+            look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "label": name}
+            _draw_scale_curve(panel, place, np.array([curve[cut] for cut in cuts]), None, np.isinf(cuts), look)
+        panel.set_ylabel("validation loss")
         figure.legend(loc="outside lower center", ncols=3)
         mark_mock(figure, mock)
     return figure
 
 
-def _points(curve: Mapping[float, float], beyond: float) -> tuple[list[float], list[float]]:
-    """Places and heights of a curve; what has no cut stands at `beyond`."""
-    return [min(cut, beyond) for cut in sorted(curve)], [curve[cut] for cut in sorted(curve)]
+def _ends_of(scales: Mapping[str, Iterable[float]], ends: Mapping[str, float]) -> dict[str, float]:
+    """Where the maps without a cut stand, by the name of their curve."""
+    uncut = [name for name, curve in scales.items() if np.isinf(list(curve)).any()]
+    for name in uncut:
+        if not np.isfinite(ends.get(name, np.nan)):
+            raise UserError(f"{name}: maps without a cut; give the wavenumber where they end, in h/Mpc")
+    return {name: ends[name] for name in uncut}
 
 
-def _draw_curves(panel: Axes, curves: Mapping[str, Curve], parameter: Parameter, percent: bool) -> None:
-    factor, beyond = (100 if percent else 1), _beyond(curves)
-    for (name, curve), (colour, marker) in zip(curves.items(), colours_and_markers(len(curves)), strict=True):
+def _draw_scale_curve(
+    panel: Axes,
+    place: FloatArray,
+    value: FloatArray,
+    error: FloatArray | None,
+    is_uncut: npt.NDArray[np.bool_],
+    look: Mapping[str, Any],
+) -> None:
+    """Draw and join what was cut or smoothed; what was not cut is open and stands alone."""
+    joined = {"mec": "white", "mew": 0.5, "markersize": 5, "linewidth": 1, "capsize": 2, **look}
+    alone = joined | {"mec": look["color"], "mfc": "white", "mew": 1, "linestyle": "", "label": None}
+
+    def draw(chosen: npt.NDArray[np.bool_], drawn: Mapping[str, Any]) -> None:
+        panel.errorbar(place[chosen], value[chosen], None if error is None else error[chosen], **drawn)
+
+    draw(~is_uncut, joined)
+    if is_uncut.any():
+        draw(is_uncut, alone)
+
+
+def _draw_curves(panel: Axes, curves: Mapping[str, Curve], parameter: Parameter, percent: bool, k_end: float) -> None:
+    factor = 100 if percent else 1
+    looks = colours_and_markers(len(curves))
+    for number, ((name, curve), (colour, marker)) in enumerate(zip(curves.items(), looks, strict=True)):
         points = sorted(curve, key=lambda point: point[0])
-        place = [min(at, beyond) for at, _ in points]
         estimates = [row[parameter.name] for _, row in points]
         value, error = (factor * np.array([getattr(e, part) for e in estimates]) for part in ("value", "error"))
-        look: dict[str, Any] = {"color": colour, "marker": marker, "markersize": 5, "mec": "white", "mew": 0.5}
-        panel.errorbar(place, value, error, linewidth=1, capsize=2, label=name, **look)
+        at = np.array([at for at, _ in points])
+        distance = BETWEEN_CURVES * (number - (len(curves) - 1) / 2)
+        place = _beside(panel, np.where(np.isinf(at), k_end, at), distance)
+        look: dict[str, Any] = {"color": colour, "marker": marker, "label": name}
+        _draw_scale_curve(panel, place, value, error, np.isinf(at), look)
+
+
+def _beside(panel: Axes, at: FloatArray, distance: float) -> FloatArray:
+    """Places to the right of others by a fraction of the width of a panel, whatever the scale of its axis."""
+    to_panel = panel.transScale + panel.transLimits
+    there = to_panel.transform(np.stack([at, np.zeros_like(at)], axis=1)) + np.array([distance, 0.0])
+    return np.asarray(to_panel.inverted().transform(there)[:, 0])
 
 
 def _draw_legend(figure: Figure, names: Sequence[str]) -> None:
@@ -192,16 +244,8 @@ def _draw_legend(figure: Figure, names: Sequence[str]) -> None:
         found, labels = panel.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))
     drawn = [name for name in names if name in handles]
-    figure.legend([handles[name] for name in drawn], drawn, loc="outside lower center", ncols=min(len(drawn), 3))
-
-
-def _finite_scales(curves: Mapping[str, Curve]) -> FloatArray:
-    return np.unique([at for curve in curves.values() for at, _ in curve if np.isfinite(at)])
-
-
-def _beyond(curves: Mapping[str, Curve]) -> float:
-    """Where to draw the maps without any cut."""
-    return 1.6 * float(max(_finite_scales(curves), default=1.0))
+    n_columns = 2 if len(drawn) == 4 else min(len(drawn), 3)
+    figure.legend([handles[name] for name in drawn], drawn, loc="outside lower center", ncols=n_columns)
 
 
 def _draw_published(
@@ -213,13 +257,28 @@ def _draw_published(
             panel.axhline(height, color=BLACK, linestyle=dashes, linewidth=0.9, label=name, zorder=1)
 
 
-def _frame_scales(panel: Axes, curves: Mapping[str, Curve], scale: str) -> None:
+def _frame_scales(panel: Axes, scale: str, scales: Iterable[Iterable[float]], ends: Iterable[float]) -> None:
+    """Let the horizontal axis span all scales, and write above it where maps end that are not cut."""
     label, kind = SCALE_AXES[scale]
-    places = {at: f"{at:g}" for at in _finite_scales(curves)}
-    if any(np.isinf(at) for curve in curves.values() for at, _ in curve):
-        places[_beyond(curves)] = "no cut"
     panel.set(xlabel=label, xscale=kind)
-    panel.set_xticks(list(places), list(places.values()))
-    panel.set_xticks([], minor=True)
-    panel.margins(x=0.06)
-    panel.set_ylim(bottom=0)
+    drawn = sorted({at for curve in scales for at in curve if np.isfinite(at)} | set(ends))
+    panel.set_xlim(*_span(drawn, kind))
+    if kind == "log":
+        panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        panel.minorticks_off()
+    else:
+        panel.set_xticks(drawn, [f"{at:g}" for at in drawn])
+    places = sorted(set(ends))
+    if places:
+        panel.tick_params(which="both", top=False)
+        top = panel.secondary_xaxis("top")
+        top.set_xticks(places, [f"no cut: {k:.3g}" for k in places])
+        top.set_xticks([], minor=True)
+
+
+def _span(drawn: Sequence[float], kind: str) -> tuple[float, float]:
+    """Ends of a horizontal axis, a little beyond what is drawn."""
+    low, high = np.log([drawn[0], drawn[-1]]) if kind == "log" else np.array([drawn[0], drawn[-1]])
+    margin = 0.07 * (high - low) if high > low else 0.5
+    return tuple(np.exp([low - margin, high + margin])) if kind == "log" else (low - margin, high + margin)

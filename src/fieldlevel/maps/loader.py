@@ -257,8 +257,34 @@ class BatchSampler:
         Returns:
             Maps, float32, shape (b, 1, N, N), or summaries, (b, 1, F), and their targets, shape (b, 6).
         """
-        numbers = self._draw_numbers()[self.share].to(self.map_set.maps.device)
-        maps = self._augment(self.map_set.maps[numbers])
+        return self.gather(self.choose().to(self.map_set.maps.device))
+
+    def choose(self) -> Tensor:
+        """Draw which maps come next and what is done to each.
+
+        Returns:
+            Number of the map, symmetry, shifts of rows and columns: integers on the CPU, shape (b, 4).
+        """
+        chosen = torch.zeros(self.batch_size, 4, dtype=torch.int64)
+        chosen[:, 0] = self._draw_numbers()
+        if self._augments:
+            n_shifts = self.map_set.maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
+            chosen[:, 1] = torch.randint(N_SYMMETRIES, (self.batch_size,), generator=self._generator)
+            chosen[:, 2:] = torch.randint(n_shifts, (self.batch_size, 2), generator=self._generator)
+        return chosen[self.share]
+
+    def gather(self, chosen: Tensor) -> tuple[Tensor, Tensor]:
+        """Make a batch of what was chosen; nothing in it waits for the device.
+
+        Args:
+            chosen: what `choose` returned, on the device of the maps.
+
+        Returns:
+            What `draw` returns.
+        """
+        numbers, symmetry, shift = chosen[:, 0], chosen[:, 1], chosen[:, 2:]
+        maps = self.map_set.maps[numbers]
+        maps = augment(maps, symmetry, shift) if self._augments else maps
         return maps.float().unsqueeze(1), self.map_set.theta[numbers]
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -277,10 +303,6 @@ class BatchSampler:
         numbers, self._queue = self._queue[: self.batch_size], self._queue[self.batch_size :]
         return numbers
 
-    def _augment(self, maps: Tensor) -> Tensor:
-        if self.augmentation == "none" or self.map_set.n_views == 1:
-            return maps
-        n_shifts = maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
-        symmetry = torch.randint(N_SYMMETRIES, (self.batch_size,), generator=self._generator)[self.share]
-        shift = torch.randint(n_shifts, (self.batch_size, 2), generator=self._generator)[self.share]
-        return augment(maps, symmetry.to(maps.device), shift.to(maps.device))
+    @property
+    def _augments(self) -> bool:
+        return self.augmentation != "none" and self.map_set.n_views > 1

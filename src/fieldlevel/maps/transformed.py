@@ -28,7 +28,7 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         (n, N, N), positive.
 
     Raises:
-        UserError: a scale or seed that cannot be, or pixels without a logarithm.
+        UserError: a scale or seed that cannot be, a cut that cuts nothing, or pixels without a logarithm.
 
     Example:
         >>> import torch
@@ -38,6 +38,8 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
     """
     if spec.kind in ("smoothing", "k_max") and not 0 < spec.scale < math.inf:
         raise UserError(f"transform.scale = {spec.scale}: {spec.kind} needs a positive number")
+    if spec.kind == "k_max":
+        _refuse_idle_cut(spec.scale, maps.shape[-1])
     if not 0 <= spec.seed < 1 << 31:
         raise UserError(f"transform.seed = {spec.seed}: must be from 0 to 2^31 - 1")
     if spec.kind in ("k_max", "random phases") and not (maps > 0).all():
@@ -54,3 +56,30 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         "no monopole": lambda: transforms.scale_to_mean(maps, MEAN_AT_OMEGA_M_03),
     }
     return apply[spec.kind]()
+
+
+def largest_wavenumber(n_pixels: int) -> float:
+    r"""Wavenumber where maps end, that of the corners of their Fourier plane.
+
+    It is \(\sqrt 2\) times the Nyquist wavenumber \(\pi N / L\): a cut there is none.
+
+    Args:
+        n_pixels: N, on a side of \(L = 25\) Mpc/h.
+
+    Returns:
+        In h/Mpc.
+
+    Example:
+        >>> round(largest_wavenumber(256), 2)
+        45.5
+    """
+    return math.sqrt(2) * math.pi * n_pixels / BOX_SIZE_MPC_H
+
+
+def _refuse_idle_cut(k_max: float, n_pixels: int) -> None:
+    end = largest_wavenumber(n_pixels)
+    if k_max >= end:
+        raise UserError(
+            f"transform.scale = {k_max:g}: maps of {n_pixels} x {n_pixels} pixels end at {end:.3g} h/Mpc, nothing "
+            "would be cut; choose a smaller k_max"
+        )

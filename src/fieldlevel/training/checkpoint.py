@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors.torch import save
 
 import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.files import written_aside
+from fieldlevel.files import write_bytes
 from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.models.build import AnyNetwork, restore_network
@@ -121,6 +121,9 @@ def save_network(
         training_simulations: numbers of the simulations in the training set.
         validation_simulations: numbers of the simulations in the validation set.
         provenance: anything else worth keeping, of types that JSON has.
+
+    Raises:
+        OSError: the disk is full, or the file may not be written.
     """
     metadata = {
         "format_version": FORMAT_VERSION,
@@ -136,8 +139,7 @@ def save_network(
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    with written_aside(path) as aside:
-        save_file(state, aside, metadata)
+    write_bytes(path, save(state, metadata))
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:

@@ -5,6 +5,7 @@ it for parallel processes, and its locks fail on many network file systems. Optu
 killed process by 30 seconds and may be taken from one that only sleeps; the lock here ends with its process.
 """
 
+import json
 import os
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,6 +13,7 @@ from pathlib import Path
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
+from fieldlevel.errors import UserError
 from fieldlevel.files import locked
 
 
@@ -23,8 +25,34 @@ def open_journal(path: Path) -> JournalStorage:
 
     Returns:
         Storage for an Optuna study.
+
+    Raises:
+        UserError: a line of the journal is damaged, or the lines do not fit together.
     """
-    return JournalStorage(JournalFileBackend(str(path), lock_obj=_ProcessLock(path)))
+    backend = JournalFileBackend(str(path), lock_obj=_ProcessLock(path))
+    _check_lines(path)
+    try:
+        return JournalStorage(backend)
+    except (AssertionError, LookupError, TypeError, ValueError) as error:  # whatever a strange event leads to
+        told = f"{path}: not the journal of a search ({type(error).__name__} {error})"
+        raise UserError(f"{told}; delete {path.parent} to search anew") from None
+
+
+def _check_lines(path: Path) -> None:
+    """Refuse a line that is no event; a last one without an end is still being written, or will be cut off."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if line.endswith(b"\n") and not _is_event(line):
+                told = f"{path}: line {number} is damaged"
+                raise UserError(f"{told}; delete that line if it is foreign, or {path.parent} to search anew")
+
+
+def _is_event(line: bytes) -> bool:
+    try:
+        event = json.loads(line)
+    except ValueError:
+        return False
+    return isinstance(event, dict) and "op_code" in event
 
 
 class _ProcessLock(JournalFileOpenLock):

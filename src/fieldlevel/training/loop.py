@@ -8,10 +8,9 @@ the same arguments and a folder that all of them see; the first alone writes fil
 """
 
 import csv
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import numpy as np
@@ -28,6 +27,8 @@ from fieldlevel.progress import Listener, ignore
 from fieldlevel.training import parallel
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.device import seeded
+from fieldlevel.training.resume import read_state, write_state
+from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 
 
@@ -88,8 +89,7 @@ def train(
         resume_path.unlink(missing_ok=True)
         return weights_path
     run_device = select_device(device)
-    suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=check, listener=listener)
-    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    suite, split = open_data(spec, directory, listener, check=check)
     normaliser, training, validation = load_sets(spec, suite, split, run_device, listener)
     if parallel.rank() == 0:
         write_text(out / "spec.json", to_json(spec) + "\n")
@@ -108,6 +108,28 @@ def train(
         resume_path.unlink(missing_ok=True)
     parallel.wait()
     return weights_path
+
+
+def open_data(
+    spec: TrainSpec, directory: str | Path, listener: Listener = ignore, *, check: bool = True
+) -> tuple[Suite, Split]:
+    """The suite of a spec and the split of its simulations, which is refused before any map is read.
+
+    Args:
+        spec: suite, field, set and split.
+        directory: folder of CMD-format files.
+        listener: told about maps read.
+        check: whether to check every map of the suite.
+
+    Raises:
+        DataError: a folder that cannot be used.
+        UserError: a set of the split would be empty.
+    """
+    suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
+    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    if check:
+        suite = open_suite(directory, spec.suite, spec.field, spec.set_name, listener=listener)
+    return suite, split
 
 
 def load_sets(
@@ -165,49 +187,17 @@ def train_network(
         while state.step < spec.n_steps:
             state.advance(listener)
             if resume_path is not None:
-                _write_state(resume_path, state.state_dict() | {"key": key})
+                whole = state.state_dict() | {"key": key}
+                if parallel.rank() == 0:
+                    write_state(resume_path, whole)
     return state.best_network()
 
 
-def check_train_spec(spec: TrainSpec) -> None:
-    """Refuse numbers that training cannot have.
-
-    Raises:
-        UserError: with the setting and what is allowed.
-    """
-    smallest = {"batch_size": 2, "n_steps": 1, "validate_every": 1, "squared_error_steps": 0}
-    for name, least in smallest.items():
-        if (value := getattr(spec, name)) < least:
-            raise UserError(f"{name} = {value}: must be at least {least}")
-    if spec.batch_size % parallel.n_ranks():
-        raise UserError(f"batch_size = {spec.batch_size}: must be a multiple of the {parallel.n_ranks()} processes")
-    if not spec.optimiser.learning_rate > 0:
-        raise UserError(f"optimiser.learning_rate = {spec.optimiser.learning_rate}: must be positive")
-    for name in ("beta1", "beta2"):
-        if not 0.0 <= (value := getattr(spec.optimiser, name)) < 1.0:
-            raise UserError(f"optimiser.{name} = {value}: must be in [0, 1)")
-    if not spec.optimiser.weight_decay >= 0.0:
-        raise UserError(f"optimiser.weight_decay = {spec.optimiser.weight_decay}: must not be negative")
-    if not 0 <= spec.seed < 2**63:
-        raise UserError(f"seed = {spec.seed}: must be from 0 to 2^63 - 1")
-    if not 0.0 <= spec.optimiser.warm_up <= 1.0:
-        raise UserError(f"optimiser.warm_up = {spec.optimiser.warm_up}: must be a fraction in [0, 1]")
-
-
 def _read_state(path: Path, key: str) -> dict[str, Any]:
-    try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError):
-        raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
+    state = read_state(path)
     if state.get("key") != key:
         raise UserError(f"{path}: belongs to another spec or other data; train in another folder, or delete it")
     return state
-
-
-def _write_state(path: Path, state: Mapping[str, Any]) -> None:
-    if parallel.rank() == 0:
-        with written_aside(path) as aside:
-            torch.save(state, aside)
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:
@@ -221,7 +211,12 @@ def _claim_folder(out: Path, spec: TrainSpec) -> None:
 
 
 def _check_same_data(weights_path: Path, suite: Suite) -> None:
-    if load(weights_path, "cpu").provenance["data_fingerprint"] != suite.fingerprint:
+    try:
+        known = load(weights_path, "cpu").provenance.get("data_fingerprint")
+    except UserError:
+        told = f"{weights_path}: damaged, or of another version"
+        raise UserError(f"{told}; delete it, and the same command trains the network again") from None
+    if known != suite.fingerprint:
         raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 
 

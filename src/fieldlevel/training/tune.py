@@ -17,18 +17,20 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from fieldlevel.config import TrainSpec, TuneSpec, refuse_values
-from fieldlevel.errors import TrainingError
-from fieldlevel.files import make_folder, written_aside
-from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.files import make_folder
+from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.loader import AnyNormaliser, MapSet
 from fieldlevel.maps.split import Split
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import check_train_spec, load_sets
+from fieldlevel.training.loop import load_sets, open_data
+from fieldlevel.training.resume import read_state, write_state
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
+from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 
 
@@ -65,12 +67,11 @@ def tune(
         UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
     """
     _check_spec(spec)
-    train = spec.train
-    suite = open_suite(directory, train.suite, train.field, train.set_name, check=False)
+    suite, _ = open_data(spec.train, directory, check=False)
     with _quiet_optuna():
         search = open_search(spec, Path(out), suite.fingerprint)
         if len(search.finished()) < spec.n_trials:
-            data = _load(train, directory, select_device(device), listener, check=check)
+            data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
         return search.best_weights()
 
@@ -93,18 +94,18 @@ def train_trial(
 
     Raises:
         TrainingError: the loss is not finite.
+        UserError: a state that cannot be read.
     """
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
         if resume_path.exists():
-            state.load_state_dict(torch.load(resume_path, map_location="cpu", weights_only=True))
+            state.load_state_dict(read_state(resume_path))
         _report(trial, state)
         while state.step < spec.n_steps:
             if trial.should_prune():
                 return None
             state.advance(listener)
-            with written_aside(resume_path) as aside:
-                torch.save(state.state_dict(), aside)
+            write_state(resume_path, state.state_dict())
             _report(trial, state)
     return state.best_network()
 
@@ -129,8 +130,7 @@ class _Data:
 
 def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
     """The maps of all trials: nothing that is searched changes them."""
-    suite = open_suite(directory, train.suite, train.field, train.set_name, check=check, listener=listener)
-    split = split_simulations(suite.n_simulations, train.split.seed, train.split.train, train.split.validation)
+    suite, split = open_data(train, directory, listener, check=check)
     return _Data(suite, split, *load_sets(train, suite, split, device, listener))
 
 
@@ -201,9 +201,10 @@ def _check_spec(spec: TuneSpec) -> None:
         {
             "n_trials": (spec.n_trials >= 1, at_least_one),
             "n_kept": (spec.n_kept >= 1, at_least_one),
-            "seed": (spec.seed >= 0, "numbers of at least 0"),
         },
     )
+    if spec.seed < 0:
+        raise UserError(f"search-seed = {spec.seed}: the seed of the search must be at least 0")
 
 
 @contextmanager

@@ -1,0 +1,70 @@
+"""A training step as one CUDA graph: its hundreds of kernels are launched at once, so that the device never waits.
+
+References:
+    PyTorch documentation, "CUDA Graphs": side stream before recording, memory of its own for the graph.
+"""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+N_EAGER = 3
+"""Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""
+
+
+class CapturedStep:
+    """A step that is called a few times, then recorded, then replayed.
+
+    What the step reads besides its argument must keep its place in memory, and the step must not wait for the device.
+    Random numbers of the default generator go on from one replay to the next as they do from one call to the next.
+
+    Args:
+        step: takes integers on the device, does its work there and returns its loss, a scalar.
+        device: a CUDA device.
+    """
+
+    def __init__(self, step: Callable[[Tensor], Tensor], device: torch.device) -> None:
+        self._step = step
+        self._device = device
+        self._n_calls = 0
+        self._graph: torch.cuda.CUDAGraph | None = None
+        self._argument = torch.empty(0)
+        self._loss = torch.empty(0)
+
+    def __call__(self, argument: Tensor) -> Tensor:
+        """Take a step.
+
+        Args:
+            argument: integers on the CPU, always of the same shape.
+
+        Returns:
+            The loss, on the device.
+        """
+        sent = argument.pin_memory().to(self._device, non_blocking=True)
+        self._n_calls += 1
+        if self._n_calls <= N_EAGER:
+            return self._step_aside(sent)
+        graph = self._graph or self._record(sent)
+        self._argument.copy_(sent)
+        graph.replay()
+        return self._loss.clone()
+
+    def _step_aside(self, argument: Tensor) -> Tensor:
+        """Take a step on another stream, as PyTorch asks for before a recording."""
+        here = torch.cuda.current_stream(self._device)
+        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
+        aside.wait_stream(here)
+        with torch.cuda.stream(aside):
+            loss = self._step(argument)
+        here.wait_stream(aside)
+        loss.record_stream(here)
+        return loss
+
+    def _record(self, argument: Tensor) -> torch.cuda.CUDAGraph:
+        """Record a step without taking it."""
+        self._argument = argument.clone()
+        self._graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(self._graph):
+            self._loss = self._step(self._argument)
+        return self._graph

@@ -1,0 +1,42 @@
+"""`resume.pt`: the state of an unfinished run, complete or absent."""
+
+from collections.abc import Mapping
+from io import BytesIO
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import torch
+
+from fieldlevel.errors import UserError
+from fieldlevel.files import write_bytes
+
+
+def write_state(path: Path, state: Mapping[str, Any]) -> None:
+    """Write the state of a run.
+
+    PyTorch's own writer of files tells a full disk as an internal error, so it writes into memory here.
+
+    Args:
+        path: the file; one of that name is replaced.
+        state: tensors, numbers and text.
+
+    Raises:
+        OSError: the disk is full, or the file may not be written.
+    """
+    buffer = BytesIO()
+    torch.save(dict(state), buffer)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_state(path: Path) -> dict[str, Any]:
+    """Read the state of a run, tensors on the CPU.
+
+    Raises:
+        UserError: the file cannot be read.
+    """
+    try:
+        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError):
+        raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
+    return state

@@ -1,0 +1,218 @@
+"""A letter of numbers that tell its networks apart: every figure must show those of its own experiment."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from fieldlevel.config import LetterSpec, TrainSpec
+from fieldlevel.experiments.metrics import transfer_ratios
+from fieldlevel.experiments.networks import SearchRun
+from fieldlevel.experiments.published import K_MAX_LOSSES
+from fieldlevel.experiments.runner import LetterData, LetterRun, suite_matrix
+from fieldlevel.figures import N_SHOWN, choose_maps
+from fieldlevel.figures.letter import letter_plates
+from fieldlevel.figures.smoothing import N_SMOOTHED_SHOWN
+
+SUITES = ("MockTNG", "MockSIMBA")
+FOUR = tuple((a, b) for a in SUITES for b in sorted(SUITES, key=lambda name, own=a: name != own))
+OWN_BACKWARDS = (("MockSIMBA", "MockSIMBA"), ("MockTNG", "MockTNG"))
+TWINS = tuple((f"Nbody_{a}", a) for a in SUITES)
+PLAN = {
+    "four pairs": FOUR,
+    "mean map": OWN_BACKWARDS,
+    "shuffled pixels": OWN_BACKWARDS,
+    "random phases": OWN_BACKWARDS,
+    "no monopole": OWN_BACKWARDS,
+    "hydro to N-body": tuple((a, twin) for twin, a in TWINS),
+    "N-body to hydro": tuple(pair for twin, a in TWINS for pair in ((twin, twin), (twin, a))),
+    "smoothing 1 px": FOUR,
+    "smoothing 3 px": FOUR,
+    "k_max 2 h/Mpc": FOUR,
+    "k_max 4 h/Mpc": FOUR,
+}
+TRIALS = [
+    {"number": str(i), "state": "complete", "value": str(value), "n_layers": str(1 + i % 3), "dropout": str(0.1 * i)}
+    for i, value in enumerate((-2.0, -5.0, -3.0))
+]
+
+
+@pytest.fixture(scope="module")
+def run(pair, examples) -> LetterRun:
+    """No two networks have the same bias or loss; those of the second seed are far away."""
+    seeds = iter(range(100))
+    experiments = {
+        name: tuple(
+            pair(*suites, 12, seed=i, bias=0.002 * i, width=0.02 + 0.001 * i)
+            for suites, i in zip(pairs, seeds, strict=False)
+        )
+        for name, pairs in PLAN.items()
+    }
+    experiments["four pairs"] += tuple(replace(pair(*suites, 12, bias=9.0), seed=1) for suites in FOUR)
+    history = {name: np.array([1.0, 2.0]) for name in ("step", "training_loss", "validation_loss")}
+    loss = iter(np.arange(-1.0, -100.0, -1.0))
+    network = lambda: SimpleNamespace(history=history, validation_loss=next(loss))  # noqa: E731
+    own = experiments["four pairs"][0].predictions
+    mean_only = SimpleNamespace(mean_density=1e11 * own.theta[:, 0], predictions=own)
+    opened = {suite: SimpleNamespace(n_pixels=64, is_mock=True, field="Mtot") for suite in SUITES}
+    return LetterRun(
+        data=LetterData(None, SUITES, opened, "key"),
+        spec=LetterSpec(),
+        trained={name: {suite: network() for suite in SUITES} for name in experiments},
+        searches={("power spectrum", "MockTNG"): SearchRun(TrainSpec("MockTNG"), TRIALS, {})},
+        experiments=experiments,
+        transfer=transfer_ratios(suite_matrix(experiments), 20),
+        mean_only=dict.fromkeys(SUITES, mean_only),
+        examples=examples,
+        facts={},
+        software={},
+    )
+
+
+@pytest.fixture(scope="module")
+def plates(run):
+    return {plate.stem: plate for plate in letter_plates(run)}
+
+
+def without(run, *names):
+    kept = {name: results for name, results in run.experiments.items() if name not in names}
+    return {plate.stem: plate for plate in letter_plates(replace(run, experiments=kept))}
+
+
+def residuals(result, column: int, n: int) -> np.ndarray:
+    chosen = choose_maps(result.predictions, n)
+    return (result.predictions.mean - result.predictions.theta)[chosen, column]
+
+
+def shows(panel, results: Sequence, column: int, n: int) -> bool:
+    drawn = [container.lines[0].get_ydata() for container in panel.containers]
+    return np.array_equal(drawn, [residuals(result, column, n) for result in results])
+
+
+def test_every_figure_of_a_whole_letter_has_its_plate_and_sentences(plates):
+    assert list(plates) == [
+        "fig1_maps",
+        "fig2_four_pairs",
+        "fig3_nbody",
+        "fig4_smoothing",
+        "null_tests",
+        "total_mass",
+        "robustness",
+        "information_smoothing",
+        "loss_k_max",
+        "information_k_max",
+        "calibration",
+        "seeds",
+        "search_power_spectrum_MockTNG",
+        "training_history",
+    ]
+    assert all(plate.caption.endswith(".") and plate.description.endswith(".") for plate in plates.values())
+
+
+def test_fig_2_shows_the_four_pairs_of_the_first_seed(run, plates):
+    panels = plates["fig2_four_pairs"].draw().axes
+    assert len(panels) == 8
+    for i, panel in enumerate(panels):
+        assert shows(panel, run.experiments["four pairs"][i // 2 : i // 2 + 1], i % 2, N_SHOWN)
+
+
+def test_fig_3_has_networks_of_gravity_only_maps_left_and_those_of_hydrodynamic_ones_right(run, plates):
+    figure = plates["fig3_nbody"].draw()
+    sides = (run.experiments["N-body to hydro"][1::2], run.experiments["hydro to N-body"])
+    for i, panel in enumerate(figure.axes):
+        assert shows(panel, sides[i % 2], i // 2, N_SHOWN)
+    assert figure.axes[0].get_title("left") == "trained on N-body, tested on hydro"
+
+
+def test_fig_3_speaks_of_the_sides_that_there_are(run, plates):
+    assert "(left)" in plates["fig3_nbody"].caption
+    for missing, there, gone in (
+        ("N-body to hydro", "tested on gravity-only", "tested on hydrodynamic"),
+        ("hydro to N-body", "tested on hydrodynamic", "tested on gravity-only"),
+    ):
+        caption = without(run, missing)["fig3_nbody"].caption
+        assert there in caption
+        assert gone not in caption
+        assert "left" not in caption
+    assert "fig3_nbody" not in without(run, "hydro to N-body", "N-body to hydro")
+
+
+def test_fig_4_shows_the_smoothed_maps_of_each_pair(run, plates):
+    figure = plates["fig4_smoothing"].draw()
+    for i, panel in enumerate(figure.axes):
+        results = [run.experiments[name][i // 2] for name in ("four pairs", "smoothing 1 px", "smoothing 3 px")]
+        assert shows(panel, results, i % 2, N_SMOOTHED_SHOWN)
+    assert "0, 1, 3 pixels" in plates["fig4_smoothing"].caption
+
+
+def test_null_tests_show_the_network_of_the_first_suite_on_its_own_maps(run, plates):
+    panels = np.array(plates["null_tests"].draw().axes).reshape(2, 5)
+    kinds = ("mean map", "shuffled pixels", "random phases", "no monopole")
+    results = [run.experiments["four pairs"][0], *(run.experiments[kind][1] for kind in kinds)]
+    for row, column in zip(panels, (0, 1), strict=True):
+        for panel, result in zip(row, results, strict=True):
+            assert np.array_equal(panel.lines[-1].get_ydata(), result.predictions.mean[:, column])
+
+
+def test_null_tests_name_what_was_done_and_nothing_else(run, plates):
+    words = ("every pixel the mean", "random order", "random phases", "scaled to one mean")
+    assert all(word in plates["null_tests"].caption for word in words)
+    caption = without(run, "random phases", "no monopole")["null_tests"].caption
+    assert [word in caption for word in words] == [True, True, False, False]
+    assert "four" not in caption
+    assert "null_tests" not in without(run, "mean map", "shuffled pixels", "random phases", "no monopole")
+
+
+def test_losses_are_those_of_each_cut_and_end_with_the_maps(run, plates):
+    panel = plates["loss_k_max"].draw().axes[0]
+    joined, alone = panel.lines[::2], panel.lines[1::2]
+    for suite, line, point in zip(SUITES, joined, alone, strict=False):
+        losses = [run.losses[name][suite] for name in ("k_max 2 h/Mpc", "k_max 4 h/Mpc")]
+        assert np.array_equal(line.get_xydata(), np.stack([[2, 4], losses], axis=1))
+        assert np.allclose(point.get_xydata(), [[math.sqrt(2) * math.pi * 64 / 25, run.losses["four pairs"][suite]]])
+    assert dict(joined[2].get_xydata().tolist()) == {k: v for k, v in K_MAX_LOSSES.items() if math.isfinite(k)}
+    assert np.allclose(alone[2].get_xydata(), [[math.sqrt(2) * math.pi * 256 / 25, K_MAX_LOSSES[math.inf]]])
+    assert "64 x 64 pixels without a cut, drawn where they end, at 11.4 h/Mpc" in plates["loss_k_max"].caption
+
+
+@pytest.mark.parametrize(
+    ("stem", "names"),
+    [
+        ("information_k_max", ("k_max 2 h/Mpc", "k_max 4 h/Mpc", "four pairs")),
+        ("information_smoothing", ("four pairs", "smoothing 1 px", "smoothing 3 px")),
+    ],
+)
+def test_information_is_that_of_each_scale_and_pair(run, plates, stem, names):
+    for panel, parameter in zip(plates[stem].draw().axes, ("Omega_m", "sigma_8"), strict=True):
+        drawn = np.concatenate([container.lines[0].get_ydata() for container in panel.containers])
+        expected = [
+            100 * run.experiments[name][i].scores[parameter]["rms_relative_error"].value
+            for i in range(4)
+            for name in names
+        ]
+        assert np.allclose(drawn, expected)
+
+
+def test_maps_without_a_cut_stand_where_64_pixels_end(plates):
+    open_points = plates["information_k_max"].draw().axes[0].containers[1::2]
+    places = [container.lines[0].get_xdata()[0] for container in open_points]
+    assert np.exp(np.log(places).mean()) == pytest.approx(11.373, rel=1e-3)
+    assert "at 11.4 h/Mpc" in plates["information_k_max"].caption
+
+
+def test_the_chosen_trial_is_the_star_and_importance_is_no_variance(plates):
+    plate = plates["search_power_spectrum_MockTNG"]
+    star = next(line for line in plate.draw().axes[2].lines if line.get_marker() == "*")
+    assert np.ravel(star.get_data()).tolist() == [2, -5]
+    assert "PED-ANOVA" in plate.caption
+    assert "best tenth" in plate.caption
+    assert "no share of the variance" in plate.caption
+
+
+def test_captions_name_the_measures_and_the_fit(plates):
+    assert "ratio of this RMSE to the RMSE on the own suite" in plates["robustness"].caption
+    assert "cubic in the logarithm of the mean" in plates["total_mass"].caption
+    assert "best predictor" not in plates["total_mass"].caption
