@@ -183,7 +183,8 @@ def test_check_says_sound_or_lists_the_defects(data, tmp_path, capsys):
     assert main(["check", str(tmp_path)]) == 2
     listed = capsys.readouterr().out
     assert "7" in listed
-    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "network")]) == 2
+    split = ["--split.train", "0.6", "--split.validation", "0.2"]
+    assert main(["train", "--data", str(tmp_path), "--out", str(tmp_path / "network"), *split]) == 2
     assert listed.splitlines()[0] in capsys.readouterr().err
 
 
