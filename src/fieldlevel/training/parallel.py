@@ -25,6 +25,7 @@ References:
     (the loss).
 """
 
+import gc
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -82,6 +83,7 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
     finally:
         if is_done or own.type == "cpu":
             dist.destroy_process_group()
+            gc.collect()  # threads of a group that something still refers to would outlive the interpreter and abort
 
 
 def rank() -> int:
