@@ -22,7 +22,7 @@ def test_python_examples_run(tmp_path, monkeypatch):
 
 
 LINES = [line for block in blocks("") for line in block.splitlines() if "fieldlevel " in line]
-COMMANDS = [line.split("#")[0].split()[1:] for line in LINES]
+COMMANDS = [line.split("#")[0].partition("fieldlevel ")[2].split() for line in LINES]
 
 
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
