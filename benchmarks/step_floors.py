@@ -28,11 +28,14 @@ For hidden \(h\), \(N\) pixels a side and \(b\) maps:
 An algorithm that does not store every layer, but say computes the first from the map again, may go below.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from statistics import median
+from typing import Any
 
 import torch
 from released_recipe import ReleasedNetwork
@@ -148,12 +151,20 @@ def measure_rates(device: torch.device) -> Rates:
     return Rates(copy=2 * n_bytes / copy_seconds, product=2 * rows**3 / product_seconds)
 
 
-def machine(device: torch.device) -> dict[str, str]:
-    """Device, versions and date."""
+def print_machine(device: torch.device) -> dict[str, str]:
+    """Print device, versions and date, and return them."""
     cpu = f"CPU, {torch.get_num_threads()} threads"
-    return {
+    known = {
         "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
         "torch": torch.__version__,
         "fieldlevel": fieldlevel.__version__,
         "date": datetime.now(UTC).isoformat(timespec="minutes"),
     }
+    print("; ".join(f"{key} {value}" for key, value in known.items()))
+    return known
+
+
+def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:
+    """Write what was measured as JSON, if a file is asked for."""
+    if path is not None:
+        path.write_text(json.dumps(numbers, indent=2, default=str) + "\n")

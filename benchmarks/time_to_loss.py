@@ -7,7 +7,6 @@ batch size given here; time for validation counts on both sides.
     python benchmarks/time_to_loss.py mock-data --suite MockTNG --released-steps 3000 --modern-steps 1500
 """
 
-import json
 import math
 import time
 from collections.abc import Iterator
@@ -18,7 +17,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from released_recipe import ReleasedRecipe, exact_float32, train_released
-from step_floors import machine
+from step_floors import print_machine, write_numbers
 
 from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.catalogue import open_suite, split_simulations
@@ -140,11 +139,9 @@ def main() -> None:
     """Print the machine, then every validation, then the time to the loss."""
     arguments = tyro.cli(Arguments)
     device = select_device(arguments.device)
-    known = machine(device)
-    print("; ".join(f"{key} {value}" for key, value in known.items()))
+    known = print_machine(device)
     numbers = {"machine": known, "arguments": asdict(arguments), **time_to_loss(arguments, device)}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(numbers, indent=2, default=str) + "\n")
+    write_numbers(arguments.json, numbers)
 
 
 if __name__ == "__main__":

@@ -12,7 +12,6 @@ and augmenting the batch is in it, validation is not. Peak memory is that of ten
 """
 
 import gc
-import json
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -31,11 +30,12 @@ from step_floors import (
     KERNELS,
     Floors,
     floors,
-    machine,
     measure_rates,
     median_seconds,
+    print_machine,
     step_bytes,
     step_operations,
+    write_numbers,
 )
 
 from fieldlevel.config import TrainSpec, modern_preset, released_preset
@@ -308,11 +308,9 @@ def main() -> None:
     """Print the machine, then the speeds."""
     arguments = tyro.cli(Arguments)
     device = select_device(arguments.device)
-    known = machine(device)
-    print("; ".join(f"{key} {value}" for key, value in known.items()))
+    known = print_machine(device)
     numbers = {"machine": known, "arguments": asdict(arguments), **speed(arguments, device)}
-    if arguments.json is not None:
-        arguments.json.write_text(json.dumps(numbers, indent=2, default=str) + "\n")
+    write_numbers(arguments.json, numbers)
 
 
 if __name__ == "__main__":

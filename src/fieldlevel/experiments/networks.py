@@ -24,7 +24,7 @@ from fieldlevel.files import write_bytes
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
-from fieldlevel.training.search import COLUMNS, best_trial, read_importance, read_trials
+from fieldlevel.training.search import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.training.tune import tune
 from fieldlevel.workers import spread, worker_listener
 
@@ -79,8 +79,7 @@ class SearchRun:
     @property
     def best_trial(self) -> Mapping[str, str]:
         """The trial with the lowest validation loss."""
-        complete = [trial for trial in self.trials if trial["state"] == "complete"]
-        return min(complete, key=lambda trial: float(trial["value"]))
+        return best_row(self.trials)
 
 
 Searches = Mapping[tuple[str, str], SearchRun]

@@ -15,7 +15,7 @@ import csv
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -224,10 +224,14 @@ def value_of(trial: FrozenTrial) -> float:
 def best_trial(out: Path) -> TrainSpec:
     """Spec of the best trial of a finished search: the network to train, with its hyper-parameters."""
     spec = from_json(TuneSpec, (out / "spec.json").read_text(), str(out / "spec.json"))
-    complete = [row for row in read_trials(out) if row["state"] == "complete"]
-    best = min(complete, key=lambda row: float(row["value"]))
+    best = best_row(read_trials(out))
     kinds = {name: int if isinstance(bounds, IntDistribution) else float for name, bounds in search_space(spec).items()}
     return trial_spec(spec.train, {name: kind(best[name]) for name, kind in kinds.items()})
+
+
+def best_row(trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
+    """The complete trial with the lowest validation loss among rows of `trials.csv`."""
+    return min((row for row in trials if row["state"] == "complete"), key=lambda row: float(row["value"]))
 
 
 def read_importance(out: Path) -> dict[str, float]:
