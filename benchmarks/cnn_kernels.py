@@ -25,21 +25,12 @@ import torch
 from torch import Tensor, nn
 
 from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.cnn_triton import (
-    Layer,
-    Pass,
-    Source,
-    Tiles,
-    convolve,
-    correlate,
-    first_layers,
-    fused_blocks,
-    remaining_blocks,
-)
+from fieldlevel.models.fused.convolutions import DERIVATIVE, STATISTICS, STORE, convolve, correlate
+from fieldlevel.models.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers, remaining_blocks
+from fieldlevel.models.fused.stack import fused_blocks
+from fieldlevel.models.fused.tiles import Pass, Tiles, padded_channels
 
 PASSES: tuple[Pass, ...] = ("forward", "data", "weight")
-PLAIN, ACTIVATED, GRADIENT = 0, 1, 2
-STORE, STATISTICS, DERIVATIVE = 0, 1, 2
 Result = TypeVar("Result")
 REGISTERS = 200
 """Of a thread, estimated, beyond which a candidate is not tried."""
@@ -73,7 +64,12 @@ class Job:
         source = self.batch * self.n_pixels**2 * n_in * (4 if self.layer.kind == "first" else 2)
         result = self.batch * side**2 * n_out * 2
         received = result if self.layer.kind == "first" else 2 * result
-        return {"forward": source + result, "data": 2 * source + received, "weight": source + received}[self.passing]
+        stored, read_again = (result, result) if self.layer.stores_gradient else (0, received)
+        return {
+            "forward": source + result,
+            "data": 2 * source + read_again,
+            "weight": source + received + stored,
+        }[self.passing]
 
     def sources(self) -> tuple[Source, Source]:
         """Random outputs of the layer below, and a gradient in those of this one."""
@@ -96,10 +92,13 @@ class Job:
             ending = STORE if kind == "first" else STATISTICS
             return lambda tiles: convolve(source, weight, kind, tiles, torch.bfloat16, ending)
         if self.passing == "weight":
-            return lambda tiles: correlate(source, gradient, weight.shape, kind, tiles, torch.bfloat16)
+            return lambda tiles: correlate(
+                source, gradient, weight.shape, kind, tiles, torch.bfloat16, self.layer.stores_gradient
+            )
         if kind == "halve":
             return lambda tiles: convolve(gradient, weight, "double", tiles, torch.bfloat16, DERIVATIVE, source)
-        return lambda tiles: convolve(gradient, turned, "wrap", tiles, torch.bfloat16, DERIVATIVE, source)
+        stored = Source(gradient.tensor)
+        return lambda tiles: convolve(stored, turned, "wrap", tiles, torch.bfloat16, DERIVATIVE, source)
 
 
 def milliseconds(call: Callable[[], object], repeats: int = 15) -> float:
@@ -172,7 +171,7 @@ def modules_milliseconds(job: Job) -> tuple[float, float]:
 
 def padded_widths(job: Job) -> tuple[int, int]:
     """Channels as the table of tiles counts them."""
-    n_in, n_out = (n if n == 1 else max(16, 1 << (n - 1).bit_length()) for n in job.widths)
+    n_in, n_out = (padded_channels(n) for n in job.widths)
     return n_in, n_out
 
 
@@ -186,9 +185,10 @@ def fits(job: Job, tiles: Tiles) -> bool:
     if job.passing == "weight":
         is_tall = inner >= 16 and columns >= 16
         return is_tall and (inner * columns + tiles.block * (inner + 2 * columns) / 2) / n_threads <= REGISTERS
-    operands = 2 if job.passing == "data" else 1
-    coefficients = (operands + 1) * inner / 4
-    accumulated = tiles.block * columns * operands / n_threads
+    is_plain = job.passing == "data" and job.layer.stores_gradient
+    operands = 1 if is_plain or job.passing == "forward" else 2
+    coefficients = 0 if is_plain else (operands + 1) * inner / 4
+    accumulated = tiles.block * columns * (1 if job.passing == "forward" else 2) / n_threads
     return inner >= 16 and coefficients + accumulated + operands * tiles.block * inner / n_threads / 2 <= REGISTERS
 
 
@@ -206,7 +206,7 @@ def candidates(job: Job) -> list[Tiles]:
         shapes = [((2, 2), (1, 4)), ((2, 2), (1, 2)), ((1, 2), (1, 4)), ((1, 2), (1, 2)), ((1, 1), (1, 1))]
     cuts = (128, 64) if max(job.widths) > 32 or job.layer.kind == "halve" else (128,)
     blocks = ((64, 4), (64, 8), (128, 8)) if job.passing == "weight" else ((64, 4), (128, 4), (128, 8))
-    stages = (2, 3) if job.passing == "weight" else (1, 2)
+    stages = (2, 3) if job.passing == "weight" or (job.passing == "data" and job.layer.stores_gradient) else (1, 2)
     found = [
         Tiles(group, chunk, 64, columns, block, n_warps=n_warps, n_stages=n_stages)
         for (group, chunk), columns, (block, n_warps), n_stages in product(shapes, cuts, blocks, stages)
@@ -305,10 +305,10 @@ def step_milliseconds(network: MomentNetwork, maps: Tensor, n_blocks: int, is_fu
 
 
 def report_steps(network: MomentNetwork, batch: int) -> None:
-    """The first 1, 2, ... blocks together."""
+    """The first 1, 2, ... blocks together; the last convolution counts as one."""
     maps = torch.randn(batch, 1, network.n_pixels, network.n_pixels, device="cuda")
     print(f"{'blocks':>6s} {'fused ms':>9s} {'GB':>6s} {'PyTorch ms':>11s} {'GB':>6s}", flush=True)
-    for n_blocks in range(1, network.n_pixels.bit_length() - 2):
+    for n_blocks in range(1, network.n_pixels.bit_length() - 1):
         row: list[float] = []
         for is_fused in (True, False):
             call = partial(step_milliseconds, network, maps, n_blocks, is_fused)
@@ -336,8 +336,7 @@ def main() -> None:
     if options.tune:
         report_best(jobs, options)
     else:
-        every = jobs_of(network, options.n_pixels.bit_length() - 3, options.batch)
-        compiled([(job, job.layer.tiles(job.passing)) for job in every], options)
+        compiled([(job, job.layer.tiles(job.passing)) for job in jobs], options)
         report_kernels(jobs, bandwidth)
         report_steps(network.cuda().to(memory_format=torch.channels_last).train(), options.batch)
     print(f"{time.perf_counter() - began:.0f} s")

@@ -4,6 +4,7 @@ They run on a CUDA device, or slowly in Triton's interpreter: TRITON_INTERPRET=1
 """
 
 import os
+from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -13,9 +14,14 @@ from torch.nn import functional
 
 from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.fused import can_fuse
+from fieldlevel.models.fused.layers import GRADIENT, PLAIN, Source, remaining_blocks
+from fieldlevel.models.fused.tiles import Tiles
 
-cnn_triton = pytest.importorskip("fieldlevel.models.cnn_triton")
-from fieldlevel.models.cnn_triton import Tiles, can_fuse, fused_blocks, remaining_blocks  # noqa: E402
+pytest.importorskip("triton")
+from fieldlevel.models.fused import stack
+from fieldlevel.models.fused.convolutions import STATISTICS, convolve, correlate
+from fieldlevel.models.fused.stack import fused_blocks
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = [
@@ -27,6 +33,22 @@ pytestmark = [
 
 ROUND_OFF = 1e-5  # float32 sums, relative to the largest value
 A_LITTLE = 0.02  # a few roundings to 8 bits, relative 2-norm
+
+
+@pytest.fixture(autouse=True)
+def no_tf32() -> Iterator[None]:
+    """PyTorch multiplies in float32 as well, not in TF32, and repeats to the bit."""
+    before = torch.get_float32_matmul_precision()
+    torch.set_float32_matmul_precision("highest")
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+        yield
+    torch.set_float32_matmul_precision(before)
+
+
+@pytest.fixture(params=[1 << 20, 16, 0], ids=["ours", "both", "cudnn"])
+def engine(request, monkeypatch) -> None:
+    """Whose convolutions the blocks run with, after the first layer: ours up to so many channels."""
+    monkeypatch.setattr(stack, "WIDEST", request.param)
 
 
 def network_of(n_pixels: int, hidden: int) -> MomentNetwork:
@@ -81,8 +103,9 @@ def assert_same_gradients(ours: nn.Module, theirs: nn.Module, tolerance: float =
 
 @pytest.mark.parametrize(
     ("n_maps", "n_pixels", "hidden", "n_blocks"),
-    [(2, 16, 8, 1), (3, 16, 3, 2), (2, 32, 1, 2), (2, 32, 1, 3), (5, 16, 12, 1)],
+    [(2, 16, 8, 1), (3, 16, 3, 3), (3, 16, 5, 3), (2, 32, 1, 2), (3, 32, 1, 4), (5, 16, 12, 1)],
 )
+@pytest.mark.usefixtures("engine")
 def test_training_equals_the_modules(n_maps, n_pixels, hidden, n_blocks):
     """Outputs, gradients of all parameters and running statistics, also of channels that fill no block."""
     network, maps = network_of(n_pixels, hidden), maps_of(n_maps, n_pixels)
@@ -107,16 +130,18 @@ def test_bias_before_a_batch_norm_has_no_gradient():
 
 
 @pytest.mark.parametrize("hidden", [2, 3])
+@pytest.mark.usefixtures("engine")
 def test_evaluation_uses_and_keeps_the_running_statistics(hidden):
     network, maps = network_of(16, hidden).eval(), maps_of(3, 16)
     before = deepcopy(dict(network.named_buffers()))
-    a = fused_blocks(network.features, maps, 2)
+    a = fused_blocks(network.features, maps, 3)
     assert not a.requires_grad
-    assert_near(a, first_modules(deepcopy(network).double(), 2)(maps.double()))
+    assert_near(a, deepcopy(network.features).double()(maps.double()))
     assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
 
 
 @pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.usefixtures("engine")
 def test_shifted_maps_give_shifted_outputs(is_training):
     network, maps = network_of(32, 2).train(is_training), maps_of(2, 32)
     a = fused_blocks(network.features, maps, 2)
@@ -124,14 +149,14 @@ def test_shifted_maps_give_shifted_outputs(is_training):
     assert_near(shifted, a.roll((1, -2), (-2, -1)))
 
 
+@pytest.mark.usefixtures("engine")
 def test_repeats_to_the_bit():
     runs = []
     for _ in range(2):
         network = network_of(16, 3)
-        a = fused_blocks(network.features, maps_of(3, 16), 2)
+        a = fused_blocks(network.features, maps_of(3, 16), 3)
         a.square().sum().backward()
-        modules = first_modules(network, 2)
-        runs.append([a, *(parameter.grad for parameter in trained(modules)), *modules.buffers()])
+        runs.append([a, *(parameter.grad for parameter in trained(network.features)), *network.features.buffers()])
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
 
 
@@ -152,7 +177,7 @@ def bfloat16_products(monkeypatch) -> None:
     monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
 
 
-@pytest.mark.usefixtures("bfloat16_products")
+@pytest.mark.usefixtures("bfloat16_products", "engine")
 def test_bfloat16_is_as_good_as_that_of_the_modules():
     """Both errors are about the exact gradients; the interpreter truncates where a GPU rounds, hence twice."""
     network, maps = network_of(16, 8), maps_of(4, 16)
@@ -176,9 +201,10 @@ def test_gradient_flows_through_the_rest_of_the_network():
     network, maps = network_of(16, 1), maps_of(3, 16)
     reference = deepcopy(network).double()
     features = remaining_blocks(network.features, 1)(fused_blocks(network.features, maps, 1)).flatten(1)
-    (network.head(features) * weights_like(torch.empty(3, 12))).sum().backward()
+    outputs = network.head(features)
+    (outputs * weights_like(outputs)).sum().backward()
     expected = reference.head(reference.features(maps.double()).flatten(1))
-    (expected * weights_like(torch.empty(3, 12)).to(DEVICE)).sum().backward()
+    (expected * weights_like(expected)).sum().backward()
     assert_same_gradients(network, reference, 100 * ROUND_OFF)
 
 
@@ -241,20 +267,61 @@ def test_tiles_change_nothing(tiles, kind, padding, stride, side):
     padded = functional.pad(maps.double(), (padding,) * 4, mode="circular")
     exact = weight.double().requires_grad_()
     expected = functional.conv2d(padded, exact, stride=stride)
-    source = cnn_triton.Source(maps.permute(0, 2, 3, 1).contiguous())
-    y, sums = cnn_triton.convolve(source, weight, kind, tiles, torch.float32, ending=1)
+    source = Source(maps.permute(0, 2, 3, 1).contiguous())
+    y, sums = convolve(source, weight, kind, tiles, torch.float32, STATISTICS)
     assert_near(y.permute(0, 3, 1, 2), expected)
     totals = sums.sum((0, 2))[:, :24]
     assert_near(totals, torch.stack([expected.sum((0, 2, 3)), expected.square().sum((0, 2, 3))]))
     g = weights_like(expected)
     expected.backward(g)
-    gradient = cnn_triton.Source(g.float().permute(0, 2, 3, 1).contiguous())
-    assert_near(cnn_triton.correlate(source, gradient, weight.shape, kind, tiles, torch.float32), exact.grad)
+    gradient = Source(g.float().permute(0, 2, 3, 1).contiguous())
+    dweight, read_again = correlate(source, gradient, weight.shape, kind, tiles, torch.float32)
+    assert_near(dweight, exact.grad)
+    assert read_again is gradient
 
 
-@pytest.mark.parametrize("n_blocks", [0, 3, -1])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize(("tiles", "n_maps"), [(tiles, 3) for tiles in OTHER_TILES] + [(OTHER_TILES[2], 4)])
+@pytest.mark.usefixtures("bfloat16_products")
+def test_stored_gradient_is_the_one_that_was_read(tiles, n_maps, dtype):
+    """A g + B y + C at every pixel, with the same gradient of the weights; 20 and 16 channels, of full tiles or not."""
+    for n_out in (20, 16):
+        source = Source(torch.randn(n_maps, 8, 8, 16, device=DEVICE).to(dtype))
+        g, y = torch.randn(2, n_maps, 8, 8, n_out, device=DEVICE).to(dtype)
+        A_B_C = torch.randn(3, n_out, device=DEVICE)
+        read = source, Source(g, GRADIENT, A_B_C, y), torch.Size((n_out, 16, 3, 3)), "wrap", tiles, dtype
+        (dweight, stored), (expected, received) = correlate(*read, is_stored=True), correlate(*read)
+        assert (stored.mode, received.mode) == (PLAIN, GRADIENT)
+        assert stored.tensor.dtype == dtype
+        dy = A_B_C[0] * g.double() + A_B_C[1] * y.double() + A_B_C[2]
+        assert_near(stored.tensor, dy, ROUND_OFF if dtype == torch.float32 else torch.finfo(dtype).eps)
+        assert torch.equal(dweight, expected)
+
+
+@pytest.mark.parametrize(("widest", "wide"), [(1 << 20, [64]), (16, [32, 32, 32, 64]), (0, [16, 16, 32, 32, 32, 64])])
+def test_cudnn_convolves_many_channels_and_the_last(widest, wide, monkeypatch):
+    """Output channels of the layers that it is given; the first layer is never one of them."""
+    given = []
+
+    def convolve_wide(source, weight, *others):
+        given.append(len(weight))
+        return original(source, weight, *others)
+
+    original = stack.convolve_wide
+    monkeypatch.setattr(stack, "convolve_wide", convolve_wide)
+    monkeypatch.setattr(stack, "WIDEST", widest)
+    fused_blocks(network_of(16, 8).eval().features, maps_of(1, 16), 3)
+    assert given == wide
+
+
+def test_one_map_has_no_deviation_in_its_last_batch_norm():
+    with pytest.raises(UserError, match="one value a channel"):
+        fused_blocks(network_of(16, 1).features, maps_of(1, 16), 3)
+
+
+@pytest.mark.parametrize("n_blocks", [0, 4, -1])
 def test_blocks_that_are_not_there_are_refused(n_blocks):
-    with pytest.raises(UserError, match=f"n_blocks = {n_blocks}: this network has 1 to 2"):
+    with pytest.raises(UserError, match=f"n_blocks = {n_blocks}: this network has 1 to 3"):
         fused_blocks(network_of(16, 1).features, maps_of(2, 16), n_blocks)
 
 
@@ -273,12 +340,13 @@ def test_what_can_be_fused():
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs")
+@pytest.mark.usefixtures("engine")
 def test_a_step_can_be_captured():
     network, maps = network_of(16, 8), maps_of(2, 16)
 
     def step() -> Tensor:
         with torch.autocast("cuda", torch.bfloat16):
-            a = fused_blocks(network.features, maps, 2)
+            a = fused_blocks(network.features, maps, 3)
         a.float().square().sum().backward()
         return a
 
@@ -287,13 +355,13 @@ def test_a_step_can_be_captured():
     with torch.cuda.stream(stream):
         step()
         network.zero_grad()
-    torch.cuda.current_stream().wait_stream(stream)
     graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
+    with torch.cuda.graph(graph, stream=stream):
         a = step()
-    maps.copy_(maps_of(2, 16).flip(-1))
-    graph.replay()
-    captured = a.clone(), network.features.C01.weight.grad.clone()
-    network.zero_grad()
-    assert torch.equal(captured[0], step())
-    assert torch.equal(captured[1], network.features.C01.weight.grad)
+    with torch.cuda.stream(stream):
+        maps.copy_(maps_of(2, 16).flip(-1))
+        graph.replay()
+        captured = a.clone(), network.features.C01.weight.grad.clone()
+        network.zero_grad()
+        assert torch.equal(captured[0], step())
+        assert torch.equal(captured[1], network.features.C01.weight.grad)

@@ -1,0 +1,205 @@
+"""Batch norms and activations around the fused convolutions, forwards and backwards.
+
+With s = gamma / std and t = beta - s mean of a batch norm, an activated value is lrelu(s y + t). Backwards, with
+z = s y + t, x = (y - mean) / std, g = dL/dz and n values a channel,
+
+    dbeta = sum g,    dgamma = sum g x,    dL/dy = s (g - dbeta / n - x dgamma / n) = A g + B y + C.
+
+References:
+    Ioffe & Szegedy 2015, arXiv:1502.03167 (batch norm and its gradient).
+"""
+
+import torch
+import triton
+import triton.language as tl
+from torch import Tensor
+
+from fieldlevel.errors import UserError
+from fieldlevel.models.cnn import LEAKY_SLOPE
+from fieldlevel.models.fused.layers import Layer, Source
+from fieldlevel.models.fused.reading import TYPES, coefficient_rows, load, read
+from fieldlevel.models.fused.tiles import padded_channels
+
+_ELEMENTWISE = 4096
+"""Values that one program of an elementwise kernel takes."""
+_CHANNELS = 16
+"""Whose sums one program adds up."""
+_WARPS = 16
+"""Of such a program: it waits for memory most of its time."""
+
+
+@triton.jit
+def _activate(  # type: ignore[no-untyped-def]
+    y, coefficients, out, n_pixels, n_channels: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
+    slope: tl.constexpr, dtype: tl.constexpr
+):  # fmt: skip
+    pixel = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    channel = tl.arange(0, padded)
+    at = pixel[:, None] * n_channels + channel[None, :]
+    inside = (pixel < n_pixels)[:, None] & (channel < n_channels)[None, :]
+    s, t, _ = coefficient_rows(coefficients, channel, n_channels, 2)
+    tl.store(out + at, read(y, y, s, t, t, at, inside, 1, slope, False, dtype), mask=inside)
+
+
+@triton.jit
+def _derive(  # type: ignore[no-untyped-def]
+    gradient, y, coefficients, out, sums, n_pixels, n_channels: tl.constexpr, padded: tl.constexpr,
+    block: tl.constexpr, slope: tl.constexpr, dtype: tl.constexpr
+):  # fmt: skip
+    """Gradient before the activation, from the one after it, with its sums for the batch norm."""
+    pixel = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
+    channel = tl.arange(0, padded)
+    at = pixel[:, None] * n_channels + channel[None, :]
+    inside = (pixel < n_pixels)[:, None] & (channel < n_channels)[None, :]
+    s, t, mean = coefficient_rows(coefficients, channel, n_channels, 3)
+    saved = load(y, at, inside, False).to(tl.float32)
+    g = load(gradient, at, inside, False).to(tl.float32)
+    g = tl.where(saved * s + t > 0, g, slope * g)
+    tl.store(out + at, g.to(dtype), mask=inside)
+    begin_sums = sums + tl.program_id(0) * 2 * padded
+    tl.store(begin_sums + channel, tl.sum(g, axis=0))
+    tl.store(begin_sums + padded + channel, tl.sum(g * (saved - mean), axis=0))
+
+
+@triton.jit
+def _add_up(sums, n_programs, n_parts: tl.constexpr, padded: tl.constexpr, channel):  # type: ignore[no-untyped-def]
+    """Both sums of some channels over programs and parts of a group, in float64."""
+    n_rows: tl.constexpr = 512
+    first = tl.zeros((n_rows, channel.shape[0]), tl.float64)
+    second = tl.zeros((n_rows, channel.shape[0]), tl.float64)
+    for start in range(0, n_programs, n_rows):
+        program = start + tl.arange(0, n_rows)
+        known = (program < n_programs)[:, None]
+        for part in range(n_parts):
+            at = ((program * 2 * n_parts + part) * padded)[:, None] + channel[None, :]
+            first += tl.load(sums + at, mask=known, other=0.0)
+            second += tl.load(sums + at + n_parts * padded, mask=known, other=0.0)
+    return tl.sum(first, axis=0), tl.sum(second, axis=0)
+
+
+@triton.jit(do_not_specialize=["n_values", "n_programs"])
+def _normalise(  # type: ignore[no-untyped-def]
+    sums, n_programs, gamma, beta, bias, running_mean, running_var, n_batches, out, n_values, momentum, eps,
+    n_channels: tl.constexpr, n_parts: tl.constexpr, padded: tl.constexpr, block: tl.constexpr
+):  # fmt: skip
+    """Coefficients of a batch norm from the sums of y and y^2, and its running statistics with the bias in the mean."""
+    channel = tl.program_id(0) * block + tl.arange(0, block)
+    known = channel < n_channels
+    total, total_square = _add_up(sums, n_programs, n_parts, padded, channel)
+    mean = total / n_values
+    variance = tl.maximum(total_square / n_values - mean * mean, 0.0)
+    unbiased = (variance * n_values / (n_values - 1)).to(tl.float32)
+    mean, variance = mean.to(tl.float32), variance.to(tl.float32)
+    inverse = 1.0 / tl.sqrt_rn(variance + eps)
+    scale = tl.load(gamma + channel, mask=known, other=0.0) * inverse
+    shift = tl.load(beta + channel, mask=known, other=0.0) - mean * scale
+    tl.store(out + channel, scale, mask=known)
+    tl.store(out + n_channels + channel, shift, mask=known)
+    tl.store(out + 2 * n_channels + channel, mean, mask=known)
+    tl.store(out + 3 * n_channels + channel, inverse, mask=known)
+    before = tl.load(running_mean + channel, mask=known, other=0.0)
+    after = mean + tl.load(bias + channel, mask=known, other=0.0)
+    tl.store(running_mean + channel, before + momentum * (after - before), mask=known)
+    before = tl.load(running_var + channel, mask=known, other=0.0)
+    tl.store(running_var + channel, before + momentum * (unbiased - before), mask=known)
+    if tl.program_id(0) == 0:
+        tl.store(n_batches, tl.load(n_batches) + 1)
+
+
+@triton.jit(do_not_specialize=["n_values", "n_programs"])
+def _settle(  # type: ignore[no-untyped-def]
+    sums, n_programs, coefficients, out, n_values, n_channels: tl.constexpr, n_parts: tl.constexpr,
+    padded: tl.constexpr, block: tl.constexpr
+):  # fmt: skip
+    """A, B, C, dgamma and dbeta from the sums of g and g (y - mean)."""
+    channel = tl.program_id(0) * block + tl.arange(0, block)
+    known = channel < n_channels
+    scale = tl.load(coefficients + channel, mask=known, other=0.0)
+    mean = tl.load(coefficients + 2 * n_channels + channel, mask=known, other=0.0)
+    inverse = tl.load(coefficients + 3 * n_channels + channel, mask=known, other=0.0)
+    dbeta, total_product = _add_up(sums, n_programs, n_parts, padded, channel)
+    dgamma = total_product * inverse
+    on_y = -scale * inverse * dgamma / n_values
+    constant = -scale * dbeta / n_values - on_y * mean
+    tl.store(out + channel, scale, mask=known)
+    tl.store(out + n_channels + channel, on_y.to(tl.float32), mask=known)
+    tl.store(out + 2 * n_channels + channel, constant.to(tl.float32), mask=known)
+    tl.store(out + 3 * n_channels + channel, dgamma.to(tl.float32), mask=known)
+    tl.store(out + 4 * n_channels + channel, dbeta.to(tl.float32), mask=known)
+
+
+def activate(source: Source) -> Tensor:
+    """Normalised and activated values of stored convolution outputs, (b, H, W, C)."""
+    y, out = source.tensor, torch.empty_like(source.tensor)
+    n_channels = y.shape[-1]
+    padded = padded_channels(n_channels)
+    n_pixels, block = y.numel() // n_channels, max(_ELEMENTWISE // padded, 1)
+    _activate[(triton.cdiv(n_pixels, block),)](
+        y, source.coefficients, out, n_pixels, n_channels, padded, block, LEAKY_SLOPE, TYPES[y.dtype]
+    )
+    return out
+
+
+def derive(gradient: Tensor, onto: Source) -> tuple[Tensor, Tensor]:
+    """Gradient before the activation, from the one after it, (b, H, W, C), with its sums as in `convolve`."""
+    out = torch.empty_like(onto.tensor)
+    n_channels = out.shape[-1]
+    padded = padded_channels(n_channels)
+    n_pixels, block = out.numel() // n_channels, max(_ELEMENTWISE // padded, 1)
+    n_programs = triton.cdiv(n_pixels, block)
+    sums = torch.empty(n_programs, 2, 1, padded, device=out.device)
+    _derive[(n_programs,)](
+        gradient, onto.tensor, onto.coefficients, out, sums, n_pixels, n_channels, padded, block, LEAKY_SLOPE,
+        TYPES[out.dtype]
+    )  # fmt: skip
+    return out, sums
+
+
+def batch_coefficients(layer: Layer, sums: Tensor, n_values: int) -> Tensor:
+    """Scale, shift, mean and inverse deviation of the batch (4, C); the running statistics take the batch in.
+
+    Raises:
+        UserError: a batch whose deviation is not defined.
+    """
+    norm = layer.norm
+    if norm is None:
+        return _bias_alone(layer)
+    if n_values == 1:
+        raise UserError("a batch of one map leaves a batch norm one value a channel: train with two maps or more")
+    out = torch.empty(4, norm.num_features, device=sums.device)
+    n_programs, _, n_parts, padded = sums.shape
+    block = min(_CHANNELS, padded)
+    _normalise[(padded // block,)](
+        sums, n_programs, norm.weight, norm.bias, layer.bias, norm.running_mean, norm.running_var,
+        norm.num_batches_tracked, out, n_values, norm.momentum, norm.eps, norm.num_features, n_parts, padded, block,
+        num_warps=_WARPS
+    )  # fmt: skip
+    return out
+
+
+def running_coefficients(layer: Layer) -> Tensor:
+    """Scale, shift, mean and inverse deviation of the running statistics (4, C)."""
+    norm = layer.norm
+    if norm is None:
+        return _bias_alone(layer)
+    mean = norm.get_buffer("running_mean") - layer.bias
+    inverse = torch.rsqrt(norm.get_buffer("running_var") + norm.eps)
+    scale = norm.weight * inverse
+    return torch.stack([scale, norm.bias - mean * scale, mean, inverse])
+
+
+def gradient_coefficients(coefficients: Tensor, sums: Tensor, n_values: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Coefficients A, B, C of the gradient before a batch norm (3, C), and the gradients of its weight and bias."""
+    n_channels = coefficients.shape[1]
+    out = torch.empty(5, n_channels, device=sums.device)
+    n_programs, _, n_parts, padded = sums.shape
+    block = min(_CHANNELS, padded)
+    _settle[(padded // block,)](
+        sums, n_programs, coefficients, out, n_values, n_channels, n_parts, padded, block, num_warps=_WARPS
+    )
+    return out[:3], out[3], out[4]
+
+
+def _bias_alone(layer: Layer) -> Tensor:
+    one, zero = torch.ones_like(layer.bias), torch.zeros_like(layer.bias)
+    return torch.stack([one, layer.bias, zero, one])
