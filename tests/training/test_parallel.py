@@ -77,7 +77,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 def descend(spec: TrainSpec, device: str = "cpu") -> dict[str, Any]:
     """Plain gradient descent: its steps are as equal as the gradients."""
     state = new_state(spec, device)
-    state.optimiser = torch.optim.SGD(state.network.parameters(), lr=1e-2)
+    state.take_step.optimiser = torch.optim.SGD(state.network.parameters(), lr=1e-2)
     return train_to_the_end(state)
 
 

@@ -27,6 +27,7 @@ class CapturedStep:
     def __init__(self, step: Callable[[Tensor], Tensor], device: torch.device) -> None:
         self._step = step
         self._device = device
+        self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._n_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._argument = torch.empty(0)
@@ -51,13 +52,13 @@ class CapturedStep:
         return self._loss.clone()
 
     def _step_aside(self, argument: Tensor) -> Tensor:
-        """Take a step on another stream, as PyTorch asks for before a recording."""
+        """Take a step on the stream of the recording, as PyTorch asks for."""
         here = torch.cuda.current_stream(self._device)
-        aside = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
-        aside.wait_stream(here)
-        with torch.cuda.stream(aside):
+        self._stream.wait_stream(here)
+        argument.record_stream(self._stream)
+        with torch.cuda.stream(self._stream):
             loss = self._step(argument)
-        here.wait_stream(aside)
+        here.wait_stream(self._stream)
         loss.record_stream(here)
         return loss
 
@@ -65,6 +66,6 @@ class CapturedStep:
         """Record a step without taking it."""
         self._argument = argument.clone()
         self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph):
+        with torch.cuda.graph(self._graph, stream=self._stream):
             self._loss = self._step(self._argument)
         return self._graph

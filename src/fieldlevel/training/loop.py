@@ -1,7 +1,8 @@
 """Training one moment network: steps, validation, the best checkpoint, and going on after an interruption.
 
-The work is counted in optimiser steps. At each validation the whole state is written to `resume.pt`; a run that was
-killed at any moment starts there and, on a CPU, ends with the same bits as one that was not.
+The work is counted in optimiser steps. At validations the whole state is written to `resume.pt`, unless that would take
+more than a twentieth of the time; a run that was killed at any moment starts there and, on a CPU or one GPU, ends with
+the same bits as one that was not.
 
 Inside `parallel.joined` several processes train one network, on shares of every batch. All call the same functions with
 the same arguments and a folder that all of them see; the first alone writes files and tells the listener.
@@ -27,7 +28,7 @@ from fieldlevel.progress import Listener, ignore
 from fieldlevel.training import parallel
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.device import seeded
-from fieldlevel.training.resume import read_state, write_state
+from fieldlevel.training.resume import ResumeFile, read_state
 from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 
@@ -147,7 +148,8 @@ def load_sets(
     suite = suite.transformed(spec.transform)
     if spec.labels == "permuted":
         suite = suite.with_permuted_labels(np.concatenate([split.train, split.validation]), spec.seed)
-    normaliser = fit_inputs(suite, spec.inputs, split.train if spec.normaliser == "train" else None, listener)
+    measured = split.train if spec.normaliser == "train" else None
+    normaliser = fit_inputs(suite, spec.inputs, measured, listener, device)
     training = load_map_set(suite, split.train, normaliser, device, listener=listener)
     validation = load_map_set(suite, split.validation, normaliser, device, listener=listener)
     return normaliser, training, validation
@@ -168,7 +170,7 @@ def train_network(
         spec: network, optimiser, batches, precision and seed.
         training: maps to minimise the loss of.
         validation: maps to choose the checkpoint with.
-        resume_path: file of the state of the run, read if there is one, written at each validation.
+        resume_path: file of the state of the run, read if there is one, written at validations.
         listener: told of every tenth step.
         facts: what identifies the maps; a state with other facts is refused.
 
@@ -184,12 +186,13 @@ def train_network(
         if resume_path is not None and resume_path.exists():
             state.load_state_dict(_read_state(resume_path, key))
         parallel.check_agreement(state.step, "optimiser steps done", state.device)
+        file = ResumeFile(resume_path) if resume_path is not None else None
         while state.step < spec.n_steps:
             state.advance(listener)
-            if resume_path is not None:
+            if file is not None and (file.is_due() or parallel.n_ranks() > 1):
                 whole = state.state_dict() | {"key": key}
                 if parallel.rank() == 0:
-                    write_state(resume_path, whole)
+                    file.write(whole)
     return state.best_network()
 
 

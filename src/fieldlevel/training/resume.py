@@ -1,5 +1,7 @@
 """`resume.pt`: the state of an unfinished run, complete or absent."""
 
+import math
+import time
 from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
@@ -10,6 +12,35 @@ import torch
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_bytes
+
+QUICK = 0.1
+"""Seconds: writing that takes less is never put off."""
+SHARE = 0.05
+"""Of the time that other writing may take."""
+
+
+class ResumeFile:
+    """The state on disk: written again as often as that costs little.
+
+    Args:
+        path: the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._written = -math.inf
+        self._seconds = 0.0
+
+    def is_due(self) -> bool:
+        """Whether enough time went by since the state was written."""
+        return self._seconds < QUICK or time.monotonic() - self._written > self._seconds / SHARE
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Write the state; errors as in `write_state`."""
+        started = time.monotonic()
+        write_state(self._path, state)
+        self._written = time.monotonic()
+        self._seconds = self._written - started
 
 
 def write_state(path: Path, state: Mapping[str, Any]) -> None:

@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.config import OptimiserSpec, TrainSpec
+from fieldlevel.config import TrainSpec
 from fieldlevel.errors import TrainingError
 from fieldlevel.maps.loader import BatchSampler, MapSet
 from fieldlevel.models.build import AnyNetwork, build_network
@@ -21,10 +21,12 @@ from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import parallel
 from fieldlevel.training.device import autocast, random_states, set_random_states
-from fieldlevel.training.schedule import learning_rate
+from fieldlevel.training.step import TrainingStep, memory_format
 
 REPORT_EVERY = 10
 """Steps between looks at the loss: each look makes the CPU wait for the device."""
+GPU_VALIDATION_BATCH = 1024
+"""Maps that a GPU validates at a time, if it trains on fewer: without gradients there is room."""
 
 
 @dataclass(frozen=True)
@@ -92,9 +94,9 @@ class TrainingState:
         self.validation = validation
         self.device = training.maps.device
         self.network = parallel.synchronise(_network(spec, training), spec.seed)
-        self.optimiser = _adamw(self.network, spec.optimiser)
         own = parallel.share(spec.batch_size)
         self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
+        self.take_step = TrainingStep(self.network, self.sampler, spec, self.device)
         self.best: dict[str, Tensor] = {}
         self.history: list[HistoryRow] = []
         self.step = 0
@@ -106,9 +108,11 @@ class TrainingState:
         training_loss = self._train_to(min(self._next_validation(), self.spec.n_steps), listener)
         loss = self._finite(self._validate(), self.step, "validation loss")
         if loss < min((row.validation_loss for row in self.history), default=math.inf):
-            self.best = {name: value.detach().cpu().clone() for name, value in self.network.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in self.network.state_dict().items()}
         self.seconds += time.perf_counter() - started
-        self.history.append(HistoryRow(self.step, self._rate(self.step - 1), training_loss, loss, self.seconds))
+        self.history.append(
+            HistoryRow(self.step, self.take_step.rate(self.step - 1), training_loss, loss, self.seconds)
+        )
         listener(self._progress(training_loss))
 
     def best_network(self) -> TrainedNetwork:
@@ -120,7 +124,7 @@ class TrainingState:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self.optimiser.state_dict(),
+            "optimiser": self.take_step.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": random_states(self.device),
             "best": self.best,
@@ -132,7 +136,7 @@ class TrainingState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of `state_dict`; sets the global random state too."""
         self.network.load_state_dict(state["network"])
-        self.optimiser.load_state_dict(state["optimiser"])
+        self.take_step.load_state_dict(state["optimiser"])
         self.sampler.load_state_dict(state["sampler"])
         set_random_states(state["random"], self.device)
         self.best = state["best"]
@@ -143,44 +147,32 @@ class TrainingState:
     def _next_validation(self) -> int:
         return (self.step // self.spec.validate_every + 1) * self.spec.validate_every
 
-    def _rate(self, step: int) -> float:
-        return learning_rate(self.spec.optimiser, step, self.spec.n_steps)
-
     def _train_to(self, end: int, listener: Listener) -> float:
         losses: list[float] = []
         while self.step < end:
             first = self.step + 1
             n_steps = min(REPORT_EVERY - self.step % REPORT_EVERY, end - self.step)
-            waiting = torch.stack([self._take_step() for _ in range(n_steps)]).tolist()
+            waiting = torch.stack([self.take_step(step) for step in range(self.step, self.step + n_steps)]).tolist()
+            self.step += n_steps
             losses += [self._finite(loss, step, "training loss") for step, loss in enumerate(waiting, first)]
             if self.step < end:
                 listener(self._progress(losses[-1]))
         return math.fsum(losses) / len(losses)
 
-    def _take_step(self) -> Tensor:
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate(self.step)
-        maps, theta = self.sampler.draw()
-        with autocast(self.spec.precision, self.device):
-            mean, std = self.network(_arranged(maps))
-        sums = parallel.all_sum(moment_sums(mean, std, theta))
-        warms_up = self.step < self.spec.squared_error_steps
-        loss = loss_from_sums(sums[:1] if warms_up else sums, self.spec.batch_size)
-        self.optimiser.zero_grad(set_to_none=True)
-        parallel.backward(loss, self.network.parameters())
-        self.optimiser.step()
-        self.step += 1
-        return loss.detach()
-
     def _validate(self) -> float:
         with autocast(self.spec.precision, self.device):
-            return validation_loss(self.network, self.validation, self.spec.batch_size)
+            return validation_loss(self.network, self.validation, self._validation_batch)
+
+    @property
+    def _validation_batch(self) -> int:
+        least = GPU_VALIDATION_BATCH if self.device.type == "cuda" else 1
+        return max(least, self.spec.batch_size)
 
     def _finite(self, loss: float, step: int, name: str) -> float:
         if math.isfinite(loss):
             return loss
         raise TrainingError(
-            f"{name} is {loss} at step {step} (learning rate {self._rate(step - 1):.2e}): lower "
+            f"{name} is {loss} at step {step} (learning rate {self.take_step.rate(step - 1):.2e}): lower "
             f"optimiser.learning_rate, warm up with squared_error_steps, or use precision = float32; "
             f"if it persists, `fieldlevel check` the maps"
         )
@@ -195,22 +187,4 @@ class TrainingState:
 def _network(spec: TrainSpec, training: MapSet) -> AnyNetwork:
     network = build_network(spec, training.maps.shape[1:], training.theta.shape[1])
     device = training.maps.device
-    return network.to(device).to(memory_format=_memory_format(device))  # type: ignore[call-overload, no-any-return]
-
-
-def _adamw(network: AnyNetwork, optimiser: OptimiserSpec) -> torch.optim.AdamW:
-    return torch.optim.AdamW(
-        network.parameters(),
-        lr=optimiser.learning_rate,
-        betas=(optimiser.beta1, optimiser.beta2),
-        weight_decay=optimiser.weight_decay,
-    )
-
-
-def _arranged(batch: Tensor) -> Tensor:
-    """Maps in the memory format of the convolutions; summaries as they are."""
-    return batch.contiguous(memory_format=_memory_format(batch.device)) if batch.ndim == 4 else batch
-
-
-def _memory_format(device: torch.device) -> torch.memory_format:
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+    return network.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload, no-any-return]

@@ -1,0 +1,121 @@
+"""One step of the optimiser: draw and augment a batch, run the network, minimise the letter's loss.
+
+On a GPU the step is recorded once and replayed (`training.captured`), unless several ranks share it. What changes from
+step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from fieldlevel.config import OptimiserSpec, TrainSpec
+from fieldlevel.maps.loader import BatchSampler
+from fieldlevel.models.build import AnyNetwork
+from fieldlevel.models.moments import loss_from_sums, moment_sums
+from fieldlevel.training import parallel
+from fieldlevel.training.captured import CapturedStep
+from fieldlevel.training.device import autocast
+from fieldlevel.training.schedule import learning_rate
+
+
+class TrainingStep:
+    """Takes the steps of one network.
+
+    Args:
+        network: on the device of the maps, in training mode.
+        sampler: of the batches.
+        spec: how it is trained.
+        device: of both.
+    """
+
+    def __init__(self, network: AnyNetwork, sampler: BatchSampler, spec: TrainSpec, device: torch.device) -> None:
+        self._network = network
+        self._sampler = sampler
+        self._spec = spec
+        self._device = device
+        self._is_captured = device.type == "cuda" and parallel.n_ranks() == 1
+        self._rate = _rate_tensor(spec.optimiser, device) if self._is_captured else None
+        self.optimiser = self._adamw()
+        self._captured: dict[bool, CapturedStep] = {}
+
+    def __call__(self, step: int) -> Tensor:
+        """Take step number `step`, from 0; returns its loss, which stays on the device."""
+        self._set_rate(self.rate(step))
+        chosen = self._sampler.choose()
+        warms_up = step < self._spec.squared_error_steps
+        if not self._is_captured:
+            return self._take(chosen.to(self._device), warms_up)
+        if warms_up not in self._captured:
+            self._captured[warms_up] = CapturedStep(lambda numbers: self._take(numbers, warms_up), self._device)
+        return self._captured[warms_up](chosen)
+
+    def rate(self, step: int) -> float:
+        """Learning rate of a step."""
+        return learning_rate(self._spec.optimiser, step, self._spec.n_steps)
+
+    def state_dict(self) -> dict[str, Any]:
+        """State of the optimiser."""
+        return self.optimiser.state_dict()
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state of `state_dict`, of whatever device; what was recorded is forgotten."""
+        ours = self.optimiser.state_dict()["param_groups"]
+        groups = [
+            saved | {name: group[name] for name in ("lr", "fused", "capturable")}
+            for saved, group in zip(state["param_groups"], ours, strict=True)
+        ]
+        self.optimiser.load_state_dict({**state, "param_groups": groups})
+        for parameter, moments in self.optimiser.state.items():
+            for name in ("exp_avg", "exp_avg_sq"):  # in the memory format of the weights, which fused AdamW asks for
+                moments[name] = torch.empty_like(parameter).copy_(moments[name])
+        if self._rate is not None:
+            self._set_home_of_rate(self._rate)
+        self._captured.clear()
+
+    def _take(self, chosen: Tensor, warms_up: bool) -> Tensor:
+        maps, theta = self._sampler.gather(chosen)
+        with autocast(self._spec.precision, self._device):
+            mean, std = self._network(_arranged(maps))
+        sums = parallel.all_sum(moment_sums(mean, std, theta))
+        loss = loss_from_sums(sums[:1] if warms_up else sums, self._spec.batch_size)
+        self.optimiser.zero_grad(set_to_none=True)
+        parallel.backward(loss, self._network.parameters())
+        self.optimiser.step()
+        return loss.detach()
+
+    def _set_rate(self, rate: float) -> None:
+        if self._rate is not None:
+            self._rate.fill_(rate)
+        else:
+            self._set_home_of_rate(rate)
+
+    def _set_home_of_rate(self, rate: float | Tensor) -> None:
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+
+    def _adamw(self) -> torch.optim.AdamW:
+        spec = self._spec.optimiser
+        return torch.optim.AdamW(
+            self._network.parameters(),
+            lr=spec.learning_rate if self._rate is None else self._rate,
+            betas=(spec.beta1, spec.beta2),
+            weight_decay=spec.weight_decay,
+            fused=True if self._is_captured else None,
+            capturable=self._is_captured,
+        )
+
+
+def memory_format(device: torch.device) -> torch.memory_format:
+    """Order of the numbers of a batch that convolutions like on a device."""
+    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
+
+
+def _rate_tensor(spec: OptimiserSpec, device: torch.device) -> Tensor:
+    return torch.tensor(spec.learning_rate, dtype=torch.float32, device=device)
+
+
+def _arranged(batch: Tensor) -> Tensor:
+    """Maps in the memory format of the convolutions; summaries as they are."""
+    return batch.contiguous(memory_format=memory_format(batch.device)) if batch.ndim == 4 else batch

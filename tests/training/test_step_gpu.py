@@ -1,0 +1,136 @@
+"""The recorded step on a GPU: it repeats the plain one to the bit, goes on after a stop, follows the float32 path."""
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from fieldlevel.config import NetworkSpec, OptimiserSpec, PerceptronSpec, TrainSpec
+from fieldlevel.maps.loader import MapSet
+from fieldlevel.progress import ignore
+from fieldlevel.training.captured import N_EAGER, CapturedStep
+from fieldlevel.training.device import seeded
+from fieldlevel.training.state import TrainingState
+
+pytestmark = [
+    pytest.mark.gpu,
+    pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA"),
+]
+
+CUDA = torch.device("cuda")
+N_PIXELS = 32
+SPEC = TrainSpec(
+    network=NetworkSpec(hidden=8, dropout=0.3),
+    optimiser=OptimiserSpec(learning_rate=5e-3),
+    precision="bfloat16",
+    batch_size=32,
+    n_steps=24,
+    validate_every=12,
+    squared_error_steps=9,
+)
+PATHS_APART = 0.05  # of the loss, over 100 steps that bring it down by some 3; float32 seeds differ by 0.3 and more
+
+
+def map_set(n_maps: int, seed: int, device: torch.device = CUDA) -> MapSet:
+    """Noise whose mean and scatter tell two of the parameters."""
+    generator = torch.Generator().manual_seed(seed)
+    theta = torch.rand(n_maps, 6, generator=generator)
+    noise = torch.randn(n_maps, N_PIXELS, N_PIXELS, generator=generator)
+    maps = theta[:, :1, None] + (0.5 + theta[:, 1:2, None]) * noise
+    return MapSet(maps.to(device), theta.to(device), torch.arange(n_maps, device=device))
+
+
+def new_state(spec: TrainSpec, device: torch.device = CUDA) -> TrainingState:
+    with seeded(spec.seed, device):
+        return TrainingState(spec, map_set(256, 1, device), map_set(24, 2, device))
+
+
+def weights_of(state: TrainingState) -> dict[str, Tensor]:
+    return {name: value.detach().cpu().clone() for name, value in state.network.state_dict().items()}
+
+
+def train(state: TrainingState) -> dict[str, Tensor]:
+    with seeded(1, CUDA):
+        while state.step < state.spec.n_steps:
+            state.advance(ignore)
+    return weights_of(state)
+
+
+def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
+    different = [name for name in theirs if not torch.equal(ours[name], theirs[name])]
+    assert not different
+
+
+def test_replays_read_new_arguments_and_new_random_numbers():
+    total = torch.zeros(4, device=CUDA)
+
+    def step(chosen: Tensor) -> Tensor:
+        total.add_(chosen)
+        return torch.rand((), device=CUDA)
+
+    arguments = [torch.randint(9, (4,)) for _ in range(N_EAGER + 4)]
+    with seeded(3, CUDA):
+        captured = CapturedStep(step, CUDA)
+        ours = [captured(each).item() for each in arguments]
+    assert torch.equal(total.cpu(), torch.stack(arguments).sum(0).float())
+    with seeded(3, CUDA):
+        assert ours == [torch.rand((), device=CUDA).item() for _ in arguments]
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_recorded_steps_are_the_plain_ones_to_the_bit(monkeypatch, precision):
+    """Dropout, warm-up on squared errors and learning rate included."""
+    spec = replace(SPEC, precision=precision)
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        recorded = train(new_state(spec))
+        monkeypatch.setattr(CapturedStep, "__call__", lambda self, numbers: self._step(numbers.to(CUDA)))
+        assert_same(recorded, train(new_state(spec)))
+
+
+def test_a_stopped_run_goes_on_to_the_same_bits():
+    """Stopped behind replays; the new process takes plain steps and records again."""
+    whole = train(new_state(SPEC))
+    stopped, fresh = new_state(SPEC), new_state(SPEC)
+    with seeded(1, CUDA):
+        stopped.advance(ignore)
+        saved = stopped.state_dict()
+    fresh.load_state_dict(saved)
+    while fresh.step < SPEC.n_steps:
+        fresh.advance(ignore)
+    assert_same(weights_of(fresh), whole)
+
+
+def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu():
+    spec = replace(SPEC, precision="float32")
+    begun = new_state(spec, torch.device("cpu"))
+    begun.advance(ignore)
+    state = new_state(spec)
+    state.load_state_dict(begun.state_dict())
+    state.advance(ignore)
+    assert state.step == spec.n_steps
+    moments = state.take_step.optimiser.state.values()
+    assert all(value.device.type == "cuda" for each in moments for value in each.values())
+
+
+def test_the_fast_path_follows_float32():
+    """100 steps of the fused kernels in bfloat16 beside PyTorch's modules in exact float32, from the same seed."""
+    spec = replace(SPEC, network=NetworkSpec(hidden=8, dropout=0.0), n_steps=100, squared_error_steps=0)
+    losses = []
+    for precision in ("bfloat16", "float32"):
+        state = new_state(replace(spec, precision=precision))
+        with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
+            losses.append(torch.stack([state.take_step(step) for step in range(spec.n_steps)]).cpu())
+    fast, exact = losses
+    assert exact[:10].mean() - exact[-10:].mean() > 1
+    assert abs(fast[-10:].mean() - exact[-10:].mean()) < PATHS_APART * (exact[:10].mean() - exact[-10:].mean()) + 0.05
+
+
+def test_a_perceptron_is_recorded_too():
+    spec = replace(SPEC, inputs="power spectrum", perceptron=PerceptronSpec(n_neurons=16), precision="auto")
+    sets = (map_set(64, 1), map_set(8, 2))
+    summaries = [replace(each, maps=each.maps.flatten(1)[:, :20].contiguous()) for each in sets]
+    with seeded(0, CUDA):
+        state = TrainingState(spec, *summaries)
+        state.advance(ignore)
+    assert state.history[-1].validation_loss < 10
