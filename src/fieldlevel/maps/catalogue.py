@@ -8,6 +8,7 @@ import hashlib
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -27,6 +28,9 @@ from fieldlevel.maps.soundness import check_directory, check_suite, check_tables
 from fieldlevel.maps.split import IndexArray, Split, split_simulations
 from fieldlevel.parameters import MAPS_PER_SIMULATION, is_mock
 from fieldlevel.progress import Listener, ignore
+
+if TYPE_CHECKING:
+    import torch
 
 __all__ = [
     "Split",
@@ -54,7 +58,7 @@ class Suite:
         set_name: e.g. `"LH"`.
         maps: surface densities [(Msun/h) / (Mpc/h)^2], shape (n_maps, N, N), mapped read-only from disk.
         parameters: labels in physical units, shape (n_simulations, 6).
-        transform: what `read_simulation` does to the maps.
+        transform: what is done to the maps as they are read.
     """
 
     directory: Path
@@ -128,16 +132,23 @@ class Suite:
 
     def read_simulation(self, simulation: int) -> Float32Array:
         """Read the maps of one simulation into memory of their own and transform them, shape (15, N, N)."""
-        path, numbers = self.files.maps_path, self.maps_of(simulation)
-        maps = read_maps(path, read_header(path), int(numbers[0]), MAPS_PER_SIMULATION)
         if self.transform.kind == "none":
-            return maps
+            return self._read_raw(simulation)
+        transformed: Float32Array = self.load_simulation(simulation).numpy()
+        return transformed
+
+    def load_simulation(self, simulation: int, device: "torch.device | str" = "cpu") -> "torch.Tensor":
+        """Read the maps of one simulation and transform them on a device, shape (15, N, N)."""
         import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)
 
         from fieldlevel.maps.transformed import transform_maps  # noqa: PLC0415
 
-        transformed: Float32Array = transform_maps(torch.from_numpy(maps), self.transform, numbers).numpy()
-        return transformed
+        raw = torch.from_numpy(self._read_raw(simulation)).to(device)
+        return transform_maps(raw, self.transform, self.maps_of(simulation))
+
+    def _read_raw(self, simulation: int) -> Float32Array:
+        path = self.files.maps_path
+        return read_maps(path, read_header(path), int(self.maps_of(simulation)[0]), MAPS_PER_SIMULATION)
 
     def transformed(self, transform: TransformSpec) -> "Suite":
         """The suite with another transform of its maps; the files are the same."""

@@ -98,24 +98,31 @@ def read_normaliser(inputs: str, values: Mapping[str, Any]) -> AnyNormaliser:
 
 
 def fit_inputs(
-    suite: Suite, inputs: str, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+    suite: Suite,
+    inputs: str,
+    simulations: npt.NDArray[np.integer] | None = None,
+    listener: Listener = ignore,
+    device: torch.device | str = "cpu",
 ) -> AnyNormaliser:
     """Fit the normaliser of what a network reads: `fit_normaliser` for maps, or `fit_summary`."""
     if inputs == "maps":
-        return fit_normaliser(suite, simulations, listener)
-    return fit_summary(suite, inputs, simulations, listener)
+        return fit_normaliser(suite, simulations, listener, device)
+    return fit_summary(suite, inputs, simulations, listener, device)
 
 
 def fit_summary(
-    suite: Suite, summary: str, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+    suite: Suite,
+    summary: str,
+    simulations: npt.NDArray[np.integer] | None = None,
+    listener: Listener = ignore,
+    device: torch.device | str = "cpu",
 ) -> SummaryNormaliser:
     """Measure the mean and standard deviation of every number of a summary; arguments as in `fit_normaliser`."""
     numbers = np.arange(suite.n_simulations) if simulations is None else simulations
     offset = _LOG_OFFSETS.get(suite.field, 0.0)
     parts = []
     for done, simulation in enumerate(numbers, start=1):
-        maps = torch.from_numpy(suite.read_simulation(simulation))
-        parts.append(SUMMARIES[summary](maps + offset).double())
+        parts.append(SUMMARIES[summary](suite.load_simulation(simulation, device) + offset).double())
         listener(Progress(f"summarise {suite.suite}", done, len(numbers), "simulations"))
     values = torch.cat(parts)
     std = values.std(0, correction=0)
@@ -125,7 +132,10 @@ def fit_summary(
 
 
 def fit_normaliser(
-    suite: Suite, simulations: npt.NDArray[np.integer] | None = None, listener: Listener = ignore
+    suite: Suite,
+    simulations: npt.NDArray[np.integer] | None = None,
+    listener: Listener = ignore,
+    device: torch.device | str = "cpu",
 ) -> Normaliser:
     """Measure the mean and standard deviation of the logarithm of the pixels, in a stream and in float64.
 
@@ -136,6 +146,7 @@ def fit_normaliser(
         simulations: numbers of the simulations to measure, the training set as a rule; None measures the whole suite,
             test maps included, as the released CMD scripts do.
         listener: told about simulations read.
+        device: where to measure.
 
     Returns:
         The normaliser.
@@ -147,7 +158,7 @@ def fit_normaliser(
     offset = _LOG_OFFSETS.get(suite.field, 0.0)
     count, mean, squares = 0, 0.0, 0.0
     for done, simulation in enumerate(numbers, start=1):
-        logs = torch.log10(torch.from_numpy(suite.read_simulation(simulation)).double() + offset)
+        logs = torch.log10(suite.load_simulation(simulation, device).double() + offset)
         n_new, new_mean = logs.numel(), float(logs.mean())
         total, change = count + n_new, new_mean - mean
         squares += float((logs - new_mean).square().sum()) + change**2 * count * n_new / total
@@ -217,7 +228,7 @@ def load_map_set(
     simulation = torch.from_numpy(suite.simulation_of_map[suite.maps_of(simulations)]).to(device)
     maps = torch.empty(0)
     for i, number in enumerate(simulations):
-        block = normaliser.normalise(torch.from_numpy(suite.read_simulation(number)).to(device))
+        block = normaliser.normalise(suite.load_simulation(number, device))
         if i == 0:
             maps = torch.empty((len(simulation), *block.shape[1:]), dtype=dtype, device=device)
         maps[i * MAPS_PER_SIMULATION : (i + 1) * MAPS_PER_SIMULATION] = block

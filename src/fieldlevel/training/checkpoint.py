@@ -88,7 +88,7 @@ class Predictor:
         mean, std = np.empty((2, len(maps), self.network.n_parameters))
         for start in range(0, len(maps), batch_size):
             block = slice(start, start + batch_size)
-            mean[block], std[block] = self._predict_block(_checked(maps[block], start, self.normaliser.offset), start)
+            mean[block], std[block] = self._predict_block(maps[block], start)
             listener(Progress("predict", min(block.stop, len(maps)), len(maps), "maps"))
         return from_unit_interval(mean, std)
 
@@ -96,7 +96,9 @@ class Predictor:
     def _predict_block(self, maps: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
         device = next(self.network.parameters()).device
         numbers = np.arange(first, first + len(maps))
-        raw = transform_maps(torch.from_numpy(maps).to(device), self.spec.transform, numbers)
+        pixels = torch.from_numpy(np.array(maps, dtype=np.float32)).to(device)
+        _check_pixels(pixels, first, self.normaliser.offset)
+        raw = transform_maps(pixels, self.spec.transform, numbers)
         mean, std = self.network(self.normaliser.normalise(raw)[:, None])
         return mean.cpu().numpy(), std.cpu().numpy()
 
@@ -198,14 +200,12 @@ def _check_shape(maps: FloatArray, n_pixels: int) -> None:
         raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
 
 
-def _checked(block: FloatArray, first: int, offset: float) -> npt.NDArray[np.float32]:
-    pixels = np.array(block, dtype=np.float32)
-    usable = np.isfinite(pixels) & (pixels >= 0) & (pixels + offset > 0)
-    bad = first + np.flatnonzero(~usable.all(axis=(1, 2)))
+def _check_pixels(pixels: torch.Tensor, first: int, offset: float) -> None:
+    usable = torch.isfinite(pixels) & (pixels >= 0) & (pixels + offset > 0)
+    bad = first + np.flatnonzero(~usable.all(dim=2).all(dim=1).cpu().numpy())
     if len(bad):
         numbers = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
         raise UserError(f"maps {numbers}: NaN, infinite or non-positive pixels; give raw maps, not their logarithm")
-    return pixels
 
 
 def _one_line(error: Exception) -> str:
