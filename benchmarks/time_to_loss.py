@@ -5,6 +5,10 @@ its own schedule); the loss to reach is its lowest, that of the checkpoint it ke
 batch size given here; time for validation counts on both sides.
 
     python benchmarks/time_to_loss.py mock-data --suite MockTNG --released-steps 3000 --modern-steps 1500
+
+All 28,200 steps of the released recipe take most of an hour of an H100. With `--released-ms 104`, the milliseconds of
+one of its steps by `training_speed`, the same recipe (schedule, symmetries, rates, normalisation) is trained by
+`TrainingState` instead, and its seconds are those steps times that, without its validations.
 """
 
 import math
@@ -39,6 +43,8 @@ class Arguments:
     batch: int = 128
     released_steps: int = 3000
     modern_steps: int = 3000
+    released_ms: float | None = None
+    """Milliseconds of a step of the released recipe, measured elsewhere; it is then trained by `TrainingState`."""
     validate_every: int = 141
     train: float = 0.90
     validation: float = 0.05
@@ -90,8 +96,14 @@ def released_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iter
             yield Validation(recipe.step_number, time.perf_counter() - start, loss)
 
 
-def modern_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:
-    """Validations of the modern preset."""
+def charged_run(spec: TrainSpec, directory: Path, device: torch.device, ms: float) -> Iterator[Validation]:
+    """Validations of a recipe that `TrainingState` trains, each step charged with so many milliseconds."""
+    for row in trained_run(spec, directory, device):
+        yield replace(row, seconds=row.step * ms / 1e3)
+
+
+def trained_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:
+    """Validations of a recipe that `TrainingState` trains."""
     with seeded(spec.seed, device):
         state = TrainingState(spec, *sets_of(spec, directory, device))
         while state.step < spec.n_steps:
@@ -120,8 +132,12 @@ def time_to_loss(arguments: Arguments, device: torch.device) -> dict[str, Any]:
         loss_spec(arguments, released_preset(), arguments.released_steps),
         loss_spec(arguments, modern_preset(), arguments.modern_steps),
     )
-    released = told("released", released_run(specs[0], arguments.data, device))
-    modern = told("modern", modern_run(specs[1], arguments.data, device))
+    if arguments.released_ms is None:
+        released = told("released", released_run(specs[0], arguments.data, device))
+    else:
+        charged = replace(specs[0], precision="auto")
+        released = told("released", charged_run(charged, arguments.data, device, arguments.released_ms))
+    modern = told("modern", trained_run(specs[1], arguments.data, device))
     target = min(row.loss for row in released if math.isfinite(row.loss))
     seconds = [seconds_to(target, rows) for rows in (released, modern)]
     print(f"loss {target:.3f}: released recipe {seconds[0]:.1f} s, modern preset ", end="")
