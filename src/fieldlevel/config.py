@@ -229,7 +229,9 @@ class LetterSpec:
     suites: tuple[str, ...] = ()
     """The two suites to compare; when empty, those that the folder holds."""
     seeds: int = 1
-    """Networks of every kind, trained with as many seeds from that of `train` on."""
+    """Networks of the four pairs, trained with as many seeds from that of `train` on."""
+    other_seeds: int = 1
+    """The same for networks of every other kind; at most `seeds`."""
     smoothing: tuple[float, ...] = (1.0, 2.0, 3.0)
     """Gaussian smoothings in pixels to train on again."""
     k_max: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)

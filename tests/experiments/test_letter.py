@@ -60,11 +60,19 @@ def test_summaries_share_the_split_and_the_field_of_the_maps(folder):
             assert (test.network.split, test.network.seed) == (spec.train.split, 3)
 
 
-def test_every_network_is_trained_with_every_seed(folder):
-    once, thrice = (letter.experiments(LetterSpec(seeds=n), SUITES, folder) for n in (1, 3))
+@pytest.mark.parametrize("other_seeds", [1, 2])
+def test_pairs_and_other_networks_have_seeds_of_their_own_number(folder, other_seeds):
+    specs = (LetterSpec(), LetterSpec(seeds=3, other_seeds=other_seeds))
+    once, more = (letter.experiments(spec, SUITES, folder) for spec in specs)
     for name, tests in once.items():
-        assert len(thrice[name]) == 3 * len(tests)
-        assert {test.network.seed for test in thrice[name]} == {0, 1, 2}
+        n = 3 if name == "four pairs" else other_seeds
+        assert len(more[name]) == n * len(tests)
+        assert {test.network.seed for test in more[name]} == set(range(n))
+
+
+def test_more_seeds_of_the_rest_than_of_the_pairs_are_refused():
+    with pytest.raises(UserError, match="other_seeds = 2: allowed are numbers from 1 to seeds = 1"):
+        letter.check_letter(LetterSpec(other_seeds=2))
 
 
 def test_experiments_are_chosen_by_their_first_words(folder):

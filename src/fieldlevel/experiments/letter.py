@@ -87,6 +87,7 @@ def check_letter(spec: LetterSpec) -> None:
         spec,
         {
             "seeds": (spec.seeds >= 1, "numbers from 1"),
+            "other_seeds": (1 <= spec.other_seeds <= spec.seeds, f"numbers from 1 to seeds = {spec.seeds}"),
             "map_trials": (spec.map_trials >= 0, "numbers from 0"),
             "summary_trials": (spec.summary_trials >= 0, "numbers from 0"),
             "smoothing": (all(0 < scale < math.inf for scale in spec.smoothing), positive),
@@ -159,8 +160,10 @@ def _with_found(network: TrainSpec, tuned: Tuned) -> TrainSpec:
 
 
 def _all_experiments(spec: LetterSpec, suites: tuple[str, str], twins: Mapping[str, str]) -> dict[str, Tests]:
+    first = _pairs(spec, suites, spec.train)
+    spec = replace(spec, seeds=spec.other_seeds)
     return {
-        FIRST: _pairs(spec, suites, spec.train),
+        FIRST: first,
         **{kind: null_test(spec, suites, kind) for kind in NULL_TESTS},
         "power spectrum": _pairs(spec, suites, _summary(spec, "power spectrum")),
         "one-point PDF": _pairs(spec, suites, _summary(spec, "one-point PDF")),
