@@ -20,6 +20,7 @@ from fieldlevel.maps.ledger import Ledger
 from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
 from fieldlevel.simulate import simulation
+from fieldlevel.simulate import suite as suite_module
 from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.simulate.suite import simulate_suite
 from fieldlevel.workers import choose_devices
@@ -246,6 +247,19 @@ def test_every_gpu_gets_a_process_and_a_named_one_none(monkeypatch):
     assert devices("auto", 4) == devices("cuda", 4) == ["cuda:0", "cuda:1", "cuda:2", "cuda:3"]
     assert devices("cuda:1", 4) == ["cuda:1"]
     assert devices("auto", 1) == ["cuda"]
+
+
+@pytest.mark.parametrize(
+    ("n_simulations", "n_gpus", "n_processes"), [(99, 1, 1), (100, 1, 2), (150, 2, 2), (200, 2, 4)]
+)
+def test_processes_share_a_gpu_where_there_is_much_to_do(monkeypatch, n_simulations, n_gpus, n_processes):
+    used = []
+    gpus = [torch.device("cuda", index) for index in range(n_gpus)]
+    monkeypatch.setattr(suite_module, "choose_devices", lambda device, workers: gpus)
+    monkeypatch.setattr(suite_module, "produce_maps", lambda plan, folder, make, devices, *others: used.extend(devices))
+    simulate_suite(replace(TINY, n_simulations=n_simulations), "nowhere")
+    assert len(used) == n_processes
+    assert set(used) == set(gpus)
 
 
 @pytest.mark.parametrize(

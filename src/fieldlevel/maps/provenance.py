@@ -44,7 +44,7 @@ def utc_now() -> str:
 
 
 def describe_hardware(devices: Sequence[torch.device]) -> str:
-    """Name and number of the devices that maps are made on.
+    """Name and number of the devices that maps are made on; processes may share a GPU.
 
     Example:
         >>> describe_hardware([torch.device("cpu")] * 2)[:15]
@@ -53,7 +53,7 @@ def describe_hardware(devices: Sequence[torch.device]) -> str:
     if devices[0].type == "cpu":
         processes = "process" if len(devices) == 1 else "processes"
         return f"{len(devices)} CPU {processes}, {platform.processor() or platform.machine()}"
-    names = [torch.cuda.get_device_name(device) for device in devices]
+    names = [torch.cuda.get_device_name(device) for device in dict.fromkeys(devices)]
     return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
 
 

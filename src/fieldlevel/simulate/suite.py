@@ -26,6 +26,10 @@ from fieldlevel.simulate.snapshot import SNAPSHOT_NAME, write_snapshot
 from fieldlevel.workers import choose_devices
 
 _WHOLE = Shard()
+PROCESSES_ON_A_GPU = 2
+"""One fills the gaps of the other: between kernels, at the end of a simulation."""
+MANY = 100
+"""Simulations on a GPU for which starting such processes is worth while."""
 
 
 def simulate_suite(
@@ -65,8 +69,11 @@ def simulate_suite(
     """
     devices = choose_devices(device, workers)
     _check_spec(spec)
+    rows = rows_of_set(spec)
+    if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
+        devices = devices * PROCESSES_ON_A_GPU
     kept = Path(directory) / "snapshots" if keep_snapshots else None
-    make = partial(_simulate, spec, rows_of_set(spec), kept)
+    make = partial(_simulate, spec, rows, kept)
     produce_maps(plan_suite(spec), Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
     return Path(directory)
 
