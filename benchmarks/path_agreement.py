@@ -140,7 +140,7 @@ def main() -> None:
             loss = final_loss(path_spec(arguments, precision, seed, arguments.n_steps), sets)
             final[precision].append(loss)
             print(f"  seed {seed} {precision:<8} validation loss {loss:.3f}", flush=True)
-    for path, values in final.items():
+    for path, values in final.items() if arguments.seeds else ():
         spread = stdev(values) if len(values) > 1 else 0.0
         print(f"{path:<8} validation loss {mean(values):.3f}, scatter of seeds {spread:.3f}")
     numbers = {"fall": fall, "first": first, "final": final}
