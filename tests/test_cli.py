@@ -11,6 +11,7 @@ import pytest
 
 from fieldlevel import config
 from fieldlevel.cli import Train, main, parse
+from fieldlevel.training import trained
 
 LETTER_FLAGS = [
     "letter", "--device", "cpu",
@@ -232,6 +233,23 @@ def test_weights_that_are_none_are_refused(tmp_path, capsys):
     np.save(tmp_path / "maps.npy", np.ones((1, 16, 16), np.float32))
     assert main(["infer", str(fake), str(tmp_path / "maps.npy")]) == 2
     assert str(fake) in capsys.readouterr().err
+
+
+def test_commands_take_the_name_of_a_network_that_comes_with_the_package(weights, data, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(trained, "FOLDER", tmp_path / "package")
+    assert main(["shrink", str(weights), "package/Mine.safetensors"]) == 0
+    assert "float16: package/Mine.safetensors" in capsys.readouterr().out
+    np.save("maps.npy", np.load(data / "Maps_Mtot_MockTNG_LH_z=0.00.npy")[:4])
+    assert main(["infer", "Mine", "maps.npy"]) == 0
+    assert "4 maps (MOCK DATA" in capsys.readouterr().out
+    assert main(["evaluate", "Mine", "--data", str(data), "--suite", "MockSIMBA"]) == 0
+    document = json.loads(Path("evaluation/metrics.json").read_text())
+    assert (document["weights"], document["data_mark"]) == ("Mine", "MOCK DATA")
+    assert "Mine on MockSIMBA MOCK DATA" in " ".join(capsys.readouterr().out.split())
+    assert main(["infer", "Nime", "maps.npy"]) == 2
+    expected = "fieldlevel: Nime: no such file, and no network of that name comes with fieldlevel (Mine)"
+    assert capsys.readouterr().err == f"{expected}\n"
 
 
 @pytest.fixture(scope="module")

@@ -31,7 +31,7 @@ def test_commands_parse(arguments):
 
 
 def test_the_commands_were_found():
-    commands = {"check", "letter", "simulate", "project", "train", "tune", "evaluate", "infer"}
+    commands = {"check", "letter", "simulate", "project", "train", "tune", "evaluate", "infer", "shrink"}
     assert {arguments[0] for arguments in COMMANDS} == commands
 
 

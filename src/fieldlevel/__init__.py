@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from fieldlevel.models.moments import moment_loss
     from fieldlevel.numerics.spectra import power_spectrum_2d
     from fieldlevel.simulate.suite import simulate_suite
-    from fieldlevel.training.checkpoint import load
+    from fieldlevel.training.checkpoint import load, shrink_weights
     from fieldlevel.training.loop import train
     from fieldlevel.training.tune import tune
 
@@ -37,6 +37,7 @@ _PUBLIC = {
     "power_spectrum_2d": "numerics.spectra",
     "project_particles": "maps.project",
     "project_snapshots": "maps.projection",
+    "shrink_weights": "training.checkpoint",
     "simulate_suite": "simulate.suite",
     "split_simulations": "maps.catalogue",
     "train": "training.loop",
@@ -62,6 +63,7 @@ __all__ = [
     "power_spectrum_2d",
     "project_particles",
     "project_snapshots",
+    "shrink_weights",
     "simulate_suite",
     "split_simulations",
     "train",

@@ -141,7 +141,7 @@ class Evaluate:
     """Test a network on the simulations of a suite that it has never seen."""
 
     weights: Annotated[Path, tyro.conf.Positional]
-    """weights.safetensors of a trained network."""
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
     data: Path
     """Folder of CMD files."""
     suite: str
@@ -159,7 +159,7 @@ class Infer:
     """Posterior mean and standard deviation of the six parameters for each map of an .npy file."""
 
     weights: Annotated[Path, tyro.conf.Positional]
-    """weights.safetensors of a trained network."""
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
     maps: Annotated[Path, tyro.conf.Positional]
     """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files."""
     out: Path | None = None
@@ -167,7 +167,17 @@ class Infer:
     device: Device = "auto"
 
 
-Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer
+@dataclass(frozen=True)
+class Shrink:
+    """Store a network in half the space: weights in float16, everything else as it was."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The file to write; every command takes it in the place of the larger one."""
+
+
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -202,6 +212,7 @@ def parse(arguments: Sequence[str]) -> Command:
         Tune(tyro.MISSING, spec=tune),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
+        Shrink(tyro.MISSING, tyro.MISSING),
     )
     union: Any = Union[tuple(_subcommand(default) for default in defaults)]  # noqa: UP007
     command: Command = tyro.cli(
@@ -415,6 +426,14 @@ def _infer(command: Infer) -> int:
     return 0
 
 
+def _shrink(command: Shrink) -> int:
+    from fieldlevel import console
+    from fieldlevel.training.checkpoint import shrink_weights
+
+    console.say(f"weights in float16: {shrink_weights(command.weights, command.out)}")
+    return 0
+
+
 def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
@@ -428,6 +447,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Tune: _tune,
     Evaluate: _evaluate,
     Infer: _infer,
+    Shrink: _shrink,
 }
 
 

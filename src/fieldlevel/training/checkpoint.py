@@ -1,10 +1,12 @@
 """Weights files: a network with everything that it takes to predict on raw maps.
 
 One safetensors file holds the weights and, as metadata, the spec, the sizes of the network, the normaliser, the labels
-in column order and the simulations that the network has seen, so that an evaluation can refuse them.
+in column order and the simulations that the network has seen, so that an evaluation can refuse them. A file to hand on
+may hold the weights in float16, at half the size (`shrink_weights`).
 """
 
 import dataclasses
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +18,7 @@ import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor, nn
 
 import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
@@ -27,6 +30,7 @@ from fieldlevel.models.build import AnyNetwork, restore_network
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.training.trained import find_weights
 
 FORMAT_VERSION = "1"
 
@@ -141,19 +145,80 @@ def save_network(
         "provenance": json.dumps(dict(provenance), sort_keys=True),
     }
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_bytes(path, save(state, metadata))
+    write_bytes(path, _content(state, metadata))
+
+
+def shrink_weights(weights: str | Path, out: str | Path) -> Path:
+    """Write a weights file of half the size, whose network predicts nearly the same, to hand on or to publish.
+
+    The weights of convolutions and linear layers become float16; biases and batch norms stay float32. In a layer whose
+    largest weight is m, a weight w moves by at most 2^-11 |w|, or 2^-25 where |w| < 2^-14; so by 2^-11 m at most. All
+    metadata stay, and the provenance gains `stored_as` and the `source_sha256` of the file that was shrunk. A file that
+    was shrunk before comes out the same to the bit.
+
+    Args:
+        weights: weights file, or name of a network that comes with the package; it is left as it is.
+        out: the file to write, usually `<name>.safetensors`; one that stood there is replaced.
+
+    Returns:
+        `out`.
+
+    Raises:
+        UserError: no weights file, a layer that float16 cannot hold, or `out` is the file itself.
+        OSError: the disk is full, or the file may not be written.
+    """
+    source, out = find_weights(weights), Path(out)
+    network = load(source, "cpu").network
+    if out.exists() and out.samefile(source):
+        raise UserError(f"{out}: is the file to shrink itself; give the small one another name")
+    metadata, state = _read_metadata(source), _read_weights(source)
+    for layer, module in network.named_modules():
+        if isinstance(module, nn.Conv2d | nn.Linear):
+            state[f"{layer}.weight"] = _to_float16(state[f"{layer}.weight"], f"{source}: {layer}")
+    provenance = json.loads(metadata["provenance"])
+    if "stored_as" not in provenance:
+        provenance |= {"stored_as": "float16", "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+    out.parent.mkdir(parents=True, exist_ok=True)
+    write_bytes(out, _content(state, metadata | {"provenance": json.dumps(provenance, sort_keys=True)}))
+    return out
+
+
+def _to_float16(weight: Tensor, place: str) -> Tensor:
+    """Weights that are all zero, or the largest of which float16 holds to its full precision."""
+    largest, kind = float(weight.abs().max()), torch.finfo(torch.float16)
+    if largest == 0 or kind.smallest_normal <= largest <= kind.max:
+        return weight.half()
+    raise UserError(
+        f"{place} has weights up to {largest:.3g}, float16 holds {kind.smallest_normal:.2g} to {kind.max:g}; "
+        "keep the file as it is, or train the network again"
+    )
+
+
+def _content(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A safetensors file, the same to the bit for the same network: the library writes metadata in random order.
+
+    Eight bytes with the length of the header, little endian; the header in JSON, filled up with blanks; the tensors.
+    """
+    content = save(dict(state), dict(metadata))
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start]) | {"__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:
-    """Load a weights file.
+    """Load a weights file, or a network that comes with the package; it computes in float32 either way.
 
     Args:
-        path: a `weights.safetensors` written by this package.
+        path: a `weights.safetensors` written by this package, or a bare name such as `"MockTNG"`
+            (`training.trained`); where a file of that name exists, it is loaded.
         device: where to predict.
 
     Raises:
-        UserError: not such a file, one of another version, or one for other parameters.
+        UserError: not such a file, one of another version, or one for other parameters; no network of that name.
     """
+    path = find_weights(path)
     metadata = _read_metadata(path)
     try:
         spec = from_json(TrainSpec, metadata["spec"], str(path))
@@ -171,7 +236,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         raise UserError(f"{path}: damaged weights file ({_one_line(error)}); train the network again") from None
 
 
-def _read_metadata(path: str | Path) -> dict[str, str]:
+def _read_metadata(path: Path) -> dict[str, str]:
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -188,7 +253,7 @@ def _read_metadata(path: str | Path) -> dict[str, str]:
     return metadata
 
 
-def _read_weights(path: str | Path) -> dict[str, torch.Tensor]:
+def _read_weights(path: Path) -> dict[str, Tensor]:
     with safe_open(path, framework="pt") as file:
         return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
 
@@ -200,7 +265,7 @@ def _check_shape(maps: FloatArray, n_pixels: int) -> None:
         raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
 
 
-def _check_pixels(pixels: torch.Tensor, first: int, offset: float) -> None:
+def _check_pixels(pixels: Tensor, first: int, offset: float) -> None:
     usable = torch.isfinite(pixels) & (pixels >= 0) & (pixels + offset > 0)
     bad = first + np.flatnonzero(~usable.all(dim=2).all(dim=1).cpu().numpy())
     if len(bad):

@@ -1,0 +1,239 @@
+"""The committed folder of a letter: whole, marked as mock, the same each time, and never made of half a letter."""
+
+import csv
+import gzip
+import hashlib
+import re
+import shutil
+import sys
+from dataclasses import replace
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+
+from fieldlevel.cli import parse
+from fieldlevel.config import LetterSpec, TrainSpec, laptop_scale, letter_scale
+from fieldlevel.experiments.metrics import METRICS, Estimate
+from fieldlevel.experiments.runner import prepare_data, run_letter
+from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.report import write_letter
+
+
+@pytest.fixture(scope="module")
+def letter_results() -> ModuleType:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
+        import letter_results  # noqa: PLC0415
+    return letter_results
+
+
+@pytest.fixture(scope="module")
+def finished(tiny_letter, tmp_path_factory) -> Path:
+    """A letter of two seeds, with its searches, whose maps are gone."""
+    few = ("mean map", "power", "hydro", "N-body", "smoothing")
+    spec = replace(tiny_letter, seeds=2, only=few, k_max=(), map_trials=0)
+    out = tmp_path_factory.mktemp("letter") / "out"
+    data = prepare_data(spec, None, out, device="cpu")
+    write_letter(out, run_letter(spec, data, out, device="cpu"))
+    for path in out.glob("data/*/Maps_*.npy"):
+        path.unlink()
+    return out
+
+
+@pytest.fixture
+def gather(letter_results, monkeypatch):
+    def run(folder: Path, out: Path, *flags: str) -> int:
+        monkeypatch.setattr(sys, "argv", ["letter_results", str(folder), "--out", str(out), *flags])
+        return letter_results.main()
+
+    return run
+
+
+@pytest.fixture
+def committed(gather, finished, tmp_path) -> Path:
+    assert gather(finished, tmp_path / "results" / "mock", "--name-of-run", "a tiny letter") == 0
+    return tmp_path / "results" / "mock"
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_folder_is_whole_small_and_marked(committed, letter_results, capsys):
+    assert {path.name for path in committed.iterdir()} == letter_results.MADE
+    assert [path.name for path in committed.parent.iterdir()] == ["mock"]
+    assert {path.suffix for path in (committed / "figures").iterdir()} == {".png"}
+    readme = (committed / "README.md").read_text()
+    assert readme.startswith("# MOCK DATA: a tiny letter\n\nMOCK DATA: ")
+    assert all(name in readme for name in letter_results.MADE - {"README.md"})
+
+
+@pytest.mark.parametrize("page", ["README.md", "report.md"])
+def test_links_lead_to_files_of_the_folder(committed, page):
+    links = re.findall(r"\]\(([^)]+)\)", (committed / page).read_text())
+    assert "figures/fig2_four_pairs.png" in links
+    assert all((committed / link).is_file() for link in links)
+
+
+def test_the_same_letter_gives_the_same_bytes(committed, gather, finished):
+    before = contents(committed)
+    assert gather(finished, committed, "--name-of-run", "a tiny letter") == 0
+    assert contents(committed) == before
+    assert gzip.decompress(before["predictions.csv.gz"]) == (finished / "predictions.csv").read_bytes()
+
+
+def test_every_trained_network_has_a_row(committed, finished):
+    rows = list(csv.DictReader((committed / "networks.csv").read_text().splitlines()))
+    weights = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in finished.glob("runs/train-*/*.s*s")}
+    assert sorted(row["weights_sha256"] for row in rows) == sorted(weights)
+    for row in rows:
+        folder = weights[row["weights_sha256"]].parent
+        *_, last = csv.DictReader((folder / "history.csv").read_text().splitlines())
+        assert folder.name.startswith(f"train-{row['suite']}-")
+        assert (float(row["seconds"]), row["steps"]) == (float(last["seconds"]), last["step"])
+    shared = [row for row in rows if row["experiments"].startswith("four pairs; mean map")]
+    assert [(row["suite"], row["seed"]) for row in shared] == [("MockTNG", "0"), ("MockSIMBA", "0")]
+
+
+def test_readme_has_both_seeds_and_the_letters_networks(committed):
+    readme = (committed / "README.md").read_text()
+    assert "| MockTNG → MockSIMBA | sigma_8 | 2 |" in readme
+    assert "6 of the eight networks of the letter: " in readme
+    assert "; not trained: smoothing 2 px, smoothing 3 px\n" in readme
+    assert "for 2 trials" in readme
+
+
+def document_of(rmse: dict[tuple[str, str, int], float]) -> dict:
+    def scores(value: float) -> dict:
+        estimate = Estimate(value, 0.0, 0.0, 0.0).to_json()
+        return {name: dict.fromkeys(METRICS, estimate) for name in PARAMETER_NAMES}
+
+    pairs = [
+        {"train_suite": trained, "test_suite": tested, "seed": seed, "scores": scores(value)}
+        for (trained, tested, seed), value in rmse.items()
+    ]
+    return {"experiments": {"four pairs": pairs}}
+
+
+def test_scatter_over_the_seeds_is_that_of_the_ratio_of_each_seed(letter_results):
+    rmse = {("A", "A", 0): 0.1, ("A", "B", 0): 0.2, ("A", "A", 1): 0.2, ("A", "B", 1): 0.8}
+    own, _, other, _ = letter_results.seed_table(document_of(rmse)).splitlines()[2:]
+    assert own == "| A → A | Omega_m | 2 | 15.0 ± 7.1% | – |"
+    assert other == "| A → B | Omega_m | 2 | 50 ± 42% | 3.0 ± 1.4 |"
+
+
+def test_one_seed_has_no_scatter(letter_results):
+    assert letter_results.seed_table(document_of({("A", "A", 0): 0.1, ("A", "B", 0): 0.2})) == ""
+
+
+def trained(seconds: float, experiment: str, suite: str, seed: int = 0) -> SimpleNamespace:
+    run = SimpleNamespace(spec=TrainSpec(suite=suite, seed=seed))
+    return SimpleNamespace(experiments=(experiment, "mean map"), run=run, seconds=seconds)
+
+
+def test_the_letters_eight_networks_are_counted_once(letter_results):
+    kinds = ["N-body to hydro", "power spectrum", *(f"smoothing {scale} px" for scale in (1, 2, 3))]
+    networks = [trained(2.0**i, "four pairs", "A", seed=i) for i in range(3)] + [trained(8.0, "four pairs", "B")]
+    networks += [trained(100.0, kind, "Nbody_A" if kind.startswith("N") else "A") for kind in kinds]
+    networks += [trained(1e4, kind, "Nbody_B" if kind.startswith("N") else "B") for kind in kinds]
+    words = letter_results.total_words(networks, ("A", "B"))
+    assert "all 14 networks: 50515.0 s" in words
+    assert "8 of the eight networks of the letter: 511.0 s\n" in words
+    assert "7 of the eight" in letter_results.total_words(
+        [net for net in networks if not net.run.spec.seed], ("A", "B")
+    )
+
+
+@pytest.mark.parametrize("is_given", [False, True])
+@pytest.mark.parametrize(
+    "spec",
+    [laptop_scale(), replace(letter_scale(), seeds=3, map_trials=20), LetterSpec(k_max=(), only=("no", "k_max"))],
+)
+def test_the_command_gives_the_spec(letter_results, tiny_letter, spec, is_given):
+    for each in (spec, replace(tiny_letter, train=replace(tiny_letter.train, seed=4))):
+        command = parse(letter_results.letter_command(each, is_given))
+        assert (command.data is not None) == is_given
+        assert replace(command.spec, simulate=each.simulate) == each
+        assert is_given or command.spec == each
+    assert letter_results.letter_command(laptop_scale(), False) == ["letter", "--scale", "laptop"]
+
+
+def one(folder: Path, pattern: str) -> Path:
+    return sorted(folder.glob(pattern))[0]
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:-40])
+
+
+def cut_lines(path: Path) -> None:
+    path.write_text("".join(path.read_text().splitlines(keepends=True)[:2]))
+
+
+DAMAGES = {
+    "the letter is not finished": lambda out: (out / "metrics.json").unlink(),
+    "metrics.json: damaged": lambda out: cut(out / "metrics.json"),
+    "another version": lambda out: (out / "metrics.json").write_text('{"key": "", "format": "1"}'),
+    "a report, a figure or predictions.csv is missing": lambda out: (out / "figures/fig3_nbody.pdf").unlink(),
+    "not the figure of report.html": lambda out: cut(out / "figures/fig3_nbody.png"),
+    "which is no figure of the letter": lambda out: (out / "report.md").write_text("![](figures/other.png)"),
+    "predictions of": lambda out: cut_lines(out / "predictions.csv"),
+    "which trains it": lambda out: shutil.rmtree(one(out, "runs/train-Nbody_*")),
+    "damaged (history.csv is cut short)": lambda out: cut_lines(one(out, "runs/train-MockTNG-*/history.csv")),
+    "damaged (": lambda out: cut(one(out, "runs/train-MockTNG-*/weights.safetensors")),
+    "which makes it": lambda out: shutil.rmtree(one(out, "runs/search-*")),
+    "damaged (trials.csv is cut short)": lambda out: cut_lines(one(out, "runs/search-*/trials.csv")),
+    "0 folders of maps": lambda out: shutil.rmtree(out / "data"),
+}
+
+
+@pytest.mark.parametrize("words", DAMAGES)
+def test_half_a_letter_is_refused_in_one_line(gather, finished, committed, tmp_path, capsys, words):
+    before = contents(committed)
+    shutil.copytree(finished, tmp_path / "copy")
+    DAMAGES[words](tmp_path / "copy")
+    capsys.readouterr()
+    assert gather(tmp_path / "copy", committed) == 2
+    printed = capsys.readouterr()
+    assert printed.err.count("\n") == 1
+    assert words in printed.err
+    assert printed.out == ""
+    assert contents(committed.parent) == {f"mock/{name}": content for name, content in before.items()}
+
+
+def test_results_on_real_maps_are_not_mock_results(gather, finished, tmp_path, capsys):
+    shutil.copytree(finished, tmp_path / "copy")
+    path = tmp_path / "copy" / "metrics.json"
+    path.write_text(path.read_text().replace('"data_mark": "MOCK DATA"', '"data_mark": ""'))
+    assert gather(tmp_path / "copy", tmp_path / "mock") == 2
+    assert "not on mock suites" in capsys.readouterr().err
+
+
+def test_folders_of_others_are_not_replaced(gather, finished, tmp_path, capsys):
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "precious.txt").write_text("")
+    assert gather(finished, tmp_path / "results") == 2
+    assert "holds precious.txt, which was not made here" in capsys.readouterr().err
+    assert gather(finished, tmp_path / "results" / "precious.txt") == 2
+    assert [path.name for path in tmp_path.rglob("*")] == ["results", "precious.txt"]
+
+
+def test_a_failure_on_the_way_leaves_the_old_folder(gather, finished, committed, letter_results, monkeypatch):
+    before = contents(committed)
+
+    def fail(*_: object) -> str:
+        raise OSError("no space")
+
+    monkeypatch.setattr(letter_results, "readme", fail)
+    with pytest.raises(OSError, match="no space"):
+        gather(finished, committed)
+    assert contents(committed.parent) == {f"mock/{name}": content for name, content in before.items()}
+
+
+def test_maps_of_another_folder_are_named(gather, finished, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    (data,) = (tmp_path / "copy" / "data").iterdir()
+    data.rename(tmp_path / "maps")
+    assert gather(tmp_path / "copy", tmp_path / "mock", "--data", str(tmp_path / "maps")) == 0
+    assert "--data mock-data" in (tmp_path / "mock" / "README.md").read_text()
