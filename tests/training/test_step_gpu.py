@@ -1,5 +1,6 @@
 """The recorded step on a GPU: it repeats the plain one to the bit, goes on after a stop, follows the float32 path."""
 
+import gc
 from dataclasses import replace
 
 import pytest
@@ -71,8 +72,8 @@ def test_replays_read_new_arguments_and_new_random_numbers():
 
     arguments = [torch.randint(9, (4,)) for _ in range(N_EAGER + 4)]
     with seeded(3, CUDA):
-        captured = CapturedStep(step, CUDA)
-        ours = [captured(each).item() for each in arguments]
+        captured = CapturedStep(CUDA)
+        ours = [captured(step, each).item() for each in arguments]
     assert torch.equal(total.cpu(), torch.stack(arguments).sum(0).float())
     with seeded(3, CUDA):
         assert ours == [torch.rand((), device=CUDA).item() for _ in arguments]
@@ -84,7 +85,7 @@ def test_recorded_steps_are_the_plain_ones_to_the_bit(monkeypatch, precision):
     spec = replace(SPEC, precision=precision)
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
         recorded = train(new_state(spec))
-        monkeypatch.setattr(CapturedStep, "__call__", lambda self, numbers: self._step(numbers.to(CUDA)))
+        monkeypatch.setattr(CapturedStep, "__call__", lambda self, step, numbers: step(numbers.to(CUDA)))
         assert_same(recorded, train(new_state(spec)))
 
 
@@ -124,6 +125,22 @@ def test_the_fast_path_follows_float32():
     fast, exact = losses
     assert exact[:10].mean() - exact[-10:].mean() > 1
     assert abs(fast[-10:].mean() - exact[-10:].mean()) < PATHS_APART * (exact[:10].mean() - exact[-10:].mean()) + 0.05
+
+
+def test_memory_of_a_network_is_free_when_it_is_forgotten():
+    """Without the garbage collector, which would come too late for the twentieth network."""
+    new_state(SPEC).advance(ignore)  # libraries keep workspaces
+    gc.collect()
+    gc.disable()
+    try:
+        before = torch.cuda.memory_allocated()
+        state = new_state(SPEC)
+        state.advance(ignore)
+        assert torch.cuda.memory_allocated() > before
+        del state
+        assert torch.cuda.memory_allocated() <= before
+    finally:
+        gc.enable()
 
 
 def test_a_perceptron_is_recorded_too():

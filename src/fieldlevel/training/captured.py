@@ -17,15 +17,14 @@ class CapturedStep:
     """A step that is called a few times, then recorded, then replayed.
 
     What the step reads besides its argument must keep its place in memory, and the step must not wait for the device.
-    Random numbers of the default generator go on from one replay to the next as they do from one call to the next.
+    Random numbers of the default generator go on from one replay to the next as they do from one call to the next. The
+    step is not kept, so that whoever owns this may be part of it.
 
     Args:
-        step: takes integers on the device, does its work there and returns its loss, a scalar.
         device: a CUDA device.
     """
 
-    def __init__(self, step: Callable[[Tensor], Tensor], device: torch.device) -> None:
-        self._step = step
+    def __init__(self, device: torch.device) -> None:
         self._device = device
         self._stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._n_calls = 0
@@ -33,10 +32,11 @@ class CapturedStep:
         self._argument = torch.empty(0)
         self._loss = torch.empty(0)
 
-    def __call__(self, argument: Tensor) -> Tensor:
+    def __call__(self, step: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
         """Take a step.
 
         Args:
+            step: takes integers on the device, does its work there and returns its loss, a scalar; always the same one.
             argument: integers on the CPU, always of the same shape.
 
         Returns:
@@ -45,27 +45,27 @@ class CapturedStep:
         sent = argument.pin_memory().to(self._device, non_blocking=True)
         self._n_calls += 1
         if self._n_calls <= N_EAGER:
-            return self._step_aside(sent)
-        graph = self._graph or self._record(sent)
+            return self._step_aside(step, sent)
+        graph = self._graph or self._record(step, sent)
         self._argument.copy_(sent)
         graph.replay()
         return self._loss.clone()
 
-    def _step_aside(self, argument: Tensor) -> Tensor:
+    def _step_aside(self, step: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
         """Take a step on the stream of the recording, as PyTorch asks for."""
         here = torch.cuda.current_stream(self._device)
         self._stream.wait_stream(here)
         argument.record_stream(self._stream)
         with torch.cuda.stream(self._stream):
-            loss = self._step(argument)
+            loss = step(argument)
         here.wait_stream(self._stream)
         loss.record_stream(here)
         return loss
 
-    def _record(self, argument: Tensor) -> torch.cuda.CUDAGraph:
+    def _record(self, step: Callable[[Tensor], Tensor], argument: Tensor) -> torch.cuda.CUDAGraph:
         """Record a step without taking it."""
         self._argument = argument.clone()
         self._graph = torch.cuda.CUDAGraph()
         with torch.cuda.graph(self._graph, stream=self._stream):
-            self._loss = self._step(self._argument)
+            self._loss = step(self._argument)
         return self._graph

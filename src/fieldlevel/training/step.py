@@ -5,6 +5,7 @@ step to step reaches it by memory that keeps its place: which maps come next, an
 """
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -45,11 +46,12 @@ class TrainingStep:
         self._set_rate(self.rate(step))
         chosen = self._sampler.choose()
         warms_up = step < self._spec.squared_error_steps
+        take = partial(self._take, warms_up)
         if not self._is_captured:
-            return self._take(chosen.to(self._device), warms_up)
+            return take(chosen.to(self._device))
         if warms_up not in self._captured:
-            self._captured[warms_up] = CapturedStep(lambda numbers: self._take(numbers, warms_up), self._device)
-        return self._captured[warms_up](chosen)
+            self._captured[warms_up] = CapturedStep(self._device)
+        return self._captured[warms_up](take, chosen)
 
     def rate(self, step: int) -> float:
         """Learning rate of a step."""
@@ -74,7 +76,7 @@ class TrainingStep:
             self._set_home_of_rate(self._rate)
         self._captured.clear()
 
-    def _take(self, chosen: Tensor, warms_up: bool) -> Tensor:
+    def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
         maps, theta = self._sampler.gather(chosen)
         with autocast(self._spec.precision, self._device):
             mean, std = self._network(_arranged(maps))
