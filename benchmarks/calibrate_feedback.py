@@ -10,7 +10,7 @@ are described in suppression/README.md.
 import csv
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.mesh import paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.parameters import BOX_SIZE_MPC_H
-from fieldlevel.simulate.feedback import Feedback, GravityRun, Scaling
+from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run
@@ -109,7 +109,8 @@ def read_table(path: Path) -> tuple[np.ndarray, dict[str, list[tuple[np.ndarray,
 def power(kinds: Sequence[torch.Tensor], masses: Sequence[float], n_mesh: int, k_h_mpc: np.ndarray) -> np.ndarray:
     """P(k) interpolated in ln k; any units, ratios matter."""
     k, P = power_spectrum_3d(paint_species(kinds, n_mesh, masses))
-    return np.interp(np.log(k_h_mpc), np.log(k.cpu().numpy() * 2 * np.pi / BOX_SIZE_MPC_H), P.cpu().numpy())
+    k_shells = k.cpu().numpy() * 2 * np.pi / BOX_SIZE_MPC_H
+    return np.asarray(np.interp(np.log(k_h_mpc), np.log(k_shells), P.cpu().numpy()))
 
 
 def simulate(
@@ -125,9 +126,11 @@ def simulate(
 
 def suppression(suite: str, sample: Sample, constants: Any, k: np.ndarray) -> np.ndarray:
     """S(k) of one sample."""
-    kinds = BARYON_MODELS[suite](sample.run, sample.feedback, constants).values()
+    model: Callable[..., HydroParticles] = BARYON_MODELS[suite]
+    kinds = model(sample.run, sample.feedback, constants).values()
     n_mesh = sample.run.particles.n_mesh
-    return power([kind.position for kind in kinds], [kind.mass for kind in kinds], n_mesh, k) / sample.nbody_power
+    P = power([kind.position for kind in kinds], [kind.mass for kind in kinds], n_mesh, k)
+    return np.asarray(P / sample.nbody_power)
 
 
 class Unknowns:
@@ -159,7 +162,8 @@ def fit(suite: str, samples: list[Sample], k: np.ndarray, error: np.ndarray, sec
         np.array([WIDTHS["value" if part == "value" else "exponent"] for _, part in unknowns.names]),
     )
     spread = np.hypot(TOLERANCE, 0.5 * error)
-    began, best = time.perf_counter(), {"cost": np.inf, "x": start}
+    began = time.perf_counter()
+    best: dict[str, Any] = {"cost": np.inf, "x": start}
 
     def residuals(x: np.ndarray) -> np.ndarray:
         parts = [s.weight * (suppression(suite, s, unknowns.constants(x), k) - s.target) / spread for s in samples]

@@ -103,7 +103,7 @@ class Job:
 
 def milliseconds(call: Callable[[], object], repeats: int = 15) -> float:
     """Median of replays of a CUDA graph of the call."""
-    stream = torch.cuda.Stream()
+    stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
     stream.wait_stream(torch.cuda.current_stream())
     with torch.cuda.stream(stream):
         for _ in range(2):
@@ -112,9 +112,9 @@ def milliseconds(call: Callable[[], object], repeats: int = 15) -> float:
     graph = torch.cuda.CUDAGraph()
     with torch.cuda.graph(graph):
         call()
-    times = []
+    times: list[float] = []
     for _ in range(repeats + 2):
-        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
+        begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))  # type: ignore[no-untyped-call]
         begin.record()
         graph.replay()
         end.record()
@@ -152,18 +152,20 @@ def jobs_of(network: MomentNetwork, n_blocks: int, batch: int) -> Iterator[Job]:
 def modules_milliseconds(job: Job) -> tuple[float, float]:
     """Forward and backward pass of the layer in PyTorch."""
     convolution, norm = (deepcopy(module) for module in (job.layer.convolution, job.layer.norm or nn.Identity()))
-    modules = nn.Sequential(convolution, norm, nn.LeakyReLU(0.2)).cuda().to(memory_format=torch.channels_last).train()
+    modules = nn.Sequential(convolution, norm, nn.LeakyReLU(0.2)).cuda().train()
+    modules.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     x = torch.randn(job.batch, job.widths[0], job.n_pixels, job.n_pixels, device="cuda").bfloat16()
     x = x.contiguous(memory_format=torch.channels_last).requires_grad_(job.layer.kind != "first")
 
     def forward() -> Tensor:
         with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):
-            return modules(x)
+            a: Tensor = modules(x)
+            return a
 
     g = torch.randn_like(forward())
 
     def both() -> None:
-        forward().backward(g)
+        forward().backward(g)  # type: ignore[no-untyped-call]
 
     alone = milliseconds(lambda: forward().detach())
     return alone, milliseconds(both) - alone
@@ -261,12 +263,12 @@ def report_kernels(jobs: list[Job], bandwidth: float) -> None:
     print(f"{'kernel':14s} {'ms':>7s} {'GB/s':>6s} {'of copy':>8s}   PyTorch forward, backward ms", flush=True)
     for job in jobs:
         run, tiles = job.kernel(), job.layer.tiles(job.passing)
-        ms = attempt(job.name, lambda run=run, tiles=tiles: milliseconds(lambda: run(tiles)))
+        ms = attempt(job.name, partial(milliseconds, partial(run, tiles)))
         if ms is None:
             continue
         rate, theirs = job.n_bytes / ms * 1e3, None
         if job.passing == "forward":
-            theirs = attempt(f"{job.name} in PyTorch", lambda job=job: modules_milliseconds(job))
+            theirs = attempt(f"{job.name} in PyTorch", partial(modules_milliseconds, job))
         columns = ", ".join(f"{x:.3f}" for x in theirs or ())
         print(f"{job.name:14s} {ms:7.3f} {rate / 1e9:6.0f} {rate / bandwidth:8.1%}   {columns}", flush=True)
 
@@ -276,12 +278,10 @@ def report_best(jobs: list[Job], options: argparse.Namespace) -> None:
     tried = zip_longest(*([(job, tiles) for tiles in candidates(job)] for job in jobs))
     work = compiled([one for turn in tried for one in turn if one is not None], options)
     for job in jobs:
-        run, times = job.kernel(), {}
+        run, times = job.kernel(), dict[Tiles, float]()
         for tiles in [tiles for other, tiles in work if other is job]:
             for deep in [replace(tiles, depth=depth) for depth in depths(job)]:
-                ms = attempt(
-                    f"{job.name} {deep}", lambda run=run, deep=deep: milliseconds(lambda: run(deep), repeats=5)
-                )
+                ms = attempt(f"{job.name} {deep}", partial(milliseconds, partial(run, deep), repeats=5))
                 times |= {} if ms is None else {deep: ms}
         widths = ", ".join(str(n) for n in padded_widths(job))
         for tiles in sorted(times, key=times.__getitem__)[:3]:
@@ -338,7 +338,8 @@ def main() -> None:
     else:
         compiled([(job, job.layer.tiles(job.passing)) for job in jobs], options)
         report_kernels(jobs, bandwidth)
-        report_steps(network.cuda().to(memory_format=torch.channels_last).train(), options.batch)
+        network.cuda().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        report_steps(network.train(), options.batch)
     print(f"{time.perf_counter() - began:.0f} s")
 
 

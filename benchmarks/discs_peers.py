@@ -31,7 +31,7 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-import MAS_library
+import MAS_library  # type: ignore[import-not-found]
 import numpy as np
 import torch
 import tyro
@@ -129,8 +129,7 @@ def ladder_layers(
     position: Tensor, radius: Tensor, mass: Tensor, layer: Tensor, n_layers: int, n_pixels: int
 ) -> Tensor:
     """The ladder of radii, in float32 as in the simulator."""
-    columns = (values.float() for values in (position, radius, mass, layer))
-    return paint_layers(*columns, n_layers, n_pixels)
+    return paint_layers(position.float(), radius.float(), mass.float(), layer.float(), n_layers, n_pixels)
 
 
 def slabs_of_axis(paint: Layers, kinds: Sequence[Kind], n_pixels: int, task: tuple[int, int]) -> Tensor:
@@ -203,11 +202,11 @@ def compare_painters(arguments: Arguments, kind: Kind) -> None:
     spheres = paint_spheres_exact(*discs, n)
     print(f"{len(mass)} discs, radius {radius.min():.2f} to {radius.max():.1f} pixels, median {radius.median():.2f}")
     print_agreement("fieldlevel, exact discs", exact, exact, seconds, len(mass))
-    ladder, seconds = timed(lambda: paint_discs(*(each.float() for each in discs), n), repeats)
+    ladder, seconds = timed(lambda: paint_discs(plane.float(), radius.float(), mass.float(), n), repeats)
     print_agreement("fieldlevel, ladder of radii", ladder.double(), exact, seconds, len(mass))
     for factor in (1, 10):
         sampling = arguments.n_tracers * factor, round(arguments.n_rings * math.sqrt(factor))
-        image, seconds = timed(lambda each=sampling: paint_pylians(*discs, n, *each), repeats if factor == 1 else 1)
+        image, seconds = timed(partial(paint_pylians, *discs, n, *sampling), repeats if factor == 1 else 1)
         name = f"Pylians, {sampling[0]} tracers"
         print_agreement(f"{name}, of spheres", image, spheres, seconds, len(mass))
         if factor == 1:
@@ -231,7 +230,7 @@ def compare_steps(arguments: Arguments, positions: Sequence[Tensor]) -> list[Kin
     }
     total: dict[str, float] = {}
     for name, paint in painters.items():
-        _, discs_s = timed(lambda each=paint: paint_all(each, kinds, arguments), 1)
+        _, discs_s = timed(partial(paint_all, paint, kinds, arguments), 1)
         neighbours_s = search_s[name.startswith("fieldlevel")]
         total[name] = neighbours_s + discs_s
         ratio = total["cKDTree + Pylians"] / total[name]

@@ -27,16 +27,16 @@ from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
-import jax
+import jax  # type: ignore[import-not-found]
 import numpy as np
 import numpy.typing as npt
 import torch
 import tyro
 from jax import Array
 from jax import numpy as jnp
-from jaxpm.distributed import fft3d, ifft3d
-from jaxpm.kernels import fftk, gradient_kernel, invlaplace_kernel
-from jaxpm.painting import _cic_paint_impl, _cic_read_impl
+from jaxpm.distributed import fft3d, ifft3d  # type: ignore[import-not-found]
+from jaxpm.kernels import fftk, gradient_kernel, invlaplace_kernel  # type: ignore[import-not-found]
+from jaxpm.painting import _cic_paint_impl, _cic_read_impl  # type: ignore[import-not-found]
 from torch import Tensor
 
 from fieldlevel.numerics.cosmology import Cosmology, Growth, hubble_rate
@@ -104,7 +104,11 @@ def compile_peer(n_particles: int, n_mesh: int) -> Callable[[Array, Array, Array
         velocity = alpha * velocity + (1 - alpha) * 2 / (D_0 + D_1) * peer_force(position, n_particles, n_mesh)
         return (position + velocity * (D_1 - D_0) / 2, velocity), None
 
-    return jax.jit(lambda position, velocity, table: jax.lax.scan(step, (position, velocity), table)[0][0])
+    def steps(position: Array, velocity: Array, table: Array) -> Array:
+        return jax.lax.scan(step, (position, velocity), table)[0][0]
+
+    compiled: Callable[[Array, Array, Array], Array] = jax.jit(steps)
+    return compiled
 
 
 def fastpm_weights(arguments: Arguments) -> Weights:

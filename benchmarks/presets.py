@@ -56,9 +56,10 @@ def lowest_loss(arguments: Arguments, preset: TrainSpec, seed: int) -> tuple[flo
     suite = open_suite(arguments.data, arguments.suite, check=False)
     split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
     normaliser = fit_normaliser(suite, split.train if spec.normaliser == "train" else None)
-    sets = [load_map_set(suite, chosen, normaliser, device) for chosen in (split.train, split.validation)]
+    training = load_map_set(suite, split.train, normaliser, device)
+    validation = load_map_set(suite, split.validation, normaliser, device)
     start = time.perf_counter()
-    trained = train_network(spec, *sets)
+    trained = train_network(spec, training, validation)
     return trained.validation_loss, time.perf_counter() - start
 
 

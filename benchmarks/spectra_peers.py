@@ -26,7 +26,7 @@ from statistics import median
 
 import numpy as np
 import numpy.typing as npt
-import Pk_library
+import Pk_library  # type: ignore[import-not-found]
 import torch
 import tyro
 

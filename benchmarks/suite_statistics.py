@@ -32,7 +32,7 @@ REAL = {
 }
 """Of the Mtot LH files of the CAMELS Multifield Dataset, (Msun/h)/(Mpc/h)^2."""
 
-HISTOGRAM = {"bins": 120, "min": 9.0, "max": 16.0}
+HISTOGRAM: dict[str, Any] = {"bins": 120, "min": 9.0, "max": 16.0}
 BLOCK = 600
 
 

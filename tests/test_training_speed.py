@@ -199,15 +199,19 @@ def test_table_of_speeds(run, training_speed, capsys):
     assert all(f"{row['ms_per_step']:.2f}" in printed for row in numbers["training"])
 
 
-def test_time_to_loss(run, time_to_loss, capsys, tmp_path):
+@pytest.mark.parametrize("is_charged", [False, True])
+def test_time_to_loss(run, time_to_loss, capsys, tmp_path, is_charged):
     toy = SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
     folder = simulate_suite(toy, tmp_path / "data", device="cpu")
-    budget = ["--released-steps", "5", "--modern-steps", "4", "--validate-every", "2", "--train", "0.5"]
-    numbers = run(time_to_loss, str(folder), *budget, "--validation", "0.25")
-    assert [row["step"] for row in numbers["released"]] == [2, 4, 5]
-    assert [row["step"] for row in numbers["modern"]] == [2, 4]
-    assert numbers["target"] == min(row["loss"] for row in numbers["released"])
-    assert "released recipe" in capsys.readouterr().out
+    budget = ["--released-steps", "5", "--modern-steps", "4", "2", "--validate-every", "2", "--train", "0.5"]
+    charged = ["--released-ms", "1000"] if is_charged else []
+    numbers = run(time_to_loss, str(folder), *budget, *charged, "--validation", "0.25")
+    steps = {name: [row["step"] for row in rows] for name, rows in numbers["runs"].items()}
+    assert steps == {"released": [2, 4, 5], "modern 4": [2, 4], "modern 2": [2]}
+    rows = numbers["runs"]["released"]
+    assert numbers["target"] == min(row["loss"] for row in rows)
+    assert ([row["seconds"] for row in rows] == [2.0, 4.0, 5.0]) == is_charged
+    assert "the lowest of the released recipe" in capsys.readouterr().out
 
 
 def test_seconds_to_a_loss(time_to_loss):
