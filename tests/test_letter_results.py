@@ -14,7 +14,8 @@ import pytest
 
 from fieldlevel.cli import parse
 from fieldlevel.config import LetterSpec, TrainSpec, laptop_scale, letter_scale
-from fieldlevel.experiments.metrics import METRICS, Estimate
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS
 from fieldlevel.experiments.runner import prepare_data, run_letter
 from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.report import write_letter

@@ -7,7 +7,10 @@ import pytest
 
 from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions, evaluate, transfer_ratios
+from fieldlevel.experiments.metrics import METRICS, evaluate
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.predictions import Predictions
+from fieldlevel.experiments.ratios import transfer_ratios
 from fieldlevel.experiments.verdicts import Verdict
 from fieldlevel.figures import draw_four_pairs, save_figure
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES

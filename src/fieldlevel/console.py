@@ -17,7 +17,7 @@ from fieldlevel.parameters import MOCK_MARK, is_mock
 from fieldlevel.progress import Listener, Progress
 
 if TYPE_CHECKING:
-    from fieldlevel.experiments.metrics import PairResult
+    from fieldlevel.experiments.pairs import PairResult
 
 SECONDS_BETWEEN_LINES = 15.0
 """Where the output is no terminal, a task reports at most this often."""

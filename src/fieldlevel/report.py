@@ -17,17 +17,12 @@ from markupsafe import Markup, escape
 
 from fieldlevel.config import TrainSpec, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import (
-    METRICS,
-    Estimate,
-    PairResult,
-    Scores,
-    TransferRatios,
-    scores_to_json,
-    write_predictions,
-)
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS, Scores, scores_to_json
 from fieldlevel.experiments.networks import SearchRun
+from fieldlevel.experiments.pairs import PairResult, write_predictions
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
+from fieldlevel.experiments.ratios import TransferRatios
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.experiments.verdicts import COSMOLOGICAL, SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure

@@ -293,3 +293,9 @@ def test_store_keeps_complete_runs_and_continues_others(tmp_path):
     for _ in range(2):
         assert store.ensure("run", "0123", work) == tmp_path / "run-0123"
     assert calls == [[], ["first"]]
+
+
+def test_suites_are_opened_in_one_order(finished):
+    """The key of a letter is made from them, and must be the same in every process."""
+    data = finished[1]
+    assert list(data.opened) == ["MockSIMBA", "MockTNG", "Nbody_MockSIMBA", "Nbody_MockTNG"]

@@ -7,7 +7,9 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fieldlevel.experiments.metrics import PairResult, Predictions, evaluate
+from fieldlevel.experiments.metrics import evaluate
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.parameters import MAXIMA, MINIMA
 
 

@@ -3,7 +3,7 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
-from fieldlevel.experiments.metrics import Predictions
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures import coverage, draw_calibration
 from fieldlevel.parameters import PARAMETERS
 

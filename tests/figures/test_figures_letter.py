@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from fieldlevel.config import LetterSpec, TrainSpec
-from fieldlevel.experiments.metrics import transfer_ratios
 from fieldlevel.experiments.networks import SearchRun
 from fieldlevel.experiments.published import K_MAX_LOSSES
+from fieldlevel.experiments.ratios import transfer_ratios
 from fieldlevel.experiments.runner import LetterData, LetterRun, suite_matrix
 from fieldlevel.figures import N_SHOWN, choose_maps
 from fieldlevel.figures.letter import letter_plates

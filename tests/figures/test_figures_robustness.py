@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from fieldlevel.experiments.metrics import Estimate, PairResult, transfer_ratios
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.ratios import transfer_ratios
 from fieldlevel.figures import draw_robustness_matrix
 
 

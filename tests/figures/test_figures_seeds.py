@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import Estimate
+from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures import draw_seed_spread
 
 

@@ -3,7 +3,7 @@ import pytest
 from matplotlib.colors import to_hex
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import Estimate
+from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures import choose_maps, draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
 from fieldlevel.figures.smoothing import BETWEEN_CURVES, N_SMOOTHED_SHOWN
 

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from fieldlevel import figures
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import Estimate
+from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures.style import colours_and_markers, plot_within
 
 STEPS = np.array([100.0, 200.0, 300.0])

@@ -6,7 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import Predictions
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
 from fieldlevel.parameters import NBODY_PREFIX
 from fieldlevel.progress import Listener, Progress, ignore

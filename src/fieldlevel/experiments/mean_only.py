@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.config import SplitSpec
-from fieldlevel.experiments.metrics import Predictions, Scores, evaluate
+from fieldlevel.experiments.metrics import Scores, evaluate
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
 from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray
 

@@ -1,4 +1,4 @@
-r"""Accuracy of posterior means and standard deviations, with errors by bootstrap over simulations.
+r"""Accuracy of posterior means and standard deviations, each measure with its error.
 
 The letter quotes one number a parameter, written <delta theta / theta> in its text and <sigma_i / mu_i> in the caption
 of its Fig. 4. Two readings of that number can differ by a factor of two for the supernova parameters, so every measure
@@ -6,204 +6,22 @@ is computed and named. Each is a smooth function of averages over maps,
 
     m = f(<t_1>, ..., <t_k>),
 
-which makes the bootstrap a matrix product: the maps of one simulation share its initial conditions and parameters and
-are not independent, so simulations are drawn with replacement and a simulation drawn c times adds c times its sums.
+and its bootstrap replicas are the same f of averages over the maps of the simulations drawn (`bootstrap`).
 
 References:
-    Villaescusa-Navarro et al. 2021, arXiv:2109.10360. Efron & Tibshirani 1993, An Introduction to the Bootstrap.
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
 
-import csv
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.errors import UserError
-from fieldlevel.files import written_aside
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, PARAMETERS, FloatArray, is_mock
-
-IntArray = npt.NDArray[np.integer]
-
-_COSMOLOGY = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
-"""Columns of theta that mean something in gravity-only twins too."""
-
-CSV_COLUMNS = ("simulation", "map", *(f"{name}_{kind}" for name in PARAMETER_NAMES for kind in ("true", "mean", "std")))
-
-
-@dataclass(frozen=True)
-class Predictions:
-    """Posterior moments of every tested map beside the truth, in physical units.
-
-    Attributes:
-        theta: true parameters, shape (n, 6), columns in the order of `PARAMETERS`.
-        mean: posterior means, shape (n, 6).
-        std: posterior standard deviations, shape (n, 6), not negative.
-        simulation: number of the simulation that each map was cut from, shape (n,).
-        map_index: number of each map in its file, shape (n,).
-
-    Raises:
-        UserError: no map, shapes that disagree, a value that is not finite or a negative standard deviation.
-    """
-
-    theta: FloatArray
-    mean: FloatArray
-    std: FloatArray
-    simulation: IntArray
-    map_index: IntArray
-
-    def __post_init__(self) -> None:
-        n = len(self.simulation)
-        if n == 0:
-            raise UserError("predictions: no map was tested; give a suite with at least one test simulation")
-        if len(self.map_index) != n:
-            raise UserError(f"predictions: {len(self.map_index)} map numbers for {n} maps; give one a map")
-        for name in ("theta", "mean", "std"):
-            self._check_moments(name, (n, len(PARAMETER_NAMES)))
-        if (self.std < 0).any():
-            row = int(np.argmax((self.std < 0).any(axis=1)))
-            raise UserError(f"predictions: std of map {self.map_index[row]} is negative; give standard deviations")
-
-    def _check_moments(self, name: str, shape: tuple[int, int]) -> None:
-        values = getattr(self, name)
-        if values.shape != shape:
-            raise UserError(f"predictions: {name} has shape {values.shape}, not {shape}; give one row a map")
-        broken = ~np.isfinite(values).all(axis=1)
-        if broken.any():
-            first = self.map_index[int(np.argmax(broken))]
-            raise UserError(f"predictions: {name} of map {first} is not finite; train the network again")
-
-    @property
-    def n_maps(self) -> int:
-        """Number of tested maps."""
-        return len(self.simulation)
-
-    @property
-    def n_simulations(self) -> int:
-        """Number of simulations that the tested maps were cut from."""
-        return len(np.unique(self.simulation))
-
-    def rows(self) -> list[list[Any]]:
-        """One row a map, in the order of `CSV_COLUMNS`."""
-        moments = np.stack([self.theta, self.mean, self.std], axis=-1).reshape(self.n_maps, -1).astype(float).tolist()
-        rows = zip(self.simulation.tolist(), self.map_index.tolist(), moments, strict=True)
-        return [[simulation, index, *row] for simulation, index, row in rows]
-
-    def write_csv(self, path: Path) -> None:
-        """Write one row a map; every number reads back to the same double."""
-        _write_table(path, [list(CSV_COLUMNS), *self.rows()])
-
-    @classmethod
-    def read_csv(cls, path: Path) -> "Predictions":
-        """Read what `write_csv` wrote.
-
-        Raises:
-            UserError: file missing, other columns, or a row that is not numbers.
-        """
-        try:
-            header, *rows = csv.reader(path.read_text().splitlines())
-            table = np.array(rows, dtype=float)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); evaluate the network again") from None
-        except ValueError as error:
-            raise UserError(f"{path}: not a table of numbers ({error}); evaluate the network again") from None
-        if tuple(header) != CSV_COLUMNS or table.ndim != 2 or table.shape[1] != len(CSV_COLUMNS):
-            raise UserError(f"{path}: columns are not {', '.join(CSV_COLUMNS[:4])}, ...; evaluate the network again")
-        moments = table[:, 2:].reshape(len(table), len(PARAMETER_NAMES), 3)
-        numbers = table[:, :2].astype(np.int64)
-        return cls(moments[..., 0], moments[..., 1], moments[..., 2], numbers[:, 0], numbers[:, 1])
-
-
-_LEAST_WITH_VALUE = 0.8
-"""Part of the replicas of a bootstrap that must have a value."""
-
-LONGEST = 1e6
-"""Numbers from here on are written with a power of ten."""
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A measured number and its uncertainty.
-
-    Attributes:
-        value: measured on all simulations.
-        error: standard deviation over the bootstrap; NaN where it is not defined (one simulation, infinite value, or
-            too many replicas without a value).
-        low: 16th percentile of the bootstrap.
-        high: 84th percentile of the bootstrap.
-    """
-
-    value: float
-    error: float
-    low: float
-    high: float
-
-    @classmethod
-    def from_replicas(cls, value: float, replicas: FloatArray) -> "Estimate":
-        """Summarise bootstrap replicas, shape (n_bootstrap,), of a measured value.
-
-        A few without a value, such as R² of a single truth, are left out. Where those are many, what is left is no
-        sample: all replicas of two simulations that have R² are the two themselves.
-        """
-        finite = replicas[np.isfinite(replicas)]
-        if not np.isfinite(value) or len(finite) < max(2, _LEAST_WITH_VALUE * len(replicas)):
-            return cls(value, np.nan, np.nan, np.nan)
-        low, high = np.percentile(finite, [16, 84])
-        return cls(value, float(finite.std(ddof=1)), float(low), float(high))
-
-    def to_json(self) -> dict[str, float | str]:
-        """Plain JSON types; infinity and NaN, which JSON lacks, become the strings `inf`, `-inf` and `nan`."""
-        return {key: number if np.isfinite(number) else str(number) for key, number in asdict(self).items()}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, float | str]) -> "Estimate":
-        """Read what `to_json` wrote."""
-        return cls(**{key: float(number) for key, number in document.items()})
-
-    def text(self, percent: bool = False, with_error: bool = True) -> str:
-        """Value and error with two significant digits of the error.
-
-        Example:
-            >>> Estimate(0.98712, 0.00123, 0.9859, 0.9884).text()
-            '0.9871 ± 0.0012'
-            >>> Estimate(0.0342, 0.0015, 0.0327, 0.0357).text(percent=True, with_error=False)
-            '3.42%'
-            >>> Estimate(9549166789507.0, 8899549526525.0, 0.0, 0.0).text()
-            '9.5e12 ± 8.9e12'
-        """
-        scale, unit = (100.0, "%") if percent else (1.0, "")
-        value, error = scale * self.value, scale * self.error
-        if not np.isfinite(value):
-            return {"inf": "∞", "-inf": "−∞"}.get(str(value), "undefined")
-        if not np.isfinite(error) or error <= 0:
-            return f"{value:.3g}{unit}".replace("-", "−")
-        if max(abs(value), error) >= LONGEST:
-            spread = f" ± {error:.1e}" if with_error else ""
-            return f"{value:.1e}{spread}{unit}".replace("-", "−").replace("e+", "e")
-        decimals = int(np.clip(1 - np.floor(np.log10(error)), 0, 4))
-        spread = f" ± {error:.{decimals}f}" if with_error else ""
-        return f"{value:.{decimals}f}{spread}{unit}".replace("-", "−")
-
-    def interval(self) -> str:
-        """Value, and in brackets from which to which percentile of the bootstrap, 16th and 84th.
-
-        Example:
-            >>> Estimate(-0.016, 0.068, -0.083, -0.001).interval()
-            '−0.016 (−0.083 to −0.001)'
-        """
-        half = (self.high - self.low) / 2
-        if not (np.isfinite(self.value) and half > 0) or max(abs(self.value), half) >= LONGEST:
-            return self.text()
-        decimals = int(np.clip(1 - np.floor(np.log10(half)), 0, 4))
-        value, low, high = (f"{number:.{decimals}f}" for number in (self.value, self.low, self.high))
-        return f"{value} ({low} to {high})".replace("-", "−")
-
-
-Scores = Mapping[str, Mapping[str, Estimate]]
-"""Estimates by parameter name, then by the key of the measure."""
+from fieldlevel.experiments.bootstrap import Bootstrap
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.predictions import Predictions
+from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
 
 
 @dataclass(frozen=True)
@@ -243,10 +61,20 @@ class Metric:
         """
         return float(self.combine(*(term.mean() for term in self.terms(theta, mean, std))))
 
+    def measure(self, predictions: Predictions, name: str, draws: Bootstrap) -> tuple[float, FloatArray]:
+        """Value on all maps and its replicas, shape (n_bootstrap,), which are NaN where it is infinite or undefined."""
+        column = PARAMETER_NAMES.index(name)
+        theta, mean, std = (x[:, column].astype(float) for x in (predictions.theta, predictions.mean, predictions.std))
+        value = self(theta, mean, std)
+        if not np.isfinite(value):
+            return value, np.full(draws.n_bootstrap, np.nan)
+        return value, self.combine(*draws.averages(*self.terms(theta, mean, std)))
 
-def _ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike, undefined: float = np.inf) -> FloatArray:
+
+def ratio(numerator: npt.ArrayLike, denominator: npt.ArrayLike) -> FloatArray:
+    """Quotient of two numbers or arrays, infinite where the denominator is zero."""
     top, bottom = np.broadcast_arrays(np.asarray(numerator, dtype=float), np.asarray(denominator, dtype=float))
-    quotient = np.full(bottom.shape, undefined)
+    quotient = np.full(bottom.shape, np.inf)
     with np.errstate(over="ignore"):
         np.divide(top, bottom, out=quotient, where=bottom != 0)
     return quotient
@@ -322,7 +150,7 @@ METRICS: dict[str, Metric] = {
             latex=r"$\langle\sigma/\mu\rangle$",
             definition="Mean claimed relative error, ⟨σ/|μ|⟩: the accuracy in the caption of the letter's Fig. 4. It "
             "does not look at the truth.",
-            terms=lambda theta, mean, std: (_ratio(std, np.abs(mean)),),
+            terms=lambda theta, mean, std: (ratio(std, np.abs(mean)),),
             combine=_average,
             percent=True,
         ),
@@ -331,7 +159,7 @@ METRICS: dict[str, Metric] = {
             label="rms relative error",
             latex=r"rms $\delta\theta/\theta$",
             definition="Root mean square of the relative error, √⟨((μ − θ)/θ)²⟩: one reading of the letter's ⟨δθ/θ⟩.",
-            terms=lambda theta, mean, std: (_ratio(mean - theta, theta) ** 2,),
+            terms=lambda theta, mean, std: (ratio(mean - theta, theta) ** 2,),
             combine=np.sqrt,
             percent=True,
         ),
@@ -340,7 +168,7 @@ METRICS: dict[str, Metric] = {
             label="mean relative error",
             latex=r"$\langle|\delta\theta|/\theta\rangle$",
             definition="Mean size of the relative error, ⟨|μ − θ|/θ⟩: another reading of the letter's ⟨δθ/θ⟩.",
-            terms=lambda theta, mean, std: (np.abs(_ratio(mean - theta, theta)),),
+            terms=lambda theta, mean, std: (np.abs(ratio(mean - theta, theta)),),
             combine=_average,
             percent=True,
         ),
@@ -357,7 +185,7 @@ METRICS: dict[str, Metric] = {
             label="relative bias",
             latex=r"$\langle\delta\theta/\theta\rangle$",
             definition="Mean relative error with its sign, ⟨(μ − θ)/θ⟩.",
-            terms=lambda theta, mean, std: (_ratio(mean - theta, theta),),
+            terms=lambda theta, mean, std: (ratio(mean - theta, theta),),
             combine=_average,
             percent=True,
         ),
@@ -367,7 +195,7 @@ METRICS: dict[str, Metric] = {
             latex=r"$\chi^2_\nu$",
             definition="Mean squared error in units of the claimed one, ⟨(θ − μ)²/σ²⟩: 1 for honest error bars, above "
             "1 where they are too small, below 1 where they are too large.",
-            terms=lambda theta, mean, std: (_ratio((theta - mean) ** 2, std**2),),
+            terms=lambda theta, mean, std: (ratio((theta - mean) ** 2, std**2),),
             combine=_average,
         ),
         Metric(
@@ -383,60 +211,8 @@ METRICS: dict[str, Metric] = {
 """Every measure by its key, in the order of the tables; ⟨ ⟩ is the average over test maps."""
 
 
-@dataclass(frozen=True)
-class PairResult:
-    """A network trained on one suite and tested on one: a cell of the four-pair table.
-
-    Attributes:
-        train_suite: suite that the network was trained on.
-        test_suite: suite that it was tested on.
-        predictions: posterior moments of the tested maps.
-        scores: every measure of every parameter.
-        seed: that the network was trained with.
-    """
-
-    train_suite: str
-    test_suite: str
-    predictions: Predictions
-    scores: Scores
-    seed: int = 0
-
-    @property
-    def crosses_suites(self) -> bool:
-        """Whether the network had never seen the tested suite."""
-        return self.train_suite != self.test_suite
-
-    @property
-    def name(self) -> str:
-        """The pair in words, e.g. `SIMBA → IllustrisTNG`."""
-        return f"{self.train_suite} → {self.test_suite}"
-
-
-TransferRatios = Mapping[str, Mapping[str, Estimate]]
-"""Error over the error on the network's own suite, by `PairResult.name` and parameter name."""
-
-
-def write_predictions(path: Path, experiments: Mapping[str, Iterable[PairResult]]) -> None:
-    """Write the predictions of all experiments into one CSV file: where from, then the columns of a pair."""
-    rows = [
-        [
-            MOCK_MARK if is_mock(pair.test_suite) else "CMD files",
-            name,
-            pair.train_suite,
-            pair.test_suite,
-            pair.seed,
-            *row,
-        ]
-        for name, pairs in experiments.items()
-        for pair in pairs
-        for row in pair.predictions.rows()
-    ]
-    _write_table(path, [["data", "experiment", "train_suite", "test_suite", "seed", *CSV_COLUMNS], *rows])
-
-
-def _write_table(path: Path, rows: list[list[Any]]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows(rows)
+Scores = Mapping[str, Mapping[str, Estimate]]
+"""Estimates by parameter name, then by the key of the measure."""
 
 
 def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:
@@ -454,122 +230,13 @@ def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -
     Raises:
         UserError: fewer than two resamplings.
     """
-    draws = _Bootstrap.draw(predictions.simulation, n_bootstrap, [seed])
-
-    def estimate(metric: Metric, name: str) -> Estimate:
-        return Estimate.from_replicas(*draws.measure(metric, predictions, name))
-
-    return {name: {key: estimate(metric, name) for key, metric in METRICS.items()} for name in PARAMETER_NAMES}
-
-
-def error_ratio(
-    baseline: Predictions,
-    other: Predictions,
-    metric: str = "rmse",
-    baseline_metric: str | None = None,
-    n_bootstrap: int = 1000,
-    seed: int = 0,
-) -> dict[str, Estimate]:
-    """Error of some predictions divided by that of others: on another suite, of another network, on changed maps.
-
-    Where both sides hold the same simulations, or twins with the same initial conditions and cosmology, each resampling
-    draws the same ones on both sides, so that what they have in common cancels; else both are drawn independently.
-
-    Args:
-        baseline: what is compared with.
-        other: what is compared.
-        metric: key of the measure.
-        baseline_metric: key of the measure of the baseline; the same by default.
-        n_bootstrap: resamplings of the simulations.
-        seed: of the resampling.
-
-    Returns:
-        Ratio of each parameter by name.
-
-    Raises:
-        UserError: unknown measure or fewer than two resamplings.
-
-    Example:
-        >>> theta, simulation = np.linspace(1.0, 2.0, 12).reshape(2, 6), np.arange(2)
-        >>> narrow, wide = (Predictions(theta, theta + d, theta, simulation, simulation) for d in (0.1, 0.3))
-        >>> error_ratio(narrow, wide)["sigma_8"].value.__round__(4)
-        3.0
-    """
-    below_metric, above_metric = _metric(baseline_metric or metric), _metric(metric)
-    below = _Bootstrap.draw(baseline.simulation, n_bootstrap, [seed, 0])
-    is_paired = _share_simulations(baseline, other)
-    above = _Bootstrap.draw(other.simulation, n_bootstrap, [seed, 0 if is_paired else 1])
-    ratios = {}
-    for name in PARAMETER_NAMES:
-        numerator, numerator_replicas = above.measure(above_metric, other, name)
-        denominator, denominator_replicas = below.measure(below_metric, baseline, name)
-        replicas = _ratio(numerator_replicas, denominator_replicas)
-        ratios[name] = Estimate.from_replicas(float(_ratio(numerator, denominator)), replicas)
-    return ratios
-
-
-def _metric(key: str) -> Metric:
-    if key not in METRICS:
-        raise UserError(f"error ratio: no measure {key!r}; choose from {', '.join(METRICS)}")
-    return METRICS[key]
-
-
-def _share_simulations(one: Predictions, other: Predictions) -> bool:
-    """Whether both hold the same simulations or twins: the same numbers, each with the same cosmology on both sides."""
-    numbers, first = np.unique(one.simulation, return_index=True)
-    other_numbers, other_first = np.unique(other.simulation, return_index=True)
-    if not np.array_equal(numbers, other_numbers):
-        return False
-    return np.allclose(one.theta[first][:, _COSMOLOGY], other.theta[other_first][:, _COSMOLOGY])
-
-
-def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
-    """RMSE of each network on another suite over that on its own, where both were tested.
-
-    Args:
-        pairs: tested networks, one of each training suite.
-        n_bootstrap: resamplings of the simulations.
-    """
-    tested = list(pairs)
-    own = {pair.train_suite: pair.predictions for pair in tested if not pair.crosses_suites}
+    draws = Bootstrap.draw(predictions.simulation, n_bootstrap, [seed])
     return {
-        pair.name: error_ratio(own[pair.train_suite], pair.predictions, n_bootstrap=n_bootstrap)
-        for pair in tested
-        if pair.crosses_suites and pair.train_suite in own
+        name: {
+            key: Estimate.from_replicas(*metric.measure(predictions, name, draws)) for key, metric in METRICS.items()
+        }
+        for name in PARAMETER_NAMES
     }
-
-
-@dataclass(frozen=True)
-class _Bootstrap:
-    """Simulations drawn with replacement.
-
-    Attributes:
-        group: place of each map's simulation among the distinct ones, shape (n,).
-        times: how often each resampling draws each simulation, shape (n_bootstrap, n_simulations).
-    """
-
-    group: IntArray
-    times: IntArray
-
-    @classmethod
-    def draw(cls, simulation: IntArray, n_bootstrap: int, seed: list[int]) -> "_Bootstrap":
-        if n_bootstrap < 2:
-            raise UserError(f"bootstrap: {n_bootstrap} resamplings give no error; ask for at least 2")
-        distinct, group = np.unique(simulation, return_inverse=True)
-        n = len(distinct)
-        return cls(group, np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_bootstrap))
-
-    def measure(self, metric: Metric, predictions: Predictions, name: str) -> tuple[float, FloatArray]:
-        """Value on all maps and its replicas, shape (n_bootstrap,); those are NaN where resampling says nothing."""
-        column = PARAMETER_NAMES.index(name)
-        theta, mean, std = (x[:, column].astype(float) for x in (predictions.theta, predictions.mean, predictions.std))
-        value = metric(theta, mean, std)
-        n_bootstrap, n_simulations = self.times.shape
-        if n_simulations < 2 or not np.isfinite(value):
-            return value, np.full(n_bootstrap, np.nan)
-        n_maps = self.times @ np.bincount(self.group)
-        sums = (np.bincount(self.group, weights=term) for term in metric.terms(theta, mean, std))
-        return value, metric.combine(*(self.times @ total / n_maps for total in sums))
 
 
 def scores_to_json(scores: Scores) -> dict[str, dict[str, dict[str, float | str]]]:
@@ -577,6 +244,6 @@ def scores_to_json(scores: Scores) -> dict[str, dict[str, dict[str, float | str]
     return {name: {key: estimate.to_json() for key, estimate in row.items()} for name, row in scores.items()}
 
 
-def scores_from_json(document: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, dict[str, Estimate]]:
+def scores_from_json(document: Mapping[str, Mapping[str, Mapping[str, float | str]]]) -> dict[str, dict[str, Estimate]]:
     """Read what `scores_to_json` wrote."""
     return {name: {key: Estimate.from_json(cell) for key, cell in row.items()} for name, row in document.items()}

@@ -4,14 +4,13 @@ import csv
 import json
 import os
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 
@@ -22,13 +21,13 @@ from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_bytes
 from fieldlevel.maps.catalogue import Suite
+from fieldlevel.parameters import FloatArray
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
 from fieldlevel.training.search import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.training.tune import tune
 from fieldlevel.workers import spread, worker_listener
 
-FloatArray = npt.NDArray[np.floating]
 Suites = Mapping[str, Suite]
 
 
@@ -88,17 +87,17 @@ Searches = Mapping[tuple[str, str], SearchRun]
 
 @dataclass(frozen=True)
 class Job:
-    """A network to train.
+    """A run folder to fill.
 
     Attributes:
-        experiment: the first that needs it.
-        spec: of the network.
-        key: digest of the spec and of the data.
+        name: of the run, for people.
+        key: digest of its spec and of the data.
+        fill: does the work, on a device, in the folder that it is given; can be pickled.
     """
 
-    experiment: str
-    spec: TrainSpec
+    name: str
     key: str
+    fill: Callable[[Path, torch.device, Listener], object]
 
 
 def train_missing(
@@ -121,23 +120,34 @@ def train_missing(
             if store.folder(_run_name(test.network), key).exists():
                 trained_network(store, test.network, suites)
             else:
-                jobs.setdefault(key, Job(experiment, test.network, key))
-    train_number = partial(_train_number, store, list(jobs.values()), next(iter(suites.values())).directory)
-    for _ in spread(train_number, range(len(jobs)), devices[: max(1, len(jobs))], listener):
+                fill = partial(_train, experiment, test.network, suites[test.network.suite].directory)
+                jobs.setdefault(key, Job(_run_name(test.network), key, fill))
+    _do_jobs(store, list(jobs.values()), devices, listener)
+
+
+def _train(
+    experiment: str, spec: TrainSpec, directory: Path, folder: Path, device: torch.device, listener: Listener
+) -> None:
+    def named(event: Progress) -> None:
+        listener(replace(event, task=f"{experiment}: {event.task}"))
+
+    train(spec, directory, folder, str(device), named, check=False)
+
+
+def _do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
+    """Do all jobs, one on each device at a time."""
+    for _ in spread(partial(_do_job, store, jobs), range(len(jobs)), devices[: max(1, len(jobs))], listener):
         pass
 
 
-def _train_number(store: Store, jobs: Sequence[Job], directory: Path, number: int, device: torch.device) -> None:
-    job, listener = jobs[number], worker_listener()
-
-    def named(event: Progress) -> None:
-        listener(replace(event, task=f"{job.experiment}: {event.task}"))
+def _do_job(store: Store, jobs: Sequence[Job], number: int, device: torch.device) -> None:
+    job = jobs[number]
 
     def work(folder: Path) -> None:
-        train(job.spec, directory, folder, str(device), named, check=False)
+        job.fill(folder, device, worker_listener())
         record_software(folder, device)
 
-    store.ensure(_run_name(job.spec), job.key, work)
+    store.ensure(job.name, job.key, work)
 
 
 def search_missing(
@@ -153,12 +163,16 @@ def search_missing(
         UserError: the folder of a finished search lacks a file, or one is damaged.
         TrainingError: every trial of a search failed.
     """
-    todo = [spec for spec in plan.values() if not _search_folder(store, spec, suites).exists()]
-    keys = [_search_key(spec, suites) for spec in todo]
-    shorter = [_shorter_search(store, spec, suites) for spec in todo]
-    search_number = partial(_search_number, store, todo, keys, shorter, next(iter(suites.values())).directory)
-    for _ in spread(search_number, range(len(todo)), devices[: max(1, len(todo))], listener):
-        pass
+    jobs = [
+        Job(
+            _search_name(spec),
+            _search_key(spec, suites),
+            partial(_search, spec, suites[spec.train.suite].directory, _shorter_search(store, spec, suites)),
+        )
+        for spec in plan.values()
+        if not _search_folder(store, spec, suites).exists()
+    ]
+    _do_jobs(store, jobs, devices, listener)
     return {place: _read_search(_search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
 
 
@@ -167,24 +181,13 @@ def found_by(searches: Searches) -> Tuned:
     return {place: search.best for place, search in searches.items()}
 
 
-def _search_number(
-    store: Store,
-    specs: Sequence[TuneSpec],
-    keys: Sequence[str],
-    shorter: Sequence[Path | None],
-    directory: Path,
-    number: int,
-    device: torch.device,
+def _search(
+    spec: TuneSpec, directory: Path, shorter: Path | None, folder: Path, device: torch.device, listener: Listener
 ) -> None:
-    spec, known, listener = specs[number], shorter[number], worker_listener()
-
-    def work(folder: Path) -> None:
-        if known is not None and not (folder / "journal.log").exists():
-            _begin_with(known, folder)
-        tune(spec, directory, folder, str(device), listener, check=False)
-        record_software(folder, device)
-
-    store.ensure(_search_name(spec), keys[number], work)
+    """Go on with what is in the folder, else with a shorter search, else begin."""
+    if shorter is not None and not (folder / "journal.log").exists():
+        _begin_with(shorter, folder)
+    tune(spec, directory, folder, str(device), listener, check=False)
 
 
 def _search_name(spec: TuneSpec) -> str:

@@ -12,14 +12,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
 from fieldlevel.config import EvaluateSpec, LetterSpec, digest, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.mean_only import MeanOnly, predict_from_mean
-from fieldlevel.experiments.metrics import PairResult, Predictions, TransferRatios, evaluate, transfer_ratios
+from fieldlevel.experiments.metrics import evaluate
 from fieldlevel.experiments.networks import (
     NetworkRun,
     Searches,
@@ -30,21 +29,22 @@ from fieldlevel.experiments.networks import (
     trained_network,
     weights_of,
 )
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.provenance import describe_software, record_software
+from fieldlevel.experiments.ratios import TransferRatios, transfer_ratios
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.maps.transformed import largest_wavenumber
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, is_nbody
+from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, FloatArray, is_nbody
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.suite import simulate_suite
 from fieldlevel.training.settings import check_train_spec
 from fieldlevel.workers import choose_devices
-
-FloatArray = npt.NDArray[np.floating]
 
 N_EXAMPLES = 4
 """Maps of each suite in Fig. 1."""
@@ -163,7 +163,8 @@ def prepare_data(
         for mock in letter.simulations(spec):
             simulate_suite(mock, directory, device, workers, listener)
     suites = letter.choose_suites(spec, directory)
-    names = sorted(letter.trained_suites(letter.experiments(spec, suites, directory)), key=is_nbody)
+    tested = letter.trained_suites(letter.experiments(spec, suites, directory))
+    names = sorted(tested, key=lambda name: (is_nbody(name), name))
     opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
     _check_sizes(spec, opened)
     return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))

@@ -14,7 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fieldlevel.experiments.metrics import Predictions
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
 from fieldlevel.parameters import PARAMETERS, FloatArray, Parameter
 

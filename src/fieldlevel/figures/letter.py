@@ -8,8 +8,9 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fieldlevel.experiments.letter import FIRST
-from fieldlevel.experiments.metrics import PairResult, Scores
+from fieldlevel.experiments.metrics import Scores
 from fieldlevel.experiments.networks import SearchRun
+from fieldlevel.experiments.pairs import PairResult
 from fieldlevel.experiments.published import K_MAX_LOSSES
 from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.figures.calibration import draw_calibration

@@ -11,7 +11,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS
+from fieldlevel.experiments.pairs import PairResult
 from fieldlevel.figures.residuals import moments_of
 from fieldlevel.figures.style import (
     BLACK,

@@ -12,7 +12,9 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fieldlevel.experiments.metrics import METRICS, PairResult, Predictions
+from fieldlevel.experiments.metrics import METRICS
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures.style import (
     BLACK,
     COSMOLOGICAL,

@@ -8,7 +8,9 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fieldlevel.experiments.metrics import METRICS, PairResult, TransferRatios
+from fieldlevel.experiments.metrics import METRICS
+from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.ratios import TransferRatios
 from fieldlevel.figures.style import COSMOLOGICAL, WIDTH_INCHES, mark_mock, refuse_empty, styled
 from fieldlevel.parameters import NBODY_PREFIX, FloatArray, Parameter, is_nbody
 

@@ -7,7 +7,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, Metric, Scores
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS, Metric, Scores
 from fieldlevel.figures.style import (
     BLACK,
     COSMOLOGICAL,

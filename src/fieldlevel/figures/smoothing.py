@@ -15,7 +15,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, Estimate, PairResult
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS
+from fieldlevel.experiments.pairs import PairResult
 from fieldlevel.figures.residuals import draw_error_bars, frame_residuals, residual_limits
 from fieldlevel.figures.style import (
     BLACK,

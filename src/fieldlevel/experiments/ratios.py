@@ -1,0 +1,97 @@
+"""Errors beside one another: of a network on another suite, of another network, on changed maps."""
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from fieldlevel.errors import UserError
+from fieldlevel.experiments.bootstrap import Bootstrap
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS, Metric, ratio
+from fieldlevel.experiments.pairs import PairResult, on_own_suite
+from fieldlevel.experiments.predictions import Predictions
+from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS
+
+_COSMOLOGY = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
+"""Columns of theta that mean something in gravity-only twins too."""
+
+
+def error_ratio(
+    baseline: Predictions,
+    other: Predictions,
+    metric: str = "rmse",
+    baseline_metric: str | None = None,
+    n_bootstrap: int = 1000,
+    seed: int = 0,
+) -> dict[str, Estimate]:
+    """Error of some predictions divided by that of others: on another suite, of another network, on changed maps.
+
+    Where both sides hold the same simulations, or twins with the same initial conditions and cosmology, each resampling
+    draws the same ones on both sides, so that what they have in common cancels; else both are drawn independently.
+
+    Args:
+        baseline: what is compared with.
+        other: what is compared.
+        metric: key of the measure.
+        baseline_metric: key of the measure of the baseline; the same by default.
+        n_bootstrap: resamplings of the simulations.
+        seed: of the resampling.
+
+    Returns:
+        Ratio of each parameter by name.
+
+    Raises:
+        UserError: unknown measure or fewer than two resamplings.
+
+    Example:
+        >>> theta, simulation = np.linspace(1.0, 2.0, 12).reshape(2, 6), np.arange(2)
+        >>> narrow, wide = (Predictions(theta, theta + d, theta, simulation, simulation) for d in (0.1, 0.3))
+        >>> error_ratio(narrow, wide)["sigma_8"].value.__round__(4)
+        3.0
+    """
+    below_metric, above_metric = _metric(baseline_metric or metric), _metric(metric)
+    below = Bootstrap.draw(baseline.simulation, n_bootstrap, [seed, 0])
+    is_paired = _share_simulations(baseline, other)
+    above = Bootstrap.draw(other.simulation, n_bootstrap, [seed, 0 if is_paired else 1])
+    ratios = {}
+    for name in PARAMETER_NAMES:
+        value, replicas = above_metric.measure(other, name, above)
+        baseline_value, baseline_replicas = below_metric.measure(baseline, name, below)
+        quotients = ratio(replicas, baseline_replicas)
+        ratios[name] = Estimate.from_replicas(float(ratio(value, baseline_value)), quotients)
+    return ratios
+
+
+def _metric(key: str) -> Metric:
+    if key not in METRICS:
+        raise UserError(f"error ratio: no measure {key!r}; choose from {', '.join(METRICS)}")
+    return METRICS[key]
+
+
+def _share_simulations(one: Predictions, other: Predictions) -> bool:
+    """Whether both hold the same simulations or twins: the same numbers, each with the same cosmology on both sides."""
+    numbers, first = np.unique(one.simulation, return_index=True)
+    other_numbers, other_first = np.unique(other.simulation, return_index=True)
+    if not np.array_equal(numbers, other_numbers):
+        return False
+    return np.allclose(one.theta[first][:, _COSMOLOGY], other.theta[other_first][:, _COSMOLOGY])
+
+
+TransferRatios = Mapping[str, Mapping[str, Estimate]]
+"""Error over the error on the network's own suite, by `PairResult.name` and parameter name."""
+
+
+def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
+    """RMSE of each network on another suite over that on its own, where both were tested.
+
+    Args:
+        pairs: tested networks, one of each training suite.
+        n_bootstrap: resamplings of the simulations.
+    """
+    tested = list(pairs)
+    own = on_own_suite(tested)
+    return {
+        pair.name: error_ratio(own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap)
+        for pair in tested
+        if pair.crosses_suites and pair.train_suite in own
+    }
