@@ -33,7 +33,8 @@ import tyro
 from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, digest, from_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
-from fieldlevel.experiments.metrics import METRICS, Estimate, scores_from_json
+from fieldlevel.experiments.estimates import Estimate
+from fieldlevel.experiments.metrics import METRICS, scores_from_json
 from fieldlevel.experiments.networks import (
     NetworkRun,
     Searches,
