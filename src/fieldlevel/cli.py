@@ -69,7 +69,8 @@ class Simulate:
     keep_snapshots: bool = False
     """Also write the particles of every simulation, in the layout of CAMELS, under snapshots/ of --out."""
     workers: int | None = None
-    """Processes on the CPU; all cores when omitted. The maps do not depend on it."""
+    """Processes on the CPU, or on each GPU for 100 simulations and more; when omitted all cores, or two on a GPU. The
+    maps do not depend on it."""
     device: Device = "auto"
     """auto and cuda take all GPUs, cuda:N that one."""
     spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
@@ -282,7 +283,9 @@ def _letter(command: Letter) -> int:
     from fieldlevel.experiments.runner import prepare_data, run_letter
 
     with claimed(command.out), console.progress_display() as listener:
-        data = prepare_data(command.spec, command.data, command.out, command.device, _cores(), listener)
+        data = prepare_data(
+            command.spec, command.data, command.out, command.device, _processes(command.device), listener
+        )
         document = report.read_finished(command.out, data.key)
         if document is None:
             run = run_letter(command.spec, data, command.out, command.device, listener, console.print_pairs, _cores())
@@ -303,7 +306,7 @@ def _simulate(command: Simulate) -> int:
             spec,
             command.out,
             command.device,
-            command.workers or _cores(),
+            command.workers or _processes(command.device),
             listener,
             shard,
             keep_snapshots=command.keep_snapshots,
@@ -432,6 +435,13 @@ def _shrink(command: Shrink) -> int:
 
     console.say(f"weights in float16: {shrink_weights(command.weights, command.out)}")
     return 0
+
+
+def _processes(device: str) -> int:
+    """That simulate at a time on the CPU or on each GPU, where two fill each other's gaps."""
+    from fieldlevel.numerics.device import select_device
+
+    return 2 if select_device(device).type == "cuda" else _cores()
 
 
 def _cores() -> int:

@@ -169,7 +169,7 @@ class LetterResults:
 
     @property
     def n_seeds(self) -> int:
-        """Networks of every kind."""
+        """Networks for each of the four pairs."""
         return max((len({result.seed for result in results}) for results in self.experiments.values()), default=1)
 
     def __post_init__(self) -> None:

@@ -4,6 +4,7 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import MomentNetwork, PeriodicConv2d, load_published_state
+from fieldlevel.models.fused import are_plain
 from fieldlevel.models.moments import moment_loss
 
 # Sums of a few hundred float64 products in another order.
@@ -156,3 +157,39 @@ def test_a_periodic_convolution_is_pytorchs_circular_one(memory_format):
             torch.testing.assert_close(one, other, rtol=1e-5, atol=1e-5)
         if n_pixels == 8:
             assert answers[0][0].is_contiguous(memory_format=memory_format)
+
+
+def listen(features: nn.Sequential) -> None:
+    features.A02.register_forward_hook(lambda module, inputs, output: None)
+
+
+def listen_backwards(features: nn.Sequential) -> None:
+    features.C02.register_full_backward_hook(lambda module, inputs, outputs: None)
+
+
+def hold_a_batch_norm(features: nn.Sequential) -> None:
+    features.B03.eval()
+
+
+def average_for_ever(features: nn.Sequential) -> None:
+    features.B02.momentum = None
+
+
+def forget_statistics(features: nn.Sequential) -> None:
+    features.B02 = nn.BatchNorm2d(2, track_running_stats=False)
+
+
+def share_a_batch_norm(features: nn.Sequential) -> None:
+    features.B02 = nn.SyncBatchNorm(2)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [listen, listen_backwards, hold_a_batch_norm, average_for_ever, forget_statistics, share_a_batch_norm],
+)
+def test_changed_modules_are_not_replaced_by_kernels(change):
+    features = MomentNetwork(16, hidden=1, dropout=0.0).features
+    assert are_plain(features)
+    assert are_plain(features.eval())
+    change(features.train())
+    assert not are_plain(features)

@@ -4,6 +4,7 @@ They run on a CUDA device, or slowly in Triton's interpreter: TRITON_INTERPRET=1
 """
 
 import os
+import weakref
 from collections.abc import Iterator
 from copy import deepcopy
 
@@ -317,6 +318,25 @@ def test_cudnn_convolves_many_channels_and_the_last(widest, wide, monkeypatch):
 def test_one_map_has_no_deviation_in_its_last_batch_norm():
     with pytest.raises(UserError, match="one value a channel"):
         fused_blocks(network_of(16, 1).features, maps_of(1, 16), 3)
+
+
+def test_evaluation_keeps_no_output_but_the_last(monkeypatch):
+    outputs, alive = weakref.WeakSet(), []
+    convolve, activate = stack._convolve_layer, stack.activate
+
+    def recorded(*arguments):
+        y, sums = convolve(*arguments)
+        outputs.add(y)
+        return y, sums
+
+    def counted(source):
+        alive.append(len(outputs))
+        return activate(source)
+
+    monkeypatch.setattr(stack, "_convolve_layer", recorded)
+    monkeypatch.setattr(stack, "activate", counted)
+    fused_blocks(network_of(16, 1).eval().features, maps_of(2, 16), 2)
+    assert alive == [1]
 
 
 @pytest.mark.parametrize("n_blocks", [0, 4, -1])

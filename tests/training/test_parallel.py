@@ -25,7 +25,7 @@ from fieldlevel.maps.loader import BatchSampler, MapSet
 from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
-from fieldlevel.training import parallel
+from fieldlevel.training import parallel, resume
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import train, train_network
@@ -200,7 +200,10 @@ def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
     torch.backends.cudnn.allow_tf32 = False
     with parallel.joined(device, PATIENCE if mode in ("dies", "sleeps") else timedelta(minutes=2)) as own:
         if mode == "cpu":
-            with nullcontext() if parallel.rank() == 0 else patch.object(Path, "replace", side_effect=AssertionError):
+            only_first = (
+                nullcontext() if parallel.rank() == 0 else patch.object(Path, "replace", side_effect=AssertionError)
+            )
+            with only_first, patch.object(resume, "QUICK", -1.0):  # the first rank alone finds its writing slow
                 found = laws() | runs_on_disk(data, out)
         elif mode == "gpu":
             found = {"descended": descend(SPEC, str(own)), "learnt": learn(SPEC, str(own))}

@@ -144,7 +144,7 @@ def prepare_data(
         directory: folder of CMD files; None simulates below `out`.
         out: output folder.
         device: where to simulate.
-        workers: processes on the CPU.
+        workers: processes that simulate on the CPU or on each GPU.
         listener: hears of the progress.
 
     Returns:

@@ -26,10 +26,8 @@ from fieldlevel.simulate.snapshot import SNAPSHOT_NAME, write_snapshot
 from fieldlevel.workers import choose_devices
 
 _WHOLE = Shard()
-PROCESSES_ON_A_GPU = 2
-"""One fills the gaps of the other: between kernels, at the end of a simulation."""
 MANY = 100
-"""Simulations on a GPU for which starting such processes is worth while."""
+"""Simulations for which it is worth while to start processes that share a GPU."""
 
 
 def simulate_suite(
@@ -48,7 +46,8 @@ def simulate_suite(
         spec: the suite, its set, fields and resolution.
         directory: where the files go; several shards may work in it at once.
         device: `"auto"` (every CUDA device, the CPU where there is none), `"cuda"` (every one), `"cuda:1"`, `"cpu"`.
-        workers: processes on the CPU, one thread each.
+        workers: processes on the CPU, one thread each, or on each GPU, for 100 simulations and more: two fill each
+            other's gaps. A script that asks for several needs the guard `if __name__ == "__main__":`.
         listener: hears of every simulation.
         shard: which part of the simulations to run; the files get their names when the last part is done.
         keep_snapshots: also write the particles of each simulation that is run, `snapshots/<suite>/<set>_<n>/`.
@@ -71,7 +70,7 @@ def simulate_suite(
     _check_spec(spec)
     rows = rows_of_set(spec)
     if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
-        devices = devices * PROCESSES_ON_A_GPU
+        devices = devices * workers
     kept = Path(directory) / "snapshots" if keep_snapshots else None
     make = partial(_simulate, spec, rows, kept)
     produce_maps(plan_suite(spec), Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)

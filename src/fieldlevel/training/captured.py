@@ -42,14 +42,15 @@ class CapturedStep:
         Returns:
             The loss, on the device.
         """
-        sent = argument.pin_memory().to(self._device, non_blocking=True)
-        self._n_calls += 1
-        if self._n_calls <= N_EAGER:
-            return self._step_aside(step, sent)
-        graph = self._graph or self._record(step, sent)
-        self._argument.copy_(sent)
-        graph.replay()
-        return self._loss.clone()
+        with torch.cuda.device(self._device):
+            sent = argument.pin_memory().to(self._device, non_blocking=True)
+            self._n_calls += 1
+            if self._n_calls <= N_EAGER:
+                return self._step_aside(step, sent)
+            graph = self._graph or self._record(step, sent)
+            self._argument.copy_(sent)
+            graph.replay()
+            return self._loss.clone()
 
     def _step_aside(self, step: Callable[[Tensor], Tensor], argument: Tensor) -> Tensor:
         """Take a step on the stream of the recording, as PyTorch asks for."""
@@ -65,7 +66,8 @@ class CapturedStep:
     def _record(self, step: Callable[[Tensor], Tensor], argument: Tensor) -> torch.cuda.CUDAGraph:
         """Record a step without taking it."""
         self._argument = argument.clone()
-        self._graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(self._graph, stream=self._stream):
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self._stream):
             self._loss = step(self._argument)
-        return self._graph
+        self._graph = graph
+        return graph

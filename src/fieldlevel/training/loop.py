@@ -1,8 +1,8 @@
 """Training one moment network: steps, validation, the best checkpoint, and going on after an interruption.
 
-The work is counted in optimiser steps. At validations the whole state is written to `resume.pt`, unless that would take
-more than a twentieth of the time; a run that was killed at any moment starts there and, on a CPU or one GPU, ends with
-the same bits as one that was not.
+The work is counted in optimiser steps. At validations the whole state is written to `resume.pt`, less often where
+writing is slow and would take more than a twentieth of the time; a run that was killed at any moment starts there and,
+on a CPU or one GPU, ends with the same bits as one that was not.
 
 Inside `parallel.joined` several processes train one network, on shares of every batch. All call the same functions with
 the same arguments and a folder that all of them see; the first alone writes files and tells the listener.
@@ -189,7 +189,7 @@ def train_network(
         file = ResumeFile(resume_path) if resume_path is not None else None
         while state.step < spec.n_steps:
             state.advance(listener)
-            if file is not None and (file.is_due() or parallel.n_ranks() > 1):
+            if file is not None and parallel.as_first(file.is_due(), state.device):
                 whole = state.state_dict() | {"key": key}
                 if parallel.rank() == 0:
                     file.write(whole)

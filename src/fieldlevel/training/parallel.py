@@ -121,6 +121,11 @@ def gather(x: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
+def as_first(is_so: bool, device: torch.device) -> bool:
+    """What the first rank says."""
+    return bool(gather(torch.tensor(is_so, device=device))[0])
+
+
 def wait() -> None:
     """Wait until all ranks are here."""
     if n_ranks() > 1:

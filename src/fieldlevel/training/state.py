@@ -25,8 +25,10 @@ from fieldlevel.training.step import TrainingStep, memory_format
 
 REPORT_EVERY = 10
 """Steps between looks at the loss: each look makes the CPU wait for the device."""
-GPU_VALIDATION_BATCH = 1024
-"""Maps that a GPU validates at a time, if it trains on fewer: without gradients there is room."""
+GPU_VALIDATION_PIXELS = 2**26
+"""That a GPU validates at a time, 1,024 maps of 256 x 256, if it trains on fewer: without gradients there is room."""
+MOST_VALIDATED = 1024
+"""Maps at a time, however small."""
 
 
 @dataclass(frozen=True)
@@ -165,8 +167,8 @@ class TrainingState:
 
     @property
     def _validation_batch(self) -> int:
-        least = GPU_VALIDATION_BATCH if self.device.type == "cuda" else 1
-        return max(least, self.spec.batch_size)
+        room = GPU_VALIDATION_PIXELS // self.validation.maps[0].numel() if self.device.type == "cuda" else 0
+        return max(self.spec.batch_size, min(room, MOST_VALIDATED))
 
     def _finite(self, loss: float, step: int, name: str) -> float:
         if math.isfinite(loss):

@@ -17,7 +17,7 @@ from fieldlevel.models.build import AnyNetwork
 from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.training import parallel
 from fieldlevel.training.captured import CapturedStep
-from fieldlevel.training.device import autocast
+from fieldlevel.training.device import autocast, repeatable_convolutions
 from fieldlevel.training.schedule import learning_rate
 
 
@@ -50,7 +50,7 @@ class TrainingStep:
         if not self._is_captured:
             return take(chosen.to(self._device))
         if warms_up not in self._captured:
-            self._captured[warms_up] = CapturedStep(self._device)
+            self._captured = {warms_up: CapturedStep(self._device)}  # frees what the warm-up recorded
         return self._captured[warms_up](take, chosen)
 
     def rate(self, step: int) -> float:
@@ -76,6 +76,7 @@ class TrainingStep:
             self._set_home_of_rate(self._rate)
         self._captured.clear()
 
+    @repeatable_convolutions()
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
         maps, theta = self._sampler.gather(chosen)
         with autocast(self._spec.precision, self._device):

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 if TYPE_CHECKING:
     from fieldlevel.models.cnn import MomentNetwork
@@ -41,13 +42,30 @@ def run_features(network: "MomentNetwork", maps: Tensor) -> Tensor:
 def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
     """Whether `stack.fused_blocks` serves this network now.
 
-    It needs Triton, one channel, batch norms of one process, and bfloat16 autocast on a GPU that computes in it: in
-    float32 PyTorch is faster. Gradients reach the parameters in training mode alone, and never the maps.
+    It needs Triton, one channel, modules as they were built (batch norms of one process, in the mode of the whole, and
+    no hooks, which would not be called), and bfloat16 autocast on a GPU that computes in it: in float32 PyTorch is
+    faster. Gradients reach the parameters in training mode alone, and never the maps.
     """
-    device = maps.device
+    device, features = maps.device, network.features
     is_bfloat16 = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
-    are_float32 = all(parameter.dtype == torch.float32 for parameter in network.features.parameters())
-    has_gradient = torch.is_grad_enabled() and (maps.requires_grad or not network.training)
     is_native = _HAS_TRITON and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    is_shared = any(isinstance(module, nn.SyncBatchNorm) for module in network.features)
-    return network.n_channels == 1 and not is_shared and is_native and is_bfloat16 and are_float32 and not has_gradient
+    if not (is_native and is_bfloat16 and network.n_channels == 1):
+        return False
+    are_float32 = all(parameter.dtype == torch.float32 for parameter in features.parameters())
+    has_gradient = torch.is_grad_enabled() and (maps.requires_grad or not features.training)
+    return are_float32 and not has_gradient and are_plain(features)
+
+
+def are_plain(features: nn.Sequential) -> bool:
+    """Whether every module does what its kind does, and nobody listens to it."""
+    return all(_is_plain(module, features.training) for module in features.modules())
+
+
+def _is_plain(module: nn.Module, is_training: bool) -> bool:
+    hooks = (module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks)
+    if any(hooks):
+        return False
+    if not isinstance(module, _BatchNorm):
+        return True
+    is_usual = module.affine and module.track_running_stats and module.momentum is not None
+    return type(module) is nn.BatchNorm2d and module.training == is_training and is_usual

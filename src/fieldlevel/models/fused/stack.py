@@ -1,4 +1,4 @@
-"""The first blocks of the network as one function of maps and parameters, with its gradient."""
+"""The blocks of the network as one function of maps and parameters, with its gradient."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -51,7 +51,8 @@ def fused_blocks(features: nn.Sequential, maps: Tensor, n_blocks: int) -> Tensor
             a: Tensor = _Stack.apply(layers, dtype, pixels, *parameters)  # type: ignore[no-untyped-call]
         else:
             with torch.no_grad():
-                *_, last = _forward(layers, pixels, dtype, training=False)
+                for source in _forward(layers, pixels, dtype, training=False):
+                    last = source  # and nothing before it: all outputs together take several times its memory
                 a = activate(last)
     return a.permute(0, 3, 1, 2)
 
