@@ -16,12 +16,13 @@ from torch.nn import functional
 from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.models.fused import can_fuse
-from fieldlevel.models.fused.layers import GRADIENT, PLAIN, Source, remaining_blocks
+from fieldlevel.models.fused.layers import GRADIENT, PLAIN, Source, first_layers, remaining_blocks
 from fieldlevel.models.fused.tiles import Tiles
 
 pytest.importorskip("triton")
 from fieldlevel.models.fused import stack
 from fieldlevel.models.fused.convolutions import STATISTICS, convolve, correlate
+from fieldlevel.models.fused.norms import batch_coefficients
 from fieldlevel.models.fused.stack import fused_blocks
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
@@ -318,6 +319,18 @@ def test_cudnn_convolves_many_channels_and_the_last(widest, wide, monkeypatch):
 def test_one_map_has_no_deviation_in_its_last_batch_norm():
     with pytest.raises(UserError, match="one value a channel"):
         fused_blocks(network_of(16, 1).features, maps_of(1, 16), 3)
+
+
+def test_sums_of_many_programs_are_added_in_float64():
+    """One part of 2^25 would swallow the others of 1; of n values y = 3 the variance is 0, whatever the round-off."""
+    layer = first_layers(network_of(16, 8).features, 1)[1]
+    sums = torch.ones(1001, 2, 1, 16, device=DEVICE)
+    sums[0] = 2.0**25
+    mean = batch_coefficients(layer, sums, n_values=1000)[2]
+    assert_near(mean, torch.full((16,), (2.0**25 + 1000) / 1000, device=DEVICE), 1e-7)
+    sums = torch.tensor([300.0, 899.9999], device=DEVICE).view(1, 2, 1, 1).expand(1, 2, 1, 16).contiguous()
+    inverse = batch_coefficients(layer, sums, n_values=100)[3]
+    assert_near(inverse, torch.full((16,), layer.norm.eps**-0.5, device=DEVICE))
 
 
 def test_evaluation_keeps_no_output_but_the_last(monkeypatch):

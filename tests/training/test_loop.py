@@ -19,6 +19,7 @@ from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.models.moments import moment_loss
 from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
 from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.training import resume
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.loop import train, train_network
 from fieldlevel.training.state import validation_loss
@@ -194,6 +195,16 @@ Path.write_bytes = write_half_then_die
 torch.set_num_threads(int(sys.argv[4]))
 train(from_json(TrainSpec, sys.argv[1]), sys.argv[2], sys.argv[3], "cpu")
 """
+
+
+@pytest.mark.parametrize(("quick", "n_written"), [(1e9, 4), (-1.0, 1)])
+def test_slow_writing_of_the_state_is_put_off(spec, directory, tmp_path, monkeypatch, quick, n_written):
+    written = []
+    monkeypatch.setattr(resume, "QUICK", quick)
+    monkeypatch.setattr(resume, "SHARE", 1e-9)
+    monkeypatch.setattr(resume, "write_state", lambda path, state: written.append(state["step"]))
+    train(spec, directory, tmp_path / "run", "cpu")
+    assert written == [8, 16, 24, 30][:n_written]
 
 
 def test_run_killed_while_saving_goes_on_from_the_state_before(spec, directory, tmp_path):

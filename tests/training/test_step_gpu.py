@@ -1,5 +1,6 @@
 """The recorded step on a GPU: it repeats the plain one to the bit, goes on after a stop, follows the float32 path."""
 
+import copy
 import gc
 from dataclasses import replace
 
@@ -100,6 +101,21 @@ def test_a_stopped_run_goes_on_to_the_same_bits():
     while fresh.step < SPEC.n_steps:
         fresh.advance(ignore)
     assert_same(weights_of(fresh), whole)
+
+
+def test_going_back_forgets_what_was_recorded():
+    """The recording holds the memory of moments that are no longer those of the optimiser."""
+    spec = replace(SPEC, n_steps=36, squared_error_steps=0)
+    whole = train(new_state(spec))
+    state = new_state(spec)
+    with seeded(1, CUDA):
+        state.advance(ignore)
+        saved = copy.deepcopy(state.state_dict())
+        state.advance(ignore)
+        state.load_state_dict(saved)
+        while state.step < spec.n_steps:
+            state.advance(ignore)
+    assert_same(weights_of(state), whole)
 
 
 def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu():
