@@ -5,7 +5,6 @@ They run on a CUDA device, or slowly in Triton's interpreter: TRITON_INTERPRET=1
 
 import os
 import weakref
-from collections.abc import Iterator
 from copy import deepcopy
 
 import pytest
@@ -28,6 +27,7 @@ from fieldlevel.models.fused.stack import fused_blocks
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("no_tf32"),
     pytest.mark.skipif(
         DEVICE == "cpu" and "TRITON_INTERPRET" not in os.environ, reason="needs CUDA or the interpreter"
     ),
@@ -35,16 +35,6 @@ pytestmark = [
 
 ROUND_OFF = 1e-5  # float32 sums, relative to the largest value
 A_LITTLE = 0.02  # a few roundings to 8 bits, relative 2-norm
-
-
-@pytest.fixture(autouse=True)
-def no_tf32() -> Iterator[None]:
-    """PyTorch multiplies in float32 as well, not in TF32, and repeats to the bit."""
-    before = torch.get_float32_matmul_precision()
-    torch.set_float32_matmul_precision("highest")
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        yield
-    torch.set_float32_matmul_precision(before)
 
 
 @pytest.fixture(params=[1 << 20, 16, 0], ids=["ours", "both", "cudnn"])
@@ -335,19 +325,19 @@ def test_sums_of_many_programs_are_added_in_float64():
 
 def test_evaluation_keeps_no_output_but_the_last(monkeypatch):
     outputs, alive = weakref.WeakSet(), []
-    convolve, activate = stack._convolve_layer, stack.activate
+    convolve, fill = stack._convolve_layer, stack.fill_maps
 
     def recorded(*arguments):
         y, sums = convolve(*arguments)
         outputs.add(y)
         return y, sums
 
-    def counted(source):
+    def counted(*arguments):
         alive.append(len(outputs))
-        return activate(source)
+        return fill(*arguments)
 
     monkeypatch.setattr(stack, "_convolve_layer", recorded)
-    monkeypatch.setattr(stack, "activate", counted)
+    monkeypatch.setattr(stack, "fill_maps", counted)
     fused_blocks(network_of(16, 1).eval().features, maps_of(2, 16), 2)
     assert alive == [1]
 

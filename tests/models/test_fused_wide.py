@@ -4,7 +4,6 @@ They run on a CUDA device, or slowly in Triton's interpreter: TRITON_INTERPRET=1
 """
 
 import os
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import pytest
@@ -22,6 +21,7 @@ from fieldlevel.models.fused.wide import convolve_wide, gradients_wide
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = [
     pytest.mark.gpu,
+    pytest.mark.usefixtures("no_tf32"),
     pytest.mark.skipif(
         DEVICE == "cpu" and "TRITON_INTERPRET" not in os.environ, reason="needs CUDA or the interpreter"
     ),
@@ -34,12 +34,6 @@ KINDS = {"wrap": (1, 1, 3), "halve": (0, 2, 2), "last": (0, 1, 4)}
 """Border, stride and side of each convolution."""
 SIZES = [(3, 8, 20, 24), (2, 8, 16, 32), (3, 4, 3, 12)]
 """Maps, pixels a side, channels in and out: of blocks that are filled or not."""
-
-
-@pytest.fixture(autouse=True)
-def no_tf32() -> Iterator[None]:
-    with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
-        yield
 
 
 @pytest.fixture(params=[2048, 64], ids=["one tile", "many tiles"], autouse=True)
@@ -136,9 +130,9 @@ def test_gradient_that_needs_no_coefficients(kind):
 
 def test_border_repeats_the_opposite_side():
     source = step_of("wrap", SIZES[0]).source
-    maps = wide._fill_maps(source, 0, torch.float32)
+    maps = wide.fill_maps(source, 0, torch.float32)
     expected = functional.pad(maps.permute(0, 3, 1, 2), (1,) * 4, mode="circular").permute(0, 2, 3, 1)
-    assert torch.equal(wide._fill_maps(source, 1, torch.float32), expected)
+    assert torch.equal(wide.fill_maps(source, 1, torch.float32), expected)
 
 
 def test_gradient_of_the_weights_has_their_layout():

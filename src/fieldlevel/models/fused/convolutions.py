@@ -226,14 +226,13 @@ def _form(kind: Kind | Literal["double"], tiles: Tiles) -> _Form:
 
 def _spread(weight: Tensor, form: _Form, dtype: torch.dtype) -> Tensor:
     """Weights (C', C, k, k) as the matrix of a form; those of a transposed convolution (C, C', 2, 2) likewise."""
-    if form.step == 0:
-        n_in, n_out = weight.shape[:2]
-        spread = torch.zeros(form.weights(n_in, n_out), dtype=dtype, device=weight.device)
-        spread[0, 0, :n_in, :, :, :n_out] = weight.permute(0, 2, 3, 1)
-        return spread
-    n_out, n_in = weight.shape[:2]
+    is_transposed = form.step == 0
+    n_in, n_out = weight.shape[:2] if is_transposed else weight.shape[1::-1]
     spread = torch.zeros(form.weights(n_in, n_out), dtype=dtype, device=weight.device)
-    form.entries(spread, n_in, n_out).copy_(weight.permute(2, 3, 1, 0)[:, :, None, None])
+    if is_transposed:
+        spread[0, 0, :n_in, :, :, :n_out] = weight.permute(0, 2, 3, 1)
+    else:
+        form.entries(spread, n_in, n_out).copy_(weight.permute(2, 3, 1, 0)[:, :, None, None])
     return spread
 
 

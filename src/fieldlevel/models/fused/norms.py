@@ -1,4 +1,4 @@
-"""Batch norms and activations around the fused convolutions, forwards and backwards.
+"""Coefficients of the batch norms around the fused convolutions, forwards and backwards.
 
 With s = gamma / std and t = beta - s mean of a batch norm, an activated value is lrelu(s y + t). Backwards, with
 z = s y + t, x = (y - mean) / std, g = dL/dz and n values a channel,
@@ -15,50 +15,12 @@ import triton.language as tl
 from torch import Tensor
 
 from fieldlevel.errors import UserError
-from fieldlevel.models.cnn import LEAKY_SLOPE
-from fieldlevel.models.fused.layers import Layer, Source
-from fieldlevel.models.fused.reading import TYPES, coefficient_rows, load, read
-from fieldlevel.models.fused.tiles import padded_channels
+from fieldlevel.models.fused.layers import Layer
 
-_ELEMENTWISE = 4096
-"""Values that one program of an elementwise kernel takes."""
 _CHANNELS = 16
 """Whose sums one program adds up."""
 _WARPS = 16
 """Of such a program: it waits for memory most of its time."""
-
-
-@triton.jit
-def _activate(  # type: ignore[no-untyped-def]
-    y, coefficients, out, n_pixels, n_channels: tl.constexpr, padded: tl.constexpr, block: tl.constexpr,
-    slope: tl.constexpr, dtype: tl.constexpr
-):  # fmt: skip
-    pixel = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-    channel = tl.arange(0, padded)
-    at = pixel[:, None] * n_channels + channel[None, :]
-    inside = (pixel < n_pixels)[:, None] & (channel < n_channels)[None, :]
-    s, t, _ = coefficient_rows(coefficients, channel, n_channels, 2)
-    tl.store(out + at, read(y, y, s, t, t, at, inside, 1, slope, False, dtype), mask=inside)
-
-
-@triton.jit
-def _derive(  # type: ignore[no-untyped-def]
-    gradient, y, coefficients, out, sums, n_pixels, n_channels: tl.constexpr, padded: tl.constexpr,
-    block: tl.constexpr, slope: tl.constexpr, dtype: tl.constexpr
-):  # fmt: skip
-    """Gradient before the activation, from the one after it, with its sums for the batch norm."""
-    pixel = tl.program_id(0).to(tl.int64) * block + tl.arange(0, block)
-    channel = tl.arange(0, padded)
-    at = pixel[:, None] * n_channels + channel[None, :]
-    inside = (pixel < n_pixels)[:, None] & (channel < n_channels)[None, :]
-    s, t, mean = coefficient_rows(coefficients, channel, n_channels, 3)
-    saved = load(y, at, inside, False).to(tl.float32)
-    g = load(gradient, at, inside, False).to(tl.float32)
-    g = tl.where(saved * s + t > 0, g, slope * g)
-    tl.store(out + at, g.to(dtype), mask=inside)
-    begin_sums = sums + tl.program_id(0) * 2 * padded
-    tl.store(begin_sums + channel, tl.sum(g, axis=0))
-    tl.store(begin_sums + padded + channel, tl.sum(g * (saved - mean), axis=0))
 
 
 @triton.jit
@@ -126,33 +88,6 @@ def _settle(  # type: ignore[no-untyped-def]
     tl.store(out + 2 * n_channels + channel, constant.to(tl.float32), mask=known)
     tl.store(out + 3 * n_channels + channel, dgamma.to(tl.float32), mask=known)
     tl.store(out + 4 * n_channels + channel, dbeta.to(tl.float32), mask=known)
-
-
-def activate(source: Source) -> Tensor:
-    """Normalised and activated values of stored convolution outputs, (b, H, W, C)."""
-    y, out = source.tensor, torch.empty_like(source.tensor)
-    n_channels = y.shape[-1]
-    padded = padded_channels(n_channels)
-    n_pixels, block = y.numel() // n_channels, max(_ELEMENTWISE // padded, 1)
-    _activate[(triton.cdiv(n_pixels, block),)](
-        y, source.coefficients, out, n_pixels, n_channels, padded, block, LEAKY_SLOPE, TYPES[y.dtype]
-    )
-    return out
-
-
-def derive(gradient: Tensor, onto: Source) -> tuple[Tensor, Tensor]:
-    """Gradient before the activation, from the one after it, (b, H, W, C), with its sums as in `convolve`."""
-    out = torch.empty_like(onto.tensor)
-    n_channels = out.shape[-1]
-    padded = padded_channels(n_channels)
-    n_pixels, block = out.numel() // n_channels, max(_ELEMENTWISE // padded, 1)
-    n_programs = triton.cdiv(n_pixels, block)
-    sums = torch.empty(n_programs, 2, 1, padded, device=out.device)
-    _derive[(n_programs,)](
-        gradient, onto.tensor, onto.coefficients, out, sums, n_pixels, n_channels, padded, block, LEAKY_SLOPE,
-        TYPES[out.dtype]
-    )  # fmt: skip
-    return out, sums
 
 
 def batch_coefficients(layer: Layer, sums: Tensor, n_values: int) -> Tensor:

@@ -8,15 +8,9 @@ from torch import Tensor, nn
 
 from fieldlevel.models.fused.convolutions import DERIVATIVE, STATISTICS, STORE, convolve, correlate
 from fieldlevel.models.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers
-from fieldlevel.models.fused.norms import (
-    activate,
-    batch_coefficients,
-    derive,
-    gradient_coefficients,
-    running_coefficients,
-)
+from fieldlevel.models.fused.norms import batch_coefficients, gradient_coefficients, running_coefficients
 from fieldlevel.models.fused.tiles import padded_channels
-from fieldlevel.models.fused.wide import convolve_wide, gradients_wide
+from fieldlevel.models.fused.wide import convolve_wide, fill_maps, gradients_wide, take_maps_back
 
 WIDEST = 64
 """Output channels, padded to a power of two, up to which the kernels of `convolutions` are faster than cuDNN's.
@@ -53,7 +47,7 @@ def fused_blocks(features: nn.Sequential, maps: Tensor, n_blocks: int) -> Tensor
             with torch.no_grad():
                 for source in _forward(layers, pixels, dtype, training=False):
                     last = source  # and nothing before it: all outputs together take several times its memory
-                a = activate(last)
+                a = fill_maps(last, 0, dtype)
     return a.permute(0, 3, 1, 2)
 
 
@@ -66,7 +60,7 @@ class _Stack(torch.autograd.Function):
         ctx.layers, ctx.dtype = layers, dtype
         saved = [tensor for source in sources[1:] for tensor in (source.tensor, source.coefficients)]
         ctx.save_for_backward(maps, *saved, *(layer.convolution.weight for layer in layers))
-        return activate(sources[-1])
+        return fill_maps(sources[-1], 0, dtype)
 
     @staticmethod
     @torch.autograd.function.once_differentiable
@@ -108,7 +102,7 @@ def _backward(
 ) -> list[Tensor | None]:
     """Gradients of all parameters in order, from the one of the activated output."""
     gradients: list[Tensor | None] = []
-    g, sums = derive(gradient, sources[-1])
+    g, sums = take_maps_back(gradient, sources[-1], 0, dtype)
     for layer, source, output, weight in zip(layers[::-1], sources[-2::-1], sources[:0:-1], weights[::-1], strict=True):
         norm_gradients, received = _take_through_norm(layer, output, g, sums)
         if _is_wide(layer):

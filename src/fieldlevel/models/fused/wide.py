@@ -5,7 +5,8 @@ save are the passes around it. Forwards they are two: one kernel writes the acti
 the opposite sides of the map around them where the convolution wraps, and one adds up the outputs and their squares for
 the batch norm that follows. Backwards they are three: a is written again instead of being kept, dL/dy = A g + B y + C
 likewise, and the last kernel takes the gradient of the wrapped border back to the pixels it was copied from, through
-the activation below, and leaves the two sums of that batch norm.
+the activation below, and leaves the two sums of that batch norm. The first and the last of these passes also end every
+stack of layers, however wide.
 
 Row r of N stands at r + 1 of the N + 2 rows with the border, the first also at N + 1 and the last also at 0, and so for
 columns: the gradient of a pixel is the sum over up to four places.
@@ -157,7 +158,7 @@ def convolve_wide(
         The result (b, H', W', C'), and the sums of y and y^2 of each program (p, 2, 1, padded channels), or nothing.
     """
     form = _FORMS[kind]
-    a = _fill_maps(source, form.border, dtype).permute(0, 3, 1, 2)
+    a = fill_maps(source, form.border, dtype).permute(0, 3, 1, 2)
     with torch.autocast(a.device.type, enabled=False):
         y = functional.conv2d(a, _channels_last(weight, dtype), stride=form.stride).permute(0, 2, 3, 1).contiguous()
     return y, _sum_squares(y) if with_sums else torch.empty(0, device=y.device)
@@ -180,17 +181,17 @@ def gradients_wide(
         (b, H, W, C); its sums of g and g (y - mean) of each program, (p, 2, 1, padded channels).
     """
     form = _FORMS[kind]
-    a = _fill_maps(source, form.border, dtype).permute(0, 3, 1, 2)
-    dy = _fill_maps(received, 0, dtype).permute(0, 3, 1, 2)
+    a = fill_maps(source, form.border, dtype).permute(0, 3, 1, 2)
+    dy = fill_maps(received, 0, dtype).permute(0, 3, 1, 2)
     factors, stride = (dy, a, _channels_last(weight, dtype)), [form.stride] * 2
     da, dweight, _ = torch.ops.aten.convolution_backward(
         *factors, None, stride, [0, 0], [1, 1], False, [0, 0], 1, [True, True, False]
     )
-    g, sums = _take_maps_back(da.permute(0, 2, 3, 1).contiguous(), source, form.border, dtype)
+    g, sums = take_maps_back(da.permute(0, 2, 3, 1).contiguous(), source, form.border, dtype)
     return torch.empty_like(weight, dtype=torch.float32).copy_(dweight), g, sums
 
 
-def _fill_maps(source: Source, border: int, dtype: torch.dtype) -> Tensor:
+def fill_maps(source: Source, border: int, dtype: torch.dtype) -> Tensor:
     """What a source means, with a border that wraps around, (b, H + 2 border, W + 2 border, C)."""
     n_maps, height, width, n_channels = source.tensor.shape
     if (source.mode, border, dtype) == (PLAIN, 0, source.tensor.dtype):
@@ -203,14 +204,7 @@ def _fill_maps(source: Source, border: int, dtype: torch.dtype) -> Tensor:
     return out
 
 
-def _sum_squares(y: Tensor) -> Tensor:
-    n_pixels, n_tiles, channels = _cut(y)
-    sums = torch.empty(min(n_tiles, _PROGRAMS), 2, 1, channels["padded"], device=y.device)
-    _add_squares[(len(sums),)](y, sums, n_pixels, **channels)
-    return sums
-
-
-def _take_maps_back(gradient: Tensor, onto: Source, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
+def take_maps_back(gradient: Tensor, onto: Source, border: int, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
     """Gradient before the activation of `onto`, (b, H, W, C), from (b, H + 2 border, W + 2 border, C); its sums."""
     y, _, coefficients = onto.pointers
     out = torch.empty_like(y, dtype=dtype)
@@ -219,6 +213,13 @@ def _take_maps_back(gradient: Tensor, onto: Source, border: int, dtype: torch.dt
     known = {"slope": LEAKY_SLOPE, "dtype": TYPES[dtype], **channels}
     _take_back[(len(sums),)](gradient, y, coefficients, out, sums, n_pixels, *y.shape[1:3], border, **known)
     return out, sums
+
+
+def _sum_squares(y: Tensor) -> Tensor:
+    n_pixels, n_tiles, channels = _cut(y)
+    sums = torch.empty(min(n_tiles, _PROGRAMS), 2, 1, channels["padded"], device=y.device)
+    _add_squares[(len(sums),)](y, sums, n_pixels, **channels)
+    return sums
 
 
 def _cut(maps: Tensor) -> tuple[int, int, dict[str, int]]:
