@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.config import OptimiserSpec, TrainSpec
+from fieldlevel.config import TrainSpec
 from fieldlevel.maps.loader import BatchSampler
 from fieldlevel.models.build import AnyNetwork
 from fieldlevel.models.moments import loss_from_sums, moment_sums
@@ -37,7 +37,6 @@ class TrainingStep:
         self._spec = spec
         self._device = device
         self._is_captured = device.type == "cuda" and parallel.n_ranks() == 1
-        self._rate = _rate_tensor(spec.optimiser, device) if self._is_captured else None
         self.optimiser = self._adamw()
         self._captured: dict[bool, CapturedStep] = {}
 
@@ -72,8 +71,6 @@ class TrainingStep:
         for parameter, moments in self.optimiser.state.items():
             for name in ("exp_avg", "exp_avg_sq"):  # in the memory format of the weights, which fused AdamW asks for
                 moments[name] = torch.empty_like(parameter).copy_(moments[name])
-        if self._rate is not None:
-            self._set_home_of_rate(self._rate)
         self._captured.clear()
 
     @repeatable_convolutions()
@@ -89,20 +86,17 @@ class TrainingStep:
         return loss.detach()
 
     def _set_rate(self, rate: float) -> None:
-        if self._rate is not None:
-            self._rate.fill_(rate)
-        else:
-            self._set_home_of_rate(rate)
-
-    def _set_home_of_rate(self, rate: float | Tensor) -> None:
         for group in self.optimiser.param_groups:
-            group["lr"] = rate
+            if self._is_captured:
+                group["lr"].fill_(rate)
+            else:
+                group["lr"] = rate
 
     def _adamw(self) -> torch.optim.AdamW:
-        spec = self._spec.optimiser
+        spec, rate = self._spec.optimiser, self._spec.optimiser.learning_rate
         return torch.optim.AdamW(
             self._network.parameters(),
-            lr=spec.learning_rate if self._rate is None else self._rate,
+            lr=torch.tensor(rate, dtype=torch.float32, device=self._device) if self._is_captured else rate,
             betas=(spec.beta1, spec.beta2),
             weight_decay=spec.weight_decay,
             fused=True if self._is_captured else None,
@@ -113,10 +107,6 @@ class TrainingStep:
 def memory_format(device: torch.device) -> torch.memory_format:
     """Order of the numbers of a batch that convolutions like on a device."""
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
-def _rate_tensor(spec: OptimiserSpec, device: torch.device) -> Tensor:
-    return torch.tensor(spec.learning_rate, dtype=torch.float32, device=device)
 
 
 def _arranged(batch: Tensor) -> Tensor:
