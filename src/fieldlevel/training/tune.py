@@ -27,7 +27,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import load_sets, open_data
-from fieldlevel.training.resume import read_state, write_state
+from fieldlevel.training.resume import ResumeFile, read_state
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
 from fieldlevel.training.settings import check_train_spec
@@ -101,11 +101,13 @@ def train_trial(
         if resume_path.exists():
             state.load_state_dict(read_state(resume_path))
         _report(trial, state)
+        file = ResumeFile(resume_path)
         while state.step < spec.n_steps:
             if trial.should_prune():
                 return None
             state.advance(listener)
-            write_state(resume_path, state.state_dict())
+            if file.is_due():
+                file.write(state.state_dict())
             _report(trial, state)
     return state.best_network()
 
