@@ -36,12 +36,9 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         >>> transform_maps(maps, TransformSpec("mean map"), [0]).tolist()
         [[[4.0, 4.0], [4.0, 4.0]]]
     """
-    if spec.kind in ("smoothing", "k_max") and not 0 < spec.scale < math.inf:
-        raise UserError(f"transform.scale = {spec.scale}: {spec.kind} needs a positive number")
+    check_transform(spec)
     if spec.kind == "k_max":
         _refuse_idle_cut(spec.scale, maps.shape[-1])
-    if not 0 <= spec.seed < 1 << 31:
-        raise UserError(f"transform.seed = {spec.seed}: must be from 0 to 2^31 - 1")
     if spec.kind in ("k_max", "random phases") and not (maps > 0).all():
         raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
     seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
@@ -56,6 +53,18 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         "no monopole": lambda: transforms.scale_to_mean(maps, MEAN_AT_OMEGA_M_03),
     }
     return apply[spec.kind]()
+
+
+def check_transform(spec: TransformSpec) -> None:
+    """Refuse what no maps can be transformed with.
+
+    Raises:
+        UserError: a scale or seed that cannot be.
+    """
+    if spec.kind in ("smoothing", "k_max") and not 0 < spec.scale < math.inf:
+        raise UserError(f"transform.scale = {spec.scale}: {spec.kind} needs a positive number")
+    if not 0 <= spec.seed < 1 << 31:
+        raise UserError(f"transform.seed = {spec.seed}: must be from 0 to 2^31 - 1")
 
 
 def largest_wavenumber(n_pixels: int) -> float:

@@ -7,6 +7,7 @@ from typing import Any
 
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
+from fieldlevel.maps.transformed import check_transform
 from fieldlevel.training import parallel
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -26,7 +27,6 @@ _PART: Rule = (lambda value: 0.0 < value < 1.0, "a fraction between 0 and 1")
 _POSITIVE: Rule = (lambda value: 0.0 < value < math.inf, "positive and finite")
 
 RULES: Mapping[str, Rule] = {
-    "transform.seed": _below_power(31),
     "split.seed": _below_power(32),
     "split.train": _PART,
     "split.validation": _PART,
@@ -56,13 +56,12 @@ def check_train_spec(spec: TrainSpec) -> None:
         UserError: with the setting, its value and what is allowed.
     """
     from_json(TrainSpec, to_json(spec))
+    check_transform(spec.transform)
     for name, (is_allowed, words) in RULES.items():
         if not is_allowed(value := attrgetter(name)(spec)):
             raise UserError(f"{name} = {value}: must be {words}")
     if spec.split.train + spec.split.validation >= 1.0:
         given = f"split.train = {spec.split.train} and split.validation = {spec.split.validation}"
         raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
-    if spec.transform.kind in ("smoothing", "k_max") and not 0.0 < spec.transform.scale < math.inf:
-        raise UserError(f"transform.scale = {spec.transform.scale}: {spec.transform.kind} needs a positive number")
     if spec.batch_size % parallel.n_ranks():
         raise UserError(f"batch_size = {spec.batch_size}: must be a multiple of the {parallel.n_ranks()} processes")
