@@ -30,7 +30,7 @@ import numpy as np
 import torch
 import tyro
 
-from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, digest, from_json
+from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, from_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.estimates import Estimate
@@ -40,6 +40,7 @@ from fieldlevel.experiments.networks import (
     Searches,
     Suites,
     found_by,
+    search_folder,
     search_missing,
     trained_network,
     weights_of,
@@ -237,9 +238,7 @@ def finished_searches(store: Store, wanted: Mapping[tuple[str, str], TuneSpec], 
         UserError: one is missing or damaged.
     """
     for search in wanted.values():
-        suite = search.train.suite
-        folder = store.folder(f"search-{suite}", digest(search, suites[suite].fingerprint))
-        if not folder.exists():
+        if not (folder := search_folder(store, search, suites)).exists():
             raise UserError(f"{folder}: missing; give the command of the letter again, which makes it")
     return search_missing(store, wanted, suites, [torch.device("cpu")])
 

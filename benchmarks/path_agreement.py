@@ -10,8 +10,6 @@ targets. The float32 path is PyTorch's modules without TF32; the fast path is wh
     python benchmarks/path_agreement.py --n-pixels 128 --seeds 3
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import mean, stdev
@@ -19,6 +17,7 @@ from typing import Literal
 
 import torch
 import tyro
+from released_recipe import exact_float32
 from step_floors import print_machine, write_numbers
 from torch import Tensor
 
@@ -66,13 +65,6 @@ def random_fields(n_maps: int, n_pixels: int, seed: int, device: torch.device) -
     return MapSet(maps, theta, torch.arange(n_maps, device=device))
 
 
-@contextmanager
-def exact_products() -> Iterator[None]:
-    """Float32 without TF32."""
-    with torch.backends.cudnn.flags(enabled=True, allow_tf32=False):
-        yield
-
-
 def path_spec(arguments: Arguments, precision: Precision, seed: int, n_steps: int) -> TrainSpec:
     """The modern preset with the sizes of the comparison."""
     preset = modern_preset()
@@ -89,14 +81,14 @@ def path_spec(arguments: Arguments, precision: Precision, seed: int, n_steps: in
 
 def first_losses(spec: TrainSpec, n_first: int, sets: tuple[MapSet, MapSet]) -> Tensor:
     """Training losses of the first steps."""
-    with exact_products(), seeded(spec.seed, sets[0].maps.device):
+    with exact_float32(benchmark=False), seeded(spec.seed, sets[0].maps.device):
         state = TrainingState(spec, *sets)
         return torch.stack([state.take_step(step) for step in range(n_first)]).cpu()
 
 
 def final_loss(spec: TrainSpec, sets: tuple[MapSet, MapSet]) -> float:
     """Validation loss after the last step."""
-    with exact_products(), seeded(spec.seed, sets[0].maps.device):
+    with exact_float32(benchmark=False), seeded(spec.seed, sets[0].maps.device):
         state = TrainingState(spec, *sets)
         state.advance(ignore)
         return state.history[-1].validation_loss

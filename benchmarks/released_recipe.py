@@ -85,9 +85,9 @@ def released_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
     return (error.mean(0).log() + (error - std.square()).square().mean(0).log()).mean()
 
 
-def exact_float32() -> AbstractContextManager[None]:
-    """Context without TF32 convolutions, in which cuDNN measures which algorithm is fastest."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=False)
+def exact_float32(*, benchmark: bool = True) -> AbstractContextManager[None]:
+    """Context without TF32 convolutions, in which cuDNN measures which algorithm is fastest unless told not to."""
+    return torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, allow_tf32=False)
 
 
 class ReleasedRecipe:

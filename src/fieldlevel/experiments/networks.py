@@ -170,10 +170,10 @@ def search_missing(
             partial(_search, spec, suites[spec.train.suite].directory, _shorter_search(store, spec, suites)),
         )
         for spec in plan.values()
-        if not _search_folder(store, spec, suites).exists()
+        if not search_folder(store, spec, suites).exists()
     ]
     _do_jobs(store, jobs, devices, listener)
-    return {place: _read_search(_search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
+    return {place: _read_search(search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
 
 
 def found_by(searches: Searches) -> Tuned:
@@ -198,13 +198,14 @@ def _search_key(spec: TuneSpec, suites: Suites) -> str:
     return digest(spec, suites[spec.train.suite].fingerprint)
 
 
-def _search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
+def search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
+    """Where a search lies once it is finished."""
     return store.folder(_search_name(spec), _search_key(spec, suites))
 
 
 def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None:
     """The longest complete search that asked for fewer trials and is otherwise the same."""
-    folders = (_search_folder(store, replace(spec, n_trials=n), suites) for n in range(spec.n_trials - 1, 0, -1))
+    folders = (search_folder(store, replace(spec, n_trials=n), suites) for n in range(spec.n_trials - 1, 0, -1))
     return next((folder for folder in folders if (folder / "journal.log").exists()), None)
 
 
