@@ -1,9 +1,9 @@
 r"""Training and inference of the convolutional network beside the released recipe and beside what a device can do.
 
 In one process: the released recipe (`released_recipe`, float32 without TF32) and `TrainingState`, which is what
-`fieldlevel train` runs, in float32 and bfloat16, on random maps; then inference by `Predictor.predict` from maps in the
-memory of the CPU, and by the network alone on maps on the device. Each
-step stands beside the floors of `step_floors`.
+`fieldlevel train` runs, on random maps: with AdamW in float32 and bfloat16, with Muon in bfloat16; then inference by
+`Predictor.predict` from maps in the memory of the CPU, and by the network alone on maps on the device. Each step stands
+beside the floors of `step_floors`, which are those of a step with AdamW.
 
     python benchmarks/training_speed.py --hidden 8 12 --json speed.json
 
@@ -48,6 +48,7 @@ from fieldlevel.training.device import autocast, seeded
 from fieldlevel.training.state import REPORT_EVERY, TrainingState
 
 Precision = Literal["float32", "bfloat16"]
+Method = Literal["AdamW", "Muon"]
 
 N_WARM_UP = 2 * REPORT_EVERY
 """Steps before the clock counts."""
@@ -157,9 +158,12 @@ def time_released(arguments: Arguments, hidden: int, device: torch.device) -> Sp
         return Speed(watch.ms_per_step(), peak_gb(device), recipe.maps.nbytes / 1e9, recipe.maps.device.type)
 
 
-def time_fieldlevel(arguments: Arguments, hidden: int, device: torch.device, precision: Precision) -> Speed:
+def time_fieldlevel(
+    arguments: Arguments, hidden: int, device: torch.device, precision: Precision, method: Method = "AdamW"
+) -> Speed:
     """The training step of `fieldlevel train`."""
-    spec = speed_spec(arguments, modern_preset(), hidden, precision)
+    preset = modern_preset()
+    spec = speed_spec(arguments, replace(preset, optimiser=replace(preset.optimiser, method=method)), hidden, precision)
     free_memory(device)
     with seeded(spec.seed, device):
         training = random_set(arguments, device, arguments.n_maps)
@@ -194,6 +198,7 @@ def training_rows(arguments: Arguments, hidden: int, floor: Floors, device: torc
         "released recipe, float32": lambda: time_released(arguments, hidden, device),
         f"fieldlevel, {float32_name(device)}": lambda: time_fieldlevel(arguments, hidden, device, "float32"),
         "fieldlevel, bfloat16": lambda: time_fieldlevel(arguments, hidden, device, "bfloat16"),
+        "fieldlevel, bfloat16, Muon": lambda: time_fieldlevel(arguments, hidden, device, "bfloat16", "Muon"),
     }
     released_ms = None
     for name, measure in variants.items():

@@ -147,10 +147,13 @@ class NetworkSpec:
 
 @dataclass(frozen=True)
 class OptimiserSpec:
-    """AdamW and its learning-rate schedule."""
+    """How weights are moved, and the learning-rate schedule."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
+    method: Literal["AdamW", "Muon"] = "AdamW"
+    """`Muon`: steps of orthogonal matrices for the weights of convolutions and linear layers, AdamW for the rest, at
+    the same rate and decay, with `beta1` for the average over steps in both."""
     learning_rate: float = 4e-3
     """Highest learning rate."""
     weight_decay: float = 2e-4
@@ -161,6 +164,8 @@ class OptimiserSpec:
     fall to zero at the last step."""
     warm_up: float = 0.1
     """Fraction of all steps in the linear rise of `one-cycle`."""
+    longest_gradient: float | None = None
+    """Euclidean norm over all weights; a longer gradient is shortened to it, with None none is."""
 
 
 @dataclass(frozen=True)

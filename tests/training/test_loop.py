@@ -21,8 +21,9 @@ from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.training import resume
 from fieldlevel.training.checkpoint import load
+from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import train, train_network
-from fieldlevel.training.state import validation_loss
+from fieldlevel.training.state import TrainingState, validation_loss
 
 # Sums of a few hundred float32 numbers in another order.
 SINGLE = 1e-5
@@ -165,8 +166,11 @@ def test_presets_train(preset, directory, tmp_path, spec):
     assert len(read_history(path.parent)) == 2
 
 
-@pytest.mark.parametrize("steps", [(8,), (10,), (20,), (24,), (30,), (10, 20, 30)])
-def test_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path, steps):
+@pytest.mark.parametrize(
+    ("method", "steps"), [("AdamW", (8,)), ("AdamW", (10,)), ("AdamW", (20,)), ("Muon", (24,)), ("Muon", (10, 20, 30))]
+)
+def test_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path, method, steps):
+    spec = replace(spec, optimiser=replace(spec.optimiser, method=method))
     whole = train(spec, directory, tmp_path / "whole", "cpu")
     for step in steps:
         with pytest.raises(InterruptionError):
@@ -338,6 +342,22 @@ def test_learning_rate_of_the_schedule_reaches_the_optimiser(spec, training, val
     assert not torch.equal(still.network.head.FC1.weight, moving.network.head.FC1.weight)
     start = train_network(replace(spec, optimiser=frozen, n_steps=1), training, validation)
     assert torch.equal(still.network.head.FC1.weight, start.network.head.FC1.weight)
+
+
+def test_a_long_gradient_is_shortened_and_a_short_one_is_not(spec, training, validation):
+    """As one vector over all weights: its direction stays."""
+
+    def gradient(longest: float | None) -> torch.Tensor:
+        shortening = replace(spec, optimiser=OptimiserSpec(longest_gradient=longest), squared_error_steps=0)
+        with seeded(0, torch.device("cpu")):
+            state = TrainingState(shortening, training, validation)
+            state.take_step(0)
+        return torch.cat([weight.grad.flatten() for weight in state.network.parameters() if weight.requires_grad])
+
+    whole = gradient(None)
+    length = whole.norm().item()
+    torch.testing.assert_close(gradient(length / 3), whole / 3)
+    assert torch.equal(gradient(3 * length), whole)
 
 
 def test_poisoned_training_map_stops_with_step_and_remedy(spec, training, validation, tmp_path):

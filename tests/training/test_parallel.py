@@ -77,7 +77,7 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 def descend(spec: TrainSpec, device: str = "cpu") -> dict[str, Any]:
     """Plain gradient descent: its steps are as equal as the gradients."""
     state = new_state(spec, device)
-    state.take_step.optimiser = torch.optim.SGD(state.network.parameters(), lr=1e-2)
+    state.take_step.optimisers = [torch.optim.SGD(state.network.parameters(), lr=1e-2)]
     return train_to_the_end(state)
 
 
@@ -161,7 +161,9 @@ def laws() -> dict[str, Any]:
     return {
         "descended": descend(SPEC),
         "warmed up": descend(replace(SPEC, squared_error_steps=4)),
+        "shortened": descend(replace(SPEC, optimiser=OptimiserSpec(longest_gradient=0.5))),
         "learnt": learn(SPEC),
+        "learnt by Muon": learn(replace(SPEC, optimiser=OptimiserSpec(method="Muon", learning_rate=1e-2))),
         "differentiated": differentiate(),
         "normalised": normalise(nn.BatchNorm2d(3)),
         "batches": draw_batches(),
@@ -263,7 +265,7 @@ def read_losses(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, usecols=(0, 2, 3))
 
 
-@pytest.mark.parametrize("run", ["descended", "warmed up", "learnt"])
+@pytest.mark.parametrize("run", ["descended", "warmed up", "shortened", "learnt", "learnt by Muon"])
 def test_ranks_train_the_network_of_one_process(ranks, alone, run):
     for found in ranks:
         assert_close(found[run]["weights"], alone[run]["weights"], SINGLE)
@@ -272,7 +274,7 @@ def test_ranks_train_the_network_of_one_process(ranks, alone, run):
 
 def test_ranks_keep_the_same_bits(ranks):
     first, second = ranks
-    for run in ("descended", "warmed up", "learnt"):
+    for run in ("descended", "warmed up", "shortened", "learnt", "learnt by Muon"):
         assert_close(first[run], second[run], 0.0)
 
 

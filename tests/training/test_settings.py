@@ -41,6 +41,8 @@ IMPOSSIBLE = [
     ("optimiser.beta1", 1.5, r"in \[0, 1\)"),
     ("optimiser.beta2", 1.0, r"in \[0, 1\)"),
     ("optimiser.warm_up", 1.5, "fraction"),
+    ("optimiser.longest_gradient", 0.0, "positive"),
+    ("optimiser.longest_gradient", math.inf, "finite"),
     ("batch_size", 1, "at least 2"),
     ("n_steps", 0, "at least 1"),
     ("validate_every", 0, "at least 1"),

@@ -24,7 +24,7 @@ CUDA = torch.device("cuda")
 N_PIXELS = 32
 SPEC = TrainSpec(
     network=NetworkSpec(hidden=8, dropout=0.3),
-    optimiser=OptimiserSpec(learning_rate=5e-3),
+    optimiser=OptimiserSpec(method="Muon", learning_rate=5e-3, longest_gradient=1.0),
     precision="bfloat16",
     batch_size=32,
     n_steps=24,
@@ -80,10 +80,11 @@ def test_replays_read_new_arguments_and_new_random_numbers():
         assert ours == [torch.rand((), device=CUDA).item() for _ in arguments]
 
 
+@pytest.mark.parametrize("method", ["AdamW", "Muon"])
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_recorded_steps_are_the_plain_ones_to_the_bit(monkeypatch, precision):
-    """Dropout, warm-up on squared errors and learning rate included."""
-    spec = replace(SPEC, precision=precision)
+def test_recorded_steps_are_the_plain_ones_to_the_bit(monkeypatch, precision, method):
+    """Dropout, warm-up on squared errors, learning rate and shortened gradients included."""
+    spec = replace(SPEC, precision=precision, optimiser=replace(SPEC.optimiser, method=method))
     with torch.backends.cudnn.flags(enabled=True, deterministic=True):
         recorded = train(new_state(spec))
         monkeypatch.setattr(CapturedStep, "__call__", lambda self, step, numbers: step(numbers.to(CUDA)))
@@ -126,7 +127,7 @@ def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu():
     state.load_state_dict(begun.state_dict())
     state.advance(ignore)
     assert state.step == spec.n_steps
-    moments = state.take_step.optimiser.state.values()
+    moments = [each for optimiser in state.take_step.optimisers for each in optimiser.state.values()]
     assert all(value.device.type == "cuda" for each in moments for value in each.values())
 
 

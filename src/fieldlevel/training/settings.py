@@ -40,6 +40,7 @@ RULES: Mapping[str, Rule] = {
     "optimiser.beta1": _PROBABILITY,
     "optimiser.beta2": _PROBABILITY,
     "optimiser.warm_up": (lambda value: 0.0 <= value <= 1.0, "a fraction in [0, 1]"),
+    "optimiser.longest_gradient": (lambda value: value is None or 0.0 < value < math.inf, "positive and finite"),
     "batch_size": _at_least(2),
     "n_steps": _at_least(1),
     "validate_every": _at_least(1),

@@ -126,7 +126,7 @@ class TrainingState:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""
         return {
             "network": self.network.state_dict(),
-            "optimiser": self.take_step.state_dict(),
+            "optimisers": self.take_step.state_dict(),
             "sampler": self.sampler.state_dict(),
             "random": random_states(self.device),
             "best": self.best,
@@ -138,7 +138,7 @@ class TrainingState:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of `state_dict`; sets the global random state too."""
         self.network.load_state_dict(state["network"])
-        self.take_step.load_state_dict(state["optimiser"])
+        self.take_step.load_state_dict(state["optimisers"])
         self.sampler.load_state_dict(state["sampler"])
         set_random_states(state["random"], self.device)
         self.best = state["best"]

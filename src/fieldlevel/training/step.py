@@ -4,12 +4,13 @@ On a GPU the step is recorded once and replayed (`training.captured`), unless se
 step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
 
 from fieldlevel.config import TrainSpec
 from fieldlevel.maps.loader import BatchSampler
@@ -18,6 +19,7 @@ from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.training import parallel
 from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.device import autocast, repeatable_convolutions
+from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
 from fieldlevel.training.schedule import learning_rate
 
 
@@ -37,12 +39,12 @@ class TrainingStep:
         self._spec = spec
         self._device = device
         self._is_captured = device.type == "cuda" and parallel.n_ranks() == 1
-        self.optimiser = self._adamw()
+        self.optimisers = make_optimisers(network.parameters(), spec.optimiser, device, is_recorded=self._is_captured)
         self._captured: dict[bool, CapturedStep] = {}
 
     def __call__(self, step: int) -> Tensor:
         """Take step number `step`, from 0; returns its loss, which stays on the device."""
-        self._set_rate(self.rate(step))
+        set_rate(self.optimisers, self.rate(step))
         chosen = self._sampler.choose()
         warms_up = step < self._spec.squared_error_steps
         take = partial(self._take, warms_up)
@@ -56,21 +58,14 @@ class TrainingStep:
         """Learning rate of a step."""
         return learning_rate(self._spec.optimiser, step, self._spec.n_steps)
 
-    def state_dict(self) -> dict[str, Any]:
-        """State of the optimiser."""
-        return self.optimiser.state_dict()
+    def state_dict(self) -> list[dict[str, Any]]:
+        """States of the optimisers."""
+        return [optimiser.state_dict() for optimiser in self.optimisers]
 
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `state_dict`, of whatever device; what was recorded is forgotten."""
-        ours = self.optimiser.state_dict()["param_groups"]
-        groups = [
-            saved | {name: group[name] for name in ("lr", "fused", "capturable")}
-            for saved, group in zip(state["param_groups"], ours, strict=True)
-        ]
-        self.optimiser.load_state_dict({**state, "param_groups": groups})
-        for parameter, moments in self.optimiser.state.items():
-            for name in ("exp_avg", "exp_avg_sq"):  # in the memory format of the weights, which fused AdamW asks for
-                moments[name] = torch.empty_like(parameter).copy_(moments[name])
+    def load_state_dict(self, states: Sequence[Mapping[str, Any]]) -> None:
+        """Go on from what `state_dict` told, on whatever device; what was recorded is forgotten."""
+        for optimiser, state in zip(self.optimisers, states, strict=True):
+            load_optimiser(optimiser, state)
         self._captured.clear()
 
     @repeatable_convolutions()
@@ -80,28 +75,13 @@ class TrainingStep:
             mean, std = self._network(_arranged(maps))
         sums = parallel.all_sum(moment_sums(mean, std, theta))
         loss = loss_from_sums(sums[:1] if warms_up else sums, self._spec.batch_size)
-        self.optimiser.zero_grad(set_to_none=True)
+        self._network.zero_grad(set_to_none=True)
         parallel.backward(loss, self._network.parameters())
-        self.optimiser.step()
+        if self._spec.optimiser.longest_gradient is not None:
+            clip_grad_norm_(self._network.parameters(), self._spec.optimiser.longest_gradient)
+        for optimiser in self.optimisers:
+            optimiser.step()
         return loss.detach()
-
-    def _set_rate(self, rate: float) -> None:
-        for group in self.optimiser.param_groups:
-            if self._is_captured:
-                group["lr"].fill_(rate)
-            else:
-                group["lr"] = rate
-
-    def _adamw(self) -> torch.optim.AdamW:
-        spec, rate = self._spec.optimiser, self._spec.optimiser.learning_rate
-        return torch.optim.AdamW(
-            self._network.parameters(),
-            lr=torch.tensor(rate, dtype=torch.float32, device=self._device) if self._is_captured else rate,
-            betas=(spec.beta1, spec.beta2),
-            weight_decay=spec.weight_decay,
-            fused=True if self._is_captured else None,
-            capturable=self._is_captured,
-        )
 
 
 def memory_format(device: torch.device) -> torch.memory_format:
