@@ -435,8 +435,8 @@ def _settings(spec: TrainSpec) -> str:
     sizes = f"h = {spec.network.hidden}" if spec.inputs == "maps" else f"{deep.n_layers} x {deep.n_neurons} neurons"
     dropout = (spec.network if spec.inputs == "maps" else deep).dropout
     return (
-        f"{sizes}, dropout {dropout:.3g}, {optimiser.method}, learning rate {optimiser.learning_rate:.3g} ({optimiser.schedule}), "
-        f"weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}"
+        f"{sizes}, dropout {dropout:.3g}, {optimiser.method}, learning rate {optimiser.learning_rate:.3g} "
+        f"({optimiser.schedule}), weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}"
     )
 
 
