@@ -1,7 +1,8 @@
 """The fast training path beside the float32 one: loss by loss from the same seed, and where several seeds end.
 
-Both train the modern preset on Gaussian random fields whose mean, amplitude and spectral slope follow three of the
-targets. The float32 path is PyTorch's modules without TF32; the fast path is what `precision = "auto"` gives.
+Both train the modern preset, with AdamW unless told otherwise, on Gaussian random fields whose mean, amplitude and
+spectral slope follow three of the targets. The float32 path is PyTorch's modules without TF32; the fast path is what
+`precision = "auto"` gives.
 
 * First steps of the whole preset: the largest and the mean difference of the training loss from the same seed, beside
   the same differences between two seeds of the float32 path.
@@ -17,6 +18,7 @@ from typing import Literal
 
 import torch
 import tyro
+from presets import ADAMW
 from released_recipe import exact_float32
 from step_floors import print_machine, write_numbers
 from torch import Tensor
@@ -45,6 +47,7 @@ class Arguments:
     n_steps: int = 1500
     """Of the runs whose final losses are compared; the first steps are those of the preset's own number."""
     seeds: int = 3
+    method: Literal["AdamW", "Muon"] = "AdamW"
     device: str = "auto"
     json: Path | None = None
     """File for the same numbers."""
@@ -70,6 +73,7 @@ def path_spec(arguments: Arguments, precision: Precision, seed: int, n_steps: in
     preset = modern_preset()
     return replace(
         preset,
+        optimiser=ADAMW if arguments.method == "AdamW" else preset.optimiser,
         network=replace(preset.network, hidden=arguments.hidden),
         batch_size=arguments.batch,
         n_steps=n_steps,

@@ -388,10 +388,10 @@ def released_preset() -> TrainSpec:
 
 
 def modern_preset() -> TrainSpec:
-    """One-cycle rate, periodic shifts, bfloat16 where the device has it, statistics of the training maps only."""
+    """Muon, one-cycle rate, periodic shifts, bfloat16 where the device has it, statistics of the training maps only."""
     return TrainSpec(
-        network=NetworkSpec(dropout=0.1),
-        optimiser=OptimiserSpec(learning_rate=8e-3),
+        network=NetworkSpec(dropout=0.0),
+        optimiser=OptimiserSpec(method="Muon", learning_rate=4e-2, beta1=0.9),
     )
 
 
@@ -411,10 +411,10 @@ def laptop_scale() -> LetterSpec:
         train=dataclasses.replace(
             modern_preset(),
             split=split,
-            network=NetworkSpec(hidden=4, dropout=0.1),
+            network=NetworkSpec(hidden=4, dropout=0.0),
             batch_size=32,
-            n_steps=1000,
-            validate_every=100,
+            n_steps=800,
+            validate_every=80,
         ),
     )
 

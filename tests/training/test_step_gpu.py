@@ -133,7 +133,9 @@ def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu():
 
 def test_the_fast_path_follows_float32():
     """100 steps of the fused kernels in bfloat16 beside PyTorch's modules in exact float32, from the same seed."""
-    spec = replace(SPEC, network=NetworkSpec(hidden=8, dropout=0.0), n_steps=100, squared_error_steps=0)
+    adamw = OptimiserSpec(learning_rate=5e-3)
+    sizes = NetworkSpec(hidden=8, dropout=0.0)
+    spec = replace(SPEC, network=sizes, optimiser=adamw, n_steps=100, squared_error_steps=0)
     losses = []
     for precision in ("bfloat16", "float32"):
         state = new_state(replace(spec, precision=precision))

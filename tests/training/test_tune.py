@@ -16,7 +16,16 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from fieldlevel.cli import Tune, main, parse
-from fieldlevel.config import PerceptronSpec, SplitSpec, TrainSpec, TuneSpec, from_json, released_preset, to_json
+from fieldlevel.config import (
+    PerceptronSpec,
+    SplitSpec,
+    TrainSpec,
+    TuneSpec,
+    from_json,
+    modern_preset,
+    released_preset,
+    to_json,
+)
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.models.cnn import MomentNetwork
@@ -100,6 +109,17 @@ def test_starting_points_outside_the_space_are_moved_to_its_edge(spec):
     space = search_space(TuneSpec(train=train))
     for point in starting_points(TuneSpec(train=train)):
         assert all(space[name].low <= value <= space[name].high for name, value in point.items())
+
+
+def test_muon_is_searched_around_its_own_rates():
+    modern = modern_preset()
+    (own, _), space = starting_points(TuneSpec(train=modern)), search_space(TuneSpec(train=modern))
+    assert (own["learning_rate"], own["weight_decay"]) == (
+        modern.optimiser.learning_rate,
+        modern.optimiser.weight_decay,
+    )
+    assert space["learning_rate"].high > search_space(TuneSpec())["learning_rate"].high
+    assert search_space(TuneSpec(train=modern, search="released")) == search_space(TuneSpec(search="released"))
 
 
 def test_perceptron_is_searched_over_layers_and_neurons(spec):

@@ -46,6 +46,12 @@ _SHARED: dict[str, Space] = {
     },
 }
 
+_OF_MUON: Space = {
+    "learning_rate": FloatDistribution(4e-3, 2e-1, log=True),
+    "weight_decay": FloatDistribution(1e-5, 1.0, log=True),
+}
+"""In place of those of AdamW, in the default search."""
+
 _OF_OPTIMISER = ("learning_rate", "weight_decay")
 
 
@@ -57,6 +63,8 @@ def search_space(spec: TuneSpec) -> Space:
         IntDistribution(high=12, log=False, low=6, step=1)
     """
     shared = _SHARED[spec.search]
+    if spec.search == "default" and spec.train.optimiser.method == "Muon":
+        shared = shared | _OF_MUON
     if spec.train.inputs != "maps":
         widest = 4 * max(16, spec.train.perceptron.n_neurons)
         return shared | {"n_layers": IntDistribution(1, 5), "n_neurons": IntDistribution(16, widest, log=True)}
