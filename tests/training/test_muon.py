@@ -73,6 +73,20 @@ def test_a_step_is_as_large_as_one_of_adamw():
         assert weight.detach().square().mean().sqrt().item() == pytest.approx(0.002, rel=0.2)
 
 
+def test_linear_layers_move_as_with_pytorchs_muon():
+    """Which iterates in bfloat16, and knows matrices only."""
+    start = matrix(24, 40).float()
+    ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
+    constants = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.3}
+    optimisers = Muon([ours], **constants), torch.optim.Muon([theirs], **constants, adjust_lr_fn="match_rms_adamw")
+    for seed in range(1, 5):
+        ours.grad, theirs.grad = matrix(24, 40, seed).float(), matrix(24, 40, seed).float()
+        for optimiser in optimisers:
+            optimiser.step()
+    apart = (ours - theirs).detach().norm() / (theirs.detach() - start).norm()
+    assert apart < 0.02
+
+
 def test_momentum_is_nesterovs():
     """Of two gradients g and h at momentum b the second step follows (1 - b) h + b ((1 - b) h + b (1 - b) g)."""
     g, h, b = matrix(3, 5, 1), matrix(3, 5, 2), 0.8
