@@ -342,6 +342,19 @@ def test_evaluation_keeps_no_output_but_the_last(monkeypatch):
     assert alive == [1]
 
 
+@pytest.mark.skipif(DEVICE == "cpu", reason="needs CUDA")
+def test_outputs_may_be_more_than_32_bits_count():
+    """The first layers of 1,056 maps have 2.2e9 numbers each."""
+    if torch.cuda.mem_get_info()[0] < 3e10:
+        pytest.skip("needs 30 GB of free memory")
+    network, few = network_of(256, hidden=16).eval(), maps_of(8, 256)
+    with torch.inference_mode(), torch.autocast("cuda", torch.bfloat16):
+        expected = fused_blocks(network.features, few, 1)
+        many = fused_blocks(network.features, few.repeat(132, 1, 1, 1), 1)
+    torch.testing.assert_close(many[-8:], expected)
+    torch.testing.assert_close(many[:8], expected)
+
+
 @pytest.mark.parametrize("n_blocks", [0, 4, -1])
 def test_blocks_that_are_not_there_are_refused(n_blocks):
     with pytest.raises(UserError, match=f"n_blocks = {n_blocks}: this network has 1 to 3"):
