@@ -121,13 +121,29 @@ def document_of(rmse: dict[tuple[str, str, int], float]) -> dict:
 
 def test_scatter_over_the_seeds_is_that_of_the_ratio_of_each_seed(letter_results):
     rmse = {("A", "A", 0): 0.1, ("A", "B", 0): 0.2, ("A", "A", 1): 0.2, ("A", "B", 1): 0.8}
-    own, _, other, _ = letter_results.seed_table(document_of(rmse)).splitlines()[2:]
-    assert own == "| A → A | Omega_m | 2 | 15.0 ± 7.1% | – |"
-    assert other == "| A → B | Omega_m | 2 | 50 ± 42% | 3.0 ± 1.4 |"
+    of_means = {("A", tested, name): 0.1234 for tested in "AB" for name in PARAMETER_NAMES}
+    own, _, other, _ = letter_results.seed_table(document_of(rmse), of_means).splitlines()[2:]
+    assert own == "| A → A | Omega_m | 2 | 15.0 ± 7.1% | 12.34% | – |"
+    assert other == "| A → B | Omega_m | 2 | 50 ± 42% | 12.34% | 3.0 ± 1.4 |"
+
+
+def test_the_average_of_the_seeds_errs_less(letter_results, tmp_path):
+    """Of two networks that are off by +10% and -10% on every map, and by 4% both on the last."""
+    path = tmp_path / "predictions.csv"
+    head = "experiment,train_suite,test_suite,seed,map,Omega_m_true,Omega_m_mean,sigma_8_true,sigma_8_mean"
+    lines = [
+        f"{experiment},A,B,{seed},{number},0.5,{0.5 * (1 + off)},0.8,0.8"
+        for experiment, far in (("four pairs", 0.1), ("smoothing 1 px", 0.9))
+        for seed, sign in ((0, 1), (1, -1))
+        for number, off in enumerate((sign * far, sign * far, sign * far, 0.04))
+    ]
+    path.write_text("\n".join([head, *lines]) + "\n")
+    errors = letter_results.errors_of_means(path)
+    assert errors == {("A", "B", "Omega_m"): pytest.approx(0.02), ("A", "B", "sigma_8"): pytest.approx(0.0)}
 
 
 def test_one_seed_has_no_scatter(letter_results):
-    assert letter_results.seed_table(document_of({("A", "A", 0): 0.1, ("A", "B", 0): 0.2})) == ""
+    assert letter_results.seed_table(document_of({("A", "A", 0): 0.1, ("A", "B", 0): 0.2}), {}) == ""
 
 
 def trained(seconds: float, experiment: str, suite: str, seed: int = 0) -> SimpleNamespace:
