@@ -355,8 +355,8 @@ def errors_of_means(predictions: Path) -> dict[tuple[str, str, str], float]:
         predictions: `predictions.csv` of a letter.
 
     Returns:
-        By trained suite, tested suite and parameter. Much below the error of one seed, the networks could learn more;
-        close to it, the maps hold no more for such networks.
+        By trained suite, tested suite and parameter. What it lies below the error of one seed is scatter of training;
+        the rest is what more seeds would not remove.
     """
     of_map: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
     with predictions.open(newline="") as file:

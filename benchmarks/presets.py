@@ -22,7 +22,7 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.training.loop import train_network
 
 ADAMW = OptimiserSpec(learning_rate=8e-3)
-"""In place of Muon in the modern preset, at the best of the rates 4e-3, 8e-3 and 16e-3."""
+"""In place of Muon in the modern preset."""
 
 VARIANTS = {
     "released": released_preset(),

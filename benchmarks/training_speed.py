@@ -24,6 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
+from presets import ADAMW
 from released_recipe import ReleasedRecipe, exact_float32, train_released
 from step_floors import (
     FUSED,
@@ -163,7 +164,8 @@ def time_fieldlevel(
 ) -> Speed:
     """The training step of `fieldlevel train`."""
     preset = modern_preset()
-    spec = speed_spec(arguments, replace(preset, optimiser=replace(preset.optimiser, method=method)), hidden, precision)
+    optimiser = ADAMW if method == "AdamW" else preset.optimiser
+    spec = speed_spec(arguments, replace(preset, optimiser=optimiser), hidden, precision)
     free_memory(device)
     with seeded(spec.seed, device):
         training = random_set(arguments, device, arguments.n_maps)

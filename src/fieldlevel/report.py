@@ -434,9 +434,11 @@ def _settings(spec: TrainSpec) -> str:
     deep, optimiser = spec.perceptron, spec.optimiser
     sizes = f"h = {spec.network.hidden}" if spec.inputs == "maps" else f"{deep.n_layers} x {deep.n_neurons} neurons"
     dropout = (spec.network if spec.inputs == "maps" else deep).dropout
+    longest = optimiser.longest_gradient
+    shortened = f", gradients no longer than {longest:.3g}" if longest is not None else ""
     return (
         f"{sizes}, dropout {dropout:.3g}, {optimiser.method}, learning rate {optimiser.learning_rate:.3g} "
-        f"({optimiser.schedule}), weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}"
+        f"({optimiser.schedule}), weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}{shortened}"
     )
 
 

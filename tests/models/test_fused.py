@@ -343,7 +343,7 @@ def test_evaluation_keeps_no_output_but_the_last(monkeypatch):
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="needs CUDA")
-def test_outputs_may_be_more_than_32_bits_count():
+def test_outputs_may_be_more_than_2_to_the_31():
     """The first layers of 1,056 maps have 2.2e9 numbers each."""
     if torch.cuda.mem_get_info()[0] < 3e10:
         pytest.skip("needs 30 GB of free memory")

@@ -335,7 +335,22 @@ def test_std_outputs_rest_during_the_squared_error_warm_up(spec, training, valid
     assert not torch.equal(std_weights(10, 10), std_weights(10, 8))
 
 
-def test_learning_rate_of_the_schedule_reaches_the_optimiser(spec, training, validation):
+@pytest.mark.parametrize("method", ["AdamW", "Muon"])
+def test_learning_rate_of_the_schedule_reaches_every_weight(spec, training, validation, method):
+    """Weights move by about the rate of each step, which the schedule sets: a tenth of the highest in the first."""
+    rising = replace(spec.optimiser, method=method, learning_rate=0.1, weight_decay=0.0, warm_up=1 / 3)
+    with seeded(0, torch.device("cpu")):
+        state = TrainingState(replace(spec, optimiser=rising), training, validation)
+        for step in (0, 9):
+            before = [weight.detach().clone() for weight in state.network.parameters()]
+            state.take_step(step)
+            rate = (step + 1) / 10 * 0.1
+            for weight, old in zip(state.network.parameters(), before, strict=True):
+                moved = (weight.detach() - old).square().mean().sqrt() / rate
+                assert (0.05 < moved < 2.0) if weight.requires_grad else moved == 0.0
+
+
+def test_a_rate_of_nothing_moves_nothing(spec, training, validation):
     frozen = OptimiserSpec(learning_rate=1e-30, weight_decay=0.0)
     still = train_network(replace(spec, optimiser=frozen), training, validation)
     moving = train_network(spec, training, validation)

@@ -33,7 +33,7 @@ def test_singular_vectors_stay_and_singular_values_come_near_one(shape):
 
 def test_the_scale_of_a_matrix_does_not_matter():
     m = matrix(6, 10)
-    (one,), (other,) = orthogonalised([m]), orthogonalised([1e-9 * m])
+    (one,), (other,) = orthogonalised([m]), orthogonalised([1e-18 * m])
     torch.testing.assert_close(other, one)
 
 
@@ -77,7 +77,7 @@ def test_linear_layers_move_as_with_pytorchs_muon():
     """Which iterates in bfloat16, and knows matrices only."""
     start = matrix(24, 40).float()
     ours, theirs = nn.Parameter(start.clone()), nn.Parameter(start.clone())
-    constants = {"lr": 0.02, "momentum": 0.9, "weight_decay": 0.3}
+    constants = {"lr": 0.02, "momentum": 0.9, "weight_decay": 10.0}
     optimisers = Muon([ours], **constants), torch.optim.Muon([theirs], **constants, adjust_lr_fn="match_rms_adamw")
     for seed in range(1, 5):
         ours.grad, theirs.grad = matrix(24, 40, seed).float(), matrix(24, 40, seed).float()
@@ -123,10 +123,14 @@ def small_network() -> nn.Sequential:
 def test_matrices_go_to_muon_and_the_rest_to_adamw():
     network = small_network()
     network[0].bias.requires_grad_(False)
-    adamw, muon = make_optimisers(network.parameters(), OptimiserSpec(method="Muon"), CPU, is_recorded=False)
+    spec = OptimiserSpec(method="Muon", learning_rate=0.3, weight_decay=0.01, beta1=0.7, beta2=0.8)
+    adamw, muon = make_optimisers(network.parameters(), spec, CPU)
+    own, others = muon.param_groups[0], adamw.param_groups[0]
+    assert (own["lr"], own["momentum"], own["weight_decay"]) == (0.3, 0.7, 0.01)
+    assert (others["lr"], others["betas"], others["weight_decay"]) == (0.3, (0.7, 0.8), 0.01)
     assert [tuple(weight.shape) for weight in muon.param_groups[0]["params"]] == [(4, 1, 3, 3), (2, 16)]
     assert [tuple(weight.shape) for weight in adamw.param_groups[0]["params"]] == [(4,), (4,), (2,)]
-    (alone,) = make_optimisers(network.parameters(), OptimiserSpec(), CPU, is_recorded=False)
+    (alone,) = make_optimisers(network.parameters(), OptimiserSpec(), CPU)
     assert len(alone.param_groups[0]["params"]) == 5
 
 
@@ -143,10 +147,10 @@ def test_states_are_gone_on_from():
     maps = torch.randn(6, 1, 4, 4, generator=torch.Generator().manual_seed(1))
     spec = OptimiserSpec(method="Muon", learning_rate=0.1)
     first, second = small_network(), small_network()
-    optimisers = make_optimisers(first.parameters(), spec, CPU, is_recorded=False)
+    optimisers = make_optimisers(first.parameters(), spec, CPU)
     descend(first, optimisers, 3)
     second.load_state_dict(first.state_dict())
-    others = make_optimisers(second.parameters(), spec, CPU, is_recorded=False)
+    others = make_optimisers(second.parameters(), spec, CPU)
     for other, optimiser in zip(others, optimisers, strict=True):
         load_optimiser(other, deepcopy(optimiser.state_dict()))
     assert torch.equal(descend(first, optimisers, 3), descend(second, others, 3))

@@ -1,7 +1,9 @@
 """How often the state of a run is written."""
 
 import pytest
+import torch
 
+from fieldlevel.errors import UserError
 from fieldlevel.training import resume
 from fieldlevel.training.resume import ResumeFile, read_state
 
@@ -34,6 +36,13 @@ def test_the_first_state_is_due_at_once(tmp_path, clock):
     assert file.is_due()
     file.write({"step": 3})
     assert read_state(tmp_path / "resume.pt") == {"step": 3}
+
+
+@pytest.mark.parametrize("version", [{}, {"version": 1}, {"version": 3}])
+def test_states_of_other_versions_are_refused(tmp_path, version):
+    torch.save({"step": 3} | version, tmp_path / "resume.pt")
+    with pytest.raises(UserError, match=r"resume\.pt: written by another version of fieldlevel; delete it"):
+        read_state(tmp_path / "resume.pt")
 
 
 def test_slow_writing_takes_a_twentieth_of_the_time(tmp_path, clock):

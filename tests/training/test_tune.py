@@ -113,12 +113,14 @@ def test_starting_points_outside_the_space_are_moved_to_its_edge(spec):
 
 def test_muon_is_searched_around_its_own_rates():
     modern = modern_preset()
-    (own, _), space = starting_points(TuneSpec(train=modern)), search_space(TuneSpec(train=modern))
+    (own, second), space = starting_points(TuneSpec(train=modern)), search_space(TuneSpec(train=modern))
     assert (own["learning_rate"], own["weight_decay"]) == (
         modern.optimiser.learning_rate,
         modern.optimiser.weight_decay,
     )
-    assert space["learning_rate"].high > search_space(TuneSpec())["learning_rate"].high
+    assert second == own | {"dropout": PUBLISHED["dropout"], "hidden": PUBLISHED["hidden"]}
+    assert (space["learning_rate"].low, space["learning_rate"].high) == (4e-3, 0.2)
+    assert (space["weight_decay"].low, space["weight_decay"].high) == (1e-5, 1.0)
     assert search_space(TuneSpec(train=modern, search="released")) == search_space(TuneSpec(search="released"))
 
 

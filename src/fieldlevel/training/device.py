@@ -9,17 +9,23 @@ from torch import Tensor
 
 from fieldlevel.training import parallel
 
+Precision = Literal["float32", "bfloat16", "auto"]
 
-def autocast(precision: Literal["float32", "bfloat16", "auto"], device: torch.device) -> torch.autocast:
+
+def autocast(precision: Precision, device: torch.device) -> torch.autocast:
     """Context in which the network runs in the precision of a spec.
 
     Args:
         precision: `"auto"` is bfloat16 on a CUDA device that computes in it, float32 on any other.
         device: where the network runs.
     """
+    return torch.autocast(device.type, torch.bfloat16, enabled=is_bfloat16(precision, device))
+
+
+def is_bfloat16(precision: Precision, device: torch.device) -> bool:
+    """Whether networks of a spec run in bfloat16 on a device; arguments as for `autocast`."""
     native = device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    enabled = precision == "bfloat16" or (precision == "auto" and native)
-    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)
+    return precision == "bfloat16" or (precision == "auto" and native)
 
 
 @contextmanager

@@ -14,7 +14,12 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 def make_optimisers(
-    weights: Iterable[nn.Parameter], spec: OptimiserSpec, device: torch.device, *, is_recorded: bool
+    weights: Iterable[nn.Parameter],
+    spec: OptimiserSpec,
+    device: torch.device,
+    *,
+    is_bfloat16: bool = False,
+    is_recorded: bool = False,
 ) -> list[Optimizer]:
     """Optimisers of the weights that learn.
 
@@ -22,11 +27,12 @@ def make_optimisers(
         weights: of the network, on the device.
         spec: which method, and its constants.
         device: of the weights.
+        is_bfloat16: matrices are made orthogonal in bfloat16, which is enough where the network runs in it.
         is_recorded: the steps become a CUDA graph, so the learning rate is a tensor on the device.
     """
     learning = [weight for weight in weights if weight.requires_grad]
-    matrices = [weight for weight in learning if weight.ndim > 1] if spec.method == "Muon" else []
-    rest = [weight for weight in learning if spec.method == "AdamW" or weight.ndim == 1]
+    matrices = [weight for weight in learning if weight.ndim >= 2] if spec.method == "Muon" else []
+    rest = [weight for weight in learning if spec.method == "AdamW" or weight.ndim < 2]
 
     def rate() -> float | Tensor:
         return (
@@ -41,7 +47,10 @@ def make_optimisers(
         fused=True if is_recorded else None,
         capturable=is_recorded,
     )
-    return [adamw, Muon(matrices, rate(), spec.beta1, spec.weight_decay)] if matrices else [adamw]
+    if not matrices:
+        return [adamw]
+    dtype = torch.bfloat16 if is_bfloat16 else None
+    return [adamw, Muon(matrices, rate(), spec.beta1, spec.weight_decay, dtype)]
 
 
 def set_rate(optimisers: Sequence[Optimizer], rate: float) -> None:

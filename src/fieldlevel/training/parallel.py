@@ -15,8 +15,9 @@ calls backward on, and all of them one objective sum_s L_s,
 a sum over the ranks again. All ranks hold the same loss L, so each takes its part L_s = L / R: the gradients that they
 are left with are those of L by the paths through their own maps, and add up to the gradient of L. `backward` does both.
 
-Every rank gets the same bits from a sum, so weights, running statistics and losses stay equal without being sent. Only
-dropout differs: each rank has random numbers of its own. Without a process group there is one rank, and nothing to add.
+Every rank gets the same bits from a sum, so between alike devices weights, running statistics and losses stay equal
+without being sent. Only dropout differs: each rank has random numbers of its own. Without a process group there is one
+rank, and nothing to add.
 
 With the same masks, R ranks and one process differ by rounding alone.
 

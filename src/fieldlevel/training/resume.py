@@ -13,6 +13,8 @@ import torch
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_bytes
 
+VERSION = 2
+"""Of what a state holds: 2 has several optimisers."""
 QUICK = 0.1
 """Seconds: writing that takes less is never put off."""
 SHARE = 0.05
@@ -56,7 +58,7 @@ def write_state(path: Path, state: Mapping[str, Any]) -> None:
         OSError: the disk is full, or the file may not be written.
     """
     buffer = BytesIO()
-    torch.save(dict(state), buffer)
+    torch.save({**state, "version": VERSION}, buffer)
     write_bytes(path, buffer.getvalue())
 
 
@@ -64,10 +66,12 @@ def read_state(path: Path) -> dict[str, Any]:
     """Read the state of a run, tensors on the CPU.
 
     Raises:
-        UserError: the file cannot be read.
+        UserError: the file cannot be read, or was written by another version.
     """
     try:
         state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except (OSError, RuntimeError, EOFError, UnpicklingError):
         raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
+    if state.pop("version", 1) != VERSION:
+        raise UserError(f"{path}: written by another version of fieldlevel; delete it to start this run again")
     return state

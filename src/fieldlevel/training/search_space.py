@@ -63,7 +63,7 @@ def search_space(spec: TuneSpec) -> Space:
         IntDistribution(high=12, log=False, low=6, step=1)
     """
     shared = _SHARED[spec.search]
-    if spec.search == "default" and spec.train.optimiser.method == "Muon":
+    if _is_of_muon(spec):
         shared = shared | _OF_MUON
     if spec.train.inputs != "maps":
         widest = 4 * max(16, spec.train.perceptron.n_neurons)
@@ -71,6 +71,10 @@ def search_space(spec: TuneSpec) -> Space:
     own = spec.train.network.hidden
     around = (max(1, own // 2), max(own + 1, 3 * own // 2))
     return shared | {"hidden": IntDistribution(*((6, 12) if spec.search == "released" else around))}
+
+
+def _is_of_muon(spec: TuneSpec) -> bool:
+    return spec.search == "default" and spec.train.optimiser.method == "Muon"
 
 
 def trial_spec(train: TrainSpec, params: Mapping[str, Any]) -> TrainSpec:
@@ -95,7 +99,8 @@ def starting_points(spec: TuneSpec) -> list[dict[str, float | int]]:
     space, train = search_space(spec), spec.train
     network = train.network if train.inputs == "maps" else train.perceptron
     own = {name: getattr(train.optimiser if name in _OF_OPTIMISER else network, name) for name in space}
-    points = [own, PUBLISHED] if train.inputs == "maps" else [own]
+    published = PUBLISHED | ({name: own[name] for name in _OF_OPTIMISER} if _is_of_muon(spec) else {})
+    points = [own, published] if train.inputs == "maps" else [own]
     return [{name: min(max(point[name], d.low), d.high) for name, d in space.items()} for point in points]
 
 

@@ -18,7 +18,7 @@ from fieldlevel.models.build import AnyNetwork
 from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.training import parallel
 from fieldlevel.training.captured import CapturedStep
-from fieldlevel.training.device import autocast, repeatable_convolutions
+from fieldlevel.training.device import autocast, is_bfloat16, repeatable_convolutions
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
 from fieldlevel.training.schedule import learning_rate
 
@@ -39,7 +39,13 @@ class TrainingStep:
         self._spec = spec
         self._device = device
         self._is_captured = device.type == "cuda" and parallel.n_ranks() == 1
-        self.optimisers = make_optimisers(network.parameters(), spec.optimiser, device, is_recorded=self._is_captured)
+        self.optimisers = make_optimisers(
+            network.parameters(),
+            spec.optimiser,
+            device,
+            is_bfloat16=is_bfloat16(spec.precision, device),
+            is_recorded=self._is_captured,
+        )
         self._captured: dict[bool, CapturedStep] = {}
 
     def __call__(self, step: int) -> Tensor:
