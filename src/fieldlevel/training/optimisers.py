@@ -35,9 +35,8 @@ def make_optimisers(
     rest = [weight for weight in learning if spec.method == "AdamW" or weight.ndim < 2]
 
     def rate() -> float | Tensor:
-        return (
-            torch.tensor(spec.learning_rate, dtype=torch.float32, device=device) if is_recorded else spec.learning_rate
-        )
+        highest = spec.learning_rate
+        return torch.tensor(highest, dtype=torch.float32, device=device) if is_recorded else highest
 
     adamw = AdamW(
         rest,
