@@ -114,6 +114,27 @@ def test_weights_without_a_gradient_rest():
     assert torch.equal(weight.detach(), torch.ones(3, 5))
 
 
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+@pytest.mark.parametrize(("dtype", "tolerance"), [(None, 2e-3), (torch.bfloat16, 0.05)])
+def test_a_gpu_moves_weights_as_the_cpu_does(dtype, tolerance):
+    """There narrow matrices are worked on together, filled up with zeros, and groups side by side."""
+    shapes = [(16, 1, 3, 3), (16, 16, 3, 3), (24, 64), (300, 128, 3, 3), (200, 90), (12, 512), (130, 140)]
+
+    def moved(device: str) -> list[torch.Tensor]:
+        weights = [nn.Parameter(torch.zeros(shape, device=device)) for shape in shapes]
+        muon = Muon(weights, lr=0.1, momentum=0.5, weight_decay=1.0, dtype=dtype)
+        for step in range(3):
+            for number, (n, *others) in enumerate(shapes):
+                gradient = matrix(n, math.prod(others), seed=10 * step + number).float()
+                weights[number].grad = gradient.view(n, *others).to(device)
+            muon.step()
+        return [weight.detach().cpu() for weight in weights]
+
+    for ours, theirs in zip(moved("cuda"), moved("cpu"), strict=True):
+        assert (ours - theirs).norm() / theirs.norm() < tolerance
+
+
 def small_network() -> nn.Sequential:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -1,7 +1,8 @@
 """Where a network runs, in which precision and with which random numbers."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 from typing import Literal
 
 import torch
@@ -37,6 +38,37 @@ def repeatable_convolutions() -> Iterator[None]:
         yield
     finally:
         torch.backends.cudnn.deterministic = before
+
+
+def side_by_side(tasks: Sequence[Callable[[], None]], device: torch.device) -> None:
+    """Do things that do not depend on each other: on a GPU at the same time, else one after the other.
+
+    Each but the first gets a stream of its own, begun after what the current one holds and awaited by it at the end,
+    so that all of it may be recorded as part of a CUDA graph.
+
+    Args:
+        tasks: what to do.
+        device: which they work on.
+    """
+    if device.type != "cuda":
+        for task in tasks:
+            task()
+        return
+    here = torch.cuda.current_stream(device)
+    beside = [_stream(number, here.device) for number in range(1, len(tasks))]
+    for stream in beside:
+        stream.wait_stream(here)
+    for stream, task in zip([here, *beside], tasks, strict=True):
+        with torch.cuda.stream(stream):
+            task()
+    for stream in beside:
+        here.wait_stream(stream)
+
+
+@cache
+def _stream(number: int, device: torch.device) -> torch.cuda.Stream:
+    """Always the same ones: cuBLAS keeps a workspace for every stream that it has seen."""
+    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 
 @contextmanager

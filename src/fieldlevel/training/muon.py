@@ -15,11 +15,14 @@ References:
 """
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
+
+from fieldlevel.training.device import side_by_side
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the iteration."""
@@ -28,6 +31,8 @@ RMS = 0.2
 """Of the numbers of a step per learning rate: what AdamW takes."""
 TINY = 1e-20
 """Keeps 0 / 0 away."""
+N_ROWS = 128
+"""On a GPU, matrices of fewer rows are worked on together, filled up with zeros: launches cost more than products."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -57,19 +62,21 @@ class Muon(torch.optim.Optimizer):
         """Move the weights that have a gradient."""
         for group in self.param_groups:
             weights = [weight for weight in group["params"] if weight.grad is not None]
-            if not weights:
-                continue
-            gradients = [weight.grad for weight in weights]
-            averages = [self._average(weight) for weight in weights]
-            torch._foreach_lerp_(averages, gradients, 1.0 - group["momentum"])
-            ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
-            steps = orthogonalised([each.flatten(1) for each in ahead], self._dtype)
-            sizes = [RMS * max(each.shape) ** 0.5 for each in steps]
-            torch._foreach_mul_(weights, 1.0 - group["lr"] * group["weight_decay"])
-            for weight, step, size in zip(weights, steps, sizes, strict=True):
-                weight.sub_(group["lr"] * size * step.view(weight.shape))
+            if weights:
+                side_by_side([partial(self._move, alike, group) for alike in _of_like_size(weights)], weights[0].device)
 
-    def _average(self, weight: nn.Parameter) -> Tensor:
+    def _move(self, weights: list[Tensor], group: dict[str, Any]) -> None:
+        gradients = [weight.grad for weight in weights if weight.grad is not None]
+        averages = [self._average(weight) for weight in weights]
+        torch._foreach_lerp_(averages, gradients, 1.0 - group["momentum"])
+        ahead = torch._foreach_lerp(gradients, averages, group["momentum"])
+        steps = orthogonalised([each.flatten(1) for each in ahead], self._dtype)
+        rate = torch.as_tensor(group["lr"], dtype=weights[0].dtype, device=weights[0].device)
+        torch._foreach_mul_(weights, 1.0 - rate * group["weight_decay"])
+        for weight, step in zip(weights, steps, strict=True):
+            weight.addcmul_(step.view(weight.shape), rate, value=-RMS * max(step.shape) ** 0.5)
+
+    def _average(self, weight: Tensor) -> Tensor:
         state = self.state[weight]
         if not state:
             state["exp_avg"] = torch.zeros_like(weight)
@@ -77,39 +84,43 @@ class Muon(torch.optim.Optimizer):
         return average
 
 
-def orthogonalised(matrices: list[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
-    """The orthogonal matrices near to some matrices; those of as many rows are worked on together.
+def orthogonalised(matrices: Sequence[Tensor], dtype: torch.dtype | None = None) -> list[Tensor]:
+    """The orthogonal matrices near to some matrices, which are worked on together.
 
     Args:
         matrices: each (n, m), of any scale; one of zeros stays so.
-        dtype: of the iteration; that of the matrices when None.
+        dtype: of the iteration and of what is returned; that of the matrices when None.
 
     Returns:
         In their order, (n, m).
     """
-    alike: dict[int, list[int]] = defaultdict(list)
-    for number, matrix in enumerate(matrices):
-        alike[min(matrix.shape)].append(number)
-    found = list(matrices)
-    for numbers in alike.values():
-        flat = [matrices[number] if _is_flat(matrices[number]) else matrices[number].T for number in numbers]
-        widest = max(matrix.shape[1] for matrix in flat)
-        together = torch.stack([functional.pad(matrix, (0, widest - matrix.shape[1])) for matrix in flat])
-        for number, matrix, result in zip(numbers, flat, _iterate(together, dtype), strict=True):
-            own = result[:, : matrix.shape[1]]
-            found[number] = own if _is_flat(matrices[number]) else own.T
-    return found
+    flat = [matrix if _is_flat(matrix) else matrix.T for matrix in matrices]
+    n, m = (max(each.shape[axis] for each in flat) for axis in (0, 1))
+    together = torch.zeros(len(flat), n, m, dtype=dtype or flat[0].dtype, device=flat[0].device)
+    own = [each[: matrix.shape[0], : matrix.shape[1]] for each, matrix in zip(together, flat, strict=True)]
+    torch._foreach_copy_(own, flat)
+    found = _iterate(together)
+    parts = [each[: matrix.shape[0], : matrix.shape[1]] for each, matrix in zip(found, flat, strict=True)]
+    return [part if _is_flat(matrix) else part.T for part, matrix in zip(parts, matrices, strict=True)]
+
+
+def _of_like_size(weights: Iterable[Tensor]) -> list[list[Tensor]]:
+    """Weights whose matrices are to be worked on together, the largest first."""
+    alike: dict[int, list[Tensor]] = defaultdict(list)
+    for weight in weights:
+        alike[max(min(weight.flatten(1).shape), N_ROWS if weight.is_cuda else 0)].append(weight)
+    return [alike[n_rows] for n_rows in sorted(alike, reverse=True)]
 
 
 def _is_flat(matrix: Tensor) -> bool:
     return matrix.shape[0] <= matrix.shape[1]
 
 
-def _iterate(matrices: Tensor, dtype: torch.dtype | None) -> Tensor:
-    """The iteration, of matrices (b, n, m) with n <= m."""
+def _iterate(x: Tensor) -> Tensor:
+    """The iteration, of matrices (b, n, m) with n <= m, which are lost."""
     a, b, c = COEFFICIENTS
-    x: Tensor = (matrices / matrices.norm(dim=(1, 2), keepdim=True).clamp(min=TINY)).to(dtype or matrices.dtype)
+    x /= torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=TINY)
     for _ in range(N_ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.to(matrices.dtype)
+    return x
