@@ -21,7 +21,7 @@ from fieldlevel.maps.loader import fit_normaliser, load_map_set
 from fieldlevel.numerics.device import select_device
 from fieldlevel.training.loop import train_network
 
-ADAMW = OptimiserSpec(learning_rate=8e-3)
+ADAMW = OptimiserSpec(learning_rate=8e-3, weight_decay=0.05)
 """In place of Muon in the modern preset."""
 
 VARIANTS = {
