@@ -204,7 +204,8 @@ def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
     evaluation = tmp_path / "evaluation"
     assert main(["evaluate", str(weights), "--data", str(data), "--suite", "MockSIMBA", "--out", str(evaluation)]) == 0
     assert json.loads((evaluation / "metrics.json").read_text())["data_mark"] == "MOCK DATA"
-    capsys.readouterr()
+    printed = capsys.readouterr().out
+    assert all(words in printed for words in ("MOCK DATA", "rms error", "A_AGN2", "metrics.json: "))
 
 
 @pytest.mark.parametrize(

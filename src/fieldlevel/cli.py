@@ -412,7 +412,7 @@ def _evaluate(command: Evaluate) -> int:
     command.out.mkdir(parents=True, exist_ok=True)
     predictions.write_csv(command.out / "predictions.csv")
     write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
-    console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores)
+    console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores, command.out)
     return 0
 
 

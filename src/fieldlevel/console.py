@@ -132,17 +132,28 @@ def print_pairs(pairs: "Sequence[PairResult]") -> None:
 
 
 def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("train → test", no_wrap=True)
-    measures = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
-    for heading in measures.values():
-        table.add_column(heading, justify="right")
+    table = _score_table(title, "train → test")
     for pair in pairs:
         table.add_row(f"[bold]{pair['train_suite']} → {pair['test_suite']}")
         for name in ("Omega_m", "sigma_8"):
-            cells = [_cell(pair["scores"][name][key], percent=key.startswith(("rms", "mean"))) for key in measures]
-            table.add_row(f"  {name}", *cells)
+            table.add_row(f"  {name}", *_cells(pair["scores"][name]))
     return table
+
+
+_MEASURES = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
+"""Those that are printed; `metrics.json` has them all."""
+
+
+def _score_table(title: str, rows: str) -> Table:
+    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column(rows, no_wrap=True)
+    for heading in _MEASURES.values():
+        table.add_column(heading, justify="right")
+    return table
+
+
+def _cells(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    return [_cell(scores[key], percent=key.startswith(("rms", "mean"))) for key in _MEASURES]
 
 
 def _cell(estimate: Mapping[str, Any], *, percent: bool) -> str:
@@ -170,21 +181,16 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     Console().print(table)
 
 
-def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> None:
-    """Every measure of every parameter.
+def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> None:
+    """How well each parameter is inferred.
 
     Args:
         title: what was tested on what.
         scores: estimates as in `metrics.json`, by parameter and measure.
+        out: folder of `metrics.json`, which has every measure, and `predictions.csv`.
     """
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
+    table = _score_table(title, "")
     for name in scores:
-        table.add_column(name, justify="right")
-    for key in next(iter(scores.values())):
-        table.add_row(key, *(_number(scores[name][key]) for name in scores))
+        table.add_row(name, *_cells(scores[name]))
     Console().print(table)
-
-
-def _number(estimate: Mapping[str, Any]) -> str:
-    return f"{float(estimate['value']):.3g} ± {float(estimate['error']):.1g}"
+    say(*(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
