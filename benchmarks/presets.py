@@ -33,11 +33,13 @@ N_AT_ONCE = 64
 MODERN = modern_preset()
 
 
-def with_adamw(learning_rate: float, weight_decay: float, longest_gradient: float | None = None) -> TrainSpec:
-    """The modern preset with AdamW in place of Muon."""
-    return replace(
-        MODERN, optimiser=OptimiserSpec("AdamW", learning_rate, weight_decay, longest_gradient=longest_gradient)
-    )
+ADAMW = OptimiserSpec(learning_rate=8e-3)
+"""In place of Muon in the modern preset."""
+
+
+def with_adamw(**changes: Any) -> TrainSpec:
+    """The modern preset with AdamW, which may have other constants."""
+    return replace(MODERN, optimiser=replace(ADAMW, **changes))
 
 
 def with_muon(**changes: Any) -> TrainSpec:
@@ -48,10 +50,10 @@ def with_muon(**changes: Any) -> TrainSpec:
 VARIANTS = {
     "released": released_preset(),
     "modern": MODERN,
-    "AdamW": with_adamw(8e-3, 2e-4),
-    "AdamW, short gradients": with_adamw(8e-3, 2e-4, longest_gradient=1.0),
-    "AdamW, decay": with_adamw(8e-3, 0.05),
-    "AdamW, twice the rate": with_adamw(1.6e-2, 2e-4),
+    "AdamW": with_adamw(),
+    "AdamW, short gradients": with_adamw(longest_gradient=1.0),
+    "AdamW, decay": with_adamw(weight_decay=0.05),
+    "AdamW, twice the rate": with_adamw(learning_rate=1.6e-2),
     "half the rate": with_muon(learning_rate=2e-2),
     "decay 2e-4": with_muon(weight_decay=2e-4),
     "decay 0.3": with_muon(weight_decay=0.3),
