@@ -363,13 +363,13 @@ def errors_of_means(predictions: Path) -> dict[tuple[str, str, str], float]:
         for row in csv.DictReader(file):
             if row["experiment"] == letter.FIRST:
                 of_map[row["train_suite"], row["test_suite"], row["map"]].append(row)
-    squares: dict[tuple[str, str, str], list[float]] = defaultdict(list)
+    moments: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
     for (trained, tested, _), rows in of_map.items():
         for name in COSMOLOGICAL:
-            truth = float(rows[0][f"{name}_true"])
-            error = mean(float(row[f"{name}_mean"]) for row in rows) / truth - 1
-            squares[trained, tested, name].append(error**2)
-    return {key: mean(values) ** 0.5 for key, values in squares.items()}
+            average = mean(float(row[f"{name}_mean"]) for row in rows)
+            moments[trained, tested, name].append((float(rows[0][f"{name}_true"]), average))
+    arrays = {key: np.array(pairs).T for key, pairs in moments.items()}
+    return {key: METRICS["rms_relative_error"](theta, mu, np.zeros_like(mu)) for key, (theta, mu) in arrays.items()}
 
 
 def seed_table(document: Document, of_means: Mapping[tuple[str, str, str], float]) -> str:

@@ -18,7 +18,7 @@ from typing import Literal
 
 import torch
 import tyro
-from presets import ADAMW
+from presets import with_adamw
 from released_recipe import exact_float32
 from step_floors import print_machine, write_numbers
 from torch import Tensor
@@ -70,10 +70,9 @@ def random_fields(n_maps: int, n_pixels: int, seed: int, device: torch.device) -
 
 def path_spec(arguments: Arguments, precision: Precision, seed: int, n_steps: int) -> TrainSpec:
     """The modern preset with the sizes of the comparison."""
-    preset = modern_preset()
+    preset = with_adamw() if arguments.method == "AdamW" else modern_preset()
     return replace(
         preset,
-        optimiser=ADAMW if arguments.method == "AdamW" else preset.optimiser,
         network=replace(preset.network, hidden=arguments.hidden),
         batch_size=arguments.batch,
         n_steps=n_steps,

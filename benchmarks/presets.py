@@ -20,18 +20,18 @@ import torch
 import tyro
 
 from fieldlevel.config import OptimiserSpec, SplitSpec, TrainSpec, modern_preset, released_preset
+from fieldlevel.experiments.metrics import METRICS
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.maps.loader import MapSet
 from fieldlevel.models.build import AnyNetwork
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import PARAMETERS
+from fieldlevel.parameters import from_unit_interval
 from fieldlevel.training.loop import load_sets, train_network
 
 N_AT_ONCE = 64
 """Maps in a network without gradients, times eight symmetries."""
 
 MODERN = modern_preset()
-
 
 ADAMW = OptimiserSpec(learning_rate=8e-3)
 """In place of Muon in the modern preset."""
@@ -117,14 +117,13 @@ def train_variant(arguments: Arguments, preset: TrainSpec, seed: int) -> Outcome
 
 @torch.inference_mode()
 def relative_errors(network: AnyNetwork, validation: MapSet) -> tuple[float, float]:
-    """Root mean square of (estimate - truth) / truth over all views of the maps, for Omega_m and sigma_8."""
-    lowest = torch.tensor([parameter.minimum for parameter in PARAMETERS[:2]])
-    width = torch.tensor([parameter.maximum for parameter in PARAMETERS[:2]]) - lowest
+    """Rms relative error over all views of the maps, of Omega_m and sigma_8."""
     chunks = [slice(first, first + N_AT_ONCE) for first in range(0, validation.n_maps, N_AT_ONCE)]
-    means = torch.cat([network(validation.views(chunk))[0][:, :2].cpu() for chunk in chunks])
-    thetas = torch.cat([validation.theta[chunk, :2].cpu().repeat(validation.n_views, 1) for chunk in chunks])
-    truth = lowest + width * thetas
-    Omega_m, sigma_8 = ((lowest + width * means - truth) / truth).square().mean(0).sqrt().tolist()
+    moments = [network(validation.views(chunk)) for chunk in chunks]
+    means, stds = (torch.cat(parts).cpu().numpy() for parts in zip(*moments, strict=True))
+    targets = torch.cat([validation.theta[chunk].repeat(validation.n_views, 1) for chunk in chunks]).cpu().numpy()
+    (mean, std), (theta, _) = from_unit_interval(means, stds), from_unit_interval(targets, stds)
+    Omega_m, sigma_8 = (METRICS["rms_relative_error"](theta[:, i], mean[:, i], std[:, i]) for i in (0, 1))
     return Omega_m, sigma_8
 
 

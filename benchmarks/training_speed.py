@@ -24,7 +24,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 import tyro
-from presets import ADAMW
+from presets import with_adamw
 from released_recipe import ReleasedRecipe, exact_float32, train_released
 from step_floors import (
     FUSED,
@@ -163,9 +163,8 @@ def time_fieldlevel(
     arguments: Arguments, hidden: int, device: torch.device, precision: Precision, method: Method = "AdamW"
 ) -> Speed:
     """The training step of `fieldlevel train`."""
-    preset = modern_preset()
-    optimiser = ADAMW if method == "AdamW" else preset.optimiser
-    spec = speed_spec(arguments, replace(preset, optimiser=optimiser), hidden, precision)
+    preset = with_adamw() if method == "AdamW" else modern_preset()
+    spec = speed_spec(arguments, preset, hidden, precision)
     free_memory(device)
     with seeded(spec.seed, device):
         training = random_set(arguments, device, arguments.n_maps)

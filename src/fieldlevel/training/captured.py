@@ -5,10 +5,11 @@ References:
 """
 
 from collections.abc import Callable
-from functools import cache
 
 import torch
 from torch import Tensor
+
+from fieldlevel.training.device import side_stream
 
 N_EAGER = 3
 """Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""
@@ -27,7 +28,7 @@ class CapturedStep:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = _side_stream(device)
+        self._stream = side_stream(0, device)
         self._n_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._argument = torch.empty(0)
@@ -72,9 +73,3 @@ class CapturedStep:
             self._loss = step(self._argument)
         self._graph = graph
         return graph
-
-
-@cache
-def _side_stream(device: torch.device) -> torch.cuda.Stream:
-    """The one on which all steps are recorded: cuBLAS keeps a workspace for every stream that it has seen."""
-    return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]

@@ -55,7 +55,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]], device: torch.device) -> N
             task()
         return
     here = torch.cuda.current_stream(device)
-    beside = [_stream(number, here.device) for number in range(1, len(tasks))]
+    beside = [side_stream(number, here.device) for number in range(1, len(tasks))]
     for stream in beside:
         stream.wait_stream(here)
     for stream, task in zip([here, *beside], tasks, strict=True):
@@ -66,8 +66,8 @@ def side_by_side(tasks: Sequence[Callable[[], None]], device: torch.device) -> N
 
 
 @cache
-def _stream(number: int, device: torch.device) -> torch.cuda.Stream:
-    """Always the same ones: cuBLAS keeps a workspace for every stream that it has seen."""
+def side_stream(number: int, device: torch.device) -> torch.cuda.Stream:
+    """Always the same ones: cuBLAS keeps a workspace for every stream that it has seen. 0 is that of recordings."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 

@@ -97,11 +97,13 @@ def orthogonalised(matrices: Sequence[Tensor], dtype: torch.dtype | None = None)
     flat = [matrix if _is_flat(matrix) else matrix.T for matrix in matrices]
     n, m = (max(each.shape[axis] for each in flat) for axis in (0, 1))
     together = torch.zeros(len(flat), n, m, dtype=dtype or flat[0].dtype, device=flat[0].device)
-    own = [each[: matrix.shape[0], : matrix.shape[1]] for each, matrix in zip(together, flat, strict=True)]
-    torch._foreach_copy_(own, flat)
-    found = _iterate(together)
-    parts = [each[: matrix.shape[0], : matrix.shape[1]] for each, matrix in zip(found, flat, strict=True)]
-    return [part if _is_flat(matrix) else part.T for part, matrix in zip(parts, matrices, strict=True)]
+
+    def parts(filled: Tensor) -> list[Tensor]:
+        return [each[: matrix.shape[0], : matrix.shape[1]] for each, matrix in zip(filled, flat, strict=True)]
+
+    torch._foreach_copy_(parts(together), flat)
+    found = parts(_iterate(together))
+    return [part if _is_flat(matrix) else part.T for part, matrix in zip(found, matrices, strict=True)]
 
 
 def _of_like_size(weights: Iterable[Tensor]) -> list[list[Tensor]]:
