@@ -6,7 +6,7 @@ spectral slope follow three of the targets. The float32 path is PyTorch's module
 
 * First steps of the whole preset: the largest and the mean difference of the training loss from the same seed, beside
   the same differences between two seeds of the float32 path.
-* Final validation loss of every seed on both paths.
+* Final validation loss of every seed on both paths, of the network as it predicts, in float32.
 
     python benchmarks/path_agreement.py --n-pixels 128 --seeds 3
 """
@@ -19,13 +19,12 @@ from typing import Literal
 import torch
 import tyro
 from presets import with_adamw
-from released_recipe import exact_float32
 from step_floors import print_machine, write_numbers
 from torch import Tensor
 
 from fieldlevel.config import TrainSpec, modern_preset
 from fieldlevel.maps.loader import MapSet
-from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import ignore
 from fieldlevel.training.device import seeded
 from fieldlevel.training.state import TrainingState
@@ -84,17 +83,17 @@ def path_spec(arguments: Arguments, precision: Precision, seed: int, n_steps: in
 
 def first_losses(spec: TrainSpec, n_first: int, sets: tuple[MapSet, MapSet]) -> Tensor:
     """Training losses of the first steps."""
-    with exact_float32(benchmark=False), seeded(spec.seed, sets[0].maps.device):
+    with exact_float32(), seeded(spec.seed, sets[0].maps.device):
         state = TrainingState(spec, *sets)
         return torch.stack([state.take_step(step) for step in range(n_first)]).cpu()
 
 
-def final_loss(spec: TrainSpec, sets: tuple[MapSet, MapSet]) -> float:
-    """Validation loss after the last step."""
-    with exact_float32(benchmark=False), seeded(spec.seed, sets[0].maps.device):
+def final_losses(spec: TrainSpec, sets: tuple[MapSet, MapSet]) -> tuple[float, float]:
+    """Validation loss after the last step in the precision of the training, and of the network as it predicts."""
+    with exact_float32(), seeded(spec.seed, sets[0].maps.device):
         state = TrainingState(spec, *sets)
         state.advance(ignore)
-        return state.history[-1].validation_loss
+        return state.history[-1].validation_loss, state.best_network().validation_loss
 
 
 def differences(ours: Tensor, theirs: Tensor) -> dict[str, float]:
@@ -132,9 +131,10 @@ def main() -> None:
     final: dict[str, list[float]] = {precision: [] for precision in precisions}
     for seed in range(arguments.seeds):
         for precision in precisions:
-            loss = final_loss(path_spec(arguments, precision, seed, arguments.n_steps), sets)
-            final[precision].append(loss)
-            print(f"  seed {seed} {precision:<8} validation loss {loss:.3f}", flush=True)
+            trained, predicting = final_losses(path_spec(arguments, precision, seed, arguments.n_steps), sets)
+            final[precision].append(predicting)
+            told = f"validation loss {predicting:.3f}, as it was trained {trained:.3f}"
+            print(f"  seed {seed} {precision:<8} {told}", flush=True)
     for path, values in final.items() if arguments.seeds else ():
         spread = stdev(values) if len(values) > 1 else 0.0
         print(f"{path:<8} validation loss {mean(values):.3f}, scatter of seeds {spread:.3f}")

@@ -3,14 +3,14 @@
 Plain eager PyTorch in float32 and NCHW: `nn.Conv2d(padding_mode="circular")`, all eight symmetries of every map as
 copies in memory, batches drawn from them by index, AdamW, a cyclic learning rate stepped after every batch. The layers
 bear the names of `MomentNetwork`, so that each loads the weights of the other. TF32 is off and cuDNN tries its
-algorithms out while `exact_float32` is entered. No worker process loads batches: the recipe loses no time to that.
+algorithms out while `exact_float32(benchmark=True)` is entered. No worker process loads batches: the recipe loses no
+time to that.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10915 (dataset and scripts), arXiv:2109.10360 (loss).
 """
 
 from collections import OrderedDict
-from contextlib import AbstractContextManager
 
 import torch
 from torch import Tensor, nn
@@ -83,11 +83,6 @@ def released_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
     """The letter's loss with means over the batch in place of sums, and a mean over the parameters."""
     error = (theta - mean).square()
     return (error.mean(0).log() + (error - std.square()).square().mean(0).log()).mean()
-
-
-def exact_float32(*, benchmark: bool = True) -> AbstractContextManager[None]:
-    """Context without TF32 convolutions, in which cuDNN measures which algorithm is fastest unless told not to."""
-    return torch.backends.cudnn.flags(enabled=True, benchmark=benchmark, allow_tf32=False)
 
 
 class ReleasedRecipe:

@@ -20,13 +20,13 @@ from typing import Annotated, Any
 
 import torch
 import tyro
-from released_recipe import ReleasedRecipe, exact_float32, train_released
+from released_recipe import ReleasedRecipe, train_released
 from step_floors import print_machine, write_numbers
 
 from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.maps.loader import MapSet
-from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import ignore
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import load_sets
@@ -88,7 +88,7 @@ def sets_of(spec: TrainSpec, directory: Path, device: torch.device) -> tuple[Map
 def released_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:
     """Validations of the released recipe, at the steps at which `TrainingState` validates."""
     training, validation = sets_of(spec, directory, device)
-    with seeded(spec.seed, device), exact_float32():
+    with seeded(spec.seed, device), exact_float32(benchmark=True):
         recipe = ReleasedRecipe(spec, training)
         start = time.perf_counter()
         while recipe.step_number < spec.n_steps:

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 import tyro
 from presets import with_adamw
-from released_recipe import ReleasedRecipe, exact_float32, train_released
+from released_recipe import ReleasedRecipe, train_released
 from step_floors import (
     FUSED,
     KERNELS,
@@ -42,7 +42,7 @@ from step_floors import (
 from fieldlevel.config import TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.loader import MapSet, Normaliser
 from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Progress
 from fieldlevel.training.checkpoint import Predictor
 from fieldlevel.training.device import autocast, seeded
@@ -151,7 +151,7 @@ def time_released(arguments: Arguments, hidden: int, device: torch.device) -> Sp
     """The released recipe."""
     spec = speed_spec(arguments, released_preset(), hidden, "float32")
     free_memory(device)
-    with seeded(spec.seed, device), exact_float32():
+    with seeded(spec.seed, device), exact_float32(benchmark=True):
         recipe = ReleasedRecipe(spec, random_set(arguments, device, arguments.n_maps))
         restart_peak(device)
         watch = Stopwatch()

@@ -202,6 +202,9 @@ class TrainSpec:
     """Steps of squared-error warm-up before the letter's loss: the remedy for a collapse to the prior."""
     precision: Literal["float32", "bfloat16", "auto"] = "auto"
     """Of the network; the loss is always float32. `auto`: bfloat16 on a device that has it, else float32."""
+    statistics_batches: int = 100
+    """Training batches over which the batch norms of the network that is kept are measured again, in float32; 0 leaves
+    them the moving averages of the training (released recipe)."""
     seed: int = 0
 
 
@@ -385,6 +388,7 @@ def released_preset() -> TrainSpec:
         network=NetworkSpec(hidden=7, dropout=0.209),
         optimiser=OptimiserSpec(learning_rate=4.88e-3, weight_decay=2.44e-4, schedule="triangular"),
         precision="float32",
+        statistics_batches=0,
     )
 
 

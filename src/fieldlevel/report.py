@@ -67,7 +67,7 @@ class NetworkFacts:
         settings: sizes and hyper-parameters.
         n_parameters: trainable numbers.
         n_steps: optimiser steps.
-        validation_loss: the lowest one, mean over parameters.
+        validation_loss: of the network as it predicts, mean over parameters.
         seconds: wall-clock time of training.
         made: when, on what and by which commit it was trained.
     """
@@ -90,7 +90,7 @@ class SearchFacts:
         inputs: what the networks read.
         suite: that they were trained on.
         n_trials: trials by how they ended.
-        validation_loss: the lowest one.
+        validation_loss: of the best trial.
         found: hyper-parameters of the best trial.
     """
 

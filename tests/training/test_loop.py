@@ -283,12 +283,28 @@ def test_another_seed_gives_another_network(spec, training, validation):
 
 
 def test_network_is_the_one_with_the_lowest_validation_loss(spec, training, validation):
-    restless = replace(spec, n_steps=60, validate_every=3, optimiser=replace(spec.optimiser, learning_rate=0.1))
+    restless = replace(
+        spec, n_steps=60, validate_every=3, statistics_batches=0, optimiser=replace(spec.optimiser, learning_rate=0.1)
+    )
     trained = train_network(restless, training, validation)
     losses = [row.validation_loss for row in trained.history]
     assert losses[-1] > min(losses)
-    assert trained.validation_loss == min(losses)
-    assert validation_loss(trained.network, validation, 16) == pytest.approx(min(losses), rel=SINGLE)
+    assert trained.validation_loss == pytest.approx(min(losses), rel=SINGLE)
+    assert trained.validation_loss == validation_loss(trained.network, validation, restless.batch_size)
+
+
+def test_statistics_of_the_batch_norms_alone_are_measured_again(spec, training, validation):
+    moving, measured = (
+        train_network(replace(spec, statistics_batches=n), training, validation).network.state_dict() for n in (0, 5)
+    )
+    others = {name for name, value in moving.items() if not torch.equal(value, measured[name])}
+    assert others == {name for name in moving if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+
+
+def test_told_validation_loss_is_that_of_the_network_as_it_predicts(spec, training, validation):
+    trained = train_network(replace(spec, statistics_batches=5), training, validation)
+    assert trained.validation_loss == validation_loss(trained.network, validation, spec.batch_size)
+    assert trained.validation_loss not in [row.validation_loss for row in trained.history]
 
 
 @pytest.mark.parametrize("batch_size", [1, 24, 1000])

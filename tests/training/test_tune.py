@@ -55,7 +55,7 @@ def fake_trial(trial, spec, training, validation, resume_path, listener) -> Trai
     resume_path.touch()
     trial.set_user_attr("seconds", 1.0)
     network = MomentNetwork(16, 1, dropout=0.0)
-    return TrainedNetwork(network, (HistoryRow(spec.n_steps, 0.0, 0.0, distance(spec), 1.0),))
+    return TrainedNetwork(network, (HistoryRow(spec.n_steps, 0.0, 0.0, distance(spec), 1.0),), distance(spec))
 
 
 def refuse_trial(*arguments) -> None:
@@ -198,13 +198,13 @@ def test_best_networks_are_kept_and_the_others_deleted(tuning, directory, tmp_pa
     assert first.spec.optimiser.learning_rate == float(best[0]["learning_rate"])
 
 
-def test_trials_train_and_their_value_is_the_lowest_validation_loss(tuning, directory, tmp_path):
+def test_trials_train_and_their_value_is_the_loss_of_the_network_as_it_predicts(tuning, directory, tmp_path):
     (path, _) = tune.tune(replace(tuning, n_trials=2), directory, tmp_path / "out", "cpu")
     predictor = load(path)
     study = optuna.load_study(study_name=search.STUDY_NAME, storage=open_journal(tmp_path / "out" / "journal.log"))
     trial = study.trials[predictor.provenance["trial"]]
     assert list(trial.intermediate_values) == [8, 16, 24, 30]
-    assert trial.value == min(trial.intermediate_values.values()) == study.best_value
+    assert trial.value == predictor.provenance["validation_loss"] == study.best_value
     assert predictor.spec == trial_spec(tuning.train, trial.params)
     split = split_simulations(8, train=0.75, validation=0.125)
     assert predictor.training_simulations.tolist() == split.train.tolist()
@@ -284,8 +284,8 @@ def test_failed_trials_count_and_the_search_goes_on(tuning, directory, tmp_path,
 def test_best_trial_is_the_complete_one_with_the_lowest_loss(tuning, directory, tmp_path, monkeypatch, best):
     def train(trial, *arguments) -> TrainedNetwork | None:
         trained = fake_trial(trial, *arguments)
-        row = replace(trained.history[0], validation_loss=9.5 + abs(trial.number - best))  # "10.5" < "9.5" as text
-        return None if trial.number == (best + 1) % 5 else replace(trained, history=(row,))
+        loss = 9.5 + abs(trial.number - best)  # "10.5" < "9.5" as text
+        return None if trial.number == (best + 1) % 5 else replace(trained, validation_loss=loss)
 
     monkeypatch.setattr(tune, "train_trial", train)
     (first, _) = tune.tune(tuning, directory, tmp_path / "out", "cpu")

@@ -41,6 +41,7 @@ class NetworkRun:
         made: when, where and by which commit it was trained.
         n_parameters: trainable numbers.
         history: columns of `history.csv`, each of shape (n_validations,).
+        validation_loss: of the network as it predicts.
     """
 
     spec: TrainSpec
@@ -48,11 +49,7 @@ class NetworkRun:
     made: Mapping[str, str]
     n_parameters: int
     history: Mapping[str, FloatArray]
-
-    @property
-    def validation_loss(self) -> float:
-        """The lowest one, that of the weights."""
-        return float(self.history["validation_loss"].min())
+    validation_loss: float
 
 
 @dataclass(frozen=True)
@@ -248,9 +245,10 @@ def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun
     with _complete(folder):
         with safe_open(weights, framework="numpy") as stored:
             shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
+            loss = json.loads(stored.metadata()["provenance"])["validation_loss"]
         history = _read_history(folder / "history.csv", spec.n_steps)
         made = json.loads((folder / "provenance.json").read_text())
-    return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history)
+    return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history, loss)
 
 
 def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:

@@ -52,7 +52,7 @@ def draw_search(
     their underscores.
 
     Args:
-        values: lowest validation loss of each trial in the order of the trials, shape (n_trials,); NaN where none.
+        values: validation loss of each trial in the order of the trials, shape (n_trials,); NaN where none.
         states: of each trial: complete, pruned or failed, in any case; running or waiting ones are not drawn.
         parameters: value of each hyper-parameter in each trial, shape (n_trials,), by name.
         importance: by name, the PED-ANOVA importance of each hyper-parameter, taken by itself, for a trial to be among
@@ -121,7 +121,7 @@ def _draw_trials(panel: Axes, loss: FloatArray, state: npt.NDArray[np.str_], lim
     known = np.isfinite(best)
     label = f"best so far: {best[-1]:.2f}".replace("-", "−")
     panel.step(number[known], best[known], where="post", color=BLACK, linewidth=1, label=label)
-    panel.set(xlabel="trial", ylabel="lowest validation loss")
+    panel.set(xlabel="trial", ylabel="validation loss")
     panel.xaxis.set_major_locator(MaxNLocator(integer=True))
     panel.figure.legend(*panel.get_legend_handles_labels(), loc="outside upper left", ncols=4, columnspacing=1.2)
 

@@ -1,6 +1,7 @@
-"""Which device to compute on."""
+"""Which device to compute on, and how exactly."""
 
 import re
+from contextlib import AbstractContextManager
 
 import torch
 
@@ -21,3 +22,15 @@ def select_device(name: str) -> torch.device:
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
     return device
+
+
+def exact_float32(*, benchmark: bool = False) -> AbstractContextManager[None]:
+    """Context in which float32 convolutions compute in float32.
+
+    Left alone, cuDNN rounds their inputs to the 10 bits of TF32.
+
+    Args:
+        benchmark: whether cuDNN measures which algorithm is fastest; else it picks one that adds up in a fixed order.
+    """
+    cudnn = torch.backends.cudnn
+    return cudnn.flags(enabled=True, benchmark=benchmark, deterministic=not benchmark, allow_tf32=False)

@@ -27,7 +27,7 @@ from fieldlevel.files import write_bytes
 from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.models.build import AnyNetwork, restore_network
-from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.trained import find_weights
@@ -92,7 +92,8 @@ class Predictor:
         mean, std = np.empty((2, len(maps), self.network.n_parameters))
         for start in range(0, len(maps), batch_size):
             block = slice(start, start + batch_size)
-            mean[block], std[block] = self._predict_block(maps[block], start)
+            with exact_float32():
+                mean[block], std[block] = self._predict_block(maps[block], start)
             listener(Progress("predict", min(block.stop, len(maps)), len(maps), "maps"))
         return from_unit_interval(mean, std)
 

@@ -193,7 +193,7 @@ def train_network(
                 whole = state.state_dict() | {"key": key}
                 if parallel.rank() == 0:
                     file.write(whole)
-    return state.best_network()
+        return state.best_network()
 
 
 def _read_state(path: Path, key: str) -> dict[str, Any]:

@@ -6,7 +6,7 @@ every step; a loss that is not finite is still reported with its own step, and b
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import astuple, dataclass
 from typing import Any
 
@@ -17,11 +17,14 @@ from fieldlevel.config import TrainSpec
 from fieldlevel.errors import TrainingError
 from fieldlevel.maps.loader import BatchSampler, MapSet
 from fieldlevel.models.build import AnyNetwork, build_network
+from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.models.moments import loss_from_sums, moment_sums
+from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import parallel
+from fieldlevel.training.batch_norms import measure_statistics
 from fieldlevel.training.device import autocast, random_states, set_random_states
-from fieldlevel.training.step import TrainingStep, memory_format
+from fieldlevel.training.step import TrainingStep, arranged, memory_format
 
 REPORT_EVERY = 10
 """Steps between looks at the loss: each look makes the CPU wait for the device."""
@@ -52,15 +55,18 @@ class HistoryRow:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """The network as it was at its lowest validation loss, in evaluation mode, and how it came there."""
+    """The network as it was at its lowest validation loss, in evaluation mode, and how it came there.
+
+    Attributes:
+        network: with the batch norms' statistics that it predicts with.
+        history: what the validations found.
+        validation_loss: of the network as it is here and predicts, in float32. The history tells that of the precision
+            and the moving statistics of the training.
+    """
 
     network: AnyNetwork
     history: tuple[HistoryRow, ...]
-
-    @property
-    def validation_loss(self) -> float:
-        """Lowest validation loss, that of the network."""
-        return min(row.validation_loss for row in self.history)
+    validation_loss: float
 
 
 def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) -> float:
@@ -118,9 +124,18 @@ class TrainingState:
         listener(self._progress(training_loss))
 
     def best_network(self) -> TrainedNetwork:
-        """The network with its best weights."""
+        """The network with its best weights, settled for prediction; the training ends with it."""
         self.network.load_state_dict(self.best)
-        return TrainedNetwork(self.network.eval(), tuple(self.history))
+        with exact_float32():
+            if isinstance(self.network, MomentNetwork):
+                measure_statistics(self.network.features, self._batches())
+            loss = validation_loss(self.network, self.validation, self.spec.batch_size)
+        self._finite(loss, self.step, "validation loss in float32")
+        return TrainedNetwork(self.network.eval(), tuple(self.history), loss)
+
+    def _batches(self) -> Iterator[Tensor]:
+        for _ in range(self.spec.statistics_batches):
+            yield arranged(self.sampler.draw()[0])
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""

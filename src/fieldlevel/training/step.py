@@ -78,7 +78,7 @@ class TrainingStep:
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
         maps, theta = self._sampler.gather(chosen)
         with autocast(self._spec.precision, self._device):
-            mean, std = self._network(_arranged(maps))
+            mean, std = self._network(arranged(maps))
         sums = parallel.all_sum(moment_sums(mean, std, theta))
         loss = loss_from_sums(sums[:1] if warms_up else sums, self._spec.batch_size)
         self._network.zero_grad(set_to_none=True)
@@ -95,6 +95,6 @@ def memory_format(device: torch.device) -> torch.memory_format:
     return torch.channels_last if device.type == "cuda" else torch.contiguous_format
 
 
-def _arranged(batch: Tensor) -> Tensor:
+def arranged(batch: Tensor) -> Tensor:
     """Maps in the memory format of the convolutions; summaries as they are."""
     return batch.contiguous(memory_format=memory_format(batch.device)) if batch.ndim == 4 else batch

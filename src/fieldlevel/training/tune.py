@@ -109,7 +109,7 @@ def train_trial(
             if file.is_due():
                 file.write(state.state_dict())
             _report(trial, state)
-    return state.best_network()
+        return state.best_network()
 
 
 def _report(trial: Trial, state: TrainingState) -> None:
