@@ -13,7 +13,7 @@ from fieldlevel.maps.loader import MapSet
 from fieldlevel.progress import ignore
 from fieldlevel.training.captured import N_EAGER, CapturedStep
 from fieldlevel.training.device import seeded
-from fieldlevel.training.state import TrainingState
+from fieldlevel.training.state import TrainingState, validation_loss
 
 pytestmark = [
     pytest.mark.gpu,
@@ -170,3 +170,14 @@ def test_a_perceptron_is_recorded_too():
         state = TrainingState(spec, *summaries)
         state.advance(ignore)
     assert state.history[-1].validation_loss < 10
+
+
+@pytest.mark.parametrize("precision", ["bfloat16", "float32"])
+def test_network_predicts_on_the_cpu_as_well_as_it_was_told_to(precision):
+    """The GPU neither trains nor predicts in the arithmetic of the CPU."""
+    with seeded(0, CUDA):
+        state = new_state(replace(SPEC, precision=precision))
+        train(state)
+        trained = state.best_network()
+    on_cpu = validation_loss(trained.network.cpu(), map_set(24, 2, torch.device("cpu")), SPEC.batch_size)
+    assert trained.validation_loss == pytest.approx(on_cpu, abs=1e-3)
