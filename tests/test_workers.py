@@ -1,3 +1,9 @@
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -36,3 +42,20 @@ def test_a_single_worker_tells_the_listener_itself():
 
 def test_nothing_to_do_is_done_at_once():
     assert list(spread(isinstance, [], [CPU])) == []
+
+
+def test_an_interrupt_does_not_reach_workers_that_still_start():
+    stopped = threading.Event()
+
+    def interrupt_children() -> None:
+        while not stopped.is_set():
+            for child in multiprocessing.active_children():
+                with suppress(ProcessLookupError):
+                    os.kill(child.pid, signal.SIGINT)
+            time.sleep(0.01)
+
+    threading.Thread(target=interrupt_children).start()
+    try:
+        assert len(list(spread(echo, [3, 5], [CPU] * 2))) == 2
+    finally:
+        stopped.set()

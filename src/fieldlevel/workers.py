@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from multiprocessing.queues import SimpleQueue
 from typing import Any, TypeVar
@@ -103,11 +103,25 @@ def _stream(
     running: dict[Future[Result], int] = {}
     while True:
         for place, number in islice(waiting, n_ahead - len(running)):
-            running[pool.submit(_make_in_worker, make, number)] = place
+            with _interrupts_held():
+                running[pool.submit(_make_in_worker, make, number)] = place
         if not running:
             return
         for future in wait(running, return_when=FIRST_COMPLETED).done:
             yield running.pop(future), future.result()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Have an interrupt wait; a process that is started meanwhile never gets one, from its first import on.
+
+    Ctrl-C goes to all processes of a terminal, but is this one's to handle.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 class _Worker:
@@ -118,11 +132,10 @@ class _Worker:
 
 
 def _start_worker(free: "SimpleQueue[str]", events: "SimpleQueue[Progress | None]") -> None:
-    """Take a device and one thread; an interrupt is the parent's to handle, and no worker outlives it."""
+    """Take a device and one thread; no worker outlives its parent."""
     _Worker.device = torch.device(free.get())
     _Worker.listener = events.put
     torch.set_num_threads(1)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
