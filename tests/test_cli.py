@@ -8,9 +8,11 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+import torch
 
 from fieldlevel import config
 from fieldlevel.cli import Train, main, parse
+from fieldlevel.experiments import inference
 from fieldlevel.training import trained
 
 LETTER_FLAGS = [
@@ -251,6 +253,36 @@ def test_commands_take_the_name_of_a_network_that_comes_with_the_package(weights
     assert main(["infer", "Nime", "maps.npy"]) == 2
     expected = "fieldlevel: Nime: no such file, and no network of that name comes with fieldlevel (Mine)"
     assert capsys.readouterr().err == f"{expected}\n"
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a capacity of 8 GiB"),
+            "fieldlevel: CUDA out of memory. Tried to allocate 2.00 GiB: free the GPU of other work, "
+            "or lower batch_size; the same command continues\n",
+        ),
+        (KeyboardInterrupt(), "fieldlevel: interrupted; the same command continues\n"),
+    ],
+)
+def test_a_full_device_and_an_interrupt_are_told_in_one_line(tmp_path, monkeypatch, capsys, error, told):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(inference, "infer_file", fail)
+    np.save(tmp_path / "maps.npy", np.ones((1, 16, 16)))
+    assert main(["infer", "MockTNG", str(tmp_path / "maps.npy")]) == 1
+    assert capsys.readouterr().err == told
+
+
+def test_any_other_error_keeps_its_traceback(tmp_path, monkeypatch):
+    def fail(*arguments):
+        raise RuntimeError("a defect")
+
+    monkeypatch.setattr(inference, "infer_file", fail)
+    with pytest.raises(RuntimeError, match="a defect"):
+        main(["infer", "MockTNG", str(tmp_path / "maps.npy")])
 
 
 @pytest.fixture(scope="module")

@@ -276,6 +276,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.error("interrupted; the same command continues")
         return 1
+    except RuntimeError as trouble:
+        if not _is_out_of_memory(trouble):
+            raise
+        needed = str(trouble).partition(" GPU ")[0].strip().rstrip(".")
+        console.error(f"{needed}: free the GPU of other work, or lower batch_size; the same command continues")
+        return 1
+
+
+def _is_out_of_memory(error: RuntimeError) -> bool:
+    """Whether a device was full; whoever raised that has imported PyTorch."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(error, torch.OutOfMemoryError)
 
 
 def _letter(command: Letter) -> int:
