@@ -245,7 +245,9 @@ def test_commands_take_the_name_of_a_network_that_comes_with_the_package(weights
     assert "float16: package/Mine.safetensors" in capsys.readouterr().out
     np.save("maps.npy", np.load(data / "Maps_Mtot_MockTNG_LH_z=0.00.npy")[:4])
     assert main(["infer", "Mine", "maps.npy"]) == 0
-    assert "4 maps (MOCK DATA" in capsys.readouterr().out
+    printed = capsys.readouterr().out
+    assert "4 maps (MOCK DATA" in printed
+    assert_first_maps_are_printed(printed, Path("maps.posterior.csv"))
     assert main(["evaluate", "Mine", "--data", str(data), "--suite", "MockSIMBA"]) == 0
     document = json.loads(Path("evaluation/metrics.json").read_text())
     assert (document["weights"], document["data_mark"]) == ("Mine", "MOCK DATA")
@@ -253,6 +255,18 @@ def test_commands_take_the_name_of_a_network_that_comes_with_the_package(weights
     assert main(["infer", "Nime", "maps.npy"]) == 2
     expected = "fieldlevel: Nime: no such file, and no network of that name comes with fieldlevel (Mine)"
     assert capsys.readouterr().err == f"{expected}\n"
+
+
+def assert_first_maps_are_printed(printed: str, posterior: Path) -> None:
+    header, *rows = [line.split() for line in printed.splitlines()[:5]]
+    assert header == ["map", "Omega_m", "sigma_8"]
+    for row, expected in zip(rows, csv.DictReader(posterior.read_text().splitlines()), strict=True):
+        number, Omega_m, _, Omega_m_std, sigma_8, _, sigma_8_std = row
+        assert number == expected["map"]
+        for name, mean, std in (("Omega_m", Omega_m, Omega_m_std), ("sigma_8", sigma_8, sigma_8_std)):
+            exact = float(expected[f"{name}_std"])
+            np.testing.assert_allclose(float(std), exact, rtol=0.05)  # two significant digits
+            np.testing.assert_allclose(float(mean), float(expected[f"{name}_mean"]), atol=0.05 * exact)
 
 
 @pytest.mark.parametrize(

@@ -435,9 +435,10 @@ def _infer(command: Infer) -> int:
 
     out = command.out or command.maps.with_suffix(".posterior.csv")
     with console.progress_display() as listener:
-        n_maps = infer_file(command.weights, command.maps, out, command.device, listener)
+        mean, std = infer_file(command.weights, command.maps, out, command.device, listener)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
-    console.say(f"posterior of {n_maps} maps{mark}: {out}")
+    console.print_posteriors(mean, std)
+    console.say(f"posterior of {len(mean)} maps{mark}: {out}")
     return 0
 
 

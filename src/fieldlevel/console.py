@@ -8,22 +8,27 @@ from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
-from fieldlevel.parameters import MOCK_MARK, is_mock
+from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 from fieldlevel.progress import Listener, Progress
 
 if TYPE_CHECKING:
     from fieldlevel.experiments.pairs import PairResult
+    from fieldlevel.parameters import FloatArray
 
 SECONDS_BETWEEN_LINES = 15.0
 """Where the output is no terminal, a task reports at most this often."""
 
 SECONDS_OF_ESTIMATE = 600.0
 """The time left follows from the pace of the last so many seconds."""
+
+N_MAPS_SHOWN = 10
+"""Posteriors that are printed; the file has them all."""
 
 
 def error(message: str) -> None:
@@ -178,6 +183,21 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
         table.add_column(name.replace("_", " "), justify="right")
     for trial in sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]:
         table.add_row(*(f"{float(trial[name]):.4g}" for name in names))
+    Console().print(table)
+
+
+def print_posteriors(mean: "FloatArray", std: "FloatArray") -> None:
+    """What a network says of the cosmology of the first maps.
+
+    Args:
+        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+        std: posterior standard deviations, (n, 6).
+    """
+    from fieldlevel.experiments.estimates import Estimate  # noqa: PLC0415 (keeps `--help` fast)
+
+    table = Table("map", *PARAMETER_NAMES[:2], box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, :2]):
+        table.add_row(str(number), *(Estimate(value, error, np.nan, np.nan).text() for value, error in moments))
     Console().print(table)
 
 

@@ -7,12 +7,14 @@ import numpy as np
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load
 
 
-def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", listener: Listener = ignore) -> int:
+def infer_file(
+    weights: Path, maps_path: Path, out: Path, device: str = "auto", listener: Listener = ignore
+) -> tuple[FloatArray, FloatArray]:
     """Write the posterior mean and standard deviation of each parameter for each map.
 
     Args:
@@ -23,7 +25,7 @@ def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", 
         listener: hears of the progress.
 
     Returns:
-        Number of maps.
+        The means and standard deviations, each (n, 6), columns in the order of `PARAMETERS`.
 
     Raises:
         UserError: a file that cannot be read, or maps that the network cannot take.
@@ -37,7 +39,7 @@ def infer_file(weights: Path, maps_path: Path, out: Path, device: str = "auto", 
         table.writerow(["map", *columns])
         for number, moments in enumerate(np.stack([mean, std], axis=-1).reshape(len(mean), -1)):
             table.writerow([number, *(repr(float(value)) for value in moments)])
-    return len(mean)
+    return mean, std
 
 
 def _open_maps(path: Path) -> np.ndarray:
