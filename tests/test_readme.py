@@ -14,6 +14,7 @@ def blocks(language: str) -> list[str]:
 
 
 def test_python_examples_run(tmp_path, monkeypatch):
+    (tmp_path / "examples").symlink_to(README.parent / "examples")
     monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks("python"):

@@ -13,6 +13,8 @@ from fieldlevel.training import trained
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.trained import find_weights, trained_names
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
+
 
 def save(path: Path, mean: float) -> Path:
     """A network that says where it comes from by the mean of its normaliser."""
@@ -48,9 +50,25 @@ def test_the_folder_is_that_of_the_package():
     assert Path(fieldlevel.__file__).parent / "trained" == trained.FOLDER
 
 
-def test_a_network_that_comes_with_the_package_is_of_the_suite_that_it_is_named_after():
-    for name in trained_names():
-        assert load(name, "cpu").spec.suite == name
+@pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
+def test_a_network_that_comes_with_the_package_is_of_the_suite_that_it_is_named_after(name):
+    predictor = load(name, "cpu")
+    assert predictor.spec.suite == name
+    assert predictor.is_mock
+    assert predictor.n_pixels == 256
+
+
+def test_every_network_that_comes_with_the_package_is_small_enough_for_a_repository():
+    assert trained_names() == ["MockSIMBA", "MockTNG"]
+    assert all((trained.FOLDER / f"{name}.safetensors").stat().st_size < 16e6 for name in trained_names())
+
+
+@pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
+def test_a_network_that_comes_with_the_package_finds_the_fiducial_point_in_the_example_maps(name):
+    mean, std = load(name, "cpu").predict(np.load(EXAMPLES / f"{name}.npy", allow_pickle=False))
+    truth, known_to = np.array([0.3, 0.8]), np.array([0.01, 0.03])
+    assert (abs(mean[:, :2] - truth) < 3 * std[:, :2]).all()
+    assert (std[:, :2] < known_to).all()
 
 
 def test_names_are_those_of_the_weights_files(package):
