@@ -2,6 +2,7 @@
 
 import hashlib
 import re
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,7 +10,14 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.maps.cmd_format import Float64Array, MapHeader, SuiteFiles, stream_maps
+from fieldlevel.maps.cmd_format import (
+    Float64Array,
+    MapHeader,
+    SuiteFiles,
+    read_header,
+    read_maps,
+    stream_maps,
+)
 from fieldlevel.maps.wording import equal_pairs, name_some
 from fieldlevel.parameters import MAPS_PER_SIMULATION
 from fieldlevel.progress import Listener, Progress, ignore
@@ -30,14 +38,12 @@ class PixelSurvey:
         maximum: highest pixel of each map, likewise.
         mean: mean pixel of each map, NaN if it holds one.
         has_nan: whether it does.
-        digests: one for each map; equal digests mean equal maps.
     """
 
     minimum: Float64Array
     maximum: Float64Array
     mean: Float64Array
     has_nan: npt.NDArray[np.bool_]
-    digests: list[bytes]
 
 
 def survey_pixels(path: Path, header: MapHeader, listener: Listener = ignore) -> PixelSurvey:
@@ -49,21 +55,19 @@ def survey_pixels(path: Path, header: MapHeader, listener: Listener = ignore) ->
         listener: told about maps read.
 
     Returns:
-        Extremes, means (summed in float64) and digests.
+        Extremes and means (summed in float64).
     """
     n_maps = header.shape[0]
     statistics = np.empty((4, n_maps))
-    digests: list[bytes] = []
     for first, block in stream_maps(path, header):
         done = first + len(block)
         with np.errstate(invalid="ignore"):
             lowest, highest = np.fmin.reduce(block, (1, 2)), np.fmax.reduce(block, (1, 2))
             mean, has_nan = block.mean((1, 2), dtype=np.float64), np.isnan(block.min((1, 2)))
         statistics[:, first:done] = lowest, highest, mean, has_nan
-        digests += [hashlib.blake2b(pixels, digest_size=16).digest() for pixels in block]
         listener(Progress(f"check {path.name}", done, n_maps, "maps"))
     minimum, maximum, mean, has_nan = statistics
-    return PixelSurvey(minimum, maximum, mean, has_nan > 0, digests)
+    return PixelSurvey(minimum, maximum, mean, has_nan > 0)
 
 
 def pixel_defects(files: SuiteFiles, survey: PixelSurvey) -> Iterator[str]:
@@ -86,16 +90,27 @@ def pixel_defects(files: SuiteFiles, survey: PixelSurvey) -> Iterator[str]:
     for what, is_wrong in found.items():
         if is_wrong.any():
             yield f"{path}: {what} in maps {name_some(np.flatnonzero(is_wrong))}; {_REMEDY}"
-    if pairs := equal_pairs(_map_keys(files, survey)):
+    if pairs := _equal_maps(files, survey):
         yield f"{path}: maps {name_some(pairs)} are identical; {_REMEDY}"
 
 
-def _map_keys(files: SuiteFiles, survey: PixelSurvey) -> list[bytes]:
-    """Keys that only maps share that ought to differ.
+def _equal_maps(files: SuiteFiles, survey: PixelSurvey) -> list[str]:
+    """Pairs of equal maps that ought to differ; only those whose extremes are equal are read again.
 
     Empty maps may be equal. So may maps of two simulations of one seed: a gravity-only run knows nothing of feedback.
     """
-    number = np.arange(len(survey.digests))
+    number = np.arange(len(survey.maximum))
     compared_with = 0 * number if re.fullmatch(_OWN_SEED_SETS, files.set_name) else number // MAPS_PER_SIMULATION
     compared_with = np.where(survey.maximum == 0, -1 - number, compared_with)
-    return [digest + group.tobytes() for digest, group in zip(survey.digests, compared_with, strict=True)]
+    keys = [row.tobytes() for row in np.column_stack([survey.minimum, survey.maximum, compared_with])]
+    count = Counter(keys)
+    header = read_header(files.maps_path)
+
+    def whole_key(number: int, key: bytes) -> bytes:
+        return key + _digest(files.maps_path, header, number) if count[key] > 1 else key
+
+    return equal_pairs([whole_key(number, key) for number, key in enumerate(keys)])
+
+
+def _digest(path: Path, header: MapHeader, number: int) -> bytes:
+    return hashlib.blake2b(read_maps(path, header, number, 1), digest_size=16).digest()
