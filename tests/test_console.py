@@ -16,6 +16,15 @@ def test_without_a_terminal_a_task_reports_now_and_then_and_at_its_end(monkeypat
     ]
 
 
+def test_a_task_that_begins_again_is_timed_anew(monkeypatch, capsys):
+    clock = iter([0.0, 100.0, 200.0, 201.0, 216.0])
+    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    with console.progress_display() as listener:
+        for done in (1, 5, 1, 2, 3):
+            listener(Progress("train", done, 5, "steps"))
+    assert capsys.readouterr().err.splitlines() == ["train: 5/5 steps", "train: 3/5 steps 0:00:16 left"]
+
+
 def test_an_error_is_one_line(capsys):
     console.error("first\n  second")
     assert capsys.readouterr().err == "fieldlevel: first second\n"

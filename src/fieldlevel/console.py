@@ -65,7 +65,7 @@ def progress_display() -> Iterator[Listener]:
 
 
 class _BarListener:
-    """One rich bar a task."""
+    """One rich bar a task; a task that begins again, as with another seed, has its clock set back."""
 
     def __init__(self, bars: Bars) -> None:
         self.bars = bars
@@ -74,21 +74,29 @@ class _BarListener:
     def __call__(self, event: Progress) -> None:
         if event.task not in self.known:
             self.known[event.task] = self.bars.add_task(event.task, unit=event.unit, detail="")
-        self.bars.update(
-            self.known[event.task], completed=event.done, total=event.total, unit=event.unit, detail=event.detail
-        )
+        bar = self.known[event.task]
+        if event.done < self.bars.tasks[bar].completed:
+            self.bars.reset(bar)
+        self.bars.update(bar, completed=event.done, total=event.total, unit=event.unit, detail=event.detail)
 
 
 class _LineListener:
-    """A line at the end of a task and now and then before, with the time left at the pace since its first event."""
+    """A line at the end of a task and now and then before, with the time left at the pace since its first event.
+
+    A task that begins again, as with another seed, is timed anew.
+    """
 
     def __init__(self) -> None:
         self.last: dict[str, float] = {}
         self.first: dict[str, tuple[float, int]] = {}
+        self.done: dict[str, int] = {}
 
     def __call__(self, event: Progress) -> None:
         now = time.monotonic()
         finished = event.done >= event.total
+        if event.done < self.done.get(event.task, 0):
+            self.first[event.task], self.last[event.task] = (now, event.done), now
+        self.done[event.task] = event.done
         began, done_before = self.first.setdefault(event.task, (now, event.done))
         if not finished and now - self.last.setdefault(event.task, now) < SECONDS_BETWEEN_LINES:
             return
