@@ -113,4 +113,4 @@ def _equal_maps(files: SuiteFiles, survey: PixelSurvey) -> list[str]:
 
 
 def _digest(path: Path, header: MapHeader, number: int) -> bytes:
-    return hashlib.blake2b(read_maps(path, header, number, 1), digest_size=16).digest()
+    return hashlib.blake2b(read_maps(path, header, number, 1).tobytes(), digest_size=16).digest()
