@@ -5,7 +5,7 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import MomentNetwork, PeriodicConv2d, load_published_state
 from fieldlevel.models.fused import are_plain
-from fieldlevel.models.moments import moment_loss
+from fieldlevel.models.moments import STD_FROM, moment_loss
 
 # Sums of a few hundred float64 products in another order.
 ROUND_OFF = 1e-11
@@ -104,11 +104,30 @@ def test_head_keeps_its_precision_under_autocast():
         ({"n_parameters": 0}, "n_parameters = 0"),
         ({"dropout": 1.0}, "dropout = 1.0"),
         ({"dropout": float("nan")}, "dropout = nan"),
+        ({"std_from": "cube"}, "std_from = cube: allowed are square and softplus"),
     ],
 )
 def test_impossible_sizes_are_refused_by_name(arguments, named):
     with pytest.raises(UserError, match=named):
         MomentNetwork(**{"n_pixels": 16, "hidden": 1, "dropout": 0.0} | arguments)
+
+
+def test_a_square_vanishes_where_the_output_changes_sign_and_softplus_does_not():
+    crossing = torch.arange(-30, 31) / 10
+    assert STD_FROM["square"](crossing).min() == 0
+    positive = STD_FROM["softplus"](crossing)
+    assert positive.min() > 0.04
+    assert (positive.diff() > 0).all()
+
+
+def test_both_kinds_of_standard_deviation_are_of_the_same_outputs():
+    square, softplus = (MomentNetwork(16, 1, 0.0, std_from=name).eval() for name in ("square", "softplus"))
+    softplus.load_state_dict(square.state_dict())
+    maps = torch.randn(5, 1, 16, 16, generator=torch.Generator().manual_seed(1))
+    (mean, root_squared), (same, positive) = square(maps), softplus(maps)
+    torch.testing.assert_close(same, mean, rtol=0, atol=0)
+    output = positive.expm1().log()
+    torch.testing.assert_close(output.square(), root_squared, rtol=1e-3, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [(2, 16, 16), (2, 2, 16, 16), (2, 1, 32, 32)])

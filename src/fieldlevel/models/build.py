@@ -22,9 +22,10 @@ def build_network(spec: TrainSpec, shape: Sequence[int], n_parameters: int) -> A
         UserError: sizes that it cannot have.
     """
     if spec.inputs == "maps":
-        return MomentNetwork(shape[-1], spec.network.hidden, spec.network.dropout, n_parameters=n_parameters)
+        wide = spec.network
+        return MomentNetwork(shape[-1], wide.hidden, wide.dropout, n_parameters=n_parameters, std_from=wide.std_from)
     deep = spec.perceptron
-    return MomentPerceptron(shape[-1], deep.n_layers, deep.n_neurons, deep.dropout, n_parameters)
+    return MomentPerceptron(shape[-1], deep.n_layers, deep.n_neurons, deep.dropout, n_parameters, deep.std_from)
 
 
 def restore_network(inputs: str, sizes: Mapping[str, Any]) -> AnyNetwork:

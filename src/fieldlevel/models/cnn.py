@@ -4,8 +4,8 @@ Each block holds two 3 x 3 convolutions and a 2 x 2 convolution of stride 2, so 
 channels; after p - 2 blocks a 4 x 4 convolution leaves one pixel. Every convolution of unit stride wraps around, as the
 maps do: shifting the input by one cell of the last 4 x 4 grid, 2^(p-2) pixels, shifts that grid by one cell.
 
-The head has two outputs for each parameter: the posterior mean, and a number whose square is the posterior standard
-deviation.
+The head has two outputs for each parameter: the posterior mean, and a number of which the posterior standard deviation
+is made (`fieldlevel.models.moments.STD_FROM`), as its square in the released networks.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (the letter), arXiv:2109.10915 (CMD, whose released scripts define
@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.models.fused import run_features
+from fieldlevel.models.moments import STD_FROM, StdFrom, check_std_from
 
 LEAKY_SLOPE = 0.2
 
@@ -39,6 +40,7 @@ class MomentNetwork(nn.Module):
         dropout: dropout probability before both linear layers.
         n_channels: fields stacked in one map.
         n_parameters: parameters to infer.
+        std_from: what makes the standard deviations of the last outputs, a name in `moments.STD_FROM`.
 
     Raises:
         UserError: a size that the network cannot take.
@@ -49,20 +51,30 @@ class MomentNetwork(nn.Module):
         (torch.Size([3, 6]), True)
     """
 
-    def __init__(self, n_pixels: int, hidden: int, dropout: float, n_channels: int = 1, n_parameters: int = 6) -> None:
+    def __init__(
+        self,
+        n_pixels: int,
+        hidden: int,
+        dropout: float,
+        n_channels: int = 1,
+        n_parameters: int = 6,
+        std_from: StdFrom = "square",
+    ) -> None:
         super().__init__()
         _check_sizes(n_pixels, hidden, dropout, n_channels, n_parameters)
+        check_std_from(std_from)
         self.n_pixels = n_pixels
         self.hidden = hidden
         self.dropout = dropout
         self.n_channels = n_channels
         self.n_parameters = n_parameters
+        self.std_from = std_from
         self.features = _features(n_pixels, hidden, n_channels)
         self.head = _head(hidden * n_pixels // 2, dropout, n_parameters)
         self.apply(_initialise)
 
     @property
-    def sizes(self) -> dict[str, int | float]:
+    def sizes(self) -> dict[str, int | float | str]:
         """Arguments that make a network of the same layers."""
         return {
             "n_pixels": self.n_pixels,
@@ -70,6 +82,7 @@ class MomentNetwork(nn.Module):
             "dropout": self.dropout,
             "n_channels": self.n_channels,
             "n_parameters": self.n_parameters,
+            "std_from": self.std_from,
         }
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -92,8 +105,8 @@ class MomentNetwork(nn.Module):
             raise UserError(f"maps of shape {tuple(x.shape)}: this network takes (n, {', '.join(map(str, expected))})")
         features = run_features(self, x).flatten(1)
         with torch.autocast(x.device.type, enabled=False):
-            mean, root = self.head(features.to(self.head[-1].get_parameter("weight").dtype)).chunk(2, dim=1)
-        return mean, root.square()
+            mean, spread = self.head(features.to(self.head[-1].get_parameter("weight").dtype)).chunk(2, dim=1)
+        return mean, STD_FROM[self.std_from](spread)
 
 
 class PeriodicConv2d(nn.Conv2d):

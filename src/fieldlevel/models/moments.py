@@ -26,8 +26,34 @@ References:
     Jeffrey & Wandelt 2020, arXiv:2011.05991 (moment networks); Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
 
+from collections.abc import Callable, Mapping
+from typing import Literal
+
 import torch
 from torch import Tensor
+from torch.nn import functional
+
+from fieldlevel.errors import UserError
+
+StdFrom = Literal["square", "softplus"]
+
+STD_FROM: Mapping[StdFrom, Callable[[Tensor], Tensor]] = {"square": torch.square, "softplus": functional.softplus}
+"""What makes a standard deviation of an output of the network, which may have either sign.
+
+The square, of the released networks, vanishes where the output changes its sign. No gradient drives it through there:
+the sign that an output has for a map is left to chance, and where the signs of similar maps differ, some map in between
+has a standard deviation near zero. Softplus is positive everywhere.
+"""
+
+
+def check_std_from(name: str) -> None:
+    """Refuse a name that is not in `STD_FROM`.
+
+    Raises:
+        UserError: with the names that are.
+    """
+    if name not in STD_FROM:
+        raise UserError(f"std_from = {name}: allowed are {' and '.join(STD_FROM)}")
 
 
 def moment_sums(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:

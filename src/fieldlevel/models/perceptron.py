@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import LEAKY_SLOPE
+from fieldlevel.models.moments import STD_FROM, StdFrom, check_std_from
 
 
 class MomentPerceptron(nn.Module):
@@ -20,6 +21,7 @@ class MomentPerceptron(nn.Module):
         n_neurons: in each of them.
         dropout: dropout probability after each of them.
         n_parameters: parameters to infer.
+        std_from: what makes the standard deviations of the last outputs, a name in `moments.STD_FROM`.
 
     Raises:
         UserError: a size that the network cannot have.
@@ -30,21 +32,26 @@ class MomentPerceptron(nn.Module):
         (torch.Size([3, 6]), True)
     """
 
-    def __init__(self, n_inputs: int, n_layers: int, n_neurons: int, dropout: float, n_parameters: int = 6) -> None:
+    def __init__(
+        self,
+        n_inputs: int,
+        n_layers: int,
+        n_neurons: int,
+        dropout: float,
+        n_parameters: int = 6,
+        std_from: StdFrom = "square",
+    ) -> None:
         super().__init__()
-        self.sizes = {
-            "n_inputs": n_inputs,
-            "n_layers": n_layers,
-            "n_neurons": n_neurons,
-            "dropout": dropout,
-            "n_parameters": n_parameters,
-        }
-        for name, value in self.sizes.items():
-            if name != "dropout" and value < 1:
+        counts = {"n_inputs": n_inputs, "n_layers": n_layers, "n_neurons": n_neurons, "n_parameters": n_parameters}
+        self.sizes = {**counts, "dropout": dropout, "std_from": std_from}
+        for name, value in counts.items():
+            if value < 1:
                 raise UserError(f"{name} = {value}: must be at least 1")
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"dropout = {dropout}: must be a probability in [0, 1)")
+        check_std_from(std_from)
         self.n_parameters = n_parameters
+        self.std_from = std_from
         layers: list[nn.Module] = []
         for width in [n_inputs, *[n_neurons] * (n_layers - 1)]:
             layers += [nn.Linear(width, n_neurons), nn.LeakyReLU(LEAKY_SLOPE), nn.Dropout(dropout)]
@@ -60,5 +67,5 @@ class MomentPerceptron(nn.Module):
             Mean and standard deviation in the units of the targets, each of shape (b, P).
         """
         with torch.autocast(x.device.type, enabled=False):
-            mean, root = self.layers(x.flatten(1)).chunk(2, dim=1)
-        return mean, root.square()
+            mean, spread = self.layers(x.flatten(1)).chunk(2, dim=1)
+        return mean, STD_FROM[self.std_from](spread)

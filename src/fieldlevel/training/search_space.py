@@ -83,7 +83,7 @@ def trial_spec(train: TrainSpec, params: Mapping[str, Any]) -> TrainSpec:
     Example:
         >>> params = {"learning_rate": 1e-3, "weight_decay": 0.0, "dropout": 0.4, "hidden": 6}
         >>> trial_spec(TrainSpec(), params).network
-        NetworkSpec(hidden=6, dropout=0.4)
+        NetworkSpec(hidden=6, dropout=0.4, std_from='square')
     """
     optimiser = replace(train.optimiser, **{name: params[name] for name in _OF_OPTIMISER})
     sizes = {name: value for name, value in params.items() if name not in _OF_OPTIMISER}
