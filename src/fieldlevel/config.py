@@ -132,8 +132,8 @@ class PerceptronSpec:
     dropout: float = 0.1
     """Dropout probability after each hidden layer."""
     std_from: Literal["square", "softplus"] = "square"
-    """What makes a standard deviation of an output: its square can vanish where it should not (released networks),
-    softplus cannot."""
+    """What makes a standard deviation of an output: square, as in the released networks, can vanish where it should
+    not; softplus cannot."""
 
 
 @dataclass(frozen=True)
@@ -147,8 +147,8 @@ class NetworkSpec:
     dropout: float = 0.2
     """Dropout probability before both linear layers."""
     std_from: Literal["square", "softplus"] = "square"
-    """What makes a standard deviation of an output: its square can vanish where it should not (released networks),
-    softplus cannot."""
+    """What makes a standard deviation of an output: square, as in the released networks, can vanish where it should
+    not; softplus cannot."""
 
 
 @dataclass(frozen=True)
@@ -232,8 +232,8 @@ class EvaluateSpec:
 
 def summary_training() -> TrainSpec:
     """Training of a perceptron on summaries: short steps, many of them, no symmetries to draw."""
-    deep = PerceptronSpec(std_from="softplus")
-    return TrainSpec(inputs="power spectrum", perceptron=deep, n_steps=6000, validate_every=200)
+    perceptron = PerceptronSpec(std_from="softplus")
+    return TrainSpec(inputs="power spectrum", perceptron=perceptron, n_steps=6000, validate_every=200)
 
 
 @dataclass(frozen=True)
@@ -409,6 +409,7 @@ def modern_preset() -> TrainSpec:
     """
     return TrainSpec(
         network=NetworkSpec(dropout=0.0, std_from="softplus"),
+        perceptron=PerceptronSpec(std_from="softplus"),
         optimiser=OptimiserSpec(method="Muon", learning_rate=4e-2, weight_decay=0.1, beta1=0.95),
         n_steps=4000,
         validate_every=200,
