@@ -35,5 +35,6 @@ def tiny_letter() -> LetterSpec:
             batch_size=16,
             n_steps=6,
             validate_every=3,
+            head_batches=3,
         ),
     )

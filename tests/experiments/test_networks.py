@@ -24,6 +24,7 @@ SPEC = TrainSpec(
     batch_size=16,
     n_steps=4,
     validate_every=2,
+    head_batches=3,
 )
 PLAN = {"four pairs": [EvaluateSpec(network=SPEC)]}
 PLACE = ("maps", "MockTNG")

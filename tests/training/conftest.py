@@ -58,4 +58,5 @@ def spec() -> TrainSpec:
         batch_size=16,
         n_steps=30,
         validate_every=8,
+        head_batches=3,
     )

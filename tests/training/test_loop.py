@@ -284,7 +284,12 @@ def test_another_seed_gives_another_network(spec, training, validation):
 
 def test_network_is_the_one_with_the_lowest_validation_loss(spec, training, validation):
     restless = replace(
-        spec, n_steps=60, validate_every=3, statistics_batches=0, optimiser=replace(spec.optimiser, learning_rate=0.1)
+        spec,
+        n_steps=60,
+        validate_every=3,
+        statistics_batches=0,
+        head_batches=0,
+        optimiser=replace(spec.optimiser, learning_rate=0.1),
     )
     trained = train_network(restless, training, validation)
     losses = [row.validation_loss for row in trained.history]
@@ -295,10 +300,19 @@ def test_network_is_the_one_with_the_lowest_validation_loss(spec, training, vali
 
 def test_statistics_of_the_batch_norms_alone_are_measured_again(spec, training, validation):
     moving, measured = (
-        train_network(replace(spec, statistics_batches=n), training, validation).network.state_dict() for n in (0, 5)
+        train_network(replace(spec, statistics_batches=n, head_batches=0), training, validation).network.state_dict()
+        for n in (0, 5)
     )
     others = {name for name, value in moving.items() if not torch.equal(value, measured[name])}
     assert others == {name for name in moving if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+
+
+def test_head_alone_is_fitted_again(spec, training, validation):
+    trained, fitted = (
+        train_network(replace(spec, head_batches=n), training, validation).network.state_dict() for n in (0, 5)
+    )
+    others = {name for name, value in trained.items() if not torch.equal(value, fitted[name])}
+    assert others == {name for name in trained if name.startswith("head.")}
 
 
 def test_told_validation_loss_is_that_of_the_network_as_it_predicts(spec, training, validation):
@@ -344,7 +358,8 @@ def test_std_outputs_rest_during_the_squared_error_warm_up(spec, training, valid
     still = replace(spec.optimiser, weight_decay=0.0)
 
     def std_weights(n_steps: int, n_warm_up: int) -> torch.Tensor:
-        short = replace(spec, optimiser=still, n_steps=n_steps, validate_every=100, squared_error_steps=n_warm_up)
+        steps = replace(spec, n_steps=n_steps, validate_every=100, squared_error_steps=n_warm_up, head_batches=0)
+        short = replace(steps, optimiser=still)
         return train_network(short, training, validation).network.head.FC2.weight[6:]
 
     assert torch.equal(std_weights(1, 1), std_weights(9, 9))

@@ -103,8 +103,15 @@ class MomentNetwork(nn.Module):
         expected = (self.n_channels, self.n_pixels, self.n_pixels)
         if x.ndim != 4 or x.shape[1:] != expected:
             raise UserError(f"maps of shape {tuple(x.shape)}: this network takes (n, {', '.join(map(str, expected))})")
-        features = run_features(self, x).flatten(1)
-        with torch.autocast(x.device.type, enabled=False):
+        return self.moments_of(self.features_of(x))
+
+    def features_of(self, x: Tensor) -> Tensor:
+        """What the head reads of normalised maps (b, c, N, N), shape (b, F)."""
+        return run_features(self, x).flatten(1)
+
+    def moments_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and standard deviation from features (b, F), each of shape (b, P)."""
+        with torch.autocast(features.device.type, enabled=False):
             mean, spread = self.head(features.to(self.head[-1].get_parameter("weight").dtype)).chunk(2, dim=1)
         return mean, STD_FROM[self.std_from](spread)
 

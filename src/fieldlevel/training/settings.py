@@ -46,6 +46,7 @@ RULES: Mapping[str, Rule] = {
     "validate_every": _at_least(1),
     "squared_error_steps": _at_least(0),
     "statistics_batches": _at_least(0),
+    "head_batches": _at_least(0),
     "seed": _below_power(63),
 }
 """Of the numbers of a `TrainSpec`; those of the network that it does not train hold too."""

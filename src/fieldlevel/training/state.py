@@ -24,6 +24,7 @@ from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import parallel
 from fieldlevel.training.batch_norms import measure_statistics
 from fieldlevel.training.device import autocast, random_states, set_random_states
+from fieldlevel.training.head import fit_head
 from fieldlevel.training.step import TrainingStep, arranged, memory_format
 
 REPORT_EVERY = 10
@@ -58,7 +59,7 @@ class TrainedNetwork:
     """The network as it was at its lowest validation loss, in evaluation mode, and how it came there.
 
     Attributes:
-        network: with the batch norms' statistics that it predicts with.
+        network: with the batch norms' statistics that it predicts with, and the head fitted to them.
         history: what the validations found.
         validation_loss: of the network as it is here and predicts, in float32. The history tells that of the precision
             and the moving statistics of the training.
@@ -128,14 +129,16 @@ class TrainingState:
         self.network.load_state_dict(self.best)
         with exact_float32():
             if isinstance(self.network, MomentNetwork):
-                measure_statistics(self.network.features, self._batches())
+                statistics = (arranged(maps) for maps, _ in self._batches(self.spec.statistics_batches))
+                measure_statistics(self.network.features, statistics)
+                fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
         self._finite(loss, self.step, "validation loss in float32")
         return TrainedNetwork(self.network.eval(), tuple(self.history), loss)
 
-    def _batches(self) -> Iterator[Tensor]:
-        for _ in range(self.spec.statistics_batches):
-            yield arranged(self.sampler.draw()[0])
+    def _batches(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
+        for _ in range(n):
+            yield self.sampler.draw()
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""

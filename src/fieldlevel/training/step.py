@@ -9,8 +9,9 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
+from torch.optim import Optimizer
 
 from fieldlevel.config import TrainSpec
 from fieldlevel.maps.loader import BatchSampler
@@ -79,15 +80,42 @@ class TrainingStep:
         maps, theta = self._sampler.gather(chosen)
         with autocast(self._spec.precision, self._device):
             mean, std = self._network(arranged(maps))
-        sums = parallel.all_sum(moment_sums(mean, std, theta))
-        loss = loss_from_sums(sums[:1] if warms_up else sums, self._spec.batch_size)
-        self._network.zero_grad(set_to_none=True)
-        parallel.backward(loss, self._network.parameters())
-        if self._spec.optimiser.longest_gradient is not None:
-            clip_grad_norm_(self._network.parameters(), self._spec.optimiser.longest_gradient)
-        for optimiser in self.optimisers:
-            optimiser.step()
-        return loss.detach()
+        parameters = list(self._network.parameters())
+        return descend((mean, std), theta, parameters, self.optimisers, self._spec, with_std=not warms_up)
+
+
+def descend(
+    moments: tuple[Tensor, Tensor],
+    theta: Tensor,
+    parameters: Sequence[nn.Parameter],
+    optimisers: Sequence[Optimizer],
+    spec: TrainSpec,
+    *,
+    with_std: bool = True,
+) -> Tensor:
+    """Take a step down the letter's loss of a batch.
+
+    Args:
+        moments: mean and standard deviation of this rank's share of the batch, each (b, P).
+        theta: targets, (b, P).
+        parameters: that learn.
+        optimisers: of them.
+        spec: batch size and longest gradient.
+        with_std: whether the loss has its second term, of the standard deviations.
+
+    Returns:
+        The loss, which stays on the device.
+    """
+    sums = parallel.all_sum(moment_sums(*moments, theta))
+    loss = loss_from_sums(sums if with_std else sums[:1], spec.batch_size)
+    for parameter in parameters:
+        parameter.grad = None
+    parallel.backward(loss, parameters)
+    if spec.optimiser.longest_gradient is not None:
+        clip_grad_norm_(parameters, spec.optimiser.longest_gradient)
+    for optimiser in optimisers:
+        optimiser.step()
+    return loss.detach()
 
 
 def memory_format(device: torch.device) -> torch.memory_format:

@@ -1,0 +1,48 @@
+r"""The head of a network, fitted again to the features that it predicts from.
+
+In training the batch norms take the statistics of each batch, and dropout hides features. Both make the means scatter
+with the company that a map is in, and the standard deviations learn that scatter,
+
+    sigma^2(x) = E[ (theta - mu)^2 | x ] = posterior variance + variance of mu(x) from batch to batch.
+
+A network that predicts has fixed statistics and no dropout, hence better means than its standard deviations say. The
+network that is kept therefore learns its last layers once more, for a few batches and by the same loss, on features as
+it predicts from them.
+
+References:
+    Kang et al. 2020, arXiv:1910.09217 (a head retrained on features that stand); Wu & Johnson 2021,
+    arXiv:2105.07576, section 3 (what the batch's statistics do to a network that will not have them).
+"""
+
+import math
+from collections.abc import Iterable
+
+import torch
+from torch import Tensor
+
+from fieldlevel.config import TrainSpec
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.training.optimisers import make_optimisers, set_rate
+from fieldlevel.training.step import arranged, descend
+
+RATE = 0.1
+"""First learning rate in units of the highest one of the training; it falls to zero along half a cosine."""
+
+
+def fit_head(network: MomentNetwork, batches: Iterable[tuple[Tensor, Tensor]], spec: TrainSpec) -> None:
+    """Fit the head in evaluation mode; features and statistics stay as they are.
+
+    Args:
+        network: changed in place, left in evaluation mode.
+        batches: `spec.head_batches` of them, this rank's shares of maps and targets as they are drawn in training.
+        spec: how the network was trained.
+    """
+    network.eval()
+    parameters = list(network.head.parameters())
+    optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
+    for number, (maps, theta) in enumerate(batches, 1):
+        fall = number / spec.head_batches
+        set_rate(optimisers, RATE * spec.optimiser.learning_rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
+        with torch.no_grad():
+            features = network.features_of(arranged(maps))
+        descend(network.moments_of(features), theta, parameters, optimisers, spec)
