@@ -90,7 +90,7 @@ class UsedNetwork:
 
     @property
     def seconds(self) -> float:
-        """Of training and validation, interruptions left out."""
+        """Of training, validation and fitting the head again, interruptions left out."""
         return float(self.run.history["seconds"][-1])
 
     def row(self) -> dict[str, str | int | float]:
@@ -484,8 +484,8 @@ Networks were trained on {trained}. The maps:
 
 ## What each network took
 
-Seconds of training and validation of each network by itself, interruptions left out. Several may have run side by side,
-so that the sums are not the time on the clock.
+Seconds from the first step of each network to the fit of its head, interruptions left out. Several may have run side by
+side, so that the sums are not the time on the clock.
 
 {network_table(finished.networks)}
 

@@ -68,7 +68,7 @@ class NetworkFacts:
         n_parameters: trainable numbers.
         n_steps: optimiser steps.
         validation_loss: of the network as it predicts, mean over parameters.
-        seconds: wall-clock time of training.
+        seconds: wall-clock time of training, validation and fitting the head again.
         made: when, on what and by which commit it was trained.
     """
 

@@ -19,6 +19,7 @@ from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.models.moments import moment_loss
 from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
 from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.progress import ignore
 from fieldlevel.training import resume
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.device import seeded
@@ -305,6 +306,15 @@ def test_statistics_of_the_batch_norms_alone_are_measured_again(spec, training, 
     )
     others = {name for name, value in moving.items() if not torch.equal(value, measured[name])}
     assert others == {name for name in moving if name.endswith(("running_mean", "running_var", "num_batches_tracked"))}
+
+
+def test_last_row_of_the_history_has_the_time_of_the_statistics_and_the_head(spec, training, validation):
+    state = TrainingState(spec, training, validation)
+    state.advance(ignore)
+    *before, last = state.best_network().history
+    assert not before
+    assert replace(last, seconds=0.0) == replace(state.history[0], seconds=0.0)
+    assert last.seconds > state.history[0].seconds
 
 
 def test_head_alone_is_fitted_again(spec, training, validation):

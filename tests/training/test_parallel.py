@@ -26,6 +26,7 @@ from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
 from fieldlevel.training import parallel, resume
+from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import train, train_network
@@ -378,7 +379,9 @@ def test_gpus_that_ranks_would_share_are_refused(monkeypatch, device, told):
 @pytest.mark.gpu
 @pytest.mark.skipif(not HAVE_GPUS, reason="needs two GPUs, or NCCL 2.30 with NCCL_MULTI_RANK_GPU_ENABLE=1 to share one")
 def test_gpus_train_the_network_of_one(tmp_path, monkeypatch):
+    """All take plain steps: a recorded one would keep the learning rate that plain gradient descent had then."""
     monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", False)
+    monkeypatch.setattr(CapturedStep, "__call__", lambda self, step, numbers: step(numbers.to("cuda")))
     expected = {"descended": descend(SPEC, "cuda"), "learnt": learn(SPEC, "cuda")}
     for found in launch("gpu", tmp_path, tmp_path, "cuda"):
         assert_close(found["descended"], expected["descended"], GPU)

@@ -7,7 +7,7 @@ every step; a loss that is not finite is still reported with its own step, and b
 import math
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Any
 
 import torch
@@ -44,7 +44,8 @@ class HistoryRow:
         learning_rate: of the last step.
         training_loss: mean, over the batches since the last validation, of the loss that was minimised.
         validation_loss: the letter's loss of all eight symmetries of every validation map.
-        seconds: time spent on training and validation so far, interruptions left out.
+        seconds: time spent on training and validation so far, interruptions left out; in the end also on the statistics
+            and the head that the network predicts with.
     """
 
     step: int
@@ -126,6 +127,7 @@ class TrainingState:
 
     def best_network(self) -> TrainedNetwork:
         """The network with its best weights, settled for prediction; the training ends with it."""
+        started = time.perf_counter()
         self.network.load_state_dict(self.best)
         with exact_float32():
             if isinstance(self.network, MomentNetwork):
@@ -134,7 +136,9 @@ class TrainingState:
                 fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
         self._finite(loss, self.step, "validation loss in float32")
-        return TrainedNetwork(self.network.eval(), tuple(self.history), loss)
+        *before, last = self.history
+        last = replace(last, seconds=self.seconds + time.perf_counter() - started)
+        return TrainedNetwork(self.network.eval(), (*before, last), loss)
 
     def _batches(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
         for _ in range(n):
