@@ -43,6 +43,12 @@ def test_head_alone_changes(network):
     assert changed == {f"head.{name}" for name in network.head.state_dict()}
 
 
+def test_a_single_batch_is_learnt_from(network):
+    before = network.head.FC2.weight.detach().clone()
+    fit_head(network, batches(1), replace(SPEC, head_batches=1))
+    assert not torch.equal(network.head.FC2.weight, before)
+
+
 def test_nothing_is_left_to_chance_by_dropout(network):
     other = MomentNetwork(16, 2, dropout=0.0, std_from="softplus")
     other.load_state_dict(network.state_dict())

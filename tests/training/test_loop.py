@@ -317,6 +317,12 @@ def test_last_row_of_the_history_has_the_time_of_the_statistics_and_the_head(spe
     assert last.seconds > state.history[0].seconds
 
 
+def test_head_that_cannot_be_fitted_is_told_as_such(spec, training, validation, monkeypatch):
+    monkeypatch.setattr("fieldlevel.training.head.RATE", float("inf"))
+    with pytest.raises(TrainingError, match="head_batches = 0"):
+        train_network(spec, training, validation)
+
+
 def test_head_alone_is_fitted_again(spec, training, validation):
     trained, fitted = (
         train_network(replace(spec, head_batches=n), training, validation).network.state_dict() for n in (0, 5)

@@ -97,7 +97,8 @@ def train_to_the_end(state: TrainingState) -> dict[str, Any]:
     while state.step < state.spec.n_steps:
         state.advance(ignore)
     losses = torch.tensor([(row.training_loss, row.validation_loss) for row in state.history])
-    return {"weights": weights_of(state.network), "losses": losses}
+    weights = weights_of(state.network)
+    return {"weights": weights, "losses": losses, "kept": weights_of(state.best_network().network)}
 
 
 def differentiate() -> dict[str, Tensor]:

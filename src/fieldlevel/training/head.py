@@ -1,13 +1,14 @@
 r"""The head of a network, fitted again to the features that it predicts from.
 
-In training the batch norms take the statistics of each batch, and dropout hides features. Both make the means scatter
-with the company that a map is in, and the standard deviations learn that scatter,
+In training the batch norms take the statistics of each batch, and dropout hides features at random. Both make the means
+of a map scatter from batch to batch, and the standard deviations learn that scatter,
 
     sigma^2(x) = E[ (theta - mu)^2 | x ] = posterior variance + variance of mu(x) from batch to batch.
 
 A network that predicts has fixed statistics and no dropout, hence better means than its standard deviations say. The
 network that is kept therefore learns its last layers once more, for a few batches and by the same loss, on features as
-it predicts from them.
+it predicts from them. It learns on the training maps: where the network has overfitted those, the standard deviations
+become too small by as much.
 
 References:
     Kang et al. 2020, arXiv:1910.09217 (a head retrained on features that stand); Wu & Johnson 2021,
@@ -40,7 +41,7 @@ def fit_head(network: MomentNetwork, batches: Iterable[tuple[Tensor, Tensor]], s
     network.eval()
     parameters = list(network.head.parameters())
     optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
-    for number, (maps, theta) in enumerate(batches, 1):
+    for number, (maps, theta) in enumerate(batches):
         fall = number / spec.head_batches
         set_rate(optimisers, RATE * spec.optimiser.learning_rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
         with torch.no_grad():

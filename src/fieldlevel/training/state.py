@@ -57,7 +57,7 @@ class HistoryRow:
 
 @dataclass(frozen=True, eq=False)
 class TrainedNetwork:
-    """The network as it was at its lowest validation loss, in evaluation mode, and how it came there.
+    """The network of the lowest validation loss in training, settled, in evaluation mode, and how it came there.
 
     Attributes:
         network: with the batch norms' statistics that it predicts with, and the head fitted to them.
@@ -135,7 +135,11 @@ class TrainingState:
                 measure_statistics(self.network.features, statistics)
                 fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
-        self._finite(loss, self.step, "validation loss in float32")
+        if not math.isfinite(loss):
+            raise TrainingError(
+                f"validation loss is {loss} once the head is fitted again to the statistics of {self.spec.suite}: use "
+                "head_batches = 0, which leaves it as it was trained, or lower optimiser.learning_rate"
+            )
         *before, last = self.history
         last = replace(last, seconds=self.seconds + time.perf_counter() - started)
         return TrainedNetwork(self.network.eval(), (*before, last), loss)

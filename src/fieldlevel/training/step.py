@@ -98,7 +98,7 @@ def descend(
     Args:
         moments: mean and standard deviation of this rank's share of the batch, each (b, P).
         theta: targets, (b, P).
-        parameters: that learn.
+        parameters: those of the optimisers, frozen ones allowed.
         optimisers: of them.
         spec: batch size and longest gradient.
         with_std: whether the loss has its second term, of the standard deviations.
