@@ -94,7 +94,7 @@ def mock_simba(run: GravityRun, feedback: Feedback, constants: SIMBAConstants | 
     moved = torch.where(is_star[:, None], c.star_spread * offset, moved)
 
     gas = run.gas + run.pressure_displacement
-    gas[members.index] = run.gas[members.index] + moved - offset
+    gas[members.index] = run.gas[members.index] + (moved - offset)
     stars = chosen(members.index[is_star], len(gas))
     dark_matter, around = run.dark_matter.clone(), haloes.members(run.dark_matter)
     relaxation = c.relaxation * ((1 - f_b * f_jet) ** -2 - 1)
