@@ -205,7 +205,7 @@ def test_the_next_simulation_is_computed_while_one_is_stored(monkeypatch, tmp_pa
             second_has_begun.set()
         return fake_maps(spec, row, device)
 
-    def write(ledger, shard, number, stored):
+    def write(ledger, number, stored):
         overlapped.append(second_has_begun.wait(timeout=20))
 
     monkeypatch.setattr(simulation, "simulate_maps", maps)
@@ -217,7 +217,7 @@ def test_the_next_simulation_is_computed_while_one_is_stored(monkeypatch, tmp_pa
 def test_computing_waits_for_a_slow_disk(fake, monkeypatch, tmp_path):
     stored, backlog = [], []
 
-    def write(ledger, shard, number, maps):
+    def write(ledger, number, maps):
         time.sleep(0.01)
         stored.append(number)
 
@@ -228,7 +228,7 @@ def test_computing_waits_for_a_slow_disk(fake, monkeypatch, tmp_path):
 
 
 def test_an_error_of_the_disk_surfaces(fake, monkeypatch, tmp_path):
-    def write(ledger, shard, number, maps):
+    def write(ledger, number, maps):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(Ledger, "write", write)

@@ -71,7 +71,8 @@ def wait_for_lines(path, n_lines, process):
 
 def store(ledger, shard, *numbers):
     for number in numbers:
-        ledger.write(shard, number, fake_maps(SMALL, SMALL_ROWS[number], CPU))
+        ledger.write(number, fake_maps(SMALL, SMALL_ROWS[number], CPU))
+        ledger.note(shard, number)
 
 
 def test_the_file_is_what_numpy_would_save(whole, tmp_path):
@@ -185,6 +186,20 @@ def test_two_that_see_the_end_both_close(whole, tmp_path):
     for ledger in ledgers:
         ledger.close()
     assert contents(tmp_path) == whole
+
+
+def test_one_who_sees_the_end_first_finds_every_simulation_recorded(whole, tmp_path, monkeypatch):
+    note = Ledger.note
+
+    def note_and_close(ledger, shard, number):
+        note(ledger, shard, number)
+        Ledger(ledger.plan, ledger.directory).close()  # as another process may do at this moment
+
+    monkeypatch.setattr(Ledger, "note", note_and_close)
+    simulate(tmp_path)
+    assert contents(tmp_path) == whole
+    (run,) = json.loads((tmp_path / "provenance.json").read_text())["MockTNG_LH"]["runs"]
+    assert run["simulations"] == len(SMALL_ROWS)
 
 
 def test_nothing_is_named_while_simulations_are_missing(tmp_path):

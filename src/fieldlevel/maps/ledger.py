@@ -1,9 +1,10 @@
 """The folder of work in progress: where simulations go as they finish, from any number of processes and machines.
 
 `.<suite>_<set>.partial` holds the map files at their final size. Every shard writes its simulations straight to their
-place and then their numbers to a ledger of its own, `done-<i>-of-<n>.txt`, so nothing is merged or copied, and what is
-done is the union of all ledgers, however they were sharded. Whoever finds that nothing is missing renames the files
-into place: a map file with its final name is complete.
+place, the record of its run, and then their numbers to a ledger of its own, `done-<i>-of-<n>.txt`, so nothing is merged
+or copied, and what is done is the union of all ledgers, however they were sharded. Whoever finds that nothing is
+missing renames the files into place, perhaps before the one who noted the last number goes on: a map file with its
+final name is complete.
 
 Only opening and closing take turns, by a lock on the output folder. A kill at any moment is continued by running again.
 """
@@ -114,25 +115,27 @@ class Ledger:
             mine = shard.of(self.plan.n_simulations)
             yield [number for number in missing if number in mine]
 
-    def write(self, shard: Shard, number: int, maps: Mapping[SuiteField, Float32Array]) -> None:
-        """Store the maps of one simulation, then its number.
+    def write(self, number: int, maps: Mapping[SuiteField, Float32Array]) -> None:
+        """Store the maps of one simulation of the claimed part.
 
         Args:
-            shard: the claimed part.
             number: of the simulation in its set.
             maps: (maps_each, n_pixels, n_pixels) for each key of the plan.
         """
         for key in self.plan.keys:
             _write_block(self._maps_path(self.partial, key), number, maps[key])
+
+    def record(self, run: Run) -> None:
+        """Write down what a process has done since it started; again with every simulation, as it may be killed."""
+        stamp = "".join(character for character in run.started if character.isalnum())
+        write_text(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", json.dumps(asdict(run)))
+
+    def note(self, shard: Shard, number: int) -> None:
+        """Count a simulation, written and recorded, as done; after the last one another process may close the work."""
         with self._done_path(shard).open("a") as file:
             file.write(f"{number}\n")
             file.flush()
             os.fsync(file.fileno())
-
-    def record(self, run: Run) -> None:
-        """Write down what a process has done since it started; again after every simulation, as it may be killed."""
-        stamp = "".join(character for character in run.started if character.isalnum())
-        write_text(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", json.dumps(asdict(run)))
 
     @contextmanager
     def discarded_if_empty(self) -> Iterator[None]:

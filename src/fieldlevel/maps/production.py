@@ -72,11 +72,12 @@ class _Storage:
         self.started, self.clock, self.n_stored = utc_now(), time.monotonic(), 0
 
     def store(self, number: int, maps: Maps) -> None:
-        """Store the maps of one simulation."""
-        self.ledger.write(self.shard, number, maps)
+        """Store the maps of one simulation, and count it as done when nothing is left to be written."""
+        self.ledger.write(number, maps)
         self.n_stored += 1
         seconds = round(time.monotonic() - self.clock, 3)
         self.ledger.record(Run(str(self.shard), self.hardware, self.started, utc_now(), seconds, self.n_stored))
+        self.ledger.note(self.shard, number)
 
 
 def _store_all(
