@@ -223,3 +223,14 @@ def test_time_to_loss(run, time_to_loss, capsys, tmp_path, is_charged):
 def test_seconds_to_a_loss(time_to_loss):
     rows = [time_to_loss.Validation(step, 10.0 * step, loss) for step, loss in ((1, 0.0), (2, -2.0), (3, -1.0))]
     assert [time_to_loss.seconds_to(target, rows) for target in (-1.0, -2.0, -2.1)] == [20.0, 20.0, None]
+
+
+def test_one_process_has_its_own_rate_and_nobody_to_share_with(training_speed):
+    import several_gpus  # noqa: PLC0415
+
+    sizes = several_gpus.Arguments(
+        hidden=1, n_pixels=16, batch=4, n_steps=2, n_maps=8, precision="float32", device="cpu"
+    )
+    rows = list(several_gpus.rows(sizes))
+    assert [(row.method, row.n_processes, row.batch) for row in rows] == [("AdamW", 1, 4), ("Muon", 1, 4)]
+    assert all(row.share == 1.0 for row in rows)

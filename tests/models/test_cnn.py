@@ -198,13 +198,17 @@ def forget_statistics(features: nn.Sequential) -> None:
     features.B02 = nn.BatchNorm2d(2, track_running_stats=False)
 
 
-def share_a_batch_norm(features: nn.Sequential) -> None:
-    features.B02 = nn.SyncBatchNorm(2)
+class OwnBatchNorm(nn.BatchNorm2d):
+    pass
+
+
+def subclass_a_batch_norm(features: nn.Sequential) -> None:
+    features.B02 = OwnBatchNorm(2)
 
 
 @pytest.mark.parametrize(
     "change",
-    [listen, listen_backwards, hold_a_batch_norm, average_for_ever, forget_statistics, share_a_batch_norm],
+    [listen, listen_backwards, hold_a_batch_norm, average_for_ever, forget_statistics, subclass_a_batch_norm],
 )
 def test_changed_modules_are_not_replaced_by_kernels(change):
     features = MomentNetwork(16, hidden=1, dropout=0.0).features
@@ -212,3 +216,8 @@ def test_changed_modules_are_not_replaced_by_kernels(change):
     assert are_plain(features.eval())
     change(features.train())
     assert not are_plain(features)
+
+
+def test_batch_norms_of_several_processes_are_known_to_the_kernels():
+    network = MomentNetwork(16, hidden=1, dropout=0.0)
+    assert are_plain(nn.SyncBatchNorm.convert_sync_batchnorm(network).features)

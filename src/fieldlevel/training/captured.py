@@ -13,6 +13,8 @@ from fieldlevel.training.device import side_stream
 
 N_EAGER = 3
 """Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""
+_ERRORS = "thread_local"
+"""What ends a recording: a call that cannot be recorded, by this thread. NCCL watches exchanges from another one."""
 
 
 class CapturedStep:
@@ -69,7 +71,7 @@ class CapturedStep:
         """Record a step without taking it."""
         self._argument = argument.clone()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream):
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=_ERRORS):
             self._loss = step(self._argument)
         self._graph = graph
         return graph

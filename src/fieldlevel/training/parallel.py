@@ -166,7 +166,7 @@ def synchronise(network: Network, seed: int) -> Network:
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
-                setattr(module, name, GlobalBatchNorm(child))
+                setattr(module, name, _over_all_ranks(child))
     if rank() > 0:
         torch.manual_seed(seed + rank())
     return network
@@ -193,8 +193,16 @@ def backward(loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(part.view(gradient.shape))
 
 
-class GlobalBatchNorm(nn.SyncBatchNorm):
-    """Batch norm over the maps of all ranks; PyTorch's own does it on GPUs alone.
+def _over_all_ranks(norm: nn.BatchNorm2d) -> nn.Module:
+    """Batch norm with the same weights over the maps of all ranks; PyTorch has one for GPUs alone."""
+    if norm.weight.is_cuda:
+        converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)  # type: ignore[no-untyped-call]
+        return converted
+    return GlobalBatchNorm(norm)
+
+
+class GlobalBatchNorm(nn.BatchNorm2d):
+    """Batch norm over the maps of all ranks, on CPUs.
 
     Mean and variance are taken one after the other, in the precision of the weights: a sum of squares would cancel. The
     shares of all ranks are equally large.
@@ -210,7 +218,7 @@ class GlobalBatchNorm(nn.SyncBatchNorm):
 
     def forward(self, x: Tensor) -> Tensor:
         """Normalise maps, (b, c, N, N)."""
-        if x.is_cuda or not self.training:
+        if not self.training:
             return super().forward(x)
         wide = x.to(self.weight.dtype)
         mean = _mean_of_channels(wide)

@@ -1,7 +1,7 @@
 """One step of the optimiser: draw and augment a batch, run the network, minimise the letter's loss.
 
-On a GPU the step is recorded once and replayed (`training.captured`), unless several ranks share it. What changes from
-step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
+On a GPU the step is recorded once and replayed (`training.captured`), exchanges between ranks included. What changes
+from step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
 """
 
 from collections.abc import Mapping, Sequence
@@ -39,7 +39,7 @@ class TrainingStep:
         self._sampler = sampler
         self._spec = spec
         self._device = device
-        self._is_captured = device.type == "cuda" and parallel.n_ranks() == 1
+        self._is_captured = device.type == "cuda"
         self.optimisers = make_optimisers(
             network.parameters(),
             spec.optimiser,

@@ -42,9 +42,9 @@ def run_features(network: "MomentNetwork", maps: Tensor) -> Tensor:
 def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
     """Whether `stack.fused_blocks` serves this network now.
 
-    It needs Triton, one channel, modules as they were built (batch norms of one process, in the mode of the whole, and
-    no hooks, which would not be called), and bfloat16 autocast on a GPU that computes in it: in float32 PyTorch is
-    faster. Gradients reach the parameters in training mode alone, and never the maps.
+    It needs Triton, one channel, modules as they were built or made PyTorch's own for several processes (in the mode of
+    the whole, and without hooks, which would not be called), and bfloat16 autocast on a GPU that computes in it: in
+    float32 PyTorch is faster. Gradients reach the parameters in training mode alone, and never the maps.
     """
     device, features = maps.device, network.features
     is_bfloat16 = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
@@ -68,4 +68,5 @@ def _is_plain(module: nn.Module, is_training: bool) -> bool:
     if not isinstance(module, _BatchNorm):
         return True
     is_usual = module.affine and module.track_running_stats and module.momentum is not None
-    return type(module) is nn.BatchNorm2d and module.training == is_training and is_usual
+    is_known = type(module) in (nn.BatchNorm2d, nn.SyncBatchNorm)
+    return is_known and module.training == is_training and is_usual

@@ -10,6 +10,9 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.models.fused.tiles import Kind, Pass, Tiles, tiles_for
 
+AnyNorm = nn.BatchNorm2d | nn.SyncBatchNorm
+"""Over the maps of one process, or of all."""
+
 PLAIN, ACTIVATED, GRADIENT = 0, 1, 2
 """What a kernel makes of what it reads: nothing, lrelu(s y + t), A g + B y + C."""
 
@@ -19,7 +22,7 @@ class Layer:
     """One convolution with the batch norm that may follow it."""
 
     convolution: nn.Conv2d
-    norm: nn.BatchNorm2d | None
+    norm: AnyNorm | None
 
     @property
     def kind(self) -> Kind:
@@ -74,7 +77,7 @@ def first_layers(features: nn.Sequential, n_blocks: int) -> tuple[Layer, ...]:
         UserError: a number of blocks that the network does not have.
     """
     layers = tuple(
-        Layer(module, after if isinstance(after, nn.BatchNorm2d) else None)
+        Layer(module, after if isinstance(after, AnyNorm) else None)
         for module, after in pairwise(features.children())
         if isinstance(module, nn.Conv2d)
     )

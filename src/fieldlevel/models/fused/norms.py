@@ -5,17 +5,21 @@ z = s y + t, x = (y - mean) / std, g = dL/dz and n values a channel,
 
     dbeta = sum g,    dgamma = sum g x,    dL/dy = s (g - dbeta / n - x dgamma / n) = A g + B y + C.
 
+Where several processes share a batch, an `nn.SyncBatchNorm` stands in the place of the batch norm, and the sums are
+those over the maps of all of them: two exchanges of 2 C numbers a layer and step.
+
 References:
     Ioffe & Szegedy 2015, arXiv:1502.03167 (batch norm and its gradient).
 """
 
 import torch
+import torch.distributed as dist
 import triton
 import triton.language as tl
-from torch import Tensor
+from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
-from fieldlevel.models.fused.layers import Layer
+from fieldlevel.models.fused.layers import AnyNorm, Layer
 
 _CHANNELS = 16
 """Whose sums one program adds up."""
@@ -93,12 +97,18 @@ def _settle(  # type: ignore[no-untyped-def]
 def batch_coefficients(layer: Layer, sums: Tensor, n_values: int) -> Tensor:
     """Scale, shift, mean and inverse deviation of the batch (4, C); the running statistics take the batch in.
 
+    Args:
+        layer: the convolution and its batch norm.
+        sums: of y and y^2 of each program, (p, 2, parts of a group, padded channels).
+        n_values: a channel, of the maps of this process.
+
     Raises:
         UserError: a batch whose deviation is not defined.
     """
     norm = layer.norm
     if norm is None:
         return _bias_alone(layer)
+    sums, n_values = _over_processes(norm, sums, n_values)
     if n_values == 1:
         raise UserError("a batch of one map leaves a batch norm one value a channel: train with two maps or more")
     out = torch.empty(4, norm.num_features, device=sums.device)
@@ -123,8 +133,22 @@ def running_coefficients(layer: Layer) -> Tensor:
     return torch.stack([scale, norm.bias - mean * scale, mean, inverse])
 
 
-def gradient_coefficients(coefficients: Tensor, sums: Tensor, n_values: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Coefficients A, B, C of the gradient before a batch norm (3, C), and the gradients of its weight and bias."""
+def gradient_coefficients(
+    layer: Layer, coefficients: Tensor, sums: Tensor, n_values: int
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Coefficients A, B, C of the gradient before a batch norm (3, C), and the gradients of its weight and bias.
+
+    Of several processes each gets an equal part of the latter, as their gradients are yet to be added up.
+
+    Args:
+        layer: the convolution and its batch norm; without one A, B, C mean nothing, and the last is that of the bias.
+        coefficients: what `batch_coefficients` returned.
+        sums: of g and g (y - mean) of each program, (p, 2, parts of a group, padded channels).
+        n_values: a channel, of the maps of this process.
+    """
+    n_own = n_values
+    if layer.norm is not None:
+        sums, n_values = _over_processes(layer.norm, sums, n_values)
     n_channels = coefficients.shape[1]
     out = torch.empty(5, n_channels, device=sums.device)
     n_programs, _, n_parts, padded = sums.shape
@@ -132,7 +156,17 @@ def gradient_coefficients(coefficients: Tensor, sums: Tensor, n_values: int) -> 
     _settle[(padded // block,)](
         sums, n_programs, coefficients, out, n_values, n_channels, n_parts, padded, block, num_warps=_WARPS
     )
-    return out[:3], out[3], out[4]
+    own = out[3:] if n_values == n_own else out[3:] * (n_own / n_values)
+    return out[:3], own[0], own[1]
+
+
+def _over_processes(norm: AnyNorm, sums: Tensor, n_values: int) -> tuple[Tensor, int]:
+    """Sums and number of values of all processes that a batch norm is over, in equal shares; as one program's."""
+    if not isinstance(norm, nn.SyncBatchNorm) or not dist.is_initialized():
+        return sums, n_values
+    total = sums.sum((0, 2), dtype=torch.float64)
+    dist.all_reduce(total, group=norm.process_group)
+    return total[None, :, None], n_values * dist.get_world_size(norm.process_group)
 
 
 def _bias_alone(layer: Layer) -> Tensor:

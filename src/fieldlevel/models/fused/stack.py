@@ -116,7 +116,7 @@ def _backward(
 
 def _take_through_norm(layer: Layer, output: Source, g: Tensor, sums: Tensor) -> tuple[list[Tensor | None], Source]:
     """Gradients of the bias and of the batch norm, and the one of the convolution's outputs as kernels read it."""
-    A_B_C, dgamma, dbeta = gradient_coefficients(output.pointers[2], sums, g.numel() // g.shape[-1])
+    A_B_C, dgamma, dbeta = gradient_coefficients(layer, output.pointers[2], sums, g.numel() // g.shape[-1])
     if layer.norm is None:
         return [dbeta], Source(g)
     return [None, dgamma, dbeta], Source(g, GRADIENT, A_B_C, output.tensor)
