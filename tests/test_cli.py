@@ -20,7 +20,7 @@ LETTER_FLAGS = [
     "--simulate.n-simulations", "10", "--simulate.n-particles", "16", "--simulate.n-mesh", "16",
     "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
-    "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3",
+    "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3", "--train.head-batches", "3",
     "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6", "--summary.validate-every", "3",
     "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
 ]  # fmt: skip
