@@ -22,7 +22,7 @@ pytest.importorskip("triton")
 from fieldlevel.models.fused import stack
 from fieldlevel.models.fused.convolutions import STATISTICS, convolve, correlate
 from fieldlevel.models.fused.norms import batch_coefficients
-from fieldlevel.models.fused.stack import fused_blocks
+from fieldlevel.models.fused.stack import compile_blocks, fused_blocks
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 pytestmark = [
@@ -130,6 +130,16 @@ def test_evaluation_uses_and_keeps_the_running_statistics(hidden):
     assert not a.requires_grad
     assert_near(a, deepcopy(network.features).double()(maps.double()))
     assert all(torch.equal(buffer, before[name]) for name, buffer in network.named_buffers())
+
+
+@pytest.mark.parametrize("is_training", [True, False])
+@pytest.mark.usefixtures("engine")
+def test_compiling_leaves_the_network_as_it_is(is_training):
+    network = network_of(16, 3).train(is_training)
+    before = deepcopy(network.state_dict())
+    compile_blocks(network.features, maps_of(3, 16), 3)
+    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
+    assert all(parameter.grad is None for parameter in network.parameters())
 
 
 @pytest.mark.parametrize("is_training", [True, False])

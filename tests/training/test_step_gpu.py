@@ -3,6 +3,7 @@
 import copy
 import gc
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -14,6 +15,7 @@ from fieldlevel.progress import ignore
 from fieldlevel.training.captured import N_EAGER, CapturedStep
 from fieldlevel.training.device import seeded
 from fieldlevel.training.state import TrainingState, validation_loss
+from fieldlevel.training.step import TrainingStep
 
 pytestmark = [
     pytest.mark.gpu,
@@ -79,6 +81,24 @@ def test_replays_read_new_arguments_and_new_random_numbers():
     assert torch.equal(total.cpu(), torch.stack(arguments).sum(0).float())
     with seeded(3, CUDA):
         assert ours == [torch.rand((), device=CUDA).item() for _ in arguments]
+
+
+def test_kernels_are_compiled_before_they_are_needed(monkeypatch):
+    """Those of steps and of validation, of a width that no other test has: its kernels are new."""
+    triton = pytest.importorskip("triton")
+    compiled, before_steps = [], []
+
+    def take(self: TrainingStep, *arguments: Any) -> Tensor:
+        before_steps.append(len(compiled))
+        return take_step(self, *arguments)
+
+    take_step = TrainingStep._take
+    monkeypatch.setattr(TrainingStep, "_take", take)
+    monkeypatch.setattr(triton.knobs.runtime, "jit_post_compile_hook", lambda **_: compiled.append(1))
+    state = new_state(replace(SPEC, network=NetworkSpec(hidden=7, dropout=0.0)))
+    with seeded(1, CUDA):
+        state.advance(ignore)
+    assert 0 < before_steps[0] == len(compiled)
 
 
 @pytest.mark.parametrize("method", ["AdamW", "Muon"])

@@ -16,6 +16,8 @@ from torch.optim import Optimizer
 from fieldlevel.config import TrainSpec
 from fieldlevel.maps.loader import BatchSampler
 from fieldlevel.models.build import AnyNetwork
+from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.models.fused import compile_features
 from fieldlevel.models.moments import loss_from_sums, moment_sums
 from fieldlevel.training import parallel
 from fieldlevel.training.captured import CapturedStep
@@ -57,6 +59,8 @@ class TrainingStep:
         take = partial(self._take, warms_up)
         if not self._is_captured:
             return take(chosen.to(self._device))
+        if not self._captured:
+            self._compile(chosen)
         if warms_up not in self._captured:
             self._captured = {warms_up: CapturedStep(self._device)}  # frees what the warm-up recorded
         return self._captured[warms_up](take, chosen)
@@ -74,6 +78,13 @@ class TrainingStep:
         for optimiser, state in zip(self.optimisers, states, strict=True):
             load_optimiser(optimiser, state)
         self._captured.clear()
+
+    def _compile(self, chosen: Tensor) -> None:
+        """Compile the kernels for the shape of a batch before the first step, many at a time."""
+        if isinstance(self._network, MomentNetwork):
+            maps, _ = self._sampler.gather(chosen.to(self._device))
+            with autocast(self._spec.precision, self._device):
+                compile_features(self._network, arranged(maps))
 
     @repeatable_convolutions()
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:

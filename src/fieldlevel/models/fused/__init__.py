@@ -39,6 +39,14 @@ def run_features(network: "MomentNetwork", maps: Tensor) -> Tensor:
     return fused_blocks(network.features, maps, n_blocks=network.n_pixels.bit_length() - 2)
 
 
+def compile_features(network: "MomentNetwork", maps: Tensor) -> None:
+    """Compile, all at once, the kernels that `run_features` and its gradient will take for such maps, if any."""
+    if can_fuse(network, maps):
+        from fieldlevel.models.fused.stack import compile_blocks  # noqa: PLC0415 (needs Triton)
+
+        compile_blocks(network.features, maps, n_blocks=network.n_pixels.bit_length() - 2)
+
+
 def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
     """Whether `stack.fused_blocks` serves this network now.
 

@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor
 
 from fieldlevel.models.cnn import LEAKY_SLOPE
+from fieldlevel.models.fused.launch import launch
 from fieldlevel.models.fused.layers import Source
 from fieldlevel.models.fused.reading import TYPES, coefficient_rows, load, read
 from fieldlevel.models.fused.tiles import Kind, Tiles, padded_channels
@@ -303,9 +304,9 @@ def convolve(
     sums = torch.empty(n_programs, 2, n_all // max(block, padded), padded, device=weight.device)
     onto = Source(out) if onto is None else onto
     pointers = *source.pointers, _spread(weight, form, dtype), out, onto.tensor, onto.pointers[2], sums
-    _convolve[n_programs, n_all // block](
-        *pointers, len(out), n_tiles, tiles.depth, mode=source.mode, ending=ending, dtype=TYPES[dtype], **known
-    )
+    numbers = len(out), n_tiles, tiles.depth
+    known |= {"mode": source.mode, "ending": ending, "dtype": TYPES[dtype]}
+    launch(_convolve, (n_programs, n_all // block), *pointers, *numbers, **known)
     return out, sums
 
 
@@ -341,15 +342,7 @@ def correlate(
     n_cuts = shape[3] * shape[4] * shape[5] // known["block_out"]
     derived = torch.empty_like(gradient.tensor, dtype=dtype) if is_stored else gradient.tensor
     tensors = source.pointers[0], source.pointers[2], *gradient.pointers, derived, parts
-    _correlate[n_steps * n_cuts, n_programs](
-        *tensors,
-        len(source.tensor),
-        n_tiles,
-        mode=source.mode,
-        gradient_mode=gradient.mode,
-        is_stored=is_stored,
-        dtype=TYPES[dtype],
-        **known,
-    )
+    known |= {"mode": source.mode, "gradient_mode": gradient.mode, "is_stored": is_stored, "dtype": TYPES[dtype]}
+    launch(_correlate, (n_steps * n_cuts, n_programs), *tensors, len(source.tensor), n_tiles, **known)
     weights = form.entries(parts.sum(0), n_in, n_out).sum((2, 3)).permute(3, 2, 0, 1)
     return weights, Source(derived) if is_stored else gradient

@@ -19,6 +19,7 @@ import triton.language as tl
 from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
+from fieldlevel.models.fused.launch import launch
 from fieldlevel.models.fused.layers import AnyNorm, Layer
 
 _CHANNELS = 16
@@ -114,10 +115,10 @@ def batch_coefficients(layer: Layer, sums: Tensor, n_values: int) -> Tensor:
     out = torch.empty(4, norm.num_features, device=sums.device)
     n_programs, _, n_parts, padded = sums.shape
     block = min(_CHANNELS, padded)
-    _normalise[(padded // block,)](
-        sums, n_programs, norm.weight, norm.bias, layer.bias, norm.running_mean, norm.running_var,
-        norm.num_batches_tracked, out, n_values, norm.momentum, norm.eps, norm.num_features, n_parts, padded, block,
-        num_warps=_WARPS
+    launch(
+        _normalise, (padded // block,), sums, n_programs, norm.weight, norm.bias, layer.bias, norm.running_mean,
+        norm.running_var, norm.num_batches_tracked, out, n_values, norm.momentum, norm.eps, norm.num_features, n_parts,
+        padded, block, num_warps=_WARPS
     )  # fmt: skip
     return out
 
@@ -153,9 +154,8 @@ def gradient_coefficients(
     out = torch.empty(5, n_channels, device=sums.device)
     n_programs, _, n_parts, padded = sums.shape
     block = min(_CHANNELS, padded)
-    _settle[(padded // block,)](
-        sums, n_programs, coefficients, out, n_values, n_channels, n_parts, padded, block, num_warps=_WARPS
-    )
+    known = {"n_channels": n_channels, "n_parts": n_parts, "padded": padded, "block": block, "num_warps": _WARPS}
+    launch(_settle, (padded // block,), sums, n_programs, coefficients, out, n_values, **known)
     own = out[3:] if n_values == n_own else out[3:] * (n_own / n_values)
     return out[:3], own[0], own[1]
 

@@ -1,5 +1,6 @@
 """The blocks of the network as one function of maps and parameters, with its gradient."""
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from fieldlevel.models.fused.convolutions import DERIVATIVE, STATISTICS, STORE, convolve, correlate
+from fieldlevel.models.fused.launch import rehearsal
 from fieldlevel.models.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers
 from fieldlevel.models.fused.norms import batch_coefficients, gradient_coefficients, running_coefficients
 from fieldlevel.models.fused.tiles import padded_channels
@@ -49,6 +51,20 @@ def fused_blocks(features: nn.Sequential, maps: Tensor, n_blocks: int) -> Tensor
                     last = source  # and nothing before it: all outputs together take several times its memory
                 a = fill_maps(last, 0, dtype)
     return a.permute(0, 3, 1, 2)
+
+
+def compile_blocks(features: nn.Sequential, maps: Tensor, n_blocks: int) -> None:
+    """Compile the kernels of `fused_blocks` and of its gradient for such maps, in training and in evaluation.
+
+    The network stays as it is, whatever mode it is in. Several processes that share its batch norms must all do it.
+    """
+    layers, dtype = first_layers(features, n_blocks), _storage_dtype(maps.device)
+    pixels = maps.permute(0, 2, 3, 1).contiguous()
+    with torch.no_grad(), torch.cuda.device_of(maps), rehearsal():  # type: ignore[no-untyped-call]
+        deque(_forward(layers, pixels, dtype, training=False), maxlen=1)
+        sources = list(_forward(layers, pixels, dtype, training=True))
+        a = fill_maps(sources[-1], 0, dtype)
+        _backward(layers, sources, [layer.convolution.weight for layer in layers], torch.empty_like(a), dtype)
 
 
 class _Stack(torch.autograd.Function):

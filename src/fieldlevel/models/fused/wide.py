@@ -27,6 +27,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fieldlevel.models.cnn import LEAKY_SLOPE
+from fieldlevel.models.fused.launch import launch
 from fieldlevel.models.fused.layers import PLAIN, Source
 from fieldlevel.models.fused.reading import TYPES, coefficient_rows, load, read
 from fieldlevel.models.fused.tiles import Kind, padded_channels
@@ -200,7 +201,7 @@ def fill_maps(source: Source, border: int, dtype: torch.dtype) -> Tensor:
     n_pixels, n_tiles, channels = _cut(out)
     known = {"mode": source.mode, "slope": LEAKY_SLOPE, "dtype": TYPES[dtype], **channels}
     tensor, saved, coefficients = source.pointers
-    _fill[(n_tiles,)](tensor, saved, coefficients, out, n_pixels, height, width, border, **known)
+    launch(_fill, (n_tiles,), tensor, saved, coefficients, out, n_pixels, height, width, border, **known)
     return out
 
 
@@ -211,14 +212,14 @@ def take_maps_back(gradient: Tensor, onto: Source, border: int, dtype: torch.dty
     n_pixels, n_tiles, channels = _cut(out)
     sums = torch.empty(min(n_tiles, _PROGRAMS), 2, 1, channels["padded"], device=y.device)
     known = {"slope": LEAKY_SLOPE, "dtype": TYPES[dtype], **channels}
-    _take_back[(len(sums),)](gradient, y, coefficients, out, sums, n_pixels, *y.shape[1:3], border, **known)
+    launch(_take_back, (len(sums),), gradient, y, coefficients, out, sums, n_pixels, *y.shape[1:3], border, **known)
     return out, sums
 
 
 def _sum_squares(y: Tensor) -> Tensor:
     n_pixels, n_tiles, channels = _cut(y)
     sums = torch.empty(min(n_tiles, _PROGRAMS), 2, 1, channels["padded"], device=y.device)
-    _add_squares[(len(sums),)](y, sums, n_pixels, **channels)
+    launch(_add_squares, (len(sums),), y, sums, n_pixels, **channels)
     return sums
 
 
