@@ -216,6 +216,7 @@ def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
         (lambda path: np.save(path, np.ones((2, 16), np.float32)), "(2, 16)"),
         (lambda path: np.save(path, np.ones((2, 32, 32), np.float32)), "16"),
         (lambda path: np.save(path, -np.ones((2, 16, 16), np.float32)), "positive"),
+        (lambda path: np.save(path, np.ones((0, 16, 16), np.float32)), "there are none"),
         (lambda path: path.write_text("no maps"), "not an .npy file"),
         (lambda path: None, "cannot be read"),
     ],
@@ -228,6 +229,42 @@ def test_infer_refuses_what_it_cannot_take(weights, tmp_path, capsys, make, word
     assert message.startswith("fieldlevel: ")
     assert words in message
     assert not (tmp_path / "posterior.csv").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["infer", "{weights}", "{maps}", "--out", "{folder}"], "{folder}: is a folder; name a file"),
+        (["infer", "{weights}", "{maps}", "--out", "{maps}/p.csv"], "{maps}: is a file"),
+        (["infer", "{weights}", "{maps}", "--out", "{maps}/in/p.csv"], "{maps}/in: is a file, or in one"),
+        (["infer", "{folder}", "{maps}"], "{folder}: is a folder; give the weights.safetensors in it"),
+        (["shrink", "{weights}", "{folder}"], "{folder}: is a folder; name a file"),
+        (["evaluate", "{weights}", "--data", "d", "--suite", "MockTNG", "--out", "{maps}"], "{maps}: is a file"),
+    ],
+)
+def test_folders_for_files_and_files_for_folders_are_refused(weights, tmp_path, capsys, arguments, words):
+    places = {"weights": weights, "maps": tmp_path / "maps.npy", "folder": tmp_path / "folder"}
+    places["folder"].mkdir()
+    np.save(places["maps"], np.ones((1, 16, 16), np.float32))
+    assert main([argument.format(**places) for argument in arguments]) == 2
+    assert capsys.readouterr().err.startswith(f"fieldlevel: {words.format(**places)}")
+    assert not list(places["folder"].iterdir())
+
+
+def test_torchrun_starts_no_command_that_would_do_its_work_twice(monkeypatch, tmp_path, capsys):
+    for name, value in {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1"}.items():
+        monkeypatch.setenv(name, value)
+    assert main(["simulate", "--out", str(tmp_path / "data")]) == 2
+    assert capsys.readouterr().err == (
+        "fieldlevel: torchrun: only `train` shares its work; start simulate without it\n"
+    )
+    assert not (tmp_path / "data").exists()
+
+
+def test_maps_unlike_those_of_the_training_are_told():
+    inside = np.array([[0.3, 0.8, 1.0, 1.0, 1.0, 1.0], [0.09, 1.02, 9.0, 1.0, 1.0, 0.1]])
+    outside = np.array([[0.05, 0.8, 1.0, 1.0, 1.0, 1.0], [0.3, 1.05, 1.0, 1.0, 1.0, 1.0]])
+    assert inference.count_outside_prior(np.concatenate([inside, outside])) == 2
 
 
 def test_weights_that_are_none_are_refused(tmp_path, capsys):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 
 from fieldlevel import console
@@ -28,6 +30,12 @@ def test_a_task_that_begins_again_is_timed_anew(monkeypatch, capsys):
 def test_an_error_is_one_line(capsys):
     console.error("first\n  second")
     assert capsys.readouterr().err == "fieldlevel: first second\n"
+
+
+def test_a_score_of_too_few_simulations_has_no_error(capsys, tmp_path):
+    scores = {key: {"value": 0.5, "error": math.nan} for key in console._MEASURES}
+    console.print_scores("a test", {"Omega_m": scores}, tmp_path)
+    assert "Omega_m      50.0%     50.0%  0.50  0.50" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("width", ["80", "200"])

@@ -263,6 +263,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     try:
         command = parse(sys.argv[1:] if arguments is None else arguments)
+        _check_launch(command)
         return _RUN[type(command)](command)
     except UserError as trouble:
         console.error(str(trouble))
@@ -282,6 +283,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
         needed = str(trouble).partition(" GPU ")[0].strip().rstrip(".")
         console.error(f"{needed}: free the GPU of other work, or lower batch_size; the same command continues")
         return 1
+
+
+def _check_launch(command: Command) -> None:
+    """Refuse to do the same work in every process of torchrun."""
+    is_launched = os.environ.keys() >= {"RANK", "WORLD_SIZE", "LOCAL_RANK"} and os.environ["WORLD_SIZE"] != "1"
+    if is_launched and not isinstance(command, Train):
+        raise UserError(f"torchrun: only `train` shares its work; start {type(command).__name__.lower()} without it")
 
 
 def _is_out_of_memory(error: RuntimeError) -> bool:
@@ -398,13 +406,14 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel.experiments.evaluation import predict_suite
     from fieldlevel.experiments.metrics import METRICS, evaluate, scores_to_json
     from fieldlevel.experiments.provenance import describe_software
-    from fieldlevel.files import write_text
+    from fieldlevel.files import make_folder, write_text
     from fieldlevel.maps.catalogue import open_suite
     from fieldlevel.numerics.device import select_device
     from fieldlevel.parameters import MOCK_MARK
     from fieldlevel.training.checkpoint import load
 
     predictor = load(command.weights, command.device)
+    make_folder(command.out)
     with console.progress_display() as listener:
         suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
         predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
@@ -421,7 +430,6 @@ def _evaluate(command: Evaluate) -> int:
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "scores": scores,
     }
-    command.out.mkdir(parents=True, exist_ok=True)
     predictions.write_csv(command.out / "predictions.csv")
     write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
     console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores, command.out)
@@ -430,7 +438,7 @@ def _evaluate(command: Evaluate) -> int:
 
 def _infer(command: Infer) -> int:
     from fieldlevel import console
-    from fieldlevel.experiments.inference import infer_file
+    from fieldlevel.experiments.inference import count_outside_prior, infer_file
     from fieldlevel.training.checkpoint import load
 
     out = command.out or command.maps.with_suffix(".posterior.csv")
@@ -438,6 +446,10 @@ def _infer(command: Infer) -> int:
         mean, std = infer_file(command.weights, command.maps, out, command.device, listener)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
     console.print_posteriors(mean, std)
+    if n_outside := count_outside_prior(mean):
+        console.say(
+            f"{n_outside} of {len(mean)} are unlike the maps of the training: Omega_m or sigma_8 outside the prior"
+        )
     console.say(f"posterior of {len(mean)} maps{mark}: {out}")
     return 0
 

@@ -1,5 +1,6 @@
 """Everything that the command line prints: progress bars, tables, messages. No other module prints."""
 
+import math
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -171,7 +172,9 @@ def _cells(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _cell(estimate: Mapping[str, Any], *, percent: bool) -> str:
     value, spread = float(estimate["value"]), float(estimate["error"])
-    return f"{100 * value:.1f} ± {100 * spread:.1f}%" if percent else f"{value:.2f} ± {spread:.2f}"
+    scale, decimals, unit = (100, 1, "%") if percent else (1, 2, "")
+    error = f" ± {scale * spread:.{decimals}f}" if math.isfinite(spread) else ""  # none of too few simulations
+    return f"{scale * value:.{decimals}f}{error}{unit}"
 
 
 def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -> None:

@@ -53,8 +53,19 @@ def make_folder(folder: Path) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except FileExistsError:
-        raise UserError(f"{folder}: is a file; name a folder with --out") from None
+    except (FileExistsError, NotADirectoryError):
+        raise UserError(f"{folder}: is a file, or in one; name a folder with --out") from None
+
+
+def make_folder_of(path: Path) -> None:
+    """Make the folder of a file that is about to be written.
+
+    Raises:
+        UserError: the file is a folder, or the folder a file.
+    """
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; name a file")
+    make_folder(path.parent)
 
 
 @contextmanager

@@ -6,10 +6,13 @@ from pathlib import Path
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import written_aside
-from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
+from fieldlevel.files import make_folder_of, written_aside
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, PARAMETERS, FloatArray
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load
+
+FAR_OUTSIDE = 0.1
+"""Of the width of the prior: nearer, a mean may be outside by chance."""
 
 
 def infer_file(
@@ -28,18 +31,30 @@ def infer_file(
         The means and standard deviations, each (n, 6), columns in the order of `PARAMETERS`.
 
     Raises:
-        UserError: a file that cannot be read, or maps that the network cannot take.
+        UserError: a file that cannot be read or written, or maps that the network cannot take.
     """
-    predictor = load(weights, device)
-    mean, std = predictor.predict(_open_maps(maps_path), listener=listener)
+    predictor, maps = load(weights, device), _open_maps(maps_path)
+    make_folder_of(out)
+    mean, std = predictor.predict(maps, listener=listener)
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
-    out.parent.mkdir(parents=True, exist_ok=True)
     with written_aside(out) as aside, aside.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["map", *columns])
         for number, moments in enumerate(np.stack([mean, std], axis=-1).reshape(len(mean), -1)):
             table.writerow([number, *(repr(float(value)) for value in moments)])
     return mean, std
+
+
+def count_outside_prior(mean: FloatArray) -> int:
+    """Maps whose mean of Omega_m or sigma_8 is outside the prior by more than a tenth of its width.
+
+    Args:
+        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+    """
+    cosmology = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
+    lowest, highest = MINIMA[cosmology], MAXIMA[cosmology]
+    excess = np.maximum(lowest - mean[:, cosmology], mean[:, cosmology] - highest)
+    return int((excess > FAR_OUTSIDE * (highest - lowest)).any(axis=1).sum())
 
 
 def _open_maps(path: Path) -> np.ndarray:

@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.files import write_bytes
+from fieldlevel.files import make_folder_of, write_bytes
 from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.models.build import AnyNetwork, restore_network
@@ -165,11 +165,12 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
         `out`.
 
     Raises:
-        UserError: no weights file, a layer that float16 cannot hold, or `out` is the file itself.
+        UserError: no weights file, a layer that float16 cannot hold, or `out` is the file itself or a folder.
         OSError: the disk is full, or the file may not be written.
     """
     source, out = find_weights(weights), Path(out)
     network = load(source, "cpu").network
+    make_folder_of(out)
     if out.exists() and out.samefile(source):
         raise UserError(f"{out}: is the file to shrink itself; give the small one another name")
     metadata, state = _read_metadata(source), _read_weights(source)
@@ -179,7 +180,6 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
     provenance = json.loads(metadata["provenance"])
     if "stored_as" not in provenance:
         provenance |= {"stored_as": "float16", "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-    out.parent.mkdir(parents=True, exist_ok=True)
     write_bytes(out, _content(state, metadata | {"provenance": json.dumps(provenance, sort_keys=True)}))
     return out
 
@@ -238,6 +238,8 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
 
 
 def _read_metadata(path: Path) -> dict[str, str]:
+    if path.is_dir():
+        raise UserError(f"{path}: is a folder; give the weights.safetensors in it")
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -262,6 +264,8 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _check_shape(maps: FloatArray, n_pixels: int) -> None:
     if maps.ndim != 3 or maps.shape[1:] != (n_pixels, n_pixels):
         raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels})")
+    if len(maps) == 0:
+        raise UserError(f"maps of shape {maps.shape}: there are none; give one map or more")
     if maps.dtype.kind not in "fiu":
         raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
 
