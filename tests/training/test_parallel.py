@@ -33,6 +33,7 @@ from fieldlevel.training.checkpoint import load
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import train, train_network
 from fieldlevel.training.state import TrainingState
+from fieldlevel.training.step import TrainingStep
 
 N_RANKS = 2
 
@@ -46,6 +47,7 @@ SHORT = 2e-2
 DOUBLE = 1e-10
 
 PATIENCE = timedelta(seconds=3)
+GPU_PATIENCE = timedelta(seconds=20)
 HAVE_GPUS = torch.cuda.device_count() >= N_RANKS or os.environ.get("NCCL_MULTI_RANK_GPU_ENABLE") == "1"
 INTERPRETS = os.environ.get("TRITON_INTERPRET") == "1" and not torch.cuda.is_available()
 
@@ -59,8 +61,15 @@ SPEC = TrainSpec(
     validate_every=3,
     head_batches=3,
 )
-FUSED = replace(SPEC, precision="bfloat16", network=NetworkSpec(hidden=8, dropout=0.0))
-BRIEF = replace(FUSED, n_steps=2, validate_every=2)
+BRIEF = replace(SPEC, precision="bfloat16", network=NetworkSpec(hidden=8, dropout=0.0), n_steps=2, validate_every=2)
+FUSED = replace(
+    BRIEF,
+    network=NetworkSpec(hidden=8, dropout=0.3),
+    optimiser=OptimiserSpec(method="Muon", learning_rate=1e-2, longest_gradient=1.0),
+    squared_error_steps=5,
+    n_steps=12,
+    validate_every=4,
+)
 DROPPING = replace(SPEC, network=NetworkSpec(hidden=1, dropout=0.3), n_steps=9)
 
 
@@ -86,18 +95,15 @@ def weights_of(network: nn.Module) -> dict[str, Tensor]:
 
 def descend(spec: TrainSpec, device: str = "cpu") -> dict[str, Any]:
     """Plain gradient descent: its steps are as equal as the gradients."""
-    state = new_state(spec, device)
-    state.take_step.optimisers = [torch.optim.SGD(state.network.parameters(), lr=1e-2)]
-    return train_to_the_end(state)
+    with seeded(spec.seed, torch.device(device)):
+        state = TrainingState(spec, *both_sets(device))
+        state.take_step.optimisers = [torch.optim.SGD(state.network.parameters(), lr=1e-2)]
+        return train_to_the_end(state)
 
 
 def learn(spec: TrainSpec, device: str = "cpu") -> dict[str, Any]:
-    return train_to_the_end(new_state(spec, device))
-
-
-def new_state(spec: TrainSpec, device: str) -> TrainingState:
     with seeded(spec.seed, torch.device(device)):
-        return TrainingState(spec, *both_sets(device))
+        return train_to_the_end(TrainingState(spec, *both_sets(device)))
 
 
 def train_to_the_end(state: TrainingState) -> dict[str, Any]:
@@ -145,6 +151,30 @@ def train_on_gpus(device: str) -> dict[str, Any]:
         plain = {"descended": descend(SPEC, device), "fused, briefly": descend(BRIEF, device)}
         plain["fused, plain"] = learn(FUSED, device)
     return plain | {"learnt": learn(SPEC, device), "fused": learn(FUSED, device)}
+
+
+def resume_on_gpus(out: Path, device: str) -> dict[str, Any]:
+    """A run, and the same one stopped between recorded steps and given again."""
+
+    def run(state: Path | None = None) -> dict[str, Tensor]:
+        return weights_of(train_network(FUSED, *both_sets(device), state).network)
+
+    whole = run()
+    interrupt(lambda: run(out / "stopped.pt"), n_validations=2)
+    return {"whole": whole, "resumed": run(out / "stopped.pt")}
+
+
+def get_stuck(device: str) -> None:
+    """The last rank stops taking steps when they are recorded."""
+    take = TrainingStep.__call__
+
+    def take_or_sleep(self: TrainingStep, step: int) -> Tensor:
+        if parallel.rank() == 1 and step == FUSED.n_steps - 1:
+            time.sleep(600)
+        return take(self, step)
+
+    with patch.object(TrainingStep, "__call__", take_or_sleep):
+        learn(FUSED, device)
 
 
 def run_blocks(device: str) -> dict[str, Tensor]:
@@ -223,6 +253,7 @@ def runs_on_disk(data: Path, out: Path) -> dict[str, Any]:
     return {
         "events": len(events),
         "uneven": refusal(lambda: train_network(replace(SPEC, batch_size=15), *both_sets())),
+        "uneven state": refusal(lambda: TrainingState(replace(SPEC, batch_size=15), *both_sets())),
         "disagreeing": refusal(lambda: train_network(SPEC, *both_sets(), seen_by_first)),
     }
 
@@ -241,9 +272,10 @@ def lose_a_rank(how: str) -> None:
 def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
     torch.set_num_threads(1)
     torch.backends.cudnn.allow_tf32 = False
-    if mode == "gpu" and torch.cuda.device_count() < N_RANKS:
+    if mode.startswith("gpu") and torch.cuda.device_count() < N_RANKS:
         os.environ["LOCAL_RANK"] = "0"  # the ranks share a GPU, which users are refused
-    with parallel.joined(device, PATIENCE if mode in ("dies", "sleeps") else timedelta(minutes=2)) as own:
+    patience = {"dies": PATIENCE, "sleeps": PATIENCE, "gpu sleeps": GPU_PATIENCE}.get(mode, timedelta(minutes=2))
+    with parallel.joined(device, patience) as own:
         if mode == "cpu":
             only_first = (
                 nullcontext() if parallel.rank() == 0 else patch.object(Path, "replace", side_effect=AssertionError)
@@ -251,7 +283,10 @@ def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
             with only_first, patch.object(resume, "QUICK", -1.0):  # the first rank alone finds its writing slow
                 found = laws() | runs_on_disk(data, out)
         elif mode == "gpu":
-            found = train_on_gpus(str(own)) | {"blocks": run_blocks(str(own))}
+            found = train_on_gpus(str(own)) | {"blocks": run_blocks(str(own)), "stopped": resume_on_gpus(out, str(own))}
+        elif mode == "gpu sleeps":
+            get_stuck(str(own))
+            return
         elif mode == "blocks":
             found = {"blocks": run_blocks(str(own))}
         else:
@@ -260,11 +295,15 @@ def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
         torch.save(found, out / f"{parallel.rank()}.pt")
 
 
-def launch(mode: str, out: Path, data: Path, device: str = "cpu") -> list[dict[str, Any]]:
-    """What the ranks found."""
+def start_ranks(mode: str, out: Path, data: Path, device: str) -> subprocess.CompletedProcess[str]:
     torchrun = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(N_RANKS)]
     arguments = [__file__, mode, str(out), str(data), device]
-    done = subprocess.run([sys.executable, *torchrun, *arguments], check=False, capture_output=True, text=True)
+    return subprocess.run([sys.executable, *torchrun, *arguments], check=False, capture_output=True, text=True)
+
+
+def launch(mode: str, out: Path, data: Path, device: str = "cpu") -> list[dict[str, Any]]:
+    """What the ranks found."""
+    done = start_ranks(mode, out, data, device)
     assert done.returncode == 0, done.stderr
     return [torch.load(out / f"{rank}.pt", weights_only=True) for rank in range(N_RANKS)]
 
@@ -370,7 +409,8 @@ def test_run_of_ranks_goes_on_in_one_process(ranks, out):
 
 
 def test_batch_that_ranks_cannot_share_is_refused(ranks):
-    assert {found["uneven"] for found in ranks} == {"batch_size = 15: must be a multiple of the 2 processes"}
+    for which in ("uneven", "uneven state"):
+        assert {found[which] for found in ranks} == {"batch_size = 15: must be a multiple of the 2 processes"}
 
 
 def test_ranks_that_see_other_folders_are_refused(ranks):
@@ -472,6 +512,20 @@ def test_gpus_keep_the_same_bits(gpus):
 def test_recorded_exchanges_are_the_plain_ones_to_the_bit(gpus):
     for found in gpus:
         assert_close(found["fused"], found["fused, plain"], 0.0)
+
+
+@pytest.mark.gpu
+def test_resumed_run_on_gpus_ends_with_the_same_bits(gpus):
+    for found in gpus:
+        assert_close(found["stopped"]["resumed"], found["stopped"]["whole"], 0.0)
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not HAVE_GPUS, reason="needs two GPUs")
+def test_a_gpu_that_is_stuck_in_recorded_steps_does_not_leave_the_other_waiting(tmp_path):
+    started = time.monotonic()
+    assert start_ranks("gpu sleeps", tmp_path, tmp_path, "cuda").returncode != 0
+    assert time.monotonic() - started < 300.0
 
 
 if __name__ == "__main__":

@@ -9,12 +9,11 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
+from fieldlevel.training import parallel
 from fieldlevel.training.device import side_stream
 
 N_EAGER = 3
 """Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""
-_ERRORS = "thread_local"
-"""What ends a recording: a call that cannot be recorded, by this thread. NCCL watches exchanges from another one."""
 
 
 class CapturedStep:
@@ -71,7 +70,8 @@ class CapturedStep:
         """Record a step without taking it."""
         self._argument = argument.clone()
         graph = torch.cuda.CUDAGraph()
-        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=_ERRORS):
+        offenders = "global" if parallel.n_ranks() == 1 else "thread_local"  # NCCL watches exchanges from another one
+        with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=offenders):
             self._loss = step(self._argument)
         self._graph = graph
         return graph

@@ -58,7 +58,8 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
 
     Args:
         device: `"auto"` or `"cuda"` (each process on a machine takes a GPU of its own), or `"cpu"`.
-        patience: how long to wait for the others, here and in every exchange.
+        patience: how long to wait for the others, here and in every exchange; in steps recorded on a GPU, in the next
+            `show_presence`. On GPUs PyTorch then ends this process.
 
     Yields:
         The device of this process.
@@ -83,6 +84,7 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
         is_done = True
     finally:
         if is_done or own.type == "cpu":
+            gc.collect()  # recorded exchanges that nobody needs would keep the group from ending
             dist.destroy_process_group()
             gc.collect()  # threads of a group that something still refers to would outlive the interpreter and abort
 
@@ -105,6 +107,17 @@ def told_once(listener: Listener) -> Listener:
 def share(n: int) -> slice:
     """Part of n things that falls to this rank: contiguous, the parts of all ranks as equal as can be."""
     return slice(rank() * n // n_ranks(), (rank() + 1) * n // n_ranks())
+
+
+def equal_share(batch_size: int) -> slice:
+    """The part of a batch that falls to this rank, as large as all others: batch norms over the ranks need it so.
+
+    Raises:
+        UserError: a batch that does not divide.
+    """
+    if batch_size % n_ranks():
+        raise UserError(f"batch_size = {batch_size}: must be a multiple of the {n_ranks()} processes")
+    return share(batch_size)
 
 
 def all_sum(x: Tensor) -> Tensor:
@@ -132,6 +145,12 @@ def wait() -> None:
     if n_ranks() > 1:
         with _others_needed():
             dist.barrier()
+
+
+def show_presence(device: torch.device) -> None:
+    """Exchange something on GPUs that PyTorch watches: in a recorded step it does not notice a rank that is stuck."""
+    if n_ranks() > 1 and device.type == "cuda":
+        _add_up(torch.zeros(1, device=device))
 
 
 def check_agreement(number: int, name: str, device: torch.device) -> None:

@@ -66,5 +66,4 @@ def check_train_spec(spec: TrainSpec) -> None:
     if spec.split.train + spec.split.validation >= 1.0:
         given = f"split.train = {spec.split.train} and split.validation = {spec.split.validation}"
         raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
-    if spec.batch_size % parallel.n_ranks():
-        raise UserError(f"batch_size = {spec.batch_size}: must be a multiple of the {parallel.n_ranks()} processes")
+    parallel.equal_share(spec.batch_size)

@@ -104,7 +104,7 @@ class TrainingState:
         self.validation = validation
         self.device = training.maps.device
         self.network = parallel.synchronise(_network(spec, training), spec.seed)
-        own = parallel.share(spec.batch_size)
+        own = parallel.equal_share(spec.batch_size)
         self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
         self.take_step = TrainingStep(self.network, self.sampler, spec, self.device)
         self.best: dict[str, Tensor] = {}
@@ -180,9 +180,10 @@ class TrainingState:
         while self.step < end:
             first = self.step + 1
             n_steps = min(REPORT_EVERY - self.step % REPORT_EVERY, end - self.step)
-            waiting = torch.stack([self.take_step(step) for step in range(self.step, self.step + n_steps)]).tolist()
+            taken = torch.stack([self.take_step(step) for step in range(self.step, self.step + n_steps)])
+            parallel.show_presence(self.device)
             self.step += n_steps
-            losses += [self._finite(loss, step, "training loss") for step, loss in enumerate(waiting, first)]
+            losses += [self._finite(loss, step, "training loss") for step, loss in enumerate(taken.tolist(), first)]
             if self.step < end:
                 listener(self._progress(losses[-1]))
         return math.fsum(losses) / len(losses)
