@@ -14,10 +14,12 @@ from pathlib import Path
 
 import torch
 import tyro
-from step_floors import print_machine, write_numbers
+from step_floors import print_machine, run, write_numbers
 from training_speed import Arguments as SpeedArguments
 from training_speed import Method, Precision, time_fieldlevel
 
+from fieldlevel.errors import UserError
+from fieldlevel.numerics.device import select_device
 from fieldlevel.training import parallel
 
 METHODS: tuple[Method, ...] = ("AdamW", "Muon")
@@ -53,12 +55,21 @@ class Row:
     peak_gb: float | None
 
 
+def check(arguments: Arguments) -> None:
+    """Refuse what could not be shared, before anything is timed."""
+    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
+    if arguments.batch % n_processes:
+        raise UserError(f"batch = {arguments.batch}: must be a multiple of the {n_processes} processes")
+    if arguments.device not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device {arguments.device!r}: each process takes a GPU of its own; use auto, cuda or cpu")
+
+
 def own_device(name: str) -> torch.device:
     """Where this process trains alone: its place on the machine decides."""
-    if name == "cpu" or not torch.cuda.is_available():
-        return torch.device("cpu")
-    device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
-    torch.cuda.set_device(device)
+    device = select_device(name)
+    if device.type == "cuda":
+        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        torch.cuda.set_device(device)
     return device
 
 
@@ -100,6 +111,7 @@ def print_row(row: Row) -> None:
 def main() -> None:
     """Print the machine and the table, once."""
     arguments = tyro.cli(Arguments)
+    check(arguments)
     is_first = os.environ.get("RANK", "0") == "0"
     known = {}
     if is_first:
@@ -116,4 +128,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

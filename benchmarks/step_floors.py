@@ -29,6 +29,7 @@ An algorithm that does not store every layer, but say computes the first from th
 """
 
 import json
+import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -41,6 +42,7 @@ import torch
 from released_recipe import ReleasedNetwork
 
 import fieldlevel
+from fieldlevel.errors import UserError
 
 N_REPEATS = 7
 """Of everything that is timed here, after a stretch of warm-up."""
@@ -162,6 +164,15 @@ def print_machine(device: torch.device) -> dict[str, str]:
     }
     print("; ".join(f"{key} {value}" for key, value in known.items()))
     return known
+
+
+def run(main: Callable[[], None]) -> None:
+    """Call the main function of a script; what it refuses is told in one line, with exit code 2."""
+    try:
+        main()
+    except UserError as trouble:
+        sys.stderr.write(f"{Path(sys.argv[0]).name}: {trouble}\n")
+        sys.exit(2)
 
 
 def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:

@@ -21,7 +21,7 @@ from typing import Annotated, Any
 import torch
 import tyro
 from released_recipe import ReleasedRecipe, train_released
-from step_floors import print_machine, write_numbers
+from step_floors import print_machine, run, write_numbers
 
 from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.catalogue import open_suite, split_simulations
@@ -160,4 +160,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -1,11 +1,16 @@
 r"""Training and inference of the convolutional network beside the released recipe and beside what a device can do.
 
-In one process: the released recipe (`released_recipe`, float32 without TF32) and `TrainingState`, which is what
-`fieldlevel train` runs, on random maps: with AdamW in float32 and bfloat16, with Muon in bfloat16; then inference by
-`Predictor.predict` from maps in the memory of the CPU, and by the network alone on maps on the device. Each step stands
-beside the floors of `step_floors`, which are those of a step with AdamW.
+In one process: the released recipe (`released_recipe`; float32 without TF32, on a GPU also with it, which is what
+PyTorch does unless told otherwise) and `TrainingState`, which is what `fieldlevel train` runs, on random maps: with
+AdamW in float32 and bfloat16, with Muon in bfloat16; then inference by `Predictor.predict` from maps in the memory of
+the CPU, and by the network alone on maps on the device. Each step stands beside the floors of `step_floors`, which are
+those of a step with AdamW.
 
     python benchmarks/training_speed.py --hidden 8 12 --json speed.json
+    python benchmarks/training_speed.py --peers
+
+Peers tell what the kernels gain: the same `TrainingState` in bfloat16 with PyTorch's modules (channels last, one CUDA
+graph), and the released network by `torch.compile` in bfloat16 and channels last, with the copies of the recipe.
 
 A step is the median over stretches between two reports of the loss, for which the host waits for the device; drawing
 and augmenting the batch is in it, validation is not. Peak memory is that of tensors, resident maps included.
@@ -15,17 +20,19 @@ import gc
 import math
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 from typing import Any, Literal
+from unittest.mock import patch
 
 import numpy as np
 import torch
 import tyro
 from presets import with_adamw
-from released_recipe import ReleasedRecipe, train_released
+from released_recipe import ReleasedNetwork, ReleasedRecipe, train_released
 from step_floors import (
     FUSED,
     KERNELS,
@@ -34,6 +41,7 @@ from step_floors import (
     measure_rates,
     median_seconds,
     print_machine,
+    run,
     step_bytes,
     step_operations,
     write_numbers,
@@ -41,6 +49,7 @@ from step_floors import (
 
 from fieldlevel.config import TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.loader import MapSet, Normaliser
+from fieldlevel.models import fused
 from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Progress
@@ -50,6 +59,8 @@ from fieldlevel.training.state import REPORT_EVERY, TrainingState
 
 Precision = Literal["float32", "bfloat16"]
 Method = Literal["AdamW", "Muon"]
+Way = Literal["float32", "TF32", "compiled"]
+"""In which the released recipe computes."""
 
 N_WARM_UP = 2 * REPORT_EVERY
 """Steps before the clock counts."""
@@ -67,6 +78,8 @@ class Arguments:
     n_maps: int = 13_500
     """Random maps to train on; the released recipe keeps eight copies."""
     inference_batches: tuple[int, ...] = (128, 512)
+    peers: bool = False
+    """Also time PyTorch's modules in bfloat16, as they are and compiled, which takes minutes."""
     device: str = "auto"
     json: Path | None = None
     """File for the same numbers."""
@@ -147,16 +160,38 @@ def speed_spec(arguments: Arguments, preset: TrainSpec, hidden: int, precision: 
     )
 
 
-def time_released(arguments: Arguments, hidden: int, device: torch.device) -> Speed:
-    """The released recipe."""
+def time_released(arguments: Arguments, hidden: int, device: torch.device, way: Way = "float32") -> Speed:
+    """The released recipe; compiled, it is in bfloat16 and channels last."""
     spec = speed_spec(arguments, released_preset(), hidden, "float32")
     free_memory(device)
-    with seeded(spec.seed, device), exact_float32(benchmark=True):
+    with seeded(spec.seed, device), way_to_compute(way, device):
         recipe = ReleasedRecipe(spec, random_set(arguments, device, arguments.n_maps))
+        if way == "compiled":
+            recipe.network = compiled(recipe.network)
         restart_peak(device)
         watch = Stopwatch()
         train_released(recipe, spec.n_steps, watch)
         return Speed(watch.ms_per_step(), peak_gb(device), recipe.maps.nbytes / 1e9, recipe.maps.device.type)
+
+
+@contextmanager
+def way_to_compute(way: Way, device: torch.device) -> Iterator[None]:
+    """How PyTorch computes while it lasts; cuDNN tries its algorithms out."""
+    with exact_float32(benchmark=True), autocast("bfloat16" if way == "compiled" else "float32", device):
+        torch.backends.cudnn.allow_tf32 = way == "TF32"
+        yield
+
+
+def compiled(network: ReleasedNetwork) -> ReleasedNetwork:
+    """The network as `torch.compile` makes it; it compiles when it is first called."""
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return torch.compile(network, mode="reduce-overhead")  # type: ignore[return-value]
+
+
+def time_modules(arguments: Arguments, hidden: int, device: torch.device) -> Speed:
+    """The training step of `fieldlevel train` in bfloat16, with PyTorch's modules in the place of the kernels."""
+    with patch.object(fused, "can_fuse", return_value=False):
+        return time_fieldlevel(arguments, hidden, device, "bfloat16")
 
 
 def time_fieldlevel(
@@ -197,6 +232,13 @@ def training_rows(arguments: Arguments, hidden: int, floor: Floors, device: torc
     """The released recipe first, since the others are compared with it."""
     variants: dict[str, Callable[[], Speed]] = {
         "released recipe, float32": lambda: time_released(arguments, hidden, device),
+    }
+    if device.type == "cuda":
+        variants["released recipe, TF32"] = lambda: time_released(arguments, hidden, device, "TF32")
+    if arguments.peers:
+        variants["released, torch.compile"] = lambda: time_released(arguments, hidden, device, "compiled")
+        variants["modules, bfloat16"] = lambda: time_modules(arguments, hidden, device)
+    variants |= {
         f"fieldlevel, {float32_name(device)}": lambda: time_fieldlevel(arguments, hidden, device, "float32"),
         "fieldlevel, bfloat16": lambda: time_fieldlevel(arguments, hidden, device, "bfloat16"),
         "fieldlevel, bfloat16, Muon": lambda: time_fieldlevel(arguments, hidden, device, "bfloat16", "Muon"),
@@ -320,4 +362,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -205,6 +205,15 @@ def test_table_of_speeds(run, training_speed, capsys):
     assert all(f"{row['ms_per_step']:.2f}" in printed for row in numbers["training"])
 
 
+def test_ways_to_compute_end_with_the_measurement(training_speed):
+    before = torch.backends.cudnn.allow_tf32
+    for way, is_allowed in (("float32", False), ("TF32", True)):
+        with training_speed.way_to_compute(way, torch.device("cpu")):
+            assert torch.backends.cudnn.allow_tf32 == is_allowed
+            assert not torch.is_autocast_enabled("cpu")
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
 @pytest.mark.parametrize("is_charged", [False, True])
 def test_time_to_loss(run, time_to_loss, capsys, tmp_path, is_charged):
     toy = SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
@@ -234,3 +243,20 @@ def test_one_process_has_its_own_rate_and_nobody_to_share_with(training_speed):
     rows = list(several_gpus.rows(sizes))
     assert [(row.method, row.n_processes, row.batch) for row in rows] == [("AdamW", 1, 4), ("Muon", 1, 4)]
     assert all(row.share == 1.0 for row in rows)
+
+
+@pytest.mark.parametrize(
+    ("flags", "told"),
+    [
+        (["--device", "nonsense"], "device 'nonsense': each process takes a GPU of its own; use auto, cuda or cpu"),
+        (["--device", "cpu", "--batch", "5"], "batch = 5: must be a multiple of the 2 processes"),
+    ],
+)
+def test_what_several_processes_cannot_share_is_refused_in_a_line(training_speed, monkeypatch, capsys, flags, told):
+    import several_gpus  # noqa: PLC0415
+
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setattr(sys, "argv", ["several_gpus.py", *flags])
+    with pytest.raises(SystemExit, match="2"):
+        several_gpus.run(several_gpus.main)
+    assert capsys.readouterr() == ("", f"several_gpus.py: {told}\n")
