@@ -11,15 +11,17 @@ quote.
 """
 
 import time
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 import torch
 import tyro
+from step_floors import print_machine, run, write_numbers
 
 from fieldlevel.config import OptimiserSpec, SplitSpec, TrainSpec, modern_preset, released_preset
+from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import METRICS
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.maps.loader import MapSet
@@ -79,6 +81,8 @@ class Arguments:
     only: tuple[str, ...] = ()
     """Variants to train; all when empty."""
     device: str = "auto"
+    json: Path | None = None
+    """File for the figures of every run, written after each variant."""
 
 
 def equal_terms(arguments: Arguments, preset: TrainSpec, seed: int) -> TrainSpec:
@@ -134,17 +138,20 @@ def main() -> None:
     device = select_device(arguments.device)
     unknown = [name for name in arguments.only if name not in VARIANTS]
     if unknown:
-        raise SystemExit(f"only: no variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}")
-    hardware = torch.cuda.get_device_name() if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
-    print(f"{hardware}; {arguments}")
+        raise UserError(f"only: no variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}")
+    known = print_machine(device)
+    found: dict[str, list[dict[str, Any]]] = {}
+    print(arguments)
     print(f"{'variant':>24} {'loss':>8} {'Omega_m':>8} {'sigma_8':>8} {'seconds':>8}  losses of the seeds")
     for name in arguments.only or VARIANTS:
         runs = [train_variant(arguments, VARIANTS[name], seed) for seed in range(arguments.seeds)]
         Omega_m, sigma_8 = (100 * median(run.errors[i] for run in runs) for i in (0, 1))
         figures = f"{median(run.loss for run in runs):8.3f} {Omega_m:7.2f}% {sigma_8:7.2f}%"
+        found[name] = [asdict(run) for run in runs]
+        write_numbers(arguments.json, {"machine": known, "arguments": asdict(arguments), "runs": found})
         losses = " ".join(f"{run.loss:.3f}" for run in runs)
         print(f"{name:>24} {figures} {median(run.seconds for run in runs):8.0f}  {losses}", flush=True)
 
 
 if __name__ == "__main__":
-    main()
+    run(main)
