@@ -447,9 +447,7 @@ def _infer(command: Infer) -> int:
     mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
     console.print_posteriors(mean, std)
     if n_outside := count_outside_prior(mean):
-        console.say(
-            f"{n_outside} of {len(mean)} are unlike the maps of the training: Omega_m or sigma_8 outside the prior"
-        )
+        console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {n_outside} maps")
     console.say(f"posterior of {len(mean)} maps{mark}: {out}")
     return 0
 

@@ -91,7 +91,7 @@ def test_a_file_of_that_name_wins(package):
 
 def test_a_folder_of_that_name_is_not_mistaken_for_the_network(package):
     Path("MockTNG").mkdir()
-    with pytest.raises(UserError, match="MockTNG: is a folder; give the weights"):
+    with pytest.raises(UserError, match="MockTNG: not a weights file"):
         load("MockTNG")
 
 

@@ -34,6 +34,8 @@ def infer_file(
         UserError: a file that cannot be read or written, or maps that the network cannot take.
     """
     predictor, maps = load(weights, device), _open_maps(maps_path)
+    if maps.shape[:1] == (0,):
+        raise UserError(f"{maps_path}: has no maps; give one or more")
     make_folder_of(out)
     mean, std = predictor.predict(maps, listener=listener)
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]

@@ -239,7 +239,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
 
 def _read_metadata(path: Path) -> dict[str, str]:
     if path.is_dir():
-        raise UserError(f"{path}: is a folder; give the weights.safetensors in it")
+        raise UserError(f"{path}: not a weights file but a folder; give the weights.safetensors in it")
     try:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
@@ -264,8 +264,6 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 def _check_shape(maps: FloatArray, n_pixels: int) -> None:
     if maps.ndim != 3 or maps.shape[1:] != (n_pixels, n_pixels):
         raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels})")
-    if len(maps) == 0:
-        raise UserError(f"maps of shape {maps.shape}: there are none; give one map or more")
     if maps.dtype.kind not in "fiu":
         raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
 
