@@ -144,13 +144,13 @@ def main() -> None:
     print(arguments)
     print(f"{'variant':>24} {'loss':>8} {'Omega_m':>8} {'sigma_8':>8} {'seconds':>8}  losses of the seeds")
     for name in arguments.only or VARIANTS:
-        runs = [train_variant(arguments, VARIANTS[name], seed) for seed in range(arguments.seeds)]
-        Omega_m, sigma_8 = (100 * median(run.errors[i] for run in runs) for i in (0, 1))
-        figures = f"{median(run.loss for run in runs):8.3f} {Omega_m:7.2f}% {sigma_8:7.2f}%"
-        found[name] = [asdict(run) for run in runs]
+        outcomes = [train_variant(arguments, VARIANTS[name], seed) for seed in range(arguments.seeds)]
+        Omega_m, sigma_8 = (100 * median(each.errors[i] for each in outcomes) for i in (0, 1))
+        figures = f"{median(each.loss for each in outcomes):8.3f} {Omega_m:7.2f}% {sigma_8:7.2f}%"
+        found[name] = [asdict(each) for each in outcomes]
         write_numbers(arguments.json, {"machine": known, "arguments": asdict(arguments), "runs": found})
-        losses = " ".join(f"{run.loss:.3f}" for run in runs)
-        print(f"{name:>24} {figures} {median(run.seconds for run in runs):8.0f}  {losses}", flush=True)
+        losses = " ".join(f"{each.loss:.3f}" for each in outcomes)
+        print(f"{name:>24} {figures} {median(each.seconds for each in outcomes):8.0f}  {losses}", flush=True)
 
 
 if __name__ == "__main__":

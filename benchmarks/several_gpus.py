@@ -10,6 +10,7 @@ random maps, which every process holds. The share is the rate beside that of as 
 import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
+from itertools import product
 from pathlib import Path
 
 import torch
@@ -19,8 +20,7 @@ from training_speed import Arguments as SpeedArguments
 from training_speed import Method, Precision, time_fieldlevel
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics.device import select_device
-from fieldlevel.training import parallel
+from fieldlevel.training import parallel, torchrun
 
 METHODS: tuple[Method, ...] = ("AdamW", "Muon")
 
@@ -57,25 +57,18 @@ class Row:
 
 def check(arguments: Arguments) -> None:
     """Refuse what could not be shared, before anything is timed."""
-    n_processes = int(os.environ.get("WORLD_SIZE", "1"))
-    if arguments.batch % n_processes:
-        raise UserError(f"batch = {arguments.batch}: must be a multiple of the {n_processes} processes")
+    if arguments.batch % torchrun.n_processes():
+        raise UserError(f"batch = {arguments.batch}: must be a multiple of the {torchrun.n_processes()} processes")
     if arguments.device not in ("auto", "cpu", "cuda"):
         raise UserError(f"device {arguments.device!r}: each process takes a GPU of its own; use auto, cuda or cpu")
 
 
 def own_device(name: str) -> torch.device:
     """Where this process trains alone: its place on the machine decides."""
-    device = select_device(name)
+    device = parallel.own_device(name)
     if device.type == "cuda":
-        device = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
         torch.cuda.set_device(device)
     return device
-
-
-def ways(batch: int) -> tuple[int, ...]:
-    """Batches to share: that of one, and that of one for each; one way if there is nobody to share with."""
-    return tuple(dict.fromkeys((batch, batch * parallel.n_ranks())))
 
 
 def time_row(arguments: Arguments, method: Method, batch: int, device: torch.device, alone: float | None) -> Row:
@@ -87,15 +80,17 @@ def time_row(arguments: Arguments, method: Method, batch: int, device: torch.dev
 
 
 def rows(arguments: Arguments) -> Iterator[Row]:
-    """Each method alone, then shared."""
+    """Each method alone, then with the batch of one shared and with that of one for each, if anybody shares."""
     alone = {
         method: time_row(arguments, method, arguments.batch, own_device(arguments.device), None) for method in METHODS
     }
     yield from alone.values()
+    n_processes = torchrun.n_processes()
+    if n_processes == 1:
+        return
     with parallel.joined(arguments.device) as device:
-        for method in METHODS:
-            for batch in ways(arguments.batch) if parallel.n_ranks() > 1 else ():
-                yield time_row(arguments, method, batch, device, alone[method].maps_per_s)
+        for method, times in product(METHODS, (1, n_processes)):
+            yield time_row(arguments, method, times * arguments.batch, device, alone[method].maps_per_s)
 
 
 def print_row(row: Row) -> None:

@@ -51,7 +51,7 @@ from fieldlevel.config import TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.loader import MapSet, Normaliser
 from fieldlevel.models import fused
 from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.numerics.device import exact_float32, select_device
+from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Progress
 from fieldlevel.training.checkpoint import Predictor
 from fieldlevel.training.device import autocast, seeded
@@ -177,8 +177,8 @@ def time_released(arguments: Arguments, hidden: int, device: torch.device, way: 
 @contextmanager
 def way_to_compute(way: Way, device: torch.device) -> Iterator[None]:
     """How PyTorch computes while it lasts; cuDNN tries its algorithms out."""
-    with exact_float32(benchmark=True), autocast("bfloat16" if way == "compiled" else "float32", device):
-        torch.backends.cudnn.allow_tf32 = way == "TF32"
+    convolutions = torch.backends.cudnn.flags(enabled=True, benchmark=True, allow_tf32=way == "TF32")
+    with convolutions, autocast("bfloat16" if way == "compiled" else "float32", device):
         yield
 
 

@@ -237,10 +237,7 @@ def test_infer_refuses_what_it_cannot_take(weights, tmp_path, capsys, make, word
         (["infer", "{weights}", "{maps}", "--out", "{folder}"], "{folder}: is a folder; name a file"),
         (["infer", "{weights}", "{maps}", "--out", "{maps}/p.csv"], "{maps}: is a file"),
         (["infer", "{weights}", "{maps}", "--out", "{maps}/in/p.csv"], "{maps}/in: is a file, or in one"),
-        (
-            ["infer", "{folder}", "{maps}"],
-            "{folder}: not a weights file but a folder; give the weights",
-        ),
+        (["infer", "{folder}", "{maps}"], "{folder}: not a weights file but a folder; give the weights"),
         (["shrink", "{weights}", "{folder}"], "{folder}: is a folder; name a file"),
         (["evaluate", "{weights}", "--data", "d", "--suite", "MockTNG", "--out", "{maps}"], "{maps}: is a file"),
     ],

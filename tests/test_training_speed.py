@@ -255,7 +255,8 @@ def test_one_process_has_its_own_rate_and_nobody_to_share_with(training_speed):
 def test_what_several_processes_cannot_share_is_refused_in_a_line(training_speed, monkeypatch, capsys, flags, told):
     import several_gpus  # noqa: PLC0415
 
-    monkeypatch.setenv("WORLD_SIZE", "2")
+    for name, value in {"RANK": "0", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
     monkeypatch.setattr(sys, "argv", ["several_gpus.py", *flags])
     with pytest.raises(SystemExit, match="2"):
         several_gpus.run(several_gpus.main)

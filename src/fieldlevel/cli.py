@@ -30,6 +30,7 @@ from fieldlevel.config import (
 )
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import claimed
+from fieldlevel.training import torchrun
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
@@ -287,8 +288,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _check_launch(command: Command) -> None:
     """Refuse to do the same work in every process of torchrun."""
-    is_launched = os.environ.keys() >= {"RANK", "WORLD_SIZE", "LOCAL_RANK"} and os.environ["WORLD_SIZE"] != "1"
-    if is_launched and not isinstance(command, Train):
+    if torchrun.n_processes() > 1 and not isinstance(command, Train):
         raise UserError(f"torchrun: only `train` shares its work; start {type(command).__name__.lower()} without it")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder_of, written_aside
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, PARAMETERS, FloatArray
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, FloatArray, to_unit_interval
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load
 
@@ -53,10 +53,8 @@ def count_outside_prior(mean: FloatArray) -> int:
     Args:
         mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
     """
-    cosmology = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
-    lowest, highest = MINIMA[cosmology], MAXIMA[cosmology]
-    excess = np.maximum(lowest - mean[:, cosmology], mean[:, cosmology] - highest)
-    return int((excess > FAR_OUTSIDE * (highest - lowest)).any(axis=1).sum())
+    from_centre = np.abs(to_unit_interval(mean)[:, COSMOLOGICAL_COLUMNS] - 0.5)
+    return int((from_centre > 0.5 + FAR_OUTSIDE).any(axis=1).sum())
 
 
 def _open_maps(path: Path) -> np.ndarray:

@@ -10,10 +10,7 @@ from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.metrics import METRICS, Metric, ratio
 from fieldlevel.experiments.pairs import PairResult, on_own_suite
 from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS
-
-_COSMOLOGY = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
-"""Columns of theta that mean something in gravity-only twins too."""
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES
 
 
 def error_ratio(
@@ -74,7 +71,7 @@ def _share_simulations(one: Predictions, other: Predictions) -> bool:
     other_numbers, other_first = np.unique(other.simulation, return_index=True)
     if not np.array_equal(numbers, other_numbers):
         return False
-    return np.allclose(one.theta[first][:, _COSMOLOGY], other.theta[other_first][:, _COSMOLOGY])
+    return np.allclose(one.theta[first][:, COSMOLOGICAL_COLUMNS], other.theta[other_first][:, COSMOLOGICAL_COLUMNS])
 
 
 TransferRatios = Mapping[str, Mapping[str, Estimate]]

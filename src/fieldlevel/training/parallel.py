@@ -40,13 +40,12 @@ from torch import Tensor, nn
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.training import torchrun
 
 Network = TypeVar("Network", bound=nn.Module)
 
 PATIENCE = timedelta(minutes=10)
 """How long a rank waits for the others before it gives up."""
-
-_LAUNCHED = {"RANK", "WORLD_SIZE", "LOCAL_RANK"}
 
 
 @contextmanager
@@ -68,10 +67,10 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
         UserError: a device that the processes would share, or fewer GPUs than processes.
         TrainingError: the others did not come.
     """
-    if not os.environ.keys() >= _LAUNCHED or os.environ["WORLD_SIZE"] == "1":
+    if torchrun.n_processes() == 1:
         yield select_device(device)
         return
-    own = _own_device(device, int(os.environ["LOCAL_RANK"]))
+    own = own_device(device)
     with _others_needed():
         if own.type == "cuda":
             torch.cuda.set_device(own)
@@ -87,6 +86,29 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
             gc.collect()  # recorded exchanges that nobody needs would keep the group from ending
             dist.destroy_process_group()
             gc.collect()  # threads of a group that something still refers to would outlive the interpreter and abort
+
+
+def own_device(name: str) -> torch.device:
+    """The CPU, or the GPU that this process has to itself on its machine.
+
+    Args:
+        name: as for `joined`.
+
+    Raises:
+        UserError: a device that the processes would share, or fewer GPUs than processes.
+    """
+    device = select_device(name)
+    if device.type == "cpu":
+        return device
+    if device.index is not None:
+        raise UserError(f"device {name!r}: each process of torchrun takes a GPU of its own; use auto, cuda or cpu")
+    local_rank = torchrun.local_rank()
+    if local_rank >= torch.cuda.device_count():
+        raise UserError(
+            f"process {local_rank} of this machine has no GPU, there are {torch.cuda.device_count()}; give torchrun "
+            "--nproc-per-node at most as many, or use --device cpu"
+        )
+    return torch.device("cuda", local_rank)
 
 
 def rank() -> int:
@@ -302,17 +324,3 @@ def _others_needed() -> Iterator[None]:
 
 def _is_joined() -> bool:
     return dist.is_available() and dist.is_initialized()
-
-
-def _own_device(name: str, local_rank: int) -> torch.device:
-    device = select_device(name)
-    if device.type == "cpu":
-        return device
-    if device.index is not None:
-        raise UserError(f"device {name!r}: each process of torchrun takes a GPU of its own; use auto, cuda or cpu")
-    if local_rank >= torch.cuda.device_count():
-        raise UserError(
-            f"process {local_rank} of this machine has no GPU, there are {torch.cuda.device_count()}; give torchrun "
-            "--nproc-per-node at most as many, or use --device cpu"
-        )
-    return torch.device("cuda", local_rank)

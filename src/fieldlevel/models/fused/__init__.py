@@ -36,7 +36,7 @@ def run_features(network: "MomentNetwork", maps: Tensor) -> Tensor:
         return network.features(maps)  # type: ignore[no-any-return]
     from fieldlevel.models.fused.stack import fused_blocks  # noqa: PLC0415 (needs Triton)
 
-    return fused_blocks(network.features, maps, n_blocks=network.n_pixels.bit_length() - 2)
+    return fused_blocks(network.features, maps, n_blocks=_n_blocks(network))
 
 
 def compile_features(network: "MomentNetwork", maps: Tensor) -> None:
@@ -44,7 +44,7 @@ def compile_features(network: "MomentNetwork", maps: Tensor) -> None:
     if can_fuse(network, maps):
         from fieldlevel.models.fused.stack import compile_blocks  # noqa: PLC0415 (needs Triton)
 
-        compile_blocks(network.features, maps, n_blocks=network.n_pixels.bit_length() - 2)
+        compile_blocks(network.features, maps, n_blocks=_n_blocks(network))
 
 
 def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
@@ -62,6 +62,11 @@ def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
     are_float32 = all(parameter.dtype == torch.float32 for parameter in features.parameters())
     has_gradient = torch.is_grad_enabled() and (maps.requires_grad or not features.training)
     return are_float32 and not has_gradient and are_plain(features)
+
+
+def _n_blocks(network: "MomentNetwork") -> int:
+    """All of them, the last convolution counted as one."""
+    return network.n_pixels.bit_length() - 2
 
 
 def are_plain(features: nn.Sequential) -> bool:
