@@ -210,10 +210,21 @@ def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
     assert all(words in printed for words in ("MOCK DATA", "rms error", "A_AGN2", "metrics.json: "))
 
 
+def test_one_map_is_inferred_as_an_array_of_one(weights, data, tmp_path, capsys):
+    map_ = np.load(data / "Maps_Mtot_MockTNG_LH_z=0.00.npy", mmap_mode="r")[7]
+    np.save(tmp_path / "alone.npy", map_)
+    np.save(tmp_path / "array.npy", map_[np.newaxis])
+    for name in ("alone", "array"):
+        assert main(["infer", str(weights), str(tmp_path / f"{name}.npy")]) == 0
+        assert "posterior of 1 map (MOCK" in capsys.readouterr().out
+    assert (tmp_path / "alone.posterior.csv").read_bytes() == (tmp_path / "array.posterior.csv").read_bytes()
+
+
 @pytest.mark.parametrize(
     ("make", "words"),
     [
-        (lambda path: np.save(path, np.ones((2, 16), np.float32)), "(2, 16)"),
+        (lambda path: np.save(path, np.ones((2, 16), np.float32)), "(1, 2, 16)"),
+        (lambda path: np.save(path, np.ones(16, np.float32)), "(16,)"),
         (lambda path: np.save(path, np.ones((2, 32, 32), np.float32)), "16"),
         (lambda path: np.save(path, -np.ones((2, 16, 16), np.float32)), "positive"),
         (lambda path: np.save(path, np.ones((0, 16, 16), np.float32)), "has no maps"),

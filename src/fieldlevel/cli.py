@@ -163,7 +163,7 @@ class Infer:
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
     maps: Annotated[Path, tyro.conf.Positional]
-    """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files."""
+    """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
     out: Path | None = None
     """CSV file; <maps>.posterior.csv when omitted."""
     device: Device = "auto"
@@ -448,7 +448,7 @@ def _infer(command: Infer) -> int:
     console.print_posteriors(mean, std)
     if n_outside := count_outside_prior(mean):
         console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {n_outside} maps")
-    console.say(f"posterior of {len(mean)} maps{mark}: {out}")
+    console.say(f"posterior of {len(mean)} {'map' if len(mean) == 1 else 'maps'}{mark}: {out}")
     return 0
 
 

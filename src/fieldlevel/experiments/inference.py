@@ -22,7 +22,7 @@ def infer_file(
 
     Args:
         weights: file of a trained network.
-        maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field.
+        maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
         out: CSV file to write: one row a map, columns `map`, then `<name>_mean`, `<name>_std`.
         device: where the network runs.
         listener: hears of the progress.
@@ -59,8 +59,9 @@ def count_outside_prior(mean: FloatArray) -> int:
 
 def _open_maps(path: Path) -> np.ndarray:
     try:
-        return np.lib.format.open_memmap(path, mode="r")
+        maps = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None
     except (ValueError, EOFError) as error:
         raise UserError(f"{path}: not an .npy file of numbers ({error})") from None
+    return maps[np.newaxis] if maps.ndim == 2 else maps
