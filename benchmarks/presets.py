@@ -1,4 +1,6 @@
-"""Lowest validation loss of the released recipe, of the modern preset and of its variants after as many steps.
+"""Validation loss of the released recipe, of the modern preset and of its variants after as many steps.
+
+It is that of the network of the lowest loss in training, as it then predicts.
 
 Same maps, split, network width, batch size and number of steps; what the presets are about differs: optimiser,
 schedule, learning rate, weight decay, dropout, augmentation, normaliser, precision. Beside the loss, the root mean
@@ -101,7 +103,7 @@ def equal_terms(arguments: Arguments, preset: TrainSpec, seed: int) -> TrainSpec
 
 @dataclass(frozen=True)
 class Outcome:
-    """What one run found: lowest validation loss, rms relative errors of Omega_m and sigma_8, seconds."""
+    """What one run found: validation loss, rms relative errors of Omega_m and sigma_8, seconds of the training."""
 
     loss: float
     errors: tuple[float, float]
@@ -116,7 +118,8 @@ def train_variant(arguments: Arguments, preset: TrainSpec, seed: int) -> Outcome
     _, training, validation = load_sets(spec, suite, split, device)
     start = time.perf_counter()
     trained = train_network(spec, training, validation)
-    return Outcome(trained.validation_loss, relative_errors(trained.network, validation), time.perf_counter() - start)
+    seconds = time.perf_counter() - start
+    return Outcome(trained.validation_loss, relative_errors(trained.network, validation), seconds)
 
 
 @torch.inference_mode()
@@ -138,7 +141,7 @@ def main() -> None:
     device = select_device(arguments.device)
     unknown = [name for name in arguments.only if name not in VARIANTS]
     if unknown:
-        raise UserError(f"only: no variant {unknown[0]!r}; choose from {', '.join(VARIANTS)}")
+        raise UserError(f"only: no variant {unknown[0]!r}; choose from {', '.join(map(repr, VARIANTS))}")
     known = print_machine(device)
     found: dict[str, list[dict[str, Any]]] = {}
     print(arguments)

@@ -1,5 +1,6 @@
 import csv
 import json
+import os
 import subprocess
 import sys
 from dataclasses import replace
@@ -239,6 +240,7 @@ def test_infer_refuses_what_it_cannot_take(weights, tmp_path, capsys, make, word
     message = capsys.readouterr().err.splitlines()[-1]
     assert message.startswith("fieldlevel: ")
     assert words in message
+    assert str(maps) in message
     assert not (tmp_path / "posterior.csv").exists()
 
 
@@ -248,18 +250,30 @@ def test_infer_refuses_what_it_cannot_take(weights, tmp_path, capsys, make, word
         (["infer", "{weights}", "{maps}", "--out", "{folder}"], "{folder}: is a folder; name a file"),
         (["infer", "{weights}", "{maps}", "--out", "{maps}/p.csv"], "{maps}: is a file"),
         (["infer", "{weights}", "{maps}", "--out", "{maps}/in/p.csv"], "{maps}/in: is a file, or in one"),
+        (["infer", "{weights}", "{maps}", "--out", "{maps}"], "{maps}: is the file to read itself"),
+        (["infer", "{weights}", "{maps}", "--out", "{weights}"], "{weights}: is the file to read itself"),
+        (["infer", "{weights}", "{maps}", "--out", "{pipe}"], "{pipe}: is a device or a pipe"),
+        (["infer", "{weights}", "{maps}", "--out", "/proc/p.csv"], "/proc/p.csv: cannot be written"),
+        (["infer", "{weights}", "{maps}", "--out", "/proc/in/p.csv"], "/proc/in: cannot be made"),
         (["infer", "{folder}", "{maps}"], "{folder}: not a weights file but a folder; give the weights"),
         (["shrink", "{weights}", "{folder}"], "{folder}: is a folder; name a file"),
         (["evaluate", "{weights}", "--data", "d", "--suite", "MockTNG", "--out", "{maps}"], "{maps}: is a file"),
     ],
 )
-def test_folders_for_files_and_files_for_folders_are_refused(weights, tmp_path, capsys, arguments, words):
-    places = {"weights": weights, "maps": tmp_path / "maps.npy", "folder": tmp_path / "folder"}
+def test_places_that_no_file_or_folder_can_have_are_refused(weights, tmp_path, capsys, arguments, words):
+    places = {
+        "weights": weights,
+        "maps": tmp_path / "maps.npy",
+        "folder": tmp_path / "folder",
+        "pipe": tmp_path / "pipe",
+    }
     places["folder"].mkdir()
+    os.mkfifo(places["pipe"])
     np.save(places["maps"], np.ones((1, 16, 16), np.float32))
     assert main([argument.format(**places) for argument in arguments]) == 2
     assert capsys.readouterr().err.startswith(f"fieldlevel: {words.format(**places)}")
     assert not list(places["folder"].iterdir())
+    assert np.load(places["maps"]).shape == (1, 16, 16)
 
 
 def test_torchrun_starts_no_command_that_would_do_its_work_twice(monkeypatch, tmp_path, capsys):
@@ -275,7 +289,12 @@ def test_torchrun_starts_no_command_that_would_do_its_work_twice(monkeypatch, tm
 def test_maps_unlike_those_of_the_training_are_told():
     inside = np.array([[0.3, 0.8, 1.0, 1.0, 1.0, 1.0], [0.09, 1.02, 9.0, 1.0, 1.0, 0.1]])
     outside = np.array([[0.05, 0.8, 1.0, 1.0, 1.0, 1.0], [0.3, 1.05, 1.0, 1.0, 1.0, 1.0]])
-    assert inference.count_outside_prior(np.concatenate([inside, outside])) == 2
+    mean = np.concatenate([inside, outside])
+    std = np.full_like(mean, 0.02)
+    assert inference.count_outside_prior(mean, std) == 2
+    std[0, 0] = 0.21  # half of Omega_m's prior is 0.2
+    std[1, 2:] = 9.0  # feedback parameters may be anything
+    assert inference.count_outside_prior(mean, std) == 3
 
 
 def test_weights_that_are_none_are_refused(tmp_path, capsys):

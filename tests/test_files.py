@@ -34,6 +34,17 @@ def test_a_folder_is_claimed_by_one_process_at_a_time(tmp_path):
     subprocess.run(command, check=True)
 
 
+def test_a_folder_that_stayed_empty_is_taken_away_if_the_claim_made_it(tmp_path):
+    for name, work in (("new", None), ("worked", "table.csv"), ("old", None)):
+        if name == "old":
+            (tmp_path / name).mkdir()
+        with pytest.raises(ZeroDivisionError), claimed(tmp_path / name):
+            if work:
+                write_text(tmp_path / name / work, "rows")
+            raise ZeroDivisionError
+    assert {path.name for path in tmp_path.iterdir()} == {"worked", "old"}
+
+
 def test_a_file_cannot_be_claimed(tmp_path):
     (tmp_path / "file").touch()
     with pytest.raises(UserError, match="is a file"), claimed(tmp_path / "file"):

@@ -165,7 +165,7 @@ class Infer:
     maps: Annotated[Path, tyro.conf.Positional]
     """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
     out: Path | None = None
-    """CSV file; <maps>.posterior.csv when omitted."""
+    """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
     device: Device = "auto"
 
 
@@ -446,10 +446,14 @@ def _infer(command: Infer) -> int:
         mean, std = infer_file(command.weights, command.maps, out, command.device, listener)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
     console.print_posteriors(mean, std)
-    if n_outside := count_outside_prior(mean):
-        console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {n_outside} maps")
-    console.say(f"posterior of {len(mean)} {'map' if len(mean) == 1 else 'maps'}{mark}: {out}")
+    if n_outside := count_outside_prior(mean, std):
+        console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {_maps(n_outside)}")
+    console.say(f"posterior of {_maps(len(mean))}{mark}: {out}")
     return 0
+
+
+def _maps(n: int) -> str:
+    return "1 map" if n == 1 else f"{n} maps"
 
 
 def _shrink(command: Shrink) -> int:

@@ -3,7 +3,7 @@
 import fcntl
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from fieldlevel.errors import UserError
@@ -22,7 +22,7 @@ def written_aside(path: Path) -> Iterator[Path]:
     Raises:
         OSError: with the name of the file, e.g. where the disk is full; a file that stood there is as it was.
     """
-    aside = path.with_name(f".part.{path.name}")
+    aside = _beside(path)
     try:
         yield aside
         aside.replace(path)
@@ -31,6 +31,10 @@ def written_aside(path: Path) -> Iterator[Path]:
         raise
     finally:
         aside.unlink(missing_ok=True)
+
+
+def _beside(path: Path) -> Path:
+    return path.with_name(f".part.{path.name}")
 
 
 def write_text(path: Path, text: str) -> None:
@@ -49,23 +53,38 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, unless they are there.
 
     Raises:
-        UserError: it is a file.
+        UserError: it is a file, or may not be made.
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
         raise UserError(f"{folder}: is a file, or in one; name a folder with --out") from None
+    except OSError as error:
+        raise UserError(f"{folder}: cannot be made ({error.strerror}); name another folder with --out") from None
 
 
-def make_folder_of(path: Path) -> None:
-    """Make the folder of a file that is about to be written.
+def make_place_for(path: Path, *inputs: Path) -> None:
+    """Make the folder of a file that is about to be written, and see that the file can be.
+
+    Args:
+        path: the file; one of that name is left as it is until it is replaced.
+        inputs: files that are read for it.
 
     Raises:
-        UserError: the file is a folder, or the folder a file.
+        UserError: it is a folder, a device or one of the inputs, its folder is a file, or it may not be written.
     """
     if path.is_dir():
         raise UserError(f"{path}: is a folder; name a file")
+    if path.exists() and not path.is_file():
+        raise UserError(f"{path}: is a device or a pipe, which a file would replace; name another file")
+    if path.exists() and any(path.samefile(each) for each in inputs):
+        raise UserError(f"{path}: is the file to read itself; give the new one another name")
     make_folder(path.parent)
+    try:
+        _beside(path).touch()
+        _beside(path).unlink()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from None
 
 
 @contextmanager
@@ -115,13 +134,19 @@ def claimed(folder: Path) -> Iterator[None]:
     """Keep other processes that claim the same folder out of it; a claim ends with its process, however that dies.
 
     Args:
-        folder: made if need be.
+        folder: made if need be; one that was made and stayed empty, as the work was refused, is taken away again.
 
     Raises:
         UserError: another process works in it, or it is a file.
     """
+    is_new = not folder.exists()
     make_folder(folder)
-    with locked(folder / ".lock") as is_ours:
-        if not is_ours:
-            raise UserError(f"{folder}: another run works in it; wait for it, or name another folder")
-        yield
+    try:
+        with locked(folder / ".lock") as is_ours:
+            if not is_ours:
+                raise UserError(f"{folder}: another run works in it; wait for it, or name another folder")
+            yield
+    finally:
+        if is_new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()

@@ -191,7 +191,7 @@ def test_a_file_is_not_shrunk_onto_itself(weights, tmp_path):
     before = weights.read_bytes()
     (tmp_path / "link.safetensors").symlink_to(weights)
     for out in (weights, tmp_path / "link.safetensors"):
-        with pytest.raises(UserError, match="is the file to shrink itself"):
+        with pytest.raises(UserError, match="is the file to read itself"):
             shrink_weights(weights, out)
     assert weights.read_bytes() == before
 

@@ -6,13 +6,16 @@ from pathlib import Path
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_folder_of, written_aside
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, FloatArray, to_unit_interval
+from fieldlevel.files import make_place_for, written_aside
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, to_unit_interval
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load
+from fieldlevel.training.trained import find_weights
 
 FAR_OUTSIDE = 0.1
 """Of the width of the prior: nearer, a mean may be outside by chance."""
+LARGEST_STD = 0.5
+"""Of the width of the prior: no distribution inside it has a larger one (Popoviciu's inequality)."""
 
 
 def infer_file(
@@ -36,8 +39,11 @@ def infer_file(
     predictor, maps = load(weights, device), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
-    make_folder_of(out)
-    mean, std = predictor.predict(maps, listener=listener)
+    make_place_for(out, maps_path, find_weights(weights))
+    try:
+        mean, std = predictor.predict(maps, listener=listener)
+    except UserError as trouble:
+        raise UserError(f"{maps_path}: {trouble}") from None
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
     with written_aside(out) as aside, aside.open("w", newline="") as stream:
         table = csv.writer(stream)
@@ -47,14 +53,20 @@ def infer_file(
     return mean, std
 
 
-def count_outside_prior(mean: FloatArray) -> int:
-    """Maps whose mean of Omega_m or sigma_8 is outside the prior by more than a tenth of its width.
+def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:
+    """Maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior.
+
+    That is where the mean is outside by more than a tenth of the prior's width, or the standard deviation is above half
+    of the width.
 
     Args:
         mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+        std: posterior standard deviations, likewise.
     """
-    from_centre = np.abs(to_unit_interval(mean)[:, COSMOLOGICAL_COLUMNS] - 0.5)
-    return int((from_centre > 0.5 + FAR_OUTSIDE).any(axis=1).sum())
+    from_centre = np.abs(to_unit_interval(mean) - 0.5)
+    in_widths = std / (MAXIMA - MINIMA)
+    is_outside = (from_centre > 0.5 + FAR_OUTSIDE) | (in_widths > LARGEST_STD)
+    return int(is_outside[:, COSMOLOGICAL_COLUMNS].any(axis=1).sum())
 
 
 def _open_maps(path: Path) -> np.ndarray:

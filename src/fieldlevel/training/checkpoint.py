@@ -23,7 +23,7 @@ from torch import Tensor, nn
 import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_folder_of, write_bytes
+from fieldlevel.files import make_place_for, write_bytes
 from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.models.build import AnyNetwork, restore_network
@@ -165,14 +165,12 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
         `out`.
 
     Raises:
-        UserError: no weights file, a layer that float16 cannot hold, or `out` is the file itself or a folder.
+        UserError: no weights file, a layer that float16 cannot hold, or `out` is the file itself or cannot be written.
         OSError: the disk is full, or the file may not be written.
     """
     source, out = find_weights(weights), Path(out)
     network = load(source, "cpu").network
-    make_folder_of(out)
-    if out.exists() and out.samefile(source):
-        raise UserError(f"{out}: is the file to shrink itself; give the small one another name")
+    make_place_for(out, source)
     metadata, state = _read_metadata(source), _read_weights(source)
     for layer, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
@@ -263,9 +261,10 @@ def _read_weights(path: Path) -> dict[str, Tensor]:
 
 def _check_shape(maps: FloatArray, n_pixels: int) -> None:
     if maps.ndim != 3 or maps.shape[1:] != (n_pixels, n_pixels):
-        raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels})")
+        hint = "; give one map as map[np.newaxis]" if maps.shape == (n_pixels, n_pixels) else ""
+        raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels}){hint}")
     if maps.dtype.kind not in "fiu":
-        raise UserError(f"maps of type {maps.dtype}: give real numbers, not their logarithm, e.g. float32")
+        raise UserError(f"maps of type {maps.dtype}: give real numbers, e.g. float32")
 
 
 def _check_pixels(pixels: Tensor, first: int, offset: float) -> None:
