@@ -6,27 +6,25 @@ the cold one compiled.
     python benchmarks/first_step.py --repeats 2
 """
 
-import json
 import os
 import subprocess
 import sys
 import tempfile
 import time
-from contextlib import ExitStack
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from statistics import median
-from typing import Any, Literal
+from typing import Literal
 from unittest.mock import patch
 
 import torch
 import tyro
-from step_floors import print_machine, run, write_numbers
+from step_floors import print_machine, run, synchronise, write_numbers
 from training_speed import Arguments as SpeedArguments
 from training_speed import random_set, speed_spec
 
 from fieldlevel.config import modern_preset
-from fieldlevel.errors import UserError
 from fieldlevel.numerics.device import select_device
 from fieldlevel.training import step
 from fieldlevel.training.device import seeded
@@ -58,33 +56,30 @@ def first_steps(arguments: Arguments, way: Way, device: torch.device) -> float:
     """Seconds that the network takes to be built and to take its first steps, on maps that are on the device."""
     sizes = SpeedArguments(n_pixels=arguments.n_pixels, batch=arguments.batch)
     spec = speed_spec(sizes, modern_preset(), arguments.hidden, "bfloat16")
-    with ExitStack() as stack:
-        stack.enter_context(seeded(spec.seed, device))
-        if way == "one by one":
-            stack.enter_context(patch.object(step, "compile_features", lambda *_: None))
+    how = patch.object(step, "compile_features") if way == "one by one" else nullcontext()
+    with seeded(spec.seed, device), how:
         maps = random_set(sizes, device, n_maps=2 * arguments.batch)
         start = time.perf_counter()
         state = TrainingState(spec, maps, maps)
         for number in range(N_STEPS):
             state.take_step(number)
-        torch.cuda.synchronize()
+        synchronise(device)
         return time.perf_counter() - start
 
 
 def timed_process(arguments: Arguments, way: Way, cache: str) -> float:
     """The same in a new process with this cache of Triton."""
-    sizes = [f"--{name}={getattr(arguments, name.replace('-', '_'))}" for name in ("hidden", "n-pixels", "batch")]
-    command = [sys.executable, __file__, *sizes, "--time-one", way]
+    sizes = {"--hidden": arguments.hidden, "--n-pixels": arguments.n_pixels, "--batch": arguments.batch}
+    flags = [str(each) for pair in sizes.items() for each in pair]
+    command = [sys.executable, __file__, *flags, "--time-one", way]
     known = os.environ | {"TRITON_CACHE_DIR": cache}
-    return float(json.loads(subprocess.run(command, env=known, check=True, stdout=subprocess.PIPE).stdout))
+    return float(subprocess.run(command, env=known, check=True, stdout=subprocess.PIPE).stdout)
 
 
 def main() -> None:
     """Print the medians of both ways."""
     arguments = tyro.cli(Arguments)
-    device = select_device("auto")
-    if device.type != "cuda":
-        raise UserError("no GPU: the kernels are those of GPUs; run it where there is one")
+    device = select_device("cuda")
     if arguments.time_one:
         print(first_steps(arguments, arguments.time_one, device))
         return
@@ -99,8 +94,7 @@ def main() -> None:
         cold, warm = (list(column) for column in zip(*seconds, strict=True))
         found[way] = {"cold": cold, "warm": warm}
         print(f"{way:>16} {median(cold):12.1f} {median(warm):12.1f}", flush=True)
-    numbers: dict[str, Any] = {"machine": known, "arguments": asdict(arguments), "seconds": found}
-    write_numbers(arguments.json, numbers)
+    write_numbers(arguments.json, {"machine": known, "arguments": asdict(arguments), "seconds": found})
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from typing import Literal
 import torch
 import tyro
 from presets import with_adamw
-from step_floors import print_machine, write_numbers
+from step_floors import print_machine, run, write_numbers
 from torch import Tensor
 
 from fieldlevel.config import TrainSpec, modern_preset
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -7,7 +7,6 @@ of them had, and last they share one as many times as large. A step is timed as 
 random maps, which every process holds. The share is the rate beside that of as many GPUs without anything to exchange.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from itertools import product
@@ -107,7 +106,7 @@ def main() -> None:
     """Print the machine and the table, once."""
     arguments = tyro.cli(Arguments)
     check(arguments)
-    is_first = os.environ.get("RANK", "0") == "0"
+    is_first = torchrun.rank() == 0
     known = {}
     if is_first:
         known = print_machine(own_device(arguments.device))

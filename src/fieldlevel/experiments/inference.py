@@ -24,7 +24,7 @@ def infer_file(
     """Write the posterior mean and standard deviation of each parameter for each map.
 
     Args:
-        weights: file of a trained network.
+        weights: file of a trained network, or name of one that comes with the package.
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
         out: CSV file to write: one row a map, columns `map`, then `<name>_mean`, `<name>_std`.
         device: where the network runs.
@@ -36,10 +36,11 @@ def infer_file(
     Raises:
         UserError: a file that cannot be read or written, or maps that the network cannot take.
     """
+    weights = find_weights(weights)
     predictor, maps = load(weights, device), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
-    make_place_for(out, maps_path, find_weights(weights))
+    make_place_for(out, maps_path, weights)
     try:
         mean, std = predictor.predict(maps, listener=listener)
     except UserError as trouble:

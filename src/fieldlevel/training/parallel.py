@@ -27,7 +27,6 @@ References:
 """
 
 import gc
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -317,7 +316,7 @@ def _others_needed() -> Iterator[None]:
         yield
     except RuntimeError as error:
         raise TrainingError(
-            f"process {os.environ.get('RANK', rank())}: another process of this run ended or does not answer; see what "
+            f"process {torchrun.rank()}: another process of this run ended or does not answer; see what "
             "it said, then give the same command again: it continues"
         ) from error
 

@@ -10,6 +10,11 @@ def n_processes() -> int:
     return int(os.environ["WORLD_SIZE"]) if os.environ.keys() >= _TOLD else 1
 
 
+def rank() -> int:
+    """Number of this process among all of them; 0 without torchrun."""
+    return int(os.environ.get("RANK", "0"))
+
+
 def local_rank() -> int:
     """Number of this process among those of its machine; 0 without torchrun."""
     return int(os.environ.get("LOCAL_RANK", "0"))
