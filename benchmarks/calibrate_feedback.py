@@ -7,20 +7,23 @@ are described in suppression/README.md.
     python benchmarks/calibrate_feedback.py --suite MockTNG --out constants.json
 """
 
-import csv
 import json
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
 import tyro
+from measuring import run
 from scipy.optimize import least_squares
+from suppression_tables import read_error, read_suppression
 
 from fieldlevel.config import SIMULATION_SCALES, SimulateSpec
+from fieldlevel.files import write_text
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.mesh import paint_species
@@ -31,8 +34,6 @@ from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run
 
-TABLES = Path(__file__).parent / "suppression"
-TABLE_OF = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
 CONSTANTS = {"MockTNG": TNGConstants, "MockSIMBA": SIMBAConstants}
 EXPONENTS = ("Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2")
 FREE: dict[str, dict[str, tuple[str, ...]]] = {
@@ -58,7 +59,6 @@ FREE: dict[str, dict[str, tuple[str, ...]]] = {
 }
 WIDTHS = {"value": 0.4, "exponent": 0.4}
 """Of the prior: natural logarithm of a value, an exponent."""
-LARGEST_K_H_MPC = 20.0
 TOLERANCE = 0.02
 """Wanted difference in S; with the error of the tables it weighs the residuals."""
 
@@ -67,8 +67,8 @@ TOLERANCE = 0.02
 class Arguments:
     """Fit one model."""
 
-    suite: str = "MockTNG"
-    scale: str = "letter"
+    suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
+    scale: Literal["laptop", "letter", "fine"] = "letter"
     n_rows: int = 40
     """Latin-hypercube rows to fit."""
     n_validation: int = 20
@@ -93,19 +93,6 @@ class Sample:
     weight: float
 
 
-def read_table(path: Path) -> tuple[np.ndarray, dict[str, list[tuple[np.ndarray, np.ndarray]]]]:
-    """Wavenumbers up to 20 h/Mpc and, for every case, its (parameters, S) rows."""
-    with path.open() as file:
-        header, *rows = csv.reader(file)
-    k = np.array([float(name.removeprefix("S_k")) for name in header[7:]])
-    k = k[k <= LARGEST_K_H_MPC]
-    cases: dict[str, list[tuple[np.ndarray, np.ndarray]]] = {}
-    for row in rows:
-        values = np.array(row[1:], dtype=float)
-        cases.setdefault(row[0], []).append((values[:6], values[6 : 6 + len(k)]))
-    return k, cases
-
-
 def power(kinds: Sequence[torch.Tensor], masses: Sequence[float], n_mesh: int, k_h_mpc: np.ndarray) -> np.ndarray:
     """P(k) interpolated in ln k; any units, ratios matter."""
     k, P = power_spectrum_3d(paint_species(kinds, n_mesh, masses))
@@ -114,10 +101,17 @@ def power(kinds: Sequence[torch.Tensor], masses: Sequence[float], n_mesh: int, k
 
 
 def simulate(
-    spec: SimulateSpec, case: str, theta: np.ndarray, target: np.ndarray, k: np.ndarray, seed: int, weight: float
+    spec: SimulateSpec,
+    k: np.ndarray,
+    device: torch.device,
+    case: str,
+    theta: np.ndarray,
+    target: np.ndarray,
+    seed: int,
+    weight: float,
 ) -> Sample:
     """Both gravity runs of one point."""
-    device, cosmology = select_device("auto"), Cosmology(float(theta[0]), float(theta[1]))
+    cosmology = Cosmology(float(theta[0]), float(theta[1]))
     feedback = Feedback(*(float(A) for A in theta[2:]))
     twin = nbody_run(spec, cosmology, seed, device)
     P = power(twin.kinds, twin.mass, spec.n_mesh, k)
@@ -204,24 +198,27 @@ def main() -> None:
     """Simulate, fit, validate, write."""
     arguments = tyro.cli(Arguments)
     suite, spec = arguments.suite, SIMULATION_SCALES[arguments.scale]()
-    k, cases = read_table(TABLES / f"suppression_{TABLE_OF[suite]}.csv")
-    error = np.loadtxt(TABLES / f"error_{TABLE_OF[suite]}.csv", delimiter=",", skiprows=1)[: len(k), 1]
+    device = select_device(arguments.device)
+    k, cases = read_suppression(suite)
+    error = read_error(suite, len(k))
     (fiducial,) = cases["fiducial"]
+
+    point = partial(simulate, spec, k, device)
 
     def rows(first: int, count: int) -> list[Sample]:
         numbers = [first + 1000 // count * i for i in range(count)]
-        return [simulate(spec, f"LH_{n}", *cases[f"LH_{n}"][0], k, 7000 + n, 1.0) for n in numbers]
+        return [point(f"LH_{n}", *cases[f"LH_{n}"][0], 7000 + n, 1.0) for n in numbers]
 
     def fiducials(first_seed: int) -> list[Sample]:
         n, weight = arguments.n_seeds, (arguments.n_rows / 3 / arguments.n_seeds) ** 0.5
-        return [simulate(spec, "fiducial", *fiducial, k, first_seed + i, weight) for i in range(n)]
+        return [point("fiducial", *fiducial, first_seed + i, weight) for i in range(n)]
 
     began = time.perf_counter()
     ends = {
         f"1P {name} {'low' if end == 0 else 'high'}": cases[f"1P_{name}"][end] for name in EXPONENTS for end in (0, -1)
     }
     training = [*rows(1, arguments.n_rows), *fiducials(100)]
-    training += [simulate(spec, case, *end, k, seed, 1.0) for case, end in ends.items() for seed in (400, 401)]
+    training += [point(case, *end, seed, 1.0) for case, end in ends.items() for seed in (400, 401)]
     print(f"{suite}: {len(training)} samples in {time.perf_counter() - began:.0f} s", flush=True)
     constants = fit(suite, training, k, error, arguments.seconds)
     report(suite, "fitted", training, constants, k)
@@ -229,12 +226,12 @@ def main() -> None:
     report(suite, "validation rows and seeds", [*rows(12, arguments.n_validation), *fiducials(200)], constants, k)
     for name in EXPONENTS:
         chosen = [(case, end) for case, end in ends.items() if name in case]
-        both = [simulate(spec, case, *end, k, seed, 1.0) for case, end in chosen for seed in (300, 301, 302)]
+        both = [point(case, *end, seed, 1.0) for case, end in chosen for seed in (300, 301, 302)]
         report(suite, f"1P {name}", both, constants, k)
-    arguments.out.write_text(json.dumps(asdict(constants), indent=1))
+    write_text(arguments.out, json.dumps(asdict(constants), indent=1) + "\n")
     for field in fields(constants):
         print(f"    {field.name}: Scaling = {getattr(constants, field.name)}")
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,6 +22,7 @@ from statistics import median
 from typing import TypeVar
 
 import torch
+from measuring import run
 from torch import Tensor, nn
 
 from fieldlevel.models.cnn import MomentNetwork
@@ -29,6 +30,7 @@ from fieldlevel.models.fused.convolutions import DERIVATIVE, STATISTICS, STORE, 
 from fieldlevel.models.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers, remaining_blocks
 from fieldlevel.models.fused.stack import fused_blocks
 from fieldlevel.models.fused.tiles import Pass, Tiles, padded_channels
+from fieldlevel.numerics.device import select_device
 
 PASSES: tuple[Pass, ...] = ("forward", "data", "weight")
 Result = TypeVar("Result")
@@ -328,6 +330,7 @@ def main() -> None:
     parser.add_argument("--workers", type=int, default=12, help="processes that compile")
     parser.add_argument("--seconds", type=float, default=110.0, help="limit for compiling")
     options = parser.parse_args()
+    select_device("cuda")
     began = time.perf_counter()
     network = MomentNetwork(options.n_pixels, options.hidden, dropout=0.0)
     jobs = [job for job in jobs_of(network, options.blocks, options.batch) if job.name.startswith(options.only)]
@@ -344,4 +347,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -22,19 +22,17 @@ import contextlib
 import io
 import math
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 import MAS_library  # type: ignore[import-not-found]
 import numpy as np
 import torch
 import tyro
+from measuring import confine, print_cpu, run
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -65,12 +63,6 @@ class Arguments:
     Omega_m: float = 0.3
     sigma_8: float = 0.8
     seed: int = 1
-
-
-def confine(n_threads: int) -> None:
-    """Keep the process on its first cores; more than one is used by processes and by the trees."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:n_threads])
-    torch.set_num_threads(1)
 
 
 def simulate(arguments: Arguments, seed: int) -> Tensor:
@@ -170,14 +162,6 @@ def warm_up(n_pixels: int) -> None:
     paint_discs_exact(points[:, :2], neighbour_distance(points, n_pixels, K), torch.ones(100), n_pixels)
 
 
-def print_machine(arguments: Arguments) -> None:
-    """CPU, cores, load and versions."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    print(f"{cpu.split(': ')[1]}, {arguments.n_threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
-    print(", ".join(f"{package} {version(package)}" for package in ("fieldlevel", "torch", "scipy", "Pylians")))
-    print(arguments)
-
-
 def print_agreement(name: str, image: Tensor, exact: Tensor, seconds: float, n_discs: int) -> None:
     """One line of the table of painters; dex are of pixels above a hundredth of the mean."""
     error, std = (image - exact).abs(), exact.std()
@@ -244,7 +228,9 @@ def main() -> None:
     """Print the machine and both tables."""
     arguments = tyro.cli(Arguments)
     confine(arguments.n_threads)
-    print_machine(arguments)
+    torch.set_num_threads(1)  # the other cores are for processes and trees
+    print_cpu(arguments.n_threads, "fieldlevel", "torch", "scipy", "Pylians")
+    print(arguments)
     warm_up(arguments.n_pixels)
     positions = [simulate(arguments, arguments.seed + kind) for kind in range(2)]
     kinds = compare_steps(arguments, positions)
@@ -252,4 +238,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -19,8 +19,7 @@ from typing import Literal
 from unittest.mock import patch
 
 import torch
-import tyro
-from step_floors import print_machine, run, synchronise, write_numbers
+from measuring import arguments_of, print_machine, run, synchronise, write_numbers
 from training_speed import Arguments as SpeedArguments
 from training_speed import random_set, speed_spec
 
@@ -78,7 +77,7 @@ def timed_process(arguments: Arguments, way: Way, cache: str) -> float:
 
 def main() -> None:
     """Print the medians of both ways."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     device = select_device("cuda")
     if arguments.time_one:
         print(first_steps(arguments, arguments.time_one, device))

@@ -19,12 +19,9 @@ References:
     Feng et al. 2016, arXiv:1603.00476 (FastPM); https://github.com/DifferentiableUniverseInitiative/JaxPM.
 """
 
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
-from pathlib import Path
 from statistics import median
 
 import jax  # type: ignore[import-not-found]
@@ -37,6 +34,7 @@ from jax import numpy as jnp
 from jaxpm.distributed import fft3d, ifft3d  # type: ignore[import-not-found]
 from jaxpm.kernels import fftk, gradient_kernel, invlaplace_kernel  # type: ignore[import-not-found]
 from jaxpm.painting import _cic_paint_impl, _cic_read_impl  # type: ignore[import-not-found]
+from measuring import confine, print_cpu, run
 from torch import Tensor
 
 from fieldlevel.numerics.cosmology import Cosmology, Growth, hubble_rate
@@ -63,12 +61,6 @@ class Arguments:
     Omega_m: float = 0.3
     sigma_8: float = 0.8
     seed: int = 1
-
-
-def confine(n_threads: int) -> None:
-    """Keep the process on its first cores, before JAX starts its threads."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:n_threads])
-    torch.set_num_threads(n_threads)
 
 
 def initial(arguments: Arguments) -> Particles:
@@ -142,9 +134,9 @@ def alternate(candidates: dict[str, Run], repeats: int) -> dict[str, list[float]
     """Seconds of each run, in turns."""
     seconds: dict[str, list[float]] = {name: [] for name in candidates}
     for _ in range(repeats):
-        for name, run in candidates.items():
+        for name, evolved in candidates.items():
             start = time.perf_counter()
-            run()
+            evolved()
             seconds[name].append(time.perf_counter() - start)
     return seconds
 
@@ -152,14 +144,6 @@ def alternate(candidates: dict[str, Run], repeats: int) -> dict[str, list[float]
 def power(position: Tensor, n_mesh: int) -> npt.NDArray[np.float64]:
     """P [(Mpc/h)^3] in shells centred on 1, 2, ... fundamental modes."""
     return power_spectrum_3d(paint_cic(position, n_mesh))[1].numpy() * BOX_SIZE_MPC_H**3
-
-
-def print_machine(arguments: Arguments) -> None:
-    """CPU, cores, load and versions."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    print(f"{cpu.split(': ')[1]}, {arguments.n_threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
-    print(", ".join(f"{package} {version(package)}" for package in ("fieldlevel", "torch", "jaxpm", "jax")))
-    print(arguments)
 
 
 def print_times(seconds: dict[str, list[float]], n_steps: int) -> None:
@@ -187,7 +171,8 @@ def main() -> None:
     """Print the machine, the times and the spectra."""
     arguments = tyro.cli(Arguments)
     confine(arguments.n_threads)
-    print_machine(arguments)
+    print_cpu(arguments.n_threads, "fieldlevel", "torch", "jaxpm", "jax")
+    print(arguments)
     candidates = runs(arguments)
     spectra = {name: power(run(), arguments.n_mesh) for name, run in candidates.items()}
     timed = {name: candidates[name] for name in ("fieldlevel", "JaxPM")}
@@ -196,4 +181,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

@@ -17,7 +17,6 @@ import json
 import re
 import shlex
 import shutil
-import sys
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -30,6 +29,7 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from measuring import run
 
 from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, from_json
 from fieldlevel.errors import UserError
@@ -564,22 +564,17 @@ def replaced_whole(out: Path) -> Iterator[Path]:
             shutil.rmtree(path, ignore_errors=True)
 
 
-def main() -> int:
-    """Read the letter, write the folder, print the sizes; returns 2 where the letter or the folder cannot be used."""
+def main() -> None:
+    """Read the letter, write the folder, print the sizes."""
     arguments = tyro.cli(Arguments)
-    try:
-        finished = read_letter(arguments.letter, arguments.data)
-        with replaced_whole(arguments.out) as folder:
-            gather(finished, folder, arguments)
-    except UserError as trouble:
-        print(f"letter_results: {trouble}", file=sys.stderr)
-        return 2
+    finished = read_letter(arguments.letter, arguments.data)
+    with replaced_whole(arguments.out) as folder:
+        gather(finished, folder, arguments)
     files = sorted(path for path in arguments.out.rglob("*") if path.is_file())
     for path in files:
         print(f"{path.stat().st_size / 1e3:10.1f} kB  {path.relative_to(arguments.out)}")
     print(f"{sum(path.stat().st_size for path in files) / 1e3:10.1f} kB  {arguments.out}")
-    return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    run(main)

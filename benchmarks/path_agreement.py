@@ -17,9 +17,8 @@ from statistics import mean, stdev
 from typing import Literal
 
 import torch
-import tyro
+from measuring import arguments_of, print_machine, run, write_numbers
 from presets import with_adamw
-from step_floors import print_machine, run, write_numbers
 from torch import Tensor
 
 from fieldlevel.config import TrainSpec, modern_preset
@@ -104,7 +103,7 @@ def differences(ours: Tensor, theirs: Tensor) -> dict[str, float]:
 
 def main() -> None:
     """Print the machine, then both comparisons."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     device = select_device(arguments.device)
     known = print_machine(device)
     n_validation = arguments.n_maps // 8

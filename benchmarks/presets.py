@@ -19,8 +19,7 @@ from statistics import median
 from typing import Any
 
 import torch
-import tyro
-from step_floors import print_machine, run, write_numbers
+from measuring import arguments_of, print_machine, run, write_numbers
 
 from fieldlevel.config import OptimiserSpec, SplitSpec, TrainSpec, modern_preset, released_preset
 from fieldlevel.errors import UserError
@@ -137,7 +136,7 @@ def relative_errors(network: AnyNetwork, validation: MapSet) -> tuple[float, flo
 
 def main() -> None:
     """Print a line a variant: the medians over the seeds, and every loss."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     device = select_device(arguments.device)
     unknown = [name for name in arguments.only if name not in VARIANTS]
     if unknown:

@@ -13,8 +13,7 @@ from itertools import product
 from pathlib import Path
 
 import torch
-import tyro
-from step_floors import print_machine, run, write_numbers
+from measuring import arguments_of, print_machine, run, write_numbers
 from training_speed import Arguments as SpeedArguments
 from training_speed import Method, Precision, time_fieldlevel
 
@@ -104,7 +103,7 @@ def print_row(row: Row) -> None:
 
 def main() -> None:
     """Print the machine and the table, once."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     check(arguments)
     is_first = torchrun.rank() == 0
     known = {}

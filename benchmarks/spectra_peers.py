@@ -16,19 +16,17 @@ References:
 """
 
 import multiprocessing
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from statistics import median
 
 import numpy as np
 import numpy.typing as npt
 import Pk_library  # type: ignore[import-not-found]
-import torch
 import tyro
+from measuring import confine, print_cpu, run
 
 from fieldlevel import power_spectrum_2d
 from fieldlevel.parameters import BOX_SIZE_MPC_H
@@ -52,12 +50,6 @@ class Arguments:
     maps: Path | None = None
     """A .npy file in CMD format whose first maps are the block; lognormal fields when omitted."""
     seed: int = 1
-
-
-def confine(n_threads: int) -> None:
-    """Keep the process on its first cores."""
-    os.sched_setaffinity(0, sorted(os.sched_getaffinity(0))[:n_threads])
-    torch.set_num_threads(n_threads)
 
 
 def lognormal_maps(n_maps: int, n_pixels: int, seed: int) -> Array:
@@ -117,14 +109,6 @@ def median_seconds(run: Callable[[Array, Arguments], None], maps: Array, argumen
     return median(seconds)
 
 
-def print_machine(arguments: Arguments) -> None:
-    """CPU, cores, load and versions."""
-    cpu = next(line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name"))
-    print(f"{cpu.split(': ')[1]}, {arguments.n_threads} of {os.cpu_count()} cores, load {os.getloadavg()[0]:.2f}")
-    print(", ".join(f"{package} {version(package)}" for package in ("fieldlevel", "torch", "numpy", "Pylians")))
-    print(arguments)
-
-
 def print_agreement(maps: Array) -> None:
     """Largest differences over all maps, up to the Nyquist wavenumber and beyond."""
     (k, power), (k_peer, power_peer) = fieldlevel_spectra(maps), pylians_spectra(maps)
@@ -140,7 +124,8 @@ def main() -> None:
     """Print the machine, the agreement and the seconds."""
     arguments = tyro.cli(Arguments)
     confine(arguments.n_threads)
-    print_machine(arguments)
+    print_cpu(arguments.n_threads, "fieldlevel", "torch", "numpy", "Pylians")
+    print(arguments)
     n_block = min(arguments.n_in_block, arguments.n_maps)
     if arguments.maps is None:
         maps = lognormal_maps(n_block, arguments.n_pixels, arguments.seed)
@@ -156,4 +141,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

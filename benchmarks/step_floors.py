@@ -28,24 +28,11 @@ For hidden \(h\), \(N\) pixels a side and \(b\) maps:
 An algorithm that does not store every layer, but say computes the first from the map again, may go below.
 """
 
-import json
-import sys
-import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from pathlib import Path
-from statistics import median
-from typing import Any
 
 import torch
+from measuring import median_seconds
 from released_recipe import ReleasedNetwork
-
-import fieldlevel
-from fieldlevel.errors import UserError
-
-N_REPEATS = 7
-"""Of everything that is timed here, after a stretch of warm-up."""
 
 
 def layer_outputs(hidden: int, n_pixels: int) -> tuple[int, int]:
@@ -123,25 +110,6 @@ def floors(hidden: int, n_pixels: int, batch: int, rates: Rates) -> Floors:
     )
 
 
-def median_seconds(run: Callable[[], object], device: torch.device, n_calls: int = 1) -> float:
-    """Median over the repeats of the seconds of one call, after a stretch of warm-up."""
-    seconds = []
-    for _ in range(1 + N_REPEATS):
-        synchronise(device)
-        start = time.perf_counter()
-        for _ in range(n_calls):
-            run()
-        synchronise(device)
-        seconds.append((time.perf_counter() - start) / n_calls)
-    return median(seconds[1:])
-
-
-def synchronise(device: torch.device) -> None:
-    """Wait until the device has done what it was told."""
-    if device.type == "cuda":
-        torch.cuda.synchronize(device)
-
-
 def measure_rates(device: torch.device) -> Rates:
     """Copy 2 GiB and multiply matrices of 8192 rows; less on a CPU."""
     n_bytes, rows = (2**31, 8192) if device.type == "cuda" else (2**26, 256)
@@ -151,31 +119,3 @@ def measure_rates(device: torch.device) -> Rates:
     left, right = torch.randn(2, rows, rows, device=device).bfloat16()
     product_seconds = median_seconds(lambda: left @ right, device, n_calls=10)
     return Rates(copy=2 * n_bytes / copy_seconds, product=2 * rows**3 / product_seconds)
-
-
-def print_machine(device: torch.device) -> dict[str, str]:
-    """Print device, versions and date, and return them."""
-    cpu = f"CPU, {torch.get_num_threads()} threads"
-    known = {
-        "device": torch.cuda.get_device_name(device) if device.type == "cuda" else cpu,
-        "torch": torch.__version__,
-        "fieldlevel": fieldlevel.__version__,
-        "date": datetime.now(UTC).isoformat(timespec="minutes"),
-    }
-    print("; ".join(f"{key} {value}" for key, value in known.items()))
-    return known
-
-
-def run(main: Callable[[], None]) -> None:
-    """Call the main function of a script; what it refuses is told in one line, with exit code 2."""
-    try:
-        main()
-    except UserError as trouble:
-        sys.stderr.write(f"{Path(sys.argv[0]).name}: {trouble}\n")
-        sys.exit(2)
-
-
-def write_numbers(path: Path | None, numbers: Mapping[str, Any]) -> None:
-    """Write what was measured as JSON, if a file is asked for."""
-    if path is not None:
-        path.write_text(json.dumps(numbers, indent=2, default=str) + "\n")

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 import tyro
-from step_floors import print_machine, run
+from measuring import print_machine, run
 from torch.profiler import ProfilerActivity, profile
 from training_speed import Arguments as SpeedArguments
 from training_speed import Precision, random_set, speed_spec

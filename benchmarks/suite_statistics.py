@@ -13,6 +13,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import torch
 import tyro
+from measuring import run
 
 from fieldlevel.files import write_text
 from fieldlevel.maps.cmd_format import SuiteFiles, list_suites
@@ -104,4 +105,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

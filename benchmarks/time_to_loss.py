@@ -20,8 +20,8 @@ from typing import Annotated, Any
 
 import torch
 import tyro
+from measuring import arguments_of, print_machine, run, write_numbers
 from released_recipe import ReleasedRecipe, train_released
-from step_floors import print_machine, run, write_numbers
 
 from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.catalogue import open_suite, split_simulations
@@ -152,7 +152,7 @@ def time_to_loss(arguments: Arguments, device: torch.device) -> dict[str, Any]:
 
 def main() -> None:
     """Print the machine, then every validation, then the time to the loss."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     device = select_device(arguments.device)
     known = print_machine(device)
     numbers = {"machine": known, "arguments": asdict(arguments), **time_to_loss(arguments, device)}

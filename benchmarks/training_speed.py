@@ -30,22 +30,10 @@ from unittest.mock import patch
 
 import numpy as np
 import torch
-import tyro
+from measuring import arguments_of, median_seconds, print_machine, run, write_numbers
 from presets import with_adamw
 from released_recipe import ReleasedNetwork, ReleasedRecipe, train_released
-from step_floors import (
-    FUSED,
-    KERNELS,
-    Floors,
-    floors,
-    measure_rates,
-    median_seconds,
-    print_machine,
-    run,
-    step_bytes,
-    step_operations,
-    write_numbers,
-)
+from step_floors import FUSED, KERNELS, Floors, floors, measure_rates, step_bytes, step_operations
 
 from fieldlevel.config import TrainSpec, modern_preset, released_preset
 from fieldlevel.maps.loader import MapSet, Normaliser
@@ -354,7 +342,7 @@ def print_training(row: Training) -> None:
 
 def main() -> None:
     """Print the machine, then the speeds."""
-    arguments = tyro.cli(Arguments)
+    arguments = arguments_of(Arguments)
     device = select_device(arguments.device)
     known = print_machine(device)
     numbers = {"machine": known, "arguments": asdict(arguments), **speed(arguments, device)}

@@ -47,7 +47,11 @@ def finished(tiny_letter, tmp_path_factory) -> Path:
 def gather(letter_results, monkeypatch):
     def run(folder: Path, out: Path, *flags: str) -> int:
         monkeypatch.setattr(sys, "argv", ["letter_results", str(folder), "--out", str(out), *flags])
-        return letter_results.main()
+        try:
+            letter_results.run(letter_results.main)
+        except SystemExit as refusal:
+            return int(refusal.code)
+        return 0
 
     return run
 

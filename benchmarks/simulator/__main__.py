@@ -11,12 +11,12 @@ device; without them these two are left out, and can be made elsewhere with the 
 stand beside this folder, see `benchmarks/suppression/README.md`.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import tyro
+from benchmarks.measuring import run
 from benchmarks.simulator import baryons, classifier, devices, gravity, maps, speed
 from benchmarks.simulator.measurement import Measure, Setting, full_sizes, load, perform, quick_sizes
 from benchmarks.simulator.page import write_page
@@ -70,10 +70,7 @@ def chosen(only: tuple[str, ...]) -> Mapping[str, Measure]:
 def main() -> None:
     """Measure what is missing, then write the page."""
     arguments = tyro.cli(Arguments)
-    try:
-        wanted, device = chosen(arguments.only), select_device(arguments.device)
-    except UserError as error:
-        sys.exit(str(error))
+    wanted, device = chosen(arguments.only), select_device(arguments.device)
     work = arguments.work / "quick" if arguments.quick else arguments.work
     if not arguments.render_only:
         sizes = quick_sizes() if arguments.quick else full_sizes()
@@ -84,4 +81,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    run(main)

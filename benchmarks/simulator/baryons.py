@@ -7,9 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from benchmarks.calibrate_feedback import TABLE_OF, TABLES, read_table
 from benchmarks.simulator.fields import FloatArray, comparison, hydro_matter, matter, today
 from benchmarks.simulator.measurement import FIRST_SEED, Measure, Result, Setting
+from benchmarks.suppression_tables import read_error, read_suppression
 
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.parameters import PARAMETER_NAMES
@@ -25,26 +25,25 @@ calibration takes."""
 def suppression(setting: Setting) -> Result:
     """S(k) at the fiducial point, seed by seed."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_fiducial_seeds)
-    k, _ = _table(next(iter(BARYON_MODELS)))
+    k, _ = read_suppression(next(iter(BARYON_MODELS)))
     theta = _fiducial()
     pairs = [_Pair(setting, theta, seed) for seed in seeds]
     return {"k": k, "n_seeds": len(seeds), "suites": {suite: _fiducial_suite(suite, pairs) for suite in BARYON_MODELS}}
 
 
 def _fiducial() -> FloatArray:
-    return _table(next(iter(BARYON_MODELS)))[1]["fiducial"][0][0]
+    return read_suppression(next(iter(BARYON_MODELS)))[1]["fiducial"][0][0]
 
 
 def _fiducial_suite(suite: str, pairs: Sequence["_Pair"]) -> Result:
-    k, cases = _table(suite)
+    k, cases = read_suppression(suite)
     target, runs = cases["fiducial"][0][1], [pair.suppression(suite, _fiducial(), k) for pair in pairs]
     S, r = (np.array([run[name] for run in runs]) for name in ("S", "r"))
-    error = np.loadtxt(TABLES / f"error_{TABLE_OF[suite]}.csv", delimiter=",", skiprows=1)[: len(k), 1]
     return {
         "S": S.mean(0),
         "scatter": S.std(0, ddof=1),
         "target": target,
-        "target_error": error,
+        "target_error": read_error(suite, len(k)),
         "rms": np.sqrt(np.mean((S.mean(0) - target) ** 2)),
         "r": r.mean(0),
         "star_share": np.mean([run["star_share"] for run in runs]),
@@ -55,7 +54,7 @@ def _fiducial_suite(suite: str, pairs: Sequence["_Pair"]) -> Result:
 def response(setting: Setting) -> Result:
     """S at the upper end of each parameter's range minus S at the lower end, the other five fiducial."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_response_seeds)
-    k, _ = _table(next(iter(BARYON_MODELS)))
+    k, _ = read_suppression(next(iter(BARYON_MODELS)))
     feedback_pairs = [_Pair(setting, _fiducial(), seed) for seed in seeds]
     found: dict[str, Result] = {suite: {} for suite in BARYON_MODELS}
     for column, name in enumerate(PARAMETER_NAMES):
@@ -69,7 +68,7 @@ def response(setting: Setting) -> Result:
 
 
 def _change(suite: str, column: int, low_pairs: Sequence["_Pair"], high_pairs: Sequence["_Pair"]) -> Result:
-    k, cases = _table(suite)
+    k, cases = read_suppression(suite)
     low, high = _ends(suite, column)
     targets = {tuple(theta): S for theta, S in cases[f"1P_{PARAMETER_NAMES[column]}"]}
     changes = [
@@ -85,18 +84,20 @@ def _change(suite: str, column: int, low_pairs: Sequence["_Pair"], high_pairs: S
 
 
 def _ends(suite: str, column: int) -> tuple[FloatArray, FloatArray]:
-    points = sorted((theta for theta, _ in _table(suite)[1][f"1P_{PARAMETER_NAMES[column]}"]), key=lambda x: x[column])
+    points = sorted(
+        (theta for theta, _ in read_suppression(suite)[1][f"1P_{PARAMETER_NAMES[column]}"]), key=lambda x: x[column]
+    )
     return points[0], points[-1]
 
 
 def hypercube(setting: Setting) -> Result:
     """S(k) of latin-hypercube rows that the calibration has not seen, each with the seed of its row."""
-    k, _ = _table(next(iter(BARYON_MODELS)))
+    k, _ = read_suppression(next(iter(BARYON_MODELS)))
     return {"k": k, "suites": {suite: _rows(setting, suite) for suite in BARYON_MODELS}}
 
 
 def _rows(setting: Setting, suite: str) -> Result:
-    k, cases = _table(suite)
+    k, cases = read_suppression(suite)
     rows, n_rows = latin_hypercube(suite), setting.sizes.n_suppression_rows
     numbers = [FIRST_ROW + len(rows) // n_rows * i for i in range(n_rows)]
     S, target = [], []
@@ -141,10 +142,6 @@ class _Pair:
 def _mass_error(kinds: HydroParticles, run: GravityRun) -> float:
     masses = torch.tensor([len(kind.position) * kind.mass for kind in kinds.values()], dtype=torch.float64)
     return abs(float(masses.sum()) / len(run.gas) - 1)
-
-
-def _table(suite: str) -> tuple[FloatArray, dict[str, list[tuple[FloatArray, FloatArray]]]]:
-    return read_table(TABLES / f"suppression_{TABLE_OF[suite]}.csv")
 
 
 MEASURES: dict[str, Measure] = {"suppression": suppression, "response": response, "hypercube": hypercube}
