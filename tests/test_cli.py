@@ -204,9 +204,13 @@ def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
         rows = list(csv.DictReader(table))
     assert len(rows) == 4
     assert {"Omega_m_mean", "Omega_m_std", "A_AGN2_std"} <= set(rows[0])
+    assert {row["network"] for row in rows} == {"MockTNG (MOCK DATA)"}
     evaluation = tmp_path / "evaluation"
     assert main(["evaluate", str(weights), "--data", str(data), "--suite", "MockSIMBA", "--out", str(evaluation)]) == 0
     assert json.loads((evaluation / "metrics.json").read_text())["data_mark"] == "MOCK DATA"
+    with (evaluation / "predictions.csv").open() as table:
+        origins = {(row["data"], row["train_suite"], row["test_suite"], row["seed"]) for row in csv.DictReader(table)}
+    assert origins == {("MOCK DATA", "MockTNG", "MockSIMBA", "0")}
     printed = capsys.readouterr().out
     assert all(words in printed for words in ("MOCK DATA", "rms error", "A_AGN2", "metrics.json: "))
 

@@ -405,6 +405,7 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
     from fieldlevel.experiments.evaluation import predict_suite
     from fieldlevel.experiments.metrics import METRICS, evaluate, scores_to_json
+    from fieldlevel.experiments.pairs import PairResult, write_predictions
     from fieldlevel.experiments.provenance import describe_software
     from fieldlevel.files import make_folder, write_text
     from fieldlevel.maps.catalogue import open_suite
@@ -417,12 +418,15 @@ def _evaluate(command: Evaluate) -> int:
     with console.progress_display() as listener:
         suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
         predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
-    scores = scores_to_json(evaluate(predictions))
+    measured, trained_on = evaluate(predictions), predictor.spec.suite
+    scores = scores_to_json(measured)
+    pair = PairResult(trained_on, command.suite, predictions, measured, predictor.spec.seed)
     mark = MOCK_MARK if suite.is_mock or predictor.is_mock else ""
     document = {
         "data_mark": mark,
         "weights": str(command.weights),
-        "trained_on": predictor.spec.suite,
+        "trained_on": trained_on,
+        "seed": predictor.spec.seed,
         "tested_on": command.suite,
         "data_fingerprint": suite.fingerprint,
         "split": asdict(predictor.spec.split),
@@ -430,7 +434,7 @@ def _evaluate(command: Evaluate) -> int:
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "scores": scores,
     }
-    predictions.write_csv(command.out / "predictions.csv")
+    write_predictions(command.out / "predictions.csv", {"evaluate": (pair,)})
     write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
     console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores, command.out)
     return 0

@@ -1,13 +1,21 @@
 """Posteriors for the maps of any `.npy` file."""
 
-import csv
 from pathlib import Path
 
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_place_for, written_aside
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, to_unit_interval
+from fieldlevel.experiments.predictions import write_table
+from fieldlevel.files import make_place_for
+from fieldlevel.parameters import (
+    COSMOLOGICAL_COLUMNS,
+    MAXIMA,
+    MINIMA,
+    MOCK_MARK,
+    PARAMETER_NAMES,
+    FloatArray,
+    to_unit_interval,
+)
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import load
 from fieldlevel.training.trained import find_weights
@@ -26,7 +34,8 @@ def infer_file(
     Args:
         weights: file of a trained network, or name of one that comes with the package.
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
-        out: CSV file to write: one row a map, columns `map`, then `<name>_mean`, `<name>_std`.
+        out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was
+            trained on, and whether that is MOCK DATA), then `<name>_mean`, `<name>_std`.
         device: where the network runs.
         listener: hears of the progress.
 
@@ -45,12 +54,10 @@ def infer_file(
         mean, std = predictor.predict(maps, listener=listener)
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
+    network = f"{predictor.spec.suite} ({MOCK_MARK})" if predictor.is_mock else predictor.spec.suite
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
-    with written_aside(out) as aside, aside.open("w", newline="") as stream:
-        table = csv.writer(stream)
-        table.writerow(["map", *columns])
-        for number, moments in enumerate(np.stack([mean, std], axis=-1).reshape(len(mean), -1)):
-            table.writerow([number, *(repr(float(value)) for value in moments)])
+    moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
+    write_table(out, ["map", "network", *columns], ([n, network, *row] for n, row in enumerate(moments)))
     return mean, std
 
 
