@@ -4,7 +4,9 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from benchmarks.simulator import figures
+from benchmarks.simulator.fields import at
 from benchmarks.simulator.measurement import Result
 from benchmarks.simulator.tables import (
     SMALL_RESPONSE,
@@ -101,6 +103,10 @@ def _summary(m: Measured) -> list[list[str]]:
             worst = max((case[key] for case in letter if case[key] is not None), default=None)
             what = f"`letter`: largest error of P(k) from finite steps, {label} h/Mpc, five cosmologies"
             rows.append([what, percent(worst), goal])
+    if "particles" in m:
+        curve = m["particles"]["curves"]["letter"]
+        ratios = " / ".join(map(number, at((10.0, 20.0), np.array(curve["k"]), np.array(curve["ratio"]))))
+        rows.append(["`letter`: P(k) over that of `fine`, k = 10 / 20 h/Mpc", ratios, "–"])
     if "growth" in m:
         error = m["growth"]["errors"]["2"]["largest_modes"]
         rows.append(["`letter`: error of the linear growth of the largest modes", percent(error, 2), "1%"])

@@ -70,8 +70,8 @@ class Simulate:
     keep_snapshots: bool = False
     """Also write the particles of every simulation, in the layout of CAMELS, under snapshots/ of --out."""
     workers: int | None = None
-    """Processes on the CPU, or on each GPU for 100 simulations and more; when omitted all cores, or two on a GPU. The
-    maps do not depend on it."""
+    """Processes on the CPU, or on each GPU for 100 simulations and more; when omitted all cores, or two on a GPU. On
+    the CPU the maps do not depend on it."""
     device: Device = "auto"
     """auto and cuda take all GPUs, cuda:N that one."""
     spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
