@@ -10,7 +10,7 @@ from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.metrics import METRICS, Metric, ratio
 from fieldlevel.experiments.pairs import PairResult, on_own_suite
 from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, PARAMETERS, is_nbody
 
 
 def error_ratio(
@@ -81,6 +81,8 @@ TransferRatios = Mapping[str, Mapping[str, Estimate]]
 def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
     """RMSE of each network on another suite over that on its own, where both were tested.
 
+    Gravity-only suites have no feedback: pairs with one have the ratios of Omega_m and sigma_8 alone.
+
     Args:
         pairs: tested networks, one of each training suite.
         n_bootstrap: resamplings of the simulations.
@@ -88,7 +90,16 @@ def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> Tra
     tested = list(pairs)
     own = on_own_suite(tested)
     return {
-        pair.name: error_ratio(own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap)
+        pair.name: _of_meaning(
+            pair, error_ratio(own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap)
+        )
         for pair in tested
         if pair.crosses_suites and pair.train_suite in own
     }
+
+
+def _of_meaning(pair: PairResult, ratios: dict[str, Estimate]) -> dict[str, Estimate]:
+    """Ratios without those of feedback parameters where a side of the pair has no feedback."""
+    if not (is_nbody(pair.train_suite) or is_nbody(pair.test_suite)):
+        return ratios
+    return {parameter.name: ratios[parameter.name] for parameter in PARAMETERS if parameter.cosmological}

@@ -107,7 +107,7 @@ class LetterRun:
 
     @property
     def losses(self) -> dict[str, dict[str, float]]:
-        """Lowest validation loss of each network, by experiment and training suite."""
+        """Validation loss of each network as it predicts, by experiment and training suite."""
         return {
             name: {suite: network.validation_loss for suite, network in networks.items()}
             for name, networks in self.trained.items()

@@ -14,6 +14,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fieldlevel.experiments.bootstrap import Bootstrap
 from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
 from fieldlevel.parameters import PARAMETERS, FloatArray, Parameter
@@ -71,16 +72,15 @@ def coverage(
         seed: of the resampling.
 
     Returns:
-        Fraction, 16th and 84th percentile of its bootstrap, each of shape (n_z, 6).
+        Fraction, 16th and 84th percentile of its bootstrap, each of shape (n_z, 6); the percentiles of a single
+        simulation are NaN.
     """
     error = np.abs(predictions.theta - predictions.mean)
     inside = error <= np.asarray(z)[:, None, None] * predictions.std
-    distinct, group = np.unique(predictions.simulation, return_inverse=True)
-    n = len(distinct)
-    hits = np.stack([[np.bincount(group, cell, n) for cell in row] for row in inside.swapaxes(1, 2)])
-    times = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=n_bootstrap)
-    replicas = hits @ times.T / (times @ np.bincount(group))
-    low, high = np.percentile(replicas, [16, 84], axis=-1)
+    draws = Bootstrap.draw(predictions.simulation, n_bootstrap, [seed])
+    n_z, n_maps, n_parameters = inside.shape
+    replicas = np.stack(draws.averages(*inside.swapaxes(1, 2).reshape(-1, n_maps)))
+    low, high = np.percentile(replicas, [16, 84], axis=-1).reshape(2, n_z, n_parameters)
     return inside.mean(axis=1), low, high
 
 

@@ -247,9 +247,10 @@ def _loss_plate(run: LetterRun, n_pixels: int, mock: bool) -> Plate:
     return Plate(
         "loss_k_max",
         "Validation loss against k_max",
-        f"Lowest validation loss of networks trained on maps without the Fourier modes beyond k_max. Open symbols: "
-        f"{_end_in_words(n_pixels)}. Dashed: a public re-run of the released recipe on CAMELS maps of IllustrisTNG, "
-        f"{PUBLISHED_PIXELS} x {PUBLISHED_PIXELS} pixels, to {ends[published]:.3g} h/Mpc, 900 training simulations.",
+        f"Validation loss, as they predict, of networks trained on maps without the Fourier modes beyond k_max. Open "
+        f"symbols: {_end_in_words(n_pixels)}. Dashed: the lowest losses of a public re-run of the released recipe on "
+        f"CAMELS maps of IllustrisTNG, {PUBLISHED_PIXELS} x {PUBLISHED_PIXELS} pixels, to {ends[published]:.3g} h/Mpc, "
+        "900 training simulations.",
         "Curves of the loss that fall as smaller scales are let in.",
         lambda: draw_losses(curves, {published: K_MAX_LOSSES}, ends, mock=mock),
     )

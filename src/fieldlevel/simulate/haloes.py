@@ -36,7 +36,8 @@ class Haloes:
         of_cell: (n_mesh^3,) int64, the halo that each cell belongs to; -1 outside.
         centre: (n_haloes, 3) mass-weighted mean of the particles nearest to the peak.
         mass: (n_haloes,) in units of the mean mass per lattice point.
-        spin_axis: (n_haloes, 3) unit vector along the angular momentum.
+        spin_axis: (n_haloes, 3) unit vector along the angular momentum about `centre`, in the frame of the box: the
+            motion of the whole halo counts where its centre of mass is beside its peak.
         n_mesh: cells a side.
     """
 

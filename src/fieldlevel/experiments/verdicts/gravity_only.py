@@ -5,7 +5,17 @@ from collections.abc import Iterator
 from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.pairs import Experiments, PairResult, on_own_suite
 from fieldlevel.experiments.ratios import error_ratio
-from fieldlevel.experiments.verdicts.outcomes import COSMOLOGICAL, Finding, Verdict, above, any_holds, conclude, finding
+from fieldlevel.experiments.verdicts.outcomes import (
+    COSMOLOGICAL,
+    PRECONDITION,
+    Finding,
+    Verdict,
+    above,
+    any_holds,
+    conclude,
+    finding_if_known,
+    knows,
+)
 
 
 def judge_gravity_only(experiments: Experiments) -> Iterator[Verdict]:
@@ -17,7 +27,7 @@ def judge_gravity_only(experiments: Experiments) -> Iterator[Verdict]:
             name,
             "Baryons cannot be left out: between gravity-only and hydrodynamic maps the network is biased.",
             "for each network the mean bias of Omega_m or sigma_8 exceeds its own-suite RMSE beyond the error of their "
-            "ratio",
+            f"ratio; {PRECONDITION}",
             "fails, biased",
             {result.name: _bias(own[result.train_suite], result) for result in crossed},
         )
@@ -31,7 +41,9 @@ def _bias(own: PairResult, result: PairResult) -> Finding:
         f"ratio {ratios[name].interval()}"
         for name in COSMOLOGICAL
     ]
-    return finding(", ".join(texts), any_holds(above(_size(ratios[name]), 1) for name in COSMOLOGICAL))
+    least_known = next((name for name in COSMOLOGICAL if not knows(own, name)), COSMOLOGICAL[0])
+    outcome = any_holds(above(_size(ratios[name]), 1) for name in COSMOLOGICAL)
+    return finding_if_known(own, least_known, ", ".join(texts), outcome)
 
 
 def _size(ratio: Estimate) -> Estimate:

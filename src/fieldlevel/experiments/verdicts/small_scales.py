@@ -8,7 +8,16 @@ from itertools import pairwise
 from fieldlevel.experiments.pairs import Experiments, PairResult, on_own_suite
 from fieldlevel.experiments.published import K_MAX_LOSSES
 from fieldlevel.experiments.ratios import error_ratio
-from fieldlevel.experiments.verdicts.outcomes import Finding, Verdict, above, conclude, finding, relative_error
+from fieldlevel.experiments.verdicts.outcomes import (
+    PRECONDITION,
+    Finding,
+    Outcome,
+    Verdict,
+    above,
+    conclude,
+    finding_if_known,
+    relative_error,
+)
 
 
 @dataclass(frozen=True)
@@ -75,7 +84,7 @@ def _information(experiments: Experiments, ladder: Ladder) -> Iterator[Verdict]:
         ladder.experiment,
         ladder.claim,
         "RMSE of Omega_m: taking out more scales lowers it at no step and raises it from first to last, both "
-        "beyond the error",
+        f"beyond the error; {PRECONDITION}",
         ladder.letter,
         findings,
     )
@@ -89,6 +98,7 @@ def _loss_of_information(results: Mapping[str, PairResult]) -> Finding:
     errors = ", ".join(f"{words} {relative_error(result.scores, 'Omega_m')}" for words, result in results.items())
     lower = [words for words, falls_here in zip(list(results)[1:], falls, strict=True) if falls_here]
     text = f"{errors}; RMSE ratio of last to first {growth.interval()}"
+    outcome: Outcome = above(growth, 1)
     if lower:
-        return f"{text}; RMSE falls at {', '.join(lower)}", "fails"
-    return finding(text, above(growth, 1))
+        text, outcome = f"{text}; RMSE falls at {', '.join(lower)}", "fails"
+    return finding_if_known(next(iter(results.values())), "Omega_m", text, outcome)
