@@ -48,9 +48,13 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """Commit of the repository that the package runs from, marked where files differ from it; empty outside one."""
+    """Commit of the repository that holds the package, marked where files differ from it; empty where none does.
+
+    A package that is installed inside a repository of somebody else's is not tracked there.
+    """
     source = Path(__file__).parent
     try:
+        _git(source, "ls-files", "--error-unmatch", Path(__file__).name)
         commit = _git(source, "rev-parse", "--short=12", "HEAD")
         changed = _git(source, "status", "--porcelain", "--untracked-files=no")
     except (OSError, subprocess.CalledProcessError):
