@@ -370,6 +370,43 @@ def test_any_other_error_keeps_its_traceback(tmp_path, monkeypatch):
         main(["infer", "MockTNG", str(tmp_path / "maps.npy")])
 
 
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (MemoryError("Unable to allocate 7 TiB"), "not enough memory: ask for smaller sizes"),
+        (
+            RuntimeError(
+                "[enforce fail] DefaultCPUAllocator: can't allocate memory: you tried to allocate 40000000 bytes."
+            ),
+            "not enough memory for 0.04 GB: ask for smaller sizes",
+        ),
+    ],
+)
+def test_a_machine_without_the_memory_is_told_in_one_line(monkeypatch, capsys, error, told):
+    def fail(*arguments):
+        raise error
+
+    monkeypatch.setattr(inference, "infer_file", fail)
+    assert main(["infer", "MockTNG", "maps.npy"]) == 1
+    assert capsys.readouterr().err == f"fieldlevel: {told}, or give the machine more\n"
+
+
+def test_particles_that_were_not_kept_are_not_promised(tmp_path, capsys):
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path)]) == 0
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path), "--keep-snapshots"]) == 2
+    assert "holds maps of 2 simulations whose particles were not kept" in capsys.readouterr().err
+
+
+def test_a_folder_is_no_array_of_maps(capsys):
+    assert main(["infer", "MockTNG", "."]) == 2
+    assert capsys.readouterr().err.startswith("fieldlevel: .: cannot be read")
+
+
+def test_no_workers_do_no_work(tmp_path, capsys):
+    assert main([*TINY_SIMULATIONS, "--out", str(tmp_path / "out"), "--workers", "0"]) == 2
+    assert "workers = 0: allowed are numbers from 1" in capsys.readouterr().err
+
+
 @pytest.fixture(scope="module")
 def snapshots(tmp_path_factory):
     folder = tmp_path_factory.mktemp("snapshots")

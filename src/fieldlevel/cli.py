@@ -148,7 +148,7 @@ class Evaluate:
     """Folder of CMD files."""
     suite: str
     """Suite to test on."""
-    set_name: str = "LH"
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     simulations: Literal["test", "all"] = "test"
     """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
     out: Path = Path("evaluation")
@@ -278,11 +278,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         console.error("interrupted; the same command continues")
         return 1
-    except RuntimeError as trouble:
-        if not _is_out_of_memory(trouble):
+    except (RuntimeError, MemoryError) as trouble:
+        told = _memory_trouble(trouble)
+        if told is None:
             raise
-        needed = str(trouble).partition(" GPU ")[0].strip().rstrip(".")
-        console.error(f"{needed}: free the GPU of other work, or lower batch_size; the same command continues")
+        console.error(told)
         return 1
 
 
@@ -292,10 +292,17 @@ def _check_launch(command: Command) -> None:
         raise UserError(f"torchrun: only `train` shares its work; start {type(command).__name__.lower()} without it")
 
 
-def _is_out_of_memory(error: RuntimeError) -> bool:
-    """Whether a device was full; whoever raised that has imported PyTorch."""
-    torch = sys.modules.get("torch")
-    return torch is not None and isinstance(error, torch.OutOfMemoryError)
+def _memory_trouble(error: RuntimeError | MemoryError) -> str | None:
+    """What to say where a device or the memory of the CPU was full, None of other errors."""
+    torch = sys.modules.get("torch")  # which whoever fills a device has imported
+    if torch is not None and isinstance(error, torch.OutOfMemoryError):
+        needed = str(error).partition(" GPU ")[0].strip().rstrip(".")
+        return f"{needed}: free the GPU of other work, or lower batch_size; the same command continues"
+    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
+        needed = str(error).rpartition("you tried to allocate ")[2].partition(" bytes")[0]
+        amount = f" for {int(needed) / 1e9:.3g} GB" if needed.isdecimal() else ""
+        return f"not enough memory{amount}: ask for smaller sizes, or give the machine more"
+    return None
 
 
 def _letter(command: Letter) -> int:
@@ -326,7 +333,7 @@ def _simulate(command: Simulate) -> int:
             spec,
             command.out,
             command.device,
-            command.workers or _processes(command.device),
+            _processes(command.device) if command.workers is None else command.workers,
             listener,
             shard,
             keep_snapshots=command.keep_snapshots,
@@ -445,7 +452,7 @@ def _infer(command: Infer) -> int:
     from fieldlevel.experiments.inference import count_outside_prior, infer_file
     from fieldlevel.training.checkpoint import load
 
-    out = command.out or command.maps.with_suffix(".posterior.csv")
+    out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
     with console.progress_display() as listener:
         mean, std = infer_file(command.weights, command.maps, out, command.device, listener)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""

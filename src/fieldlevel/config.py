@@ -183,7 +183,7 @@ class TrainSpec:
 
     suite: str = "MockTNG"
     field: str = "Mtot"
-    set_name: str = "LH"
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
     """Of every map that the network reads."""
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"

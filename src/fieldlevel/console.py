@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
@@ -141,14 +142,14 @@ def print_pairs(pairs: "Sequence[PairResult]") -> None:
         {"train_suite": pair.train_suite, "test_suite": pair.test_suite, "scores": scores_to_json(pair.scores)}
         for pair in pairs
     ]
-    mark = f" · {MOCK_MARK}" if any(is_mock(pair.test_suite) for pair in pairs) else ""
+    mark = f" · {MOCK_MARK}" if any(pair.is_mock for pair in pairs) else ""
     Console().print(_pair_table(f"Four pairs{mark}; the other tests follow", rows))
 
 
 def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
     table = _score_table(title, "train → test")
     for pair in pairs:
-        table.add_row(f"[bold]{pair['train_suite']} → {pair['test_suite']}")
+        table.add_row(f"[bold]{escape(pair['train_suite'])} → {escape(pair['test_suite'])}")
         for name in ("Omega_m", "sigma_8"):
             table.add_row(f"  {name}", *_cells(pair["scores"][name]))
     return table
@@ -159,7 +160,7 @@ _MEASURES = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ
 
 
 def _score_table(title: str, rows: str) -> Table:
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     table.add_column(rows, no_wrap=True)
     for heading in _MEASURES.values():
         table.add_column(heading, justify="right")
@@ -188,7 +189,7 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     complete = [trial for trial in trials if trial["state"] == "complete"]
     mark = f" · {MOCK_MARK}" if is_mock(suite) else ""
     title = f"{suite}: best of {len(trials)} trials, {len(complete)} of them complete{mark}"
-    table = Table(title=title, title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     names = [name for name in trials[0] if name not in ("state", "error")]
     for name in names:
         table.add_column(name.replace("_", " "), justify="right")

@@ -484,7 +484,7 @@ def _read_document(out: Path) -> dict[str, Any] | None:
     """Contents of metrics.json; None where there is none, or a damaged one."""
     path = out / "metrics.json"
     try:
-        document: dict[str, Any] = json.loads(path.read_text())
+        document = json.loads(path.read_text())
     except (FileNotFoundError, ValueError):
         return None
-    return document
+    return document if isinstance(document, dict) else None

@@ -87,6 +87,17 @@ def test_experiments_are_chosen_by_their_first_words(folder):
         letter.check_letter(replace(spec, only=("smoothness",)))
 
 
+def test_maps_without_a_logarithm_are_refused_where_one_is_taken():
+    stars = LetterSpec(train=replace(LetterSpec().train, field="Mstar"))
+    with pytest.raises(
+        UserError, match="random phases and k_max: work on the logarithm of a map, which Mstar does not"
+    ):
+        letter.check_letter(stars)
+    with pytest.raises(UserError, match=r"^k_max: work"):
+        letter.check_letter(replace(stars, only=("k_max 4", "smoothing")))
+    letter.check_letter(replace(stars, only=("smoothing", "mean map")))
+
+
 def test_what_is_searched_depends_on_what_is_to_be_done(folder):
     def places(**changes):
         spec = LetterSpec(map_trials=3, **changes)

@@ -11,7 +11,7 @@ def test_only_tests_on_the_own_suite_are_kept(one_column):
 
 def test_every_row_of_the_table_says_where_it_is_from(tmp_path, one_column):
     mock = PairResult("SIMBA", "MockTNG", one_column([1, 2], [1, 2], [1, 1]), {}, seed=3)
-    real = PairResult("MockTNG", "SIMBA", one_column([1], [1], [0.5]), {})
+    real = PairResult("IllustrisTNG", "SIMBA", one_column([1], [1], [0.5]), {})
     write_predictions(tmp_path / "all.csv", {"four pairs": (mock, real), "mean map": (real,)})
     header, *rows = csv.reader((tmp_path / "all.csv").read_text().splitlines())
     assert header[:8] == [
@@ -27,7 +27,7 @@ def test_every_row_of_the_table_says_where_it_is_from(tmp_path, one_column):
     assert [row[:7] for row in rows] == [
         ["MOCK DATA", "four pairs", "SIMBA", "MockTNG", "3", "0", "0"],
         ["MOCK DATA", "four pairs", "SIMBA", "MockTNG", "3", "1", "1"],
-        ["CMD files", "four pairs", "MockTNG", "SIMBA", "0", "0", "0"],
-        ["CMD files", "mean map", "MockTNG", "SIMBA", "0", "0", "0"],
+        ["CMD files", "four pairs", "IllustrisTNG", "SIMBA", "0", "0", "0"],
+        ["CMD files", "mean map", "IllustrisTNG", "SIMBA", "0", "0", "0"],
     ]
     assert {len(row) for row in rows} == {len(header)}

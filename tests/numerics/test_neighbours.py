@@ -206,3 +206,9 @@ def test_gpu_estimate_agrees_with_cpu(clustered):
 def test_gpu_search_agrees_with_cpu(clustered):
     expected = search("groups", clustered, N_MESH, 32)
     torch.testing.assert_close(neighbour_distance(clustered.cuda(), N_MESH, 32).cpu(), expected, rtol=ROUND_OFF, atol=0)
+
+
+def test_many_particles_in_a_cell_have_a_neighbour_within_it():
+    distance = mesh_neighbour_distance(4 * torch.rand(32**3, 3, generator=torch.Generator().manual_seed(1)), 4, 1)
+    assert torch.isfinite(distance).all()
+    assert 0 < distance.mean() < 0.5

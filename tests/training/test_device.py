@@ -49,3 +49,11 @@ def test_random_numbers_go_on_from_a_state():
         first = torch.rand(5)
         set_random_states(state, CPU)
         assert torch.equal(torch.rand(5), first)
+
+
+def test_a_gpu_that_is_not_there_is_refused(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 2)
+    assert select_device("cuda:1") == torch.device("cuda", 1)
+    with pytest.raises(UserError, match="device 'cuda:2': there are 2 CUDA devices here, from cuda:0 to cuda:1"):
+        select_device("cuda:2")

@@ -22,6 +22,7 @@ from fieldlevel.config import (
 )
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import list_suites
+from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
 
 
@@ -97,10 +98,28 @@ def check_letter(spec: LetterSpec) -> None:
     own = {"transform": TransformSpec(), "labels": "true"}
     _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
     _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
+    _refuse_logarithms(spec)
     names = list(_all_experiments(spec, MOCK_SUITES, {suite: nbody_twin(suite) for suite in MOCK_SUITES}))
     for words in spec.only:
         if not any(name.startswith(words) for name in names):
             raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, names))}")
+
+
+def _refuse_logarithms(spec: LetterSpec) -> None:
+    """Refuse experiments on the logarithm of maps that may have none."""
+    if spec.train.field not in ZERO_FIELDS:
+        return
+    found = [name for name in ("random phases", *(["k_max"] if spec.k_max else [])) if _is_wanted(name, spec)]
+    if found:
+        raise UserError(
+            f"{' and '.join(found)}: work on the logarithm of a map, which {spec.train.field} does not always have; "
+            "name other experiments with --only"
+        )
+
+
+def _is_wanted(name: str, spec: LetterSpec) -> bool:
+    """Whether an experiment, or those whose names begin so, are to be done."""
+    return not spec.only or any(name.startswith(words) or words.startswith(name) for words in spec.only)
 
 
 def _refuse_changes(train: TrainSpec, name: str, expected: Mapping[str, object]) -> None:

@@ -29,13 +29,11 @@ class MeanOnly:
         mean_density: of each test map, (n,) in the unit of the field.
         predictions: of the test maps; the standard deviation is that of the residuals of the training maps.
         scores: every measure of every parameter.
-        correlation: of the mean with each parameter over the test maps, (6,).
     """
 
     mean_density: FloatArray
     predictions: Predictions
     scores: Scores
-    correlation: FloatArray
 
 
 def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
@@ -49,9 +47,10 @@ def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
     known, test = (_mean_density(suite, numbers) for numbers in (parts.train, np.sort(parts.test)))
     of_known, of_test = (suite.simulation_of_map[suite.maps_of(n)] for n in (parts.train, np.sort(parts.test)))
     theta = suite.parameters[of_known]
-    coefficients = np.linalg.lstsq(_powers(known), theta, rcond=None)[0]
-    residuals = theta - _powers(known) @ coefficients
-    mean = np.clip(_powers(test) @ coefficients, MINIMA, MAXIMA)
+    floor = min(known[known > 0], default=1.0)  # maps of stars may be empty
+    coefficients = np.linalg.lstsq(_powers(known, floor), theta, rcond=None)[0]
+    residuals = theta - _powers(known, floor) @ coefficients
+    mean = np.clip(_powers(test, floor) @ coefficients, MINIMA, MAXIMA)
     predictions = Predictions(
         theta=suite.parameters[of_test],
         mean=mean,
@@ -59,14 +58,13 @@ def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
         simulation=of_test,
         map_index=suite.maps_of(np.sort(parts.test)),
     )
-    correlation = np.array([np.corrcoef(test, column)[0, 1] for column in predictions.theta.T])
-    return MeanOnly(test, predictions, evaluate(predictions), correlation)
+    return MeanOnly(test, predictions, evaluate(predictions))
 
 
 def _mean_density(suite: Suite, simulations: npt.NDArray[np.int64]) -> FloatArray:
     return np.concatenate([suite.read_simulation(int(n)).mean((1, 2), dtype=np.float64) for n in simulations])
 
 
-def _powers(mean_density: FloatArray) -> FloatArray:
-    logarithm = np.log10(mean_density / 4e11)
+def _powers(mean_density: FloatArray, floor: float) -> FloatArray:
+    logarithm = np.log10(np.maximum(mean_density, floor) / 4e11)
     return np.stack([logarithm**power for power in range(_DEGREE + 1)], axis=1)

@@ -33,6 +33,11 @@ class PairResult:
         return self.train_suite != self.test_suite
 
     @property
+    def is_mock(self) -> bool:
+        """Whether the network or the tested maps come from a mock suite."""
+        return is_mock(self.train_suite) or is_mock(self.test_suite)
+
+    @property
     def name(self) -> str:
         """The pair in words, e.g. `SIMBA → IllustrisTNG`."""
         return f"{self.train_suite} → {self.test_suite}"
@@ -59,4 +64,4 @@ def write_predictions(path: Path, experiments: Experiments) -> None:
 
 
 def _origin(pair: PairResult) -> str:
-    return MOCK_MARK if is_mock(pair.test_suite) else "CMD files"
+    return MOCK_MARK if pair.is_mock else "CMD files"

@@ -22,7 +22,8 @@ from fieldlevel.maps.wording import equal_pairs, name_some
 from fieldlevel.parameters import MAPS_PER_SIMULATION
 from fieldlevel.progress import Listener, Progress, ignore
 
-_ZERO_FIELDS = ("Mstar",)
+ZERO_FIELDS = ("Mstar",)
+"""Fields with maps that may be zero somewhere."""
 _OWN_SEED_SETS = r"LH|CV|SB\d+"
 """Sets in which no two simulations share their seed."""
 
@@ -80,7 +81,7 @@ def pixel_defects(files: SuiteFiles, survey: PixelSurvey) -> Iterator[str]:
     Yields:
         One line a kind of defect.
     """
-    path, may_vanish = files.maps_path, files.field in _ZERO_FIELDS
+    path, may_vanish = files.maps_path, files.field in ZERO_FIELDS
     found = {
         "NaN pixels": survey.has_nan,
         "infinite pixels": np.isinf(survey.minimum) | np.isinf(survey.maximum),

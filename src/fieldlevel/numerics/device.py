@@ -21,6 +21,8 @@ def select_device(name: str) -> torch.device:
     device = torch.device(name)
     if device.type == "cuda" and not torch.cuda.is_available():
         raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
+    if (device.index or 0) >= (count := torch.cuda.device_count()) and device.type == "cuda":
+        raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
     return device
 
 

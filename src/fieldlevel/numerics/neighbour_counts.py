@@ -32,7 +32,7 @@ def mesh_neighbour_distance(positions: Tensor, n_mesh: int, k: int, ratio: float
         (n,) distances in cells, float32.
     """
     mean_radius = n_mesh * (3 * (k + 1) / (4 * math.pi * len(positions))) ** (1 / 3)
-    n_rungs = math.ceil(math.log(3.7 * mean_radius / _SMALLEST_RADIUS, ratio))
+    n_rungs = max(math.ceil(math.log(3.7 * mean_radius / _SMALLEST_RADIUS, ratio)), 0)
     ladder = [_SMALLEST_RADIUS * ratio**rung for rung in range(n_rungs + 1)]
     radius_on_mesh = _radius_of_count(paint_cic(positions, n_mesh), k + 1, ladder)
     return read_cic(radius_on_mesh.pow_(-3)[None], positions)[0].pow_(-1 / 3)

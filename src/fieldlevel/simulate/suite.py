@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from fieldlevel.config import SimulateSpec, refuse_values
-from fieldlevel.maps.ledger import Plan
+from fieldlevel.errors import UserError
+from fieldlevel.maps.ledger import Ledger, Plan
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.shards import Shard
 from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
@@ -50,14 +51,14 @@ def simulate_suite(
             other's gaps. A script that asks for several needs the guard `if __name__ == "__main__":`.
         listener: hears of every simulation.
         shard: which part of the simulations to run; the files get their names when the last part is done.
-        keep_snapshots: also write the particles of each simulation that is run, `snapshots/<suite>/<set>_<n>/`.
+        keep_snapshots: also write the particles of each simulation, `snapshots/<suite>/<set>_<n>/`.
 
     Returns:
         The folder.
 
     Raises:
-        UserError: a spec that cannot be run, the folder holds the same suite made with another one, or another process
-            works on the same shard.
+        UserError: a spec that cannot be run, the folder holds the same suite made with another one, another process
+            works on the same shard, or particles that are to be kept were not kept before.
 
     Example:
         >>> import tempfile, numpy as np
@@ -71,9 +72,11 @@ def simulate_suite(
     rows = rows_of_set(spec)
     if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
         devices = devices * workers
-    kept = Path(directory) / "snapshots" if keep_snapshots else None
+    plan, kept = plan_suite(spec), Path(directory) / "snapshots" if keep_snapshots else None
+    if kept is not None:
+        _refuse_unkept(spec, Ledger(plan, Path(directory)), kept)
     make = partial(_simulate, spec, rows, kept)
-    produce_maps(plan_suite(spec), Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
+    produce_maps(plan, Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
     return Path(directory)
 
 
@@ -107,9 +110,22 @@ def _simulate(spec: SimulateSpec, rows: Sequence[Row], kept: Path | None, number
         return simulation.simulate_maps(spec, rows[number], device)
     state = simulation.simulate_particles(spec, rows[number], device)
     for suite, kinds in state.items():
-        path = kept / suite / f"{spec.set_name}_{number}" / SNAPSHOT_NAME
-        write_snapshot(path, kinds, spec, rows[number].parameters)
+        write_snapshot(_snapshot(kept, suite, spec, number), kinds, spec, rows[number].parameters)
     return simulation.maps_of_particles(spec, rows[number], state)
+
+
+def _snapshot(kept: Path, suite: str, spec: SimulateSpec, number: int) -> Path:
+    return kept / suite / f"{spec.set_name}_{number}" / SNAPSHOT_NAME
+
+
+def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
+    done = sorted(set(range(ledger.plan.n_simulations)) - set(ledger.missing()))
+    unkept = [number for number in done if not _snapshot(kept, spec.suite, spec, number).exists()]
+    if unkept:
+        raise UserError(
+            f"{kept.parent}: holds maps of {len(unkept)} simulations whose particles were not kept; simulate into "
+            "another folder, or without --keep-snapshots"
+        )
 
 
 def _check_spec(spec: SimulateSpec) -> None:
@@ -119,7 +135,7 @@ def _check_spec(spec: SimulateSpec) -> None:
         "fields": (len(fields) == len(set(fields) & set(SURFACE_DENSITIES)) > 0, f"{known}, each once"),
         "n_particles": (spec.n_particles >= 8 and spec.n_particles % 2 == 0, "even numbers from 8"),
         "n_mesh": (spec.n_mesh >= spec.n_particles and spec.n_mesh % 2 == 0, "even numbers from n_particles"),
-        "step_error": (0 < spec.step_error <= 1, "above 0 to 1"),
+        "step_error": (1e-4 <= spec.step_error <= 1, "0.0001 to 1"),
         "a_start": (0.005 <= spec.a_start < 1, "0.005 to 1"),
         "n_pixels": (spec.n_pixels >= 16 and is_power_of_two, "16, 32, 64, 128, 256, ..."),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),

@@ -209,7 +209,8 @@ def _claim_folder(out: Path, spec: TrainSpec) -> None:
     except OSError as error:
         raise UserError(f"{out}: cannot be made ({error.strerror}); choose another folder") from None
     path = out / "spec.json"
-    if path.exists() and from_json(TrainSpec, path.read_text(), str(path)) != spec:
+    has_begun = any((out / name).exists() for name in ("weights.safetensors", "resume.pt"))
+    if has_begun and path.exists() and from_json(TrainSpec, path.read_text(), str(path)) != spec:
         raise UserError(f"{out}: holds a run of another spec; train in another folder, or delete it")
 
 
