@@ -161,6 +161,12 @@ def lengthen(directory: Path) -> None:
         file.write(b"tail")
 
 
+def damage(path: Path, place: int, text: bytes) -> None:
+    with path.open("r+b") as file:
+        file.seek(place)
+        file.write(text)
+
+
 def swap_columns(theta: np.ndarray) -> np.ndarray:
     return theta[:, [0, 1, 2, 4, 3, 5]]
 
@@ -196,6 +202,8 @@ DEFECTS: dict[str, tuple[Callable[[Path], object], str]] = {
     ),
     "truncated": (truncate, "truncated"),
     "too long": (lengthen, "too long"),
+    "damaged header": (lambda d: damage(d / MAPS, 20, b"("), r"not a .npy file \(damaged header"),
+    "box of 50 Mpc/h": (lambda d: edit_maps(d, lambda m: 2 * m), "every map holds 2 times the mass of a slab of 5 Mpc"),
     "empty file": (lambda d: (d / MAPS).write_bytes(b""), "not a .npy file"),
     "text file": (lambda d: (d / MAPS).write_text("maps, but not in NumPy's format"), "not a .npy file"),
     "float64": (lambda d: edit_maps(d, lambda m: m.astype("<f8")), "pixels are <f8"),

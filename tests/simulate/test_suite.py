@@ -164,6 +164,15 @@ def test_an_interrupted_run_continues_and_a_finished_one_does_nothing(fake, tmp_
     assert [event.done for event in again] == [7]
 
 
+@pytest.mark.parametrize("name", [*NAMES, "params_LH_MockSIMBA.txt"])
+def test_files_that_were_not_made_here_are_left_alone(fake, tmp_path, name):
+    (tmp_path / name).write_text("somebody's")
+    with pytest.raises(UserError, match=f"{name}: is there already and was not made here"):
+        simulate_suite(TINY, tmp_path, device="cpu")
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_text() == "somebody's"
+
+
 def test_progress_of_a_shard_counts_the_shard(fake, tmp_path):
     events = []
     simulate_suite(SMALL, tmp_path, device="cpu", listener=events.append, shard=Shard(2, 3))

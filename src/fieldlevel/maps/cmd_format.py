@@ -8,6 +8,7 @@ References:
 """
 
 import re
+import tokenize
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -116,7 +117,10 @@ def read_header(path: Path) -> MapHeader:
             read = np.lib.format.read_array_header_2_0
         else:
             raise ValueError(f"version {version[0]}.{version[1]} of the format")
-        shape, fortran_order, dtype = read(file)
+        try:
+            shape, fortran_order, dtype = read(file)
+        except tokenize.TokenError as error:  # of NumPy's reader of old headers
+            raise ValueError(f"damaged header: {error.args[0]}") from None
         return MapHeader(shape, fortran_order, dtype, file.tell())
 
 

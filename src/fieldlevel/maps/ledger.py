@@ -99,8 +99,8 @@ class Ledger:
             Numbers of the missing simulations of this shard; none if the folder holds the finished suite.
 
         Raises:
-            UserError: finished or unfinished work of another spec lies there, another process works on this shard or
-                on one of another count, or the folder is a file.
+            UserError: finished or unfinished work of another spec, or files from elsewhere, lie there, another process
+                works on this shard or on one of another count, or the folder is a file.
         """
         make_folder(self.directory)
         with ExitStack() as held:
@@ -200,10 +200,21 @@ class Ledger:
                     f"{self.partial}: unfinished simulations of another spec; remove it or choose another directory"
                 )
             return
+        self._refuse_others()
         self.partial.mkdir(exist_ok=True)
         for key in self.plan.keys:
             _create_maps(self._maps_path(self.partial, key), self.plan)
         write_text(recorded, described)
+
+    def _refuse_others(self) -> None:
+        """Leave files alone that were not made here."""
+        if is_recorded(self.directory, self.plan.name, self.plan.digest):
+            return
+        files = [SuiteFiles(self.directory, *key, self.plan.set_name) for key in self.plan.keys]
+        tables = [each.parameters_path for each in files] if self.plan.parameters is not None else []
+        for path in (*(each.maps_path for each in files), *tables):
+            if path.exists():
+                raise UserError(f"{path}: is there already and was not made here; choose another directory")
 
     @contextmanager
     def _lock(self, shard: Shard) -> Iterator[None]:

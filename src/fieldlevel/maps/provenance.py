@@ -95,7 +95,9 @@ def _read(directory: Path) -> dict[str, dict[str, Any]]:
     if not path.exists():
         return {}
     try:
-        known: dict[str, dict[str, Any]] = json.loads(path.read_text())
+        known = json.loads(path.read_text())
     except ValueError as error:
         raise UserError(f"{path}: not JSON ({error}); take it away, or choose another directory") from None
+    if not isinstance(known, dict) or not all(isinstance(record, dict) for record in known.values()):
+        raise UserError(f"{path}: not a record of maps; take it away, or choose another directory")
     return known

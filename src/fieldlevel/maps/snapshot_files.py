@@ -72,7 +72,7 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
         raise DataError([f"{path}: no such file; name a snapshot, one of its files or their folder"]) from None
     except PermissionError:
         raise DataError([f"{path}: permission denied; make the file readable"]) from None
-    except (OSError, RuntimeError, KeyError) as error:  # h5py has no fewer for damaged files
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError) as error:  # h5py has no fewer for damaged files
         reason = " ".join(str(error).split())
         remedy = "it is damaged, of another format, or needs a filter: give an HDF5 snapshot"
         raise DataError([f"{path}: cannot be read as HDF5 ({reason}); {remedy}"]) from error
