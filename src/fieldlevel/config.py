@@ -9,9 +9,10 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields, is_dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
 
 import tyro
 
@@ -292,8 +293,47 @@ class TuneSpec:
 
 
 def to_json(spec: Any) -> str:
-    """Dump a spec to canonical JSON: sorted keys, so that equal specs give equal text."""
-    return json.dumps(asdict(spec), sort_keys=True, indent=2)
+    """Dump a spec to canonical JSON: sorted keys, floats as such, so that equal specs give equal text.
+
+    Example:
+        >>> to_json(TransformSpec("smoothing", 1)) == to_json(TransformSpec("smoothing", 1.0))
+        True
+    """
+    return json.dumps(_with_floats(spec), sort_keys=True, indent=2)
+
+
+def _with_floats(spec: Any) -> Any:
+    """The values of a spec, with floats where whole numbers stand in fields of floats."""
+    if not is_dataclass(spec) or isinstance(spec, type):
+        return spec
+    kinds, values = get_type_hints(type(spec)), {}
+    for field in fields(spec):
+        value = getattr(spec, field.name)
+        if isinstance(value, tuple):
+            values[field.name] = tuple(map(partial(_as_float, kinds[field.name]), value))
+        else:
+            values[field.name] = _as_float(kinds[field.name], value)
+    return values
+
+
+def _as_float(kind: Any, value: Any) -> Any:
+    is_whole = isinstance(value, int) and not isinstance(value, bool)
+    return float(value) if is_whole and (kind is float or float in get_args(kind)) else _with_floats(value)
+
+
+def read_spec(kind: type[Spec], path: Path) -> Spec:
+    """Load a spec from a file of JSON.
+
+    Raises:
+        UserError: no such file or not one of text; else as in `from_json`.
+    """
+    try:
+        text = path.read_text()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a file of text; it is damaged, take it away") from None
+    return from_json(kind, text, str(path))
 
 
 def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:

@@ -153,6 +153,15 @@ def test_empty_pixels_are_welcome_where_the_logarithm_has_an_offset(tmp_path, ne
     assert np.isfinite(load(path).predict(maps)[0]).all()
 
 
+def test_a_full_device_is_no_damage_of_the_file(weights, monkeypatch):
+    def full(*arguments):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    monkeypatch.setattr(MomentNetwork, "to", full)
+    with pytest.raises(torch.OutOfMemoryError, match="CUDA out of memory"):
+        load(weights)
+
+
 def test_no_such_file_or_another_kind_of_file_is_refused(tmp_path):
     path = tmp_path / "weights.safetensors"
     with pytest.raises(UserError, match="not a weights file"):

@@ -43,6 +43,13 @@ def test_seeded_numbers_are_the_same_and_leave_the_callers_alone():
     assert torch.equal(torch.get_rng_state(), before)
 
 
+def test_seeded_leaves_gpus_alone_for_a_network_on_the_cpu(monkeypatch):
+    seeds = []
+    monkeypatch.setattr(torch.cuda, "manual_seed_all", seeds.append)
+    with seeded(3, CPU):
+        assert seeds == []
+
+
 def test_random_numbers_go_on_from_a_state():
     with seeded(3, CPU):
         state = random_states(CPU)

@@ -105,6 +105,18 @@ def test_finished_run_is_not_done_again(spec, directory, tmp_path):
     assert not (path.parent / "resume.pt").exists()
 
 
+def test_weights_of_another_spec_are_not_passed_off_as_those_asked_for(spec, directory, tmp_path):
+    (train(spec, directory, tmp_path / "run", "cpu").parent / "spec.json").unlink()
+    with pytest.raises(UserError, match=r"weights.safetensors: of another spec; train in another folder"):
+        train(replace(spec, seed=spec.seed + 1), directory, tmp_path / "run", "cpu")
+
+
+def test_a_folder_in_which_nothing_was_trained_is_free(spec, directory, tmp_path):
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "spec.json").write_text("of a run that failed")
+    assert train(spec, directory, tmp_path / "run", "cpu").exists()
+
+
 def test_finished_run_of_other_data_is_refused(spec, directory, tmp_path):
     train(spec, directory, tmp_path / "run", "cpu")
     path = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
@@ -261,9 +273,10 @@ def test_state_of_another_spec_or_other_maps_is_refused(spec, training, validati
         train_network(spec, training, validation, path, facts=["another suite"])
 
 
-def test_unreadable_state_is_refused(spec, training, validation, tmp_path):
+@pytest.mark.parametrize("write", [lambda path: path.write_bytes(b"no state"), lambda path: torch.save([1], path)])
+def test_unreadable_state_is_refused(spec, training, validation, tmp_path, write):
     path = tmp_path / "resume.pt"
-    path.write_bytes(b"no state")
+    write(path)
     with pytest.raises(UserError, match="cannot be read"):
         train_network(spec, training, validation, path)
 
@@ -371,15 +384,15 @@ def test_bfloat16_keeps_the_weights_in_float32(spec, training, validation):
 
 
 def test_std_outputs_rest_during_the_squared_error_warm_up(spec, training, validation):
-    still = replace(spec.optimiser, weight_decay=0.0)
-
-    def std_weights(n_steps: int, n_warm_up: int) -> torch.Tensor:
-        steps = replace(spec, n_steps=n_steps, validate_every=100, squared_error_steps=n_warm_up, head_batches=0)
-        short = replace(steps, optimiser=still)
-        return train_network(short, training, validation).network.head.FC2.weight[6:]
-
-    assert torch.equal(std_weights(1, 1), std_weights(9, 9))
-    assert not torch.equal(std_weights(10, 10), std_weights(10, 8))
+    warming = replace(spec, n_steps=20, squared_error_steps=9, optimiser=replace(spec.optimiser, weight_decay=0.0))
+    with seeded(0, torch.device("cpu")):
+        state = TrainingState(warming, training, validation)
+        weights = []
+        for step in range(10):
+            state.take_step(step)
+            weights.append(state.network.head.FC2.weight[6:].detach().clone())
+    assert all(torch.equal(each, weights[0]) for each in weights[:9])
+    assert not torch.equal(weights[9], weights[0])
 
 
 @pytest.mark.parametrize("method", ["AdamW", "Muon"])

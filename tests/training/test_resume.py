@@ -32,10 +32,10 @@ def clock(monkeypatch):
 
 
 def test_the_first_state_is_due_at_once(tmp_path, clock):
-    file = ResumeFile(tmp_path / "resume.pt")
+    file = ResumeFile(tmp_path / "resume.pt", "a run")
     assert file.is_due()
     file.write({"step": 3})
-    assert read_state(tmp_path / "resume.pt") == {"step": 3}
+    assert file.read() == {"step": 3}
 
 
 @pytest.mark.parametrize("version", [{}, {"version": 1}, {"version": 3}])
@@ -46,7 +46,7 @@ def test_states_of_other_versions_are_refused(tmp_path, version):
 
 
 def test_slow_writing_takes_a_twentieth_of_the_time(tmp_path, clock):
-    file = ResumeFile(tmp_path / "resume.pt")
+    file = ResumeFile(tmp_path / "resume.pt", "a run")
     file.write({})
     clock.now += 39.9
     assert not file.is_due()
@@ -56,13 +56,13 @@ def test_slow_writing_takes_a_twentieth_of_the_time(tmp_path, clock):
 
 def test_quick_writing_is_never_put_off(tmp_path, clock):
     clock.takes = 0.05
-    file = ResumeFile(tmp_path / "resume.pt")
+    file = ResumeFile(tmp_path / "resume.pt", "a run")
     file.write({})
     assert file.is_due()
 
 
 def test_a_slow_disk_that_recovers_is_used_again(tmp_path, clock):
-    file = ResumeFile(tmp_path / "resume.pt")
+    file = ResumeFile(tmp_path / "resume.pt", "a run")
     file.write({})
     clock.now += 41
     clock.takes = 0.01

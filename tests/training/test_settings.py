@@ -47,6 +47,7 @@ IMPOSSIBLE = [
     ("n_steps", 0, "at least 1"),
     ("validate_every", 0, "at least 1"),
     ("squared_error_steps", -1, "at least 0"),
+    ("squared_error_steps", 10**6, "leave no step"),
     ("head_batches", -1, "at least 0"),
     ("seed", -1, "from 0"),
     ("seed", 2**63, "from 0"),

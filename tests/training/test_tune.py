@@ -2,6 +2,7 @@ import csv
 import json
 import math
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -51,8 +52,8 @@ def distance(spec: TrainSpec) -> float:
     return math.log10(spec.optimiser.learning_rate / 3e-3) ** 2 + (spec.network.dropout - 0.2) ** 2
 
 
-def fake_trial(trial, spec, training, validation, resume_path, listener) -> TrainedNetwork:
-    resume_path.touch()
+def fake_trial(trial, spec, training, validation, file, listener) -> TrainedNetwork:
+    file.path.touch()
     trial.set_user_attr("seconds", 1.0)
     network = MomentNetwork(16, 1, dropout=0.0)
     return TrainedNetwork(network, (HistoryRow(spec.n_steps, 0.0, 0.0, distance(spec), 1.0),), distance(spec))
@@ -573,6 +574,20 @@ def test_search_on_a_full_disk_says_so_and_goes_on_when_there_is_room(short, who
     assert not (folder / name).exists()
     tune.tune(short, directory, tmp_path / "out", "cpu")
     assert outcome(tmp_path / "out") == whole
+
+
+def test_state_of_a_trial_on_other_data_is_refused(short, directory, tmp_path, monkeypatch):
+    with monkeypatch.context() as patch, pytest.raises(InterruptionError):
+        interrupt(patch, tune, "_report", 5)
+        tune.tune(short, directory, tmp_path / "out", "cpu")
+    for path in (tmp_path / "out").glob("journal*"):
+        path.unlink()
+    maps = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    other = np.load(maps)
+    shutil.copytree(directory, tmp_path / "other")
+    np.save(tmp_path / "other" / maps.name, np.roll(other, 1, axis=1))
+    with pytest.raises(UserError, match=r"resume.pt: belongs to another spec or other data"):
+        tune.tune(short, tmp_path / "other", tmp_path / "out", "cpu")
 
 
 def test_unreadable_state_of_a_trial_is_refused(short, whole, directory, tmp_path, monkeypatch):

@@ -7,6 +7,7 @@ import numpy as np
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.predictions import write_table
 from fieldlevel.files import make_place_for
+from fieldlevel.maps.cmd_format import read_header
 from fieldlevel.parameters import (
     COSMOLOGICAL_COLUMNS,
     MAXIMA,
@@ -79,6 +80,7 @@ def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:
 
 def _open_maps(path: Path) -> np.ndarray:
     try:
+        read_header(path)
         maps = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None

@@ -75,7 +75,8 @@ class Predictor:
         """Infer the posterior mean and standard deviation of every parameter for every map.
 
         Maps are read in blocks, so a memory-mapped array may be larger than memory. The network runs in float32; each
-        map is taken by itself, whatever stands beside it.
+        map is taken by itself, whatever stands beside it; a network of shuffled pixels or random phases draws them by
+        the place of the map.
 
         Args:
             maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; shape (n, N, N).
@@ -223,8 +224,8 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         spec = from_json(TrainSpec, metadata["spec"], str(path))
         network = restore_network(spec.inputs, json.loads(metadata["network"]))
         network.load_state_dict(_read_weights(path))
-        return Predictor(
-            network=network.eval().to(select_device(device)),
+        predictor = Predictor(
+            network=network.eval(),
             spec=spec,
             normaliser=read_normaliser(spec.inputs, json.loads(metadata["normaliser"])),
             training_simulations=np.array(json.loads(metadata["training_simulations"]), dtype=np.int64),
@@ -233,6 +234,8 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         )
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise UserError(f"{path}: damaged weights file ({_one_line(error)}); train the network again") from None
+    network.to(select_device(device))
+    return predictor
 
 
 def _read_metadata(path: Path) -> dict[str, str]:

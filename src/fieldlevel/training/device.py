@@ -76,11 +76,14 @@ def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed PyTorch's global random numbers; on leaving, the caller's are as they were.
 
     Args:
-        seed: of the CPU and of every CUDA device.
+        seed: of the CPU and, for a network on a CUDA device, of every one of those.
         device: where the network runs; CUDA is left alone for a network on the CPU.
     """
     with torch.random.fork_rng(devices=range(torch.cuda.device_count()) if device.type == "cuda" else []):
-        torch.manual_seed(seed)
+        if device.type == "cuda":
+            torch.manual_seed(seed)
+        else:
+            torch.default_generator.manual_seed(seed)
         yield
 
 

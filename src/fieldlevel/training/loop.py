@@ -12,12 +12,11 @@ import csv
 from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from fieldlevel.config import TrainSpec, digest, from_json, to_json
+from fieldlevel.config import TrainSpec, digest, read_spec, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_text, written_aside
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
@@ -28,7 +27,7 @@ from fieldlevel.progress import Listener, ignore
 from fieldlevel.training import parallel
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.device import seeded
-from fieldlevel.training.resume import ResumeFile, read_state
+from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 
@@ -44,8 +43,8 @@ def train(
 ) -> Path:
     """Train the network of a spec on a data folder.
 
-    Only the maps of the training and validation simulations are loaded. Calling it again with the same arguments
-    continues an interrupted run and returns at once from a finished one.
+    Only the maps of the training and validation simulations are loaded (the legacy normaliser measures all).
+    Calling it again with the same arguments continues an interrupted run and returns at once from a finished one.
 
     Args:
         spec: suite, network, optimiser, split and seed.
@@ -86,7 +85,7 @@ def train(
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
-        _check_same_data(weights_path, open_suite(directory, spec.suite, spec.field, spec.set_name, check=False))
+        _check_same_run(weights_path, spec, open_suite(directory, spec.suite, spec.field, spec.set_name, check=False))
         resume_path.unlink(missing_ok=True)
         return weights_path
     run_device = select_device(device)
@@ -183,24 +182,18 @@ def train_network(
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
-        if resume_path is not None and resume_path.exists():
-            state.load_state_dict(_read_state(resume_path, key))
+        file = ResumeFile(resume_path, key) if resume_path is not None else None
+        known = file.read() if file is not None else None
+        if known is not None:
+            state.load_state_dict(known)
         parallel.check_agreement(state.step, "optimiser steps done", state.device)
-        file = ResumeFile(resume_path) if resume_path is not None else None
         while state.step < spec.n_steps:
             state.advance(listener)
             if file is not None and parallel.as_first(file.is_due(), state.device):
-                whole = state.state_dict() | {"key": key}
+                whole = state.state_dict()
                 if parallel.rank() == 0:
                     file.write(whole)
         return state.best_network()
-
-
-def _read_state(path: Path, key: str) -> dict[str, Any]:
-    state = read_state(path)
-    if state.get("key") != key:
-        raise UserError(f"{path}: belongs to another spec or other data; train in another folder, or delete it")
-    return state
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:
@@ -210,17 +203,19 @@ def _claim_folder(out: Path, spec: TrainSpec) -> None:
         raise UserError(f"{out}: cannot be made ({error.strerror}); choose another folder") from None
     path = out / "spec.json"
     has_begun = any((out / name).exists() for name in ("weights.safetensors", "resume.pt"))
-    if has_begun and path.exists() and from_json(TrainSpec, path.read_text(), str(path)) != spec:
+    if has_begun and path.exists() and read_spec(TrainSpec, path) != spec:
         raise UserError(f"{out}: holds a run of another spec; train in another folder, or delete it")
 
 
-def _check_same_data(weights_path: Path, suite: Suite) -> None:
+def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:
     try:
-        known = load(weights_path, "cpu").provenance.get("data_fingerprint")
+        known = load(weights_path, "cpu")
     except UserError:
         told = f"{weights_path}: damaged, or of another version"
         raise UserError(f"{told}; delete it, and the same command trains the network again") from None
-    if known != suite.fingerprint:
+    if known.spec != spec:
+        raise UserError(f"{weights_path}: of another spec; train in another folder, or delete it")
+    if known.provenance.get("data_fingerprint") != suite.fingerprint:
         raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 
 

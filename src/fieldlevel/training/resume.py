@@ -26,10 +26,12 @@ class ResumeFile:
 
     Args:
         path: the file.
+        key: of the run, its spec and its data; the state of another one is refused.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
+    def __init__(self, path: Path, key: str) -> None:
+        self.path = path
+        self._key = key
         self._written = -math.inf
         self._seconds = 0.0
 
@@ -37,10 +39,25 @@ class ResumeFile:
         """Whether enough time went by since the state was written."""
         return self._seconds < QUICK or time.monotonic() - self._written > self._seconds / SHARE
 
+    def read(self) -> dict[str, Any] | None:
+        """The state, None where there is none.
+
+        Raises:
+            UserError: it cannot be read, or is of another version or run.
+        """
+        if not self.path.exists():
+            return None
+        state = read_state(self.path)
+        if state.pop("key", None) != self._key:
+            raise UserError(
+                f"{self.path}: belongs to another spec or other data; train in another folder, or delete it"
+            )
+        return state
+
     def write(self, state: Mapping[str, Any]) -> None:
         """Write the state; errors as in `write_state`."""
         started = time.monotonic()
-        write_state(self._path, state)
+        write_state(self.path, {**state, "key": self._key})
         self._written = time.monotonic()
         self._seconds = self._written - started
 
@@ -69,8 +86,10 @@ def read_state(path: Path) -> dict[str, Any]:
         UserError: the file cannot be read, or was written by another version.
     """
     try:
-        state: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError):
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except (OSError, RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError):
+        state = None  # PyTorch has no fewer for damaged files
+    if not isinstance(state, dict):
         raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
     if state.pop("version", 1) != VERSION:
         raise UserError(f"{path}: written by another version of fieldlevel; delete it to start this run again")

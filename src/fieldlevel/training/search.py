@@ -26,7 +26,7 @@ from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import BaseStorage
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from fieldlevel.config import TrainSpec, TuneSpec, from_json, to_json
+from fieldlevel.config import TrainSpec, TuneSpec, read_spec, to_json
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import locked, make_folder, write_text, written_aside
 from fieldlevel.training.journal import open_journal
@@ -181,7 +181,7 @@ def open_search(spec: TuneSpec, out: Path, fingerprint: str) -> Search:
 def _refuse_other_spec(spec: TuneSpec, out: Path) -> None:
     path = out / "spec.json"
     if path.exists():
-        known = from_json(TuneSpec, path.read_text(), str(path))
+        known = read_spec(TuneSpec, path)
         if replace(known, n_trials=spec.n_trials) != spec:
             raise UserError(f"{out}: holds a search of another spec; tune in another folder, or delete it")
 
@@ -223,7 +223,7 @@ def value_of(trial: FrozenTrial) -> float:
 
 def best_trial(out: Path) -> TrainSpec:
     """Spec of the best trial of a finished search: the network to train, with its hyper-parameters."""
-    spec = from_json(TuneSpec, (out / "spec.json").read_text(), str(out / "spec.json"))
+    spec = read_spec(TuneSpec, out / "spec.json")
     best = best_row(read_trials(out))
     kinds = {name: int if isinstance(bounds, IntDistribution) else float for name, bounds in search_space(spec).items()}
     return trial_spec(spec.train, {name: kind(best[name]) for name, kind in kinds.items()})

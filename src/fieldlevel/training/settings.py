@@ -66,4 +66,7 @@ def check_train_spec(spec: TrainSpec) -> None:
     if spec.split.train + spec.split.validation >= 1.0:
         given = f"split.train = {spec.split.train} and split.validation = {spec.split.validation}"
         raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
+    if spec.squared_error_steps >= spec.n_steps:
+        given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
+        raise UserError(f"{given}: leave no step to learn the standard deviations in")
     parallel.equal_share(spec.batch_size)

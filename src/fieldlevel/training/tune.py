@@ -16,7 +16,7 @@ import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
-from fieldlevel.config import TrainSpec, TuneSpec, refuse_values
+from fieldlevel.config import TrainSpec, TuneSpec, digest, refuse_values
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import make_folder
 from fieldlevel.maps.catalogue import Suite
@@ -27,7 +27,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import load_sets, open_data
-from fieldlevel.training.resume import ResumeFile, read_state
+from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
 from fieldlevel.training.settings import check_train_spec
@@ -43,7 +43,9 @@ def tune(
     *,
     check: bool = True,
 ) -> list[Path]:
-    """Search for the hyper-parameters with the lowest validation loss; test maps are never loaded.
+    """Search for the hyper-parameters with the lowest validation loss.
+
+    Test maps are never loaded (but for the legacy normaliser, which measures all).
 
     Calling it again continues an interrupted search and returns at once from a finished one; calling it at the same
     time in several processes shares the trials among them, and each returns when the last trial is finished. A trial
@@ -77,7 +79,7 @@ def tune(
 
 
 def train_trial(
-    trial: Trial, spec: TrainSpec, training: MapSet, validation: MapSet, resume_path: Path, listener: Listener
+    trial: Trial, spec: TrainSpec, training: MapSet, validation: MapSet, file: ResumeFile, listener: Listener
 ) -> TrainedNetwork | None:
     """Train the network of one trial, from its last validation if it was begun before.
 
@@ -85,8 +87,9 @@ def train_trial(
         trial: told the loss of each validation.
         spec: of the trial.
         training: maps to minimise the loss of.
-        validation: maps whose lowest loss is the value of the trial.
-        resume_path: file of the state of the trial, written at each validation.
+        validation: maps that the value of the trial is the loss of, once the network is settled to predict; the pruner
+            judges by the losses on the way.
+        file: the state of the trial, written at validations where that costs little.
         listener: told of every tenth step.
 
     Returns:
@@ -98,10 +101,10 @@ def train_trial(
     """
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
-        if resume_path.exists():
-            state.load_state_dict(read_state(resume_path))
+        known = file.read()
+        if known is not None:
+            state.load_state_dict(known)
         _report(trial, state)
-        file = ResumeFile(resume_path)
         while state.step < spec.n_steps:
             if trial.should_prune():
                 return None
@@ -150,7 +153,8 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
     spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
     make_folder(folder)
     try:
-        trained = train_trial(trial, spec, data.training, data.validation, folder / "resume.pt", listener)
+        file = ResumeFile(folder / "resume.pt", digest(spec, data.suite.fingerprint))
+        trained = train_trial(trial, spec, data.training, data.validation, file, listener)
     except (TrainingError, torch.OutOfMemoryError) as error:
         trial.set_user_attr("error", " ".join(str(error).split()))
         search.finish(trial, TrialState.FAIL)
