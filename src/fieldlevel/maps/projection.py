@@ -25,6 +25,10 @@ from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.workers import choose_devices
 
+_Weight = tuple[str, bool]
+"""A quantity of the particles, and whether it is multiplied with their mass."""
+_MASS: _Weight = ("mass", False)
+
 _AT_ONCE = 1 << 22
 """Particles projected at a time."""
 
@@ -91,9 +95,12 @@ def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device
     for kind in {kind: None for field in spec.fields for kind in FIELDS[field].kinds}:
         if not snapshot.n_particles.get(kind, 0):
             continue
-        wanted = [(name, FIELDS[name]) for name in spec.fields if kind in FIELDS[name].kinds]
-        for key, maps in _project_kind(snapshot, kind, wanted, spec, device).items():
-            _add(sums, key, maps)
+        wanted = {name: FIELDS[name] for name in spec.fields if kind in FIELDS[name].kinds}
+        painted = _paint_kind(snapshot, kind, tuple(wanted.values()), spec, device)
+        for name, field in wanted.items():
+            _add(sums, (name, False), painted[field.quantity, field.averaged])
+            if field.averaged:
+                _add(sums, (name, True), painted[_MASS])
     empty = torch.zeros(3 * spec.n_slabs, spec.n_pixels, spec.n_pixels, dtype=torch.float64, device=device)
     finished = {}
     for name in spec.fields:
@@ -118,32 +125,27 @@ def _check_mass(snapshot: Snapshot) -> None:
         )
 
 
-def _project_kind(
-    snapshot: Snapshot, kind: str, wanted: Sequence[tuple[str, Field]], spec: ProjectSpec, device: torch.device
-) -> dict[tuple[str, bool], Tensor]:
-    """Surface densities of the weights of each field, and for averaged ones (field, True) of the mass, float64."""
+def _paint_kind(
+    snapshot: Snapshot, kind: str, fields: Sequence[Field], spec: ProjectSpec, device: torch.device
+) -> dict[_Weight, Tensor]:
+    """Surface densities, float64, of each weight that some field needs, once, and of the mass where one is averaged."""
     slabs, box = cut_slabs(snapshot, spec), snapshot.box_size_mpc_h
-    needed = {quantity for _, field in wanted for quantity in field.stored} | {"position", "mass"}
+    weights = dict.fromkeys((field.quantity, field.averaged) for field in fields)
+    if any(field.averaged for field in fields):
+        weights[_MASS] = None
+    needed = {quantity for field in fields for quantity in field.stored} | {"position", "mass"}
     values = {name: torch.from_numpy(array).to(device) for name, array in snapshot.read(kind, sorted(needed)).items()}
     position = values.pop("position")
     radius = _radius(snapshot, kind, position, spec)
-    sums: dict[tuple[str, bool], Tensor] = {}
+    sums: dict[_Weight, Tensor] = {}
     for first in range(0, len(position), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
         place = position[part].double() / box
         reach = None if radius is None else radius[part].double() / box
         chunk = {name: array[part].double() for name, array in values.items()}
-        mass_maps: Tensor | None = None
-        for name, field in wanted:
-            weight = _weight(field, chunk)
-            maps = project_slabs([Discs(place, reach, weight)], spec.n_pixels, box, slabs, exact=True)
-            _add(sums, (name, False), maps)
-            if field.averaged:
-                if mass_maps is None:
-                    mass_maps = project_slabs(
-                        [Discs(place, reach, chunk["mass"])], spec.n_pixels, box, slabs, exact=True
-                    )
-                _add(sums, (name, True), mass_maps)
+        for weight in weights:
+            discs = Discs(place, reach, _weigh(weight, chunk))
+            _add(sums, weight, project_slabs([discs], spec.n_pixels, box, slabs, exact=True))
     return sums
 
 
@@ -163,9 +165,10 @@ def _radius(snapshot: Snapshot, kind: str, position: Tensor, spec: ProjectSpec) 
     return distance
 
 
-def _weight(field: Field, values: Mapping[str, Tensor]) -> Tensor:
+def _weigh(weight: _Weight, values: Mapping[str, Tensor]) -> Tensor:
     """What the particles spread over their discs."""
-    if field.quantity == "electron column":
+    name, times_mass = weight
+    if name == "electron column":
         return values["electron density"] * values["mass"] / values["density"]
-    quantity = values["velocity"].norm(dim=1) if field.quantity == "speed" else values[field.quantity]
-    return quantity * values["mass"] if field.averaged else quantity
+    quantity = values["velocity"].norm(dim=1) if name == "speed" else values[name]
+    return quantity * values["mass"] if times_mass else quantity
