@@ -424,7 +424,7 @@ def _evaluate(command: Evaluate) -> int:
     make_folder(command.out)
     with console.progress_display() as listener:
         suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
-        predictions = predict_suite(command.weights, suite, command.simulations, command.device, listener)
+        predictions = predict_suite(predictor, suite, command.simulations, listener)
     measured, trained_on = evaluate(predictions), predictor.spec.suite
     scores = scores_to_json(measured)
     pair = PairResult(trained_on, command.suite, predictions, measured, predictor.spec.seed)
@@ -450,12 +450,11 @@ def _evaluate(command: Evaluate) -> int:
 def _infer(command: Infer) -> int:
     from fieldlevel import console
     from fieldlevel.experiments.inference import count_outside_prior, infer_file
-    from fieldlevel.training.checkpoint import load
 
     out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
     with console.progress_display() as listener:
-        mean, std = infer_file(command.weights, command.maps, out, command.device, listener)
-    mark = " (MOCK DATA: the network was trained on a mock suite)" if load(command.weights, "cpu").is_mock else ""
+        mean, std, is_mock = infer_file(command.weights, command.maps, out, command.device, listener)
+    mark = " (MOCK DATA: the network was trained on a mock suite)" if is_mock else ""
     console.print_posteriors(mean, std)
     if n_outside := count_outside_prior(mean, std):
         console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {_maps(n_outside)}")

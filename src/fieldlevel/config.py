@@ -9,10 +9,10 @@ import hashlib
 import json
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass, fields, is_dataclass
-from functools import partial
+from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_args, get_type_hints
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import tyro
 
@@ -299,26 +299,8 @@ def to_json(spec: Any) -> str:
         >>> to_json(TransformSpec("smoothing", 1)) == to_json(TransformSpec("smoothing", 1.0))
         True
     """
-    return json.dumps(_with_floats(spec), sort_keys=True, indent=2)
-
-
-def _with_floats(spec: Any) -> Any:
-    """The values of a spec, with floats where whole numbers stand in fields of floats."""
-    if not is_dataclass(spec) or isinstance(spec, type):
-        return spec
-    kinds, values = get_type_hints(type(spec)), {}
-    for field in fields(spec):
-        value = getattr(spec, field.name)
-        if isinstance(value, tuple):
-            values[field.name] = tuple(map(partial(_as_float, kinds[field.name]), value))
-        else:
-            values[field.name] = _as_float(kinds[field.name], value)
-    return values
-
-
-def _as_float(kind: Any, value: Any) -> Any:
-    is_whole = isinstance(value, int) and not isinstance(value, bool)
-    return float(value) if is_whole and (kind is float or float in get_args(kind)) else _with_floats(value)
+    read_back = from_json(type(spec), json.dumps(asdict(spec)))
+    return json.dumps(asdict(read_back), sort_keys=True, indent=2)
 
 
 def read_spec(kind: type[Spec], path: Path) -> Spec:
@@ -353,14 +335,21 @@ def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
         ...
         fieldlevel.errors.UserError: spec: trian: unexpected keyword argument; allowed: seed, train, validation
     """
-    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415 (keeps `--help` fast)
+    from pydantic import ValidationError  # noqa: PLC0415 (keeps `--help` fast)
 
     try:
-        return TypeAdapter(kind).validate_json(text)
+        return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:
         first = error.errors()[0]
         path = ".".join(str(part) for part in first["loc"]) or "text"
         raise UserError(f"{source}: {path}: {_explain(kind, first)}") from None
+
+
+@cache
+def _adapter(kind: type[Any]) -> Any:
+    from pydantic import TypeAdapter  # noqa: PLC0415 (keeps `--help` fast)
+
+    return TypeAdapter(kind)
 
 
 def _explain(kind: type[Any], first: Mapping[str, Any]) -> str:

@@ -27,6 +27,7 @@ def write(folder, scatter: float):
 def test_a_mean_without_scatter_tells_omega_m_and_nothing_else(tmp_path):
     found = predict_from_mean(write(tmp_path, 0.0), SPLIT)
     assert found.scores["Omega_m"]["r2"].value > 0.99
+    assert np.corrcoef(found.mean_density, found.predictions.theta[:, 0])[0, 1] == pytest.approx(1, abs=1e-6)
     assert found.scores["sigma_8"]["r2"].value < 0.3
 
 

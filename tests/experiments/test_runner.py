@@ -12,6 +12,7 @@ from fieldlevel.experiments.evaluation import predict_suite
 from fieldlevel.experiments.runner import prepare_data, run_letter
 from fieldlevel.experiments.store import Store
 from fieldlevel.report import read_finished, write_letter
+from fieldlevel.training.checkpoint import load
 
 
 @pytest.fixture(scope="module")
@@ -206,12 +207,12 @@ def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
 def test_seen_simulations_and_their_twins_are_refused(finished, name):
     out, data, _, document = finished
     with pytest.raises(UserError, match="the network was trained or validated on 8 of the 10 simulations"):
-        predict_suite(out / document["weights"]["MockTNG"], data.opened[name], "all")
+        predict_suite(load(out / document["weights"]["MockTNG"]), data.opened[name], "all")
 
 
 def test_all_simulations_of_another_suite_may_be_tested(finished):
     out, data, _, document = finished
-    predictions = predict_suite(out / document["weights"]["MockTNG"], data.opened["MockSIMBA"], "all")
+    predictions = predict_suite(load(out / document["weights"]["MockTNG"]), data.opened["MockSIMBA"], "all")
     assert predictions.n_maps == 150
 
 
@@ -256,7 +257,7 @@ def test_maps_of_another_field_are_refused(finished):
     out, data, _, document = finished
     gas = replace(data.opened["MockSIMBA"], field="Mgas")
     with pytest.raises(UserError, match="Mgas maps of 16 pixels a side, but the network was trained on Mtot"):
-        predict_suite(out / document["weights"]["MockTNG"], gas)
+        predict_suite(load(out / document["weights"]["MockTNG"]), gas)
 
 
 def test_an_unfinished_report_is_not_taken_for_a_finished_one(finished, monkeypatch):

@@ -1,7 +1,5 @@
 """A trained network on simulations that it has never seen."""
 
-from pathlib import Path
-
 import numpy as np
 import numpy.typing as npt
 
@@ -10,19 +8,18 @@ from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
 from fieldlevel.parameters import NBODY_PREFIX
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.training.checkpoint import Predictor, load
+from fieldlevel.training.checkpoint import Predictor
 
 
 def predict_suite(
-    weights: Path, suite: Suite, simulations: str = "test", device: str = "auto", listener: Listener = ignore
+    predictor: Predictor, suite: Suite, simulations: str = "test", listener: Listener = ignore
 ) -> Predictions:
     """Posterior moments of the unseen maps of a suite.
 
     Args:
-        weights: file of a trained network.
+        predictor: a trained network.
         suite: the maps to test on.
         simulations: `"test"` for the test simulations of the network's split, `"all"` for every one.
-        device: where the network runs.
         listener: hears of the progress.
 
     Returns:
@@ -31,7 +28,6 @@ def predict_suite(
     Raises:
         UserError: the network was trained or validated on one of the simulations, or on maps of another size.
     """
-    predictor = load(weights, device)
     refuse_misfit(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
     refuse_seen(predictor, suite, chosen)

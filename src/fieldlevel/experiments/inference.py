@@ -29,19 +29,20 @@ LARGEST_STD = 0.5
 
 def infer_file(
     weights: Path, maps_path: Path, out: Path, device: str = "auto", listener: Listener = ignore
-) -> tuple[FloatArray, FloatArray]:
+) -> tuple[FloatArray, FloatArray, bool]:
     """Write the posterior mean and standard deviation of each parameter for each map.
 
     Args:
         weights: file of a trained network, or name of one that comes with the package.
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
-        out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was
-            trained on, and whether that is MOCK DATA), then `<name>_mean`, `<name>_std`.
+        out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was trained on, and whether
+            that is MOCK DATA), then `<name>_mean`, `<name>_std`.
         device: where the network runs.
         listener: hears of the progress.
 
     Returns:
-        The means and standard deviations, each (n, 6), columns in the order of `PARAMETERS`.
+        The means and standard deviations, each (n, 6), columns in the order of `PARAMETERS`, and whether the network
+        was trained on mock maps.
 
     Raises:
         UserError: a file that cannot be read or written, or maps that the network cannot take.
@@ -59,7 +60,7 @@ def infer_file(
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
     moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
     write_table(out, ["map", "network", *columns], ([n, network, *row] for n, row in enumerate(moments)))
-    return mean, std
+    return mean, std, predictor.is_mock
 
 
 def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:

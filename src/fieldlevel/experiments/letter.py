@@ -23,6 +23,7 @@ from fieldlevel.config import (
 from fieldlevel.errors import UserError
 from fieldlevel.maps.cmd_format import list_suites
 from fieldlevel.maps.pixels import ZERO_FIELDS
+from fieldlevel.maps.transformed import OF_LOGARITHM
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
 
 
@@ -98,28 +99,28 @@ def check_letter(spec: LetterSpec) -> None:
     own = {"transform": TransformSpec(), "labels": "true"}
     _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
     _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
-    _refuse_logarithms(spec)
-    names = list(_all_experiments(spec, MOCK_SUITES, {suite: nbody_twin(suite) for suite in MOCK_SUITES}))
+    everything = _all_experiments(spec, MOCK_SUITES, {suite: nbody_twin(suite) for suite in MOCK_SUITES})
     for words in spec.only:
-        if not any(name.startswith(words) for name in names):
-            raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, names))}")
+        if not any(name.startswith(words) for name in everything):
+            raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, everything))}")
+    if spec.train.field in ZERO_FIELDS:
+        _refuse_logarithms(spec.train.field, _wanted(spec, everything))
 
 
-def _refuse_logarithms(spec: LetterSpec) -> None:
+def _refuse_logarithms(field: str, plan: Mapping[str, Tests]) -> None:
     """Refuse experiments on the logarithm of maps that may have none."""
-    if spec.train.field not in ZERO_FIELDS:
-        return
-    found = [name for name in ("random phases", *(["k_max"] if spec.k_max else [])) if _is_wanted(name, spec)]
-    if found:
+    tests = [test for each in plan.values() for test in each]
+    kinds = dict.fromkeys(kind for test in tests for kind in (test.transform.kind, test.network.transform.kind))
+    if found := [kind for kind in kinds if kind in OF_LOGARITHM]:
         raise UserError(
-            f"{' and '.join(found)}: work on the logarithm of a map, which {spec.train.field} does not always have; "
+            f"{' and '.join(found)}: work on the logarithm of a map, which {field} does not always have; "
             "name other experiments with --only"
         )
 
 
-def _is_wanted(name: str, spec: LetterSpec) -> bool:
-    """Whether an experiment, or those whose names begin so, are to be done."""
-    return not spec.only or any(name.startswith(words) or words.startswith(name) for words in spec.only)
+def _wanted(spec: LetterSpec, plan: Mapping[str, Tests]) -> dict[str, Tests]:
+    """The four pairs and the experiments that are named; all where none is."""
+    return {name: tests for name, tests in plan.items() if name == FIRST or not spec.only or name.startswith(spec.only)}
 
 
 def _refuse_changes(train: TrainSpec, name: str, expected: Mapping[str, object]) -> None:
@@ -163,8 +164,7 @@ def experiments(
             raise UserError(f"only: {words!r} needs the gravity-only twins of the suites; {directory} has none")
     return {
         name: tuple(replace(test, network=_with_found(test.network, tuned)) for test in tests)
-        for name, tests in plan.items()
-        if name == FIRST or not spec.only or name.startswith(spec.only)
+        for name, tests in _wanted(spec, plan).items()
     }
 
 

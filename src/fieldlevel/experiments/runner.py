@@ -43,6 +43,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.training.checkpoint import load
 from fieldlevel.training.settings import check_train_spec
 from fieldlevel.workers import choose_devices
 
@@ -296,7 +297,7 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
 
     def work(folder: Path) -> None:
         suite = data.opened[spec.suite].transformed(spec.transform)
-        predictions = predict_suite(weights, suite, spec.simulations, device)
+        predictions = predict_suite(load(weights, device), suite, spec.simulations)
         predictions.write_csv(folder / "predictions.csv")
         checksum = hashlib.sha256((folder / "predictions.csv").read_bytes()).hexdigest()
         write_text(folder / "checksum.json", json.dumps({"predictions.csv": checksum}) + "\n")

@@ -116,7 +116,6 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> 
     wrong = np.flatnonzero(is_wrong)
     if not wrong.size:
         return
-    listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in wrong])
     ratio = weighed / Omega_m
     if len(ratio) > 1 and np.ptp(ratio) <= MASS_TOLERANCE * ratio[0]:
         yield (
@@ -124,6 +123,7 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> 
             f"{SLAB_THICKNESS_MPC_H:g} Mpc/h; give maps of five slabs of a box of 25 Mpc/h"
         )
         return
+    listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in wrong])
     where = f"Omega_m does not agree with the mass in the maps of simulations {listed}"
     if 2 * wrong.size > len(Omega_m):
         yield (

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from fieldlevel.errors import DataError
 from fieldlevel.maps.catalogue import Suite
+from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.numerics.summaries import SUMMARIES
 from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries, augment
 from fieldlevel.parameters import MAPS_PER_SIMULATION, to_unit_interval
@@ -23,7 +24,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 
 Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
 
-_LOG_OFFSETS = {"Mstar": 1.0}
+_LOG_OFFSETS = dict.fromkeys(ZERO_FIELDS, 1.0)
 
 
 @dataclass(frozen=True)

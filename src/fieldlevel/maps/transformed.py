@@ -16,6 +16,10 @@ MEAN_AT_OMEGA_M_03 = 0.3 * CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H
 """Mean surface density of a slab of 5 Mpc/h at Omega_m = 0.3, (Msun/h)/(Mpc/h)^2."""
 
 
+OF_LOGARITHM = ("k_max", "random phases")
+"""Transforms of the logarithm of a map."""
+
+
 def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:
     """Apply one transform to maps in physical units.
 
@@ -39,7 +43,7 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
     check_transform(spec)
     if spec.kind == "k_max":
         _refuse_idle_cut(spec.scale, maps.shape[-1])
-    if spec.kind in ("k_max", "random phases") and not (maps > 0).all():
+    if spec.kind in OF_LOGARITHM and not (maps > 0).all():
         raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
     seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
     k_max = spec.scale * BOX_SIZE_MPC_H / (2 * math.pi)

@@ -19,9 +19,12 @@ def select_device(name: str) -> torch.device:
     if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
         raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>")
     device = torch.device(name)
-    if device.type == "cuda" and not torch.cuda.is_available():
+    if device.type == "cpu":
+        return device
+    if not torch.cuda.is_available():
         raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
-    if (device.index or 0) >= (count := torch.cuda.device_count()) and device.type == "cuda":
+    count = torch.cuda.device_count()
+    if device.index is not None and device.index >= count:
         raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
     return device
 

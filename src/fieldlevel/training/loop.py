@@ -9,7 +9,7 @@ the same arguments and a folder that all of them see; the first alone writes fil
 """
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
@@ -103,7 +103,7 @@ def train(
             normaliser,
             training_simulations=split.train,
             validation_simulations=split.validation,
-            provenance=_provenance(suite, training, trained),
+            provenance=provenance_of(trained, suite, training),
         )
         resume_path.unlink(missing_ok=True)
     parallel.wait()
@@ -183,17 +183,38 @@ def train_network(
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
         file = ResumeFile(resume_path, key) if resume_path is not None else None
-        known = file.read() if file is not None else None
-        if known is not None:
-            state.load_state_dict(known)
-        parallel.check_agreement(state.step, "optimiser steps done", state.device)
-        while state.step < spec.n_steps:
-            state.advance(listener)
-            if file is not None and parallel.as_first(file.is_due(), state.device):
-                whole = state.state_dict()
-                if parallel.rank() == 0:
-                    file.write(whole)
+        for _ in validations(state, file, listener):
+            pass
         return state.best_network()
+
+
+def validations(state: TrainingState, file: ResumeFile | None, listener: Listener) -> Iterator[None]:
+    """Train from one validation to the next, from the state on disk if there is one.
+
+    Args:
+        state: a new one, which the training moves on.
+        file: of the state on disk, written at validations where that costs little.
+        listener: told of every tenth step.
+
+    Yields:
+        Before the first step that is left, and after each validation.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        UserError: the state on disk cannot be read, or is of another run.
+    """
+    known = file.read() if file is not None else None
+    if known is not None:
+        state.load_state_dict(known)
+    parallel.check_agreement(state.step, "optimiser steps done", state.device)
+    yield
+    while state.step < state.spec.n_steps:
+        state.advance(listener)
+        if file is not None and parallel.as_first(file.is_due(), state.device):
+            whole = state.state_dict()
+            if parallel.rank() == 0:
+                file.write(whole)
+        yield
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:
@@ -219,7 +240,8 @@ def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:
         raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 
 
-def _provenance(suite: Suite, training: MapSet, trained: TrainedNetwork) -> dict[str, str | float]:
+def provenance_of(trained: TrainedNetwork, suite: Suite, training: MapSet) -> dict[str, str | float]:
+    """What a weights file tells of the training of its network."""
     return {
         "data_fingerprint": suite.fingerprint,
         "device": training.maps.device.type,

@@ -26,7 +26,7 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import load_sets, open_data
+from fieldlevel.training.loop import load_sets, open_data, provenance_of, validations
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
@@ -101,17 +101,10 @@ def train_trial(
     """
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
-        known = file.read()
-        if known is not None:
-            state.load_state_dict(known)
-        _report(trial, state)
-        while state.step < spec.n_steps:
-            if trial.should_prune():
-                return None
-            state.advance(listener)
-            if file.is_due():
-                file.write(state.state_dict())
+        for _ in validations(state, file, listener):
             _report(trial, state)
+            if state.step < spec.n_steps and trial.should_prune():
+                return None
         return state.best_network()
 
 
@@ -175,13 +168,7 @@ def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, num
         data.normaliser,
         training_simulations=data.split.train,
         validation_simulations=data.split.validation,
-        provenance={
-            "data_fingerprint": data.suite.fingerprint,
-            "device": data.training.maps.device.type,
-            "torch": str(torch.__version__),
-            "validation_loss": trained.validation_loss,
-            "trial": number,
-        },
+        provenance=provenance_of(trained, data.suite, data.training) | {"trial": number},
     )
 
 

@@ -14,7 +14,6 @@ from fieldlevel.experiments.verdicts.outcomes import (
     any_holds,
     conclude,
     finding_if_known,
-    knows,
 )
 
 
@@ -41,9 +40,8 @@ def _bias(own: PairResult, result: PairResult) -> Finding:
         f"ratio {ratios[name].interval()}"
         for name in COSMOLOGICAL
     ]
-    least_known = next((name for name in COSMOLOGICAL if not knows(own, name)), COSMOLOGICAL[0])
     outcome = any_holds(above(_size(ratios[name]), 1) for name in COSMOLOGICAL)
-    return finding_if_known(own, least_known, ", ".join(texts), outcome)
+    return finding_if_known(own, COSMOLOGICAL, ", ".join(texts), outcome)
 
 
 def _size(ratio: Estimate) -> Estimate:

@@ -103,7 +103,7 @@ def _r2(network: PairResult, result: PairResult, name: str, infers: bool) -> Fin
     r2, correlation = result.scores[name]["r2"], result.scores[name]["squared_correlation"]
     outcome = above(r2, INFERENCE_R2) if infers else at_most(r2, NO_INFERENCE_R2)
     text = f"R² = {r2.interval()}, squared correlation {correlation.text()}"
-    return finding_if_known(network, name, text, outcome)
+    return finding_if_known(network, [name], text, outcome)
 
 
 def _random_phases(networks: Mapping[str, PairResult], tested: Mapping[str, PairResult]) -> Iterator[Verdict]:
@@ -120,7 +120,7 @@ def _random_phases(networks: Mapping[str, PairResult], tested: Mapping[str, Pair
         ratios = error_ratio(networks[suite].predictions, result.predictions)
         for name in COSMOLOGICAL:
             text, outcome = f"RMSE ratio {ratios[name].interval()}", above(ratios[name], FAILING_RATIO)
-            findings[f"{suite} {name}"] = finding_if_known(networks[suite], name, text, outcome)
+            findings[f"{suite} {name}"] = finding_if_known(networks[suite], [name], text, outcome)
     return conclude(
         "random phases",
         "With random phases, which keep mean and power spectrum of the logarithm of the map, the network fails: it "

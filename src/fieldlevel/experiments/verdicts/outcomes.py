@@ -94,18 +94,14 @@ def finding(text: str, outcome: Outcome) -> Finding:
     return (f"{text} (too few test simulations for this bound)" if outcome == "undecided" else text), outcome
 
 
-def knows(network: PairResult, name: str) -> bool:
-    """Whether a network infers a parameter from the maps of its own suite as they are, beyond the error."""
-    return above(network.scores[name]["r2"], INFERENCE_R2) == "holds"
-
-
-def finding_if_known(network: PairResult, name: str, text: str, outcome: Outcome) -> Finding:
-    """A finding that counts only if the network knows a parameter on the maps of its own suite as they are."""
-    if knows(network, name):
-        return finding(text, outcome)
-    r2 = network.scores[name]["r2"]
-    reason = f"R² = {r2.interval()} on the maps as they are is not above {INFERENCE_R2} beyond its error"
-    return f"{text} (not judged: {reason})", "undecided"
+def finding_if_known(network: PairResult, names: Iterable[str], text: str, outcome: Outcome) -> Finding:
+    """A finding that counts only if the network knows some parameters on the maps of its own suite as they are."""
+    for name in names:
+        r2 = network.scores[name]["r2"]
+        if above(r2, INFERENCE_R2) != "holds":
+            reason = f"R² = {r2.interval()} on the maps as they are is not above {INFERENCE_R2} beyond its error"
+            return f"{text} (not judged: {reason})", "undecided"
+    return finding(text, outcome)
 
 
 def relative_error(scores: Scores, name: str) -> str:

@@ -47,4 +47,4 @@ def _transfer(own: PairResult, other: PairResult, name: str, ratio: Estimate) ->
     before, after = relative_error(own.scores, name), relative_error(other.scores, name)
     text = f"{before} becomes {after}, RMSE ratio {ratio.interval()}"
     outcome = at_most(ratio, ROBUST_RATIO)
-    return (text, outcome) if outcome == "fails" else finding_if_known(own, name, text, outcome)
+    return (text, outcome) if outcome == "fails" else finding_if_known(own, [name], text, outcome)

@@ -101,4 +101,4 @@ def _loss_of_information(results: Mapping[str, PairResult]) -> Finding:
     outcome: Outcome = above(growth, 1)
     if lower:
         text, outcome = f"{text}; RMSE falls at {', '.join(lower)}", "fails"
-    return finding_if_known(next(iter(results.values())), "Omega_m", text, outcome)
+    return finding_if_known(next(iter(results.values())), ["Omega_m"], text, outcome)
