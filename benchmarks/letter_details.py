@@ -1,11 +1,13 @@
-"""What the report of a letter does not show of its four pairs: error bars along Omega_m, and what limits the errors.
+"""What the report of a letter does not show of its four pairs: error bars along Omega_m, and what averages leave.
 
     python benchmarks/letter_details.py results/letter-mock
 
 From the predictions alone, for each pair of suites and for Omega_m and sigma_8, seed by seed: bias and reduced chi^2,
-both also in quarters of the test maps ordered by the true Omega_m; how far the errors of two seeds on the same map go
-together; and the error that is left when the answers are averaged over seeds, or over the maps of a simulation. What
-averaging over seeds removes is scatter of training; what averaging over maps removes is what one map does not tell.
+both also in quarters of the test simulations ordered by the true Omega_m; the correlation of the relative errors of two
+seeds on the same maps, each about its mean; and the error of the average answer of the seeds, and of the average answer
+to the maps of a simulation. An error that all seeds share, or all maps of a simulation, stays in these averages.
+
+Errors are bootstrap errors over the simulations, as in the report.
 """
 
 import csv
@@ -13,23 +15,26 @@ import gzip
 import zlib
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
+import numpy.typing as npt
 import tyro
 from measuring import arguments_of, run, write_numbers
 
 from fieldlevel.errors import UserError
+from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.letter import FIRST
-from fieldlevel.experiments.metrics import METRICS
-from fieldlevel.experiments.predictions import IntArray
+from fieldlevel.experiments.metrics import evaluate
+from fieldlevel.experiments.predictions import CSV_COLUMNS, IntArray, Predictions
 from fieldlevel.experiments.verdicts import COSMOLOGICAL
-from fieldlevel.parameters import FloatArray
+from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
 
-N_QUARTERS = 4
+N_PARTS = 4
+"""Of the test simulations: quarters."""
 
 
 @dataclass(frozen=True)
@@ -42,75 +47,8 @@ class Arguments:
     """Write the numbers here too."""
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What the networks of one suite, a seed a row, say of one parameter of the same maps.
-
-    Attributes:
-        theta: truths, shape (n,).
-        Omega_m: true Omega_m, by which maps are ordered, shape (n,).
-        simulation: of each map, shape (n,).
-        mean: posterior means, shape (n_seeds, n).
-        std: posterior standard deviations, shape (n_seeds, n).
-    """
-
-    theta: FloatArray
-    Omega_m: FloatArray
-    simulation: FloatArray
-    mean: FloatArray
-    std: FloatArray
-
-    @property
-    def relative_error(self) -> FloatArray:
-        """(mu - theta) / theta, shape (n_seeds, n)."""
-        return np.asarray((self.mean - self.theta) / self.theta)
-
-    def by_seed(self, metric: str) -> list[float]:
-        """A measure of the network of each seed."""
-        return [METRICS[metric](self.theta, mean, std) for mean, std in zip(self.mean, self.std, strict=True)]
-
-    def of(self, chosen: IntArray) -> "Answers":
-        """Some of the maps, by their places."""
-        return Answers(
-            self.theta[chosen], self.Omega_m[chosen], self.simulation[chosen], self.mean[:, chosen], self.std[:, chosen]
-        )
-
-    def quarters(self) -> list["Answers"]:
-        """The maps in quarters, lowest Omega_m first."""
-        return [self.of(part) for part in np.array_split(np.argsort(self.Omega_m, kind="stable"), N_QUARTERS)]
-
-    def correlations(self) -> list[float]:
-        """Correlation of the relative errors of each two seeds."""
-        return [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(self.relative_error, 2)]
-
-    def error_of_average(self) -> float:
-        """Rms relative error of the average over the seeds."""
-        return float(np.sqrt((self.relative_error.mean(axis=0) ** 2).mean()))
-
-    def errors_of_simulations(self) -> list[float]:
-        """Rms relative error, of each seed, of the average over the maps of a simulation."""
-        _, group = np.unique(self.simulation, return_inverse=True)
-        each = [np.bincount(group, weights=row) / np.bincount(group) for row in self.relative_error]
-        return [float(np.sqrt((row**2).mean())) for row in each]
-
-    def numbers(self) -> dict[str, Any]:
-        """Everything that is told of them."""
-        quarters = self.quarters()
-        return {
-            "bias": self.by_seed("bias"),
-            "reduced chi^2": self.by_seed("reduced_chi2"),
-            "largest Omega_m of each quarter": [float(quarter.Omega_m.max()) for quarter in quarters],
-            "reduced chi^2 by quarters": [quarter.by_seed("reduced_chi2") for quarter in quarters],
-            "relative bias by quarters": [quarter.by_seed("relative_bias") for quarter in quarters],
-            "rms relative error": self.by_seed("rms_relative_error"),
-            "correlation of the errors of two seeds": self.correlations(),
-            "rms relative error of the seeds' average": self.error_of_average(),
-            "rms relative error of simulations": self.errors_of_simulations(),
-        }
-
-
-def read_pairs(folder: Path) -> dict[str, dict[str, Answers]]:
-    """Answers by pair of suites, whose name begins with the origin of the data, then by parameter.
+def read_pairs(folder: Path) -> dict[str, list[Predictions]]:
+    """Predictions of the four pairs, a network a seed; the name of a pair of suites begins with the origin of the data.
 
     Raises:
         UserError: no predictions, damaged ones, none of the four pairs, or seeds that were tested on different maps.
@@ -118,56 +56,152 @@ def read_pairs(folder: Path) -> dict[str, dict[str, Answers]]:
     path = next((folder / name for name in ("predictions.csv", "predictions.csv.gz") if (folder / name).exists()), None)
     if path is None:
         raise UserError(f"{folder}: no predictions.csv or predictions.csv.gz; give the folder of a finished letter")
-    tables: dict[str, dict[str, list[Mapping[str, str]]]] = defaultdict(lambda: defaultdict(list))
+    rows: dict[str, dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
     try:
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
             for row in csv.DictReader(file):
                 if row["experiment"] == FIRST:
                     pair = f"{row['data']}: {row['train_suite']} -> {row['test_suite']}"
-                    tables[pair][row["seed"]].append(row)
-        pairs = {
-            pair: {name: answers(list(seeds.values()), name) for name in COSMOLOGICAL} for pair, seeds in tables.items()
-        }
+                    rows[pair][row["seed"]].append([row[column] for column in CSV_COLUMNS])
+        tables = {pair: [np.array(table, float) for table in seeds.values()] for pair, seeds in rows.items()}
     except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); give the command of the letter again") from None
-    if not pairs:
+    if not tables:
         raise UserError(f"{path}: no {FIRST} in it; give the folder of a finished letter")
+    pairs = {pair: [Predictions.from_table(table) for table in seeds] for pair, seeds in tables.items()}
+    for pair, (first, *others) in pairs.items():
+        if not all(same_maps(first, other) for other in others):
+            raise UserError(f"{path}: the seeds of {pair} were tested on different maps; give the command again")
     return pairs
 
 
-def answers(seeds: Sequence[Sequence[Mapping[str, str]]], name: str) -> Answers:
-    """One parameter from the rows of each seed."""
-
-    def column(kind: str) -> FloatArray:
-        return np.array([[float(row[kind]) for row in rows] for rows in seeds])
-
-    if (column("map") != column("map")[0]).any():
-        raise ValueError("seeds were tested on different maps")
-    theta, Omega_m, simulation = (column(kind)[0] for kind in (f"{name}_true", "Omega_m_true", "simulation"))
-    return Answers(theta, Omega_m, simulation, column(f"{name}_mean"), column(f"{name}_std"))
+def same_maps(first: Predictions, second: Predictions) -> bool:
+    """Whether two networks were tested on the same maps with the same truths, in the same order."""
+    return np.array_equal(first.map_index, second.map_index) and np.array_equal(first.theta, second.theta)
 
 
-def words(values: float | Sequence[Any]) -> str:
-    """Numbers in a line; quarters are parted by semicolons."""
-    if isinstance(values, float):
-        return f"{values:.4f}"
-    nested = any(isinstance(value, list) for value in values)
-    return ("; " if nested else ", ").join(words(value) for value in values)
+def part_of(predictions: Predictions, maps: IntArray | npt.NDArray[np.bool_]) -> Predictions:
+    """Some of the maps, by their places or by True and False."""
+    fields = ("theta", "mean", "std", "simulation", "map_index")
+    return replace(predictions, **{name: getattr(predictions, name)[maps] for name in fields})
+
+
+def quarters(predictions: Predictions) -> list[Predictions]:
+    """The maps in quarters of the simulations, lowest Omega_m first.
+
+    Raises:
+        UserError: fewer simulations than quarters.
+    """
+    simulations, first = np.unique(predictions.simulation, return_index=True)
+    if len(simulations) < N_PARTS:
+        raise UserError(
+            f"predictions: {len(simulations)} test simulations, too few for quarters; test at least {N_PARTS}"
+        )
+    order = np.argsort(predictions.theta[first, PARAMETER_NAMES.index("Omega_m")], kind="stable")
+    parts = np.array_split(simulations[order], N_PARTS)
+    return [part_of(predictions, np.isin(predictions.simulation, part)) for part in parts]
+
+
+def averaged_over_seeds(seeds: Sequence[Predictions]) -> Predictions:
+    """Average of what the networks say of each map."""
+    mean, std = (np.mean([getattr(seed, name) for seed in seeds], axis=0) for name in ("mean", "std"))
+    return replace(seeds[0], mean=mean, std=std)
+
+
+def averaged_over_maps(predictions: Predictions) -> Predictions:
+    """Average of what a network says of the maps of each simulation: a row a simulation."""
+    _, first, group = np.unique(predictions.simulation, return_index=True, return_inverse=True)
+    n_maps = np.bincount(group)[:, None]
+
+    def average(moments: FloatArray) -> FloatArray:
+        return np.stack([np.bincount(group, weights=column) for column in moments.T], axis=1) / n_maps
+
+    rows = part_of(predictions, first)
+    return replace(rows, mean=average(predictions.mean), std=average(predictions.std))
+
+
+def correlations(seeds: Sequence[Predictions], name: str) -> list[float]:
+    """Correlation of the relative errors of each two seeds on the same maps."""
+    column = PARAMETER_NAMES.index(name)
+    errors = [(seed.mean[:, column] - seed.theta[:, column]) / seed.theta[:, column] for seed in seeds]
+    return [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(errors, 2)]
+
+
+def details(seeds: Sequence[Predictions], name: str) -> dict[str, Any]:
+    """Everything that is told of a parameter of a pair of suites; lists run over the seeds."""
+
+    def measured(networks: Sequence[Predictions], metric: str) -> list[Estimate]:
+        return [evaluate(network)[name][metric] for network in networks]
+
+    parts = list(zip(*map(quarters, seeds), strict=True))
+    return {
+        "bias": measured(seeds, "bias"),
+        "reduced_chi2": measured(seeds, "reduced_chi2"),
+        "quarters": [
+            {
+                "n_simulations": part[0].n_simulations,
+                "Omega_m": limits(part[0]),
+                "reduced_chi2": measured(part, "reduced_chi2"),
+                "relative_bias": measured(part, "relative_bias"),
+            }
+            for part in parts
+        ],
+        "rms_relative_error": measured(seeds, "rms_relative_error"),
+        "correlation_of_seeds": correlations(seeds, name),
+        "rms_relative_error_of_average_over_seeds": measured([averaged_over_seeds(seeds)], "rms_relative_error"),
+        "rms_relative_error_of_average_over_maps": measured(
+            [averaged_over_maps(seed) for seed in seeds], "rms_relative_error"
+        ),
+    }
+
+
+def limits(predictions: Predictions) -> list[float]:
+    """Lowest and highest true Omega_m."""
+    Omega_m = predictions.theta[:, PARAMETER_NAMES.index("Omega_m")]
+    return [float(Omega_m.min()), float(Omega_m.max())]
+
+
+def in_words(told: Mapping[str, Any]) -> str:
+    """`details` in lines, the seeds of a line parted by commas."""
+
+    def seeds(key: str, part: Mapping[str, Any] = told, percent: bool = False) -> str:
+        return ", ".join(estimate.text(percent) for estimate in part[key])
+
+    lines = [f"bias: {seeds('bias')}", f"reduced chi^2: {seeds('reduced_chi2')}"]
+    for part in told["quarters"]:
+        low, high = part["Omega_m"]
+        lines += [f"  Omega_m {low:.3f} to {high:.3f}, {part['n_simulations']} simulations"]
+        lines += [f"    reduced chi^2: {seeds('reduced_chi2', part)}"]
+        lines += [f"    relative bias: {seeds('relative_bias', part, percent=True)}"]
+    lines += [f"rms relative error: {seeds('rms_relative_error', percent=True)}"]
+    if told["correlation_of_seeds"]:
+        pairs = ", ".join(f"{correlation:.3f}" for correlation in told["correlation_of_seeds"])
+        lines += [f"  correlation of two seeds: {pairs}"]
+        lines += [f"  of the average over seeds: {seeds('rms_relative_error_of_average_over_seeds', percent=True)}"]
+    lines += [f"  of the average over maps: {seeds('rms_relative_error_of_average_over_maps', percent=True)}"]
+    return "\n".join(f"  {line}" for line in lines)
+
+
+def to_json(value: Any) -> Any:
+    """Estimates as plain JSON types, wherever they are."""
+    if isinstance(value, Estimate):
+        return value.to_json()
+    if isinstance(value, dict):
+        return {key: to_json(inner) for key, inner in value.items()}
+    return [to_json(inner) for inner in value] if isinstance(value, list) else value
 
 
 def main() -> None:
-    """Read the predictions and print the numbers."""
+    """Read the predictions, print the numbers."""
     arguments = arguments_of(Arguments)
-    numbers = {
-        pair: {name: answer.numbers() for name, answer in parameters.items()}
-        for pair, parameters in read_pairs(arguments.letter).items()
+    told = {
+        pair: {name: details(seeds, name) for name in COSMOLOGICAL}
+        for pair, seeds in read_pairs(arguments.letter).items()
     }
-    for pair, parameters in numbers.items():
-        for name, values in parameters.items():
-            print(f"{pair}, {name}")
-            for kind, value in values.items():
-                print(f"  {kind}: {words(value) or '-'}")
-    write_numbers(arguments.json, numbers)
+    write_numbers(arguments.json, to_json(told))
+    for pair, parameters in told.items():
+        for name, numbers in parameters.items():
+            print(f"{pair}, {name}\n{in_words(numbers)}")
 
 
 if __name__ == "__main__":

@@ -95,6 +95,11 @@ class Predictions:
             raise UserError(f"{path}: not a table of numbers ({error}); evaluate the network again") from None
         if tuple(header) != CSV_COLUMNS or table.ndim != 2 or table.shape[1] != len(CSV_COLUMNS):
             raise UserError(f"{path}: columns are not {', '.join(CSV_COLUMNS[:4])}, ...; evaluate the network again")
+        return cls.from_table(table)
+
+    @classmethod
+    def from_table(cls, table: FloatArray) -> "Predictions":
+        """What `rows` gives, shape (n, 20), as predictions again."""
         moments = table[:, 2:].reshape(len(table), len(PARAMETER_NAMES), 3)
         numbers = table[:, :2].astype(np.int64)
         return cls(moments[..., 0], moments[..., 1], moments[..., 2], numbers[:, 0], numbers[:, 1])
