@@ -98,6 +98,7 @@ class UsedNetwork:
         spec, made = self.run.spec, self.run.made
         transform, deep = spec.transform, spec.perceptron
         return {
+            "data": MOCK_MARK,
             "experiments": "; ".join(self.experiments),
             "suite": spec.suite,
             "seed": spec.seed,

@@ -95,6 +95,7 @@ def test_every_trained_network_has_a_row(committed, finished):
     weights = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in finished.glob("runs/train-*/*.s*s")}
     assert sorted(row["weights_sha256"] for row in rows) == sorted(weights)
     for row in rows:
+        assert row["data"] == "MOCK DATA"
         folder = weights[row["weights_sha256"]].parent
         *_, last = csv.DictReader((folder / "history.csv").read_text().splitlines())
         assert folder.name.startswith(f"train-{row['suite']}-")
