@@ -47,7 +47,7 @@ class Letter:
     out: Path = Path("letter-output")
     """Where everything goes: report.html, report.md, figures, metrics.json, predictions.csv, runs."""
     scale: Scale | None = None
-    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, one GPU. When omitted: letter
+    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs. When omitted: letter
     with --data, laptop without."""
     config: Path | None = None
     """TOML file that overrides the scale's spec; flags override the file."""
@@ -63,7 +63,7 @@ class Simulate:
     """Folder for the files; several shards may work in it at once."""
     scale: SimulationScale = "laptop"
     """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
-    to 20% in P(k), two CPU cores; letter: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, one GPU;
+    to 20% in P(k), two CPU cores; letter: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, GPUs;
     fine: the same of 256^3 particles, force softening 0.05 Mpc/h."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
     """Simulate the I-th of N parts only; the files get their names when the last part is done."""

@@ -481,7 +481,7 @@ def laptop_scale() -> LetterSpec:
 
 
 def letter_scale() -> LetterSpec:
-    """The sizes of the letter, for one GPU."""
+    """The sizes of the letter, for one GPU or more."""
     return LetterSpec(train=modern_preset())
 
 
