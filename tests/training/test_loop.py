@@ -152,7 +152,7 @@ def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):
 
 def test_folder_that_cannot_be_made_is_refused(spec, directory, tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(UserError, match="cannot be made"):
+    with pytest.raises(UserError, match="is a file"):
         train(spec, directory, tmp_path / "file", "cpu")
 
 

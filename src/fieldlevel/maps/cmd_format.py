@@ -10,7 +10,7 @@ References:
 import re
 import tokenize
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -56,9 +56,14 @@ class SuiteFiles:
     @property
     def parameters_path(self) -> Path:
         """Path of the parameter file; a gravity-only suite without its own shares that of its hydrodynamic twin."""
-        own = self.directory / f"params_{self.set_name}_{self.suite}.txt"
-        twin = self.directory / f"params_{self.set_name}_{self.suite.removeprefix(NBODY_PREFIX)}.txt"
+        own = self.own_parameters_path
+        twin = replace(self, suite=self.suite.removeprefix(NBODY_PREFIX)).own_parameters_path
         return own if own.exists() else twin if twin.exists() else own
+
+    @property
+    def own_parameters_path(self) -> Path:
+        """Path of a parameter file that no other suite shares, whether it is there or not."""
+        return self.directory / f"params_{self.set_name}_{self.suite}.txt"
 
 
 class MapHeader(NamedTuple):

@@ -169,7 +169,7 @@ class Ledger:
             return
         table = "".join(f"{' '.join(map(_column, row))}\n" for row in self.plan.parameters)
         for suite in dict.fromkeys(suite for suite, _ in self.plan.keys):
-            write_text(self.directory / f"params_{self.plan.set_name}_{suite}.txt", table)
+            write_text(SuiteFiles(self.directory, suite, set_name=self.plan.set_name).own_parameters_path, table)
 
     def _turn(self) -> AbstractContextManager[bool]:
         return locked(self.directory / ".simulate.lock", wait=True)

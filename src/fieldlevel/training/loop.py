@@ -18,7 +18,7 @@ import torch
 
 from fieldlevel.config import TrainSpec, digest, read_spec, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.files import write_text, written_aside
+from fieldlevel.files import make_folder, write_text, written_aside
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_set
 from fieldlevel.maps.split import Split
@@ -218,10 +218,7 @@ def validations(state: TrainingState, file: ResumeFile | None, listener: Listene
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:
-    try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"{out}: cannot be made ({error.strerror}); choose another folder") from None
+    make_folder(out)
     path = out / "spec.json"
     has_begun = any((out / name).exists() for name in ("weights.safetensors", "resume.pt"))
     if has_begun and path.exists() and read_spec(TrainSpec, path) != spec:
