@@ -28,10 +28,9 @@ from measuring import arguments_of, run, write_numbers
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.letter import FIRST
-from fieldlevel.experiments.metrics import evaluate
+from fieldlevel.experiments.metrics import Scores, evaluate
 from fieldlevel.experiments.predictions import CSV_COLUMNS, IntArray, Predictions
-from fieldlevel.experiments.verdicts import COSMOLOGICAL
-from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, PARAMETER_NAMES, FloatArray
 
 N_PARTS = 4
 """Of the test simulations: quarters."""
@@ -47,31 +46,41 @@ class Arguments:
     """Write the numbers here too."""
 
 
-def read_pairs(folder: Path) -> dict[str, list[Predictions]]:
-    """Predictions of the four pairs, a network a seed; the name of a pair of suites begins with the origin of the data.
+def predictions_of(folder: Path) -> Path:
+    """File of the predictions of a letter.
 
     Raises:
-        UserError: no predictions, damaged ones, none of the four pairs, or seeds that were tested on different maps.
+        UserError: there is none.
     """
-    path = next((folder / name for name in ("predictions.csv", "predictions.csv.gz") if (folder / name).exists()), None)
-    if path is None:
-        raise UserError(f"{folder}: no predictions.csv or predictions.csv.gz; give the folder of a finished letter")
-    rows: dict[str, dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
+    for path in (folder / "predictions.csv", folder / "predictions.csv.gz"):
+        if path.exists():
+            return path
+    raise UserError(f"{folder}: no predictions.csv or predictions.csv.gz; give the folder of a finished letter")
+
+
+def read_pairs(path: Path) -> dict[tuple[str, str, str], list[Predictions]]:
+    """Predictions of the four pairs, a network a seed, by origin of the data, trained and tested suite.
+
+    Raises:
+        UserError: a damaged file, none of the four pairs, or seeds that were tested on different maps.
+    """
+    rows: dict[tuple[str, str, str], dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
     try:
         with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
             for row in csv.DictReader(file):
                 if row["experiment"] == FIRST:
-                    pair = f"{row['data']}: {row['train_suite']} -> {row['test_suite']}"
-                    rows[pair][row["seed"]].append([row[column] for column in CSV_COLUMNS])
+                    seeds = rows[row["data"], row["train_suite"], row["test_suite"]]
+                    seeds[row["seed"]].append([row[column] for column in CSV_COLUMNS])
         tables = {pair: [np.array(table, float) for table in seeds.values()] for pair, seeds in rows.items()}
     except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); give the command of the letter again") from None
     if not tables:
         raise UserError(f"{path}: no {FIRST} in it; give the folder of a finished letter")
     pairs = {pair: [Predictions.from_table(table) for table in seeds] for pair, seeds in tables.items()}
-    for pair, (first, *others) in pairs.items():
+    for (_, trained, tested), (first, *others) in pairs.items():
         if not all(same_maps(first, other) for other in others):
-            raise UserError(f"{path}: the seeds of {pair} were tested on different maps; give the command again")
+            told = f"{path}: the seeds of {trained} -> {tested} were tested on different maps"
+            raise UserError(f"{told}; give the command of the letter again")
     return pairs
 
 
@@ -122,37 +131,45 @@ def averaged_over_maps(predictions: Predictions) -> Predictions:
 
 def correlations(seeds: Sequence[Predictions], name: str) -> list[float]:
     """Correlation of the relative errors of each two seeds on the same maps."""
-    column = PARAMETER_NAMES.index(name)
-    errors = [(seed.mean[:, column] - seed.theta[:, column]) / seed.theta[:, column] for seed in seeds]
+    errors = [((seed.mean - seed.theta) / seed.theta)[:, PARAMETER_NAMES.index(name)] for seed in seeds]
     return [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(errors, 2)]
 
 
-def details(seeds: Sequence[Predictions], name: str) -> dict[str, Any]:
-    """Everything that is told of a parameter of a pair of suites; lists run over the seeds."""
-
-    def measured(networks: Sequence[Predictions], metric: str) -> list[Estimate]:
-        return [evaluate(network)[name][metric] for network in networks]
-
-    parts = list(zip(*map(quarters, seeds), strict=True))
+def details(seeds: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
+    """Everything that is told of a pair of suites, by parameter; lists run over the seeds."""
+    whole, of_seeds = scores_of(seeds), scores_of([averaged_over_seeds(seeds)])
+    of_maps = scores_of([averaged_over_maps(seed) for seed in seeds])
+    parts = [(part, scores_of(part)) for part in zip(*map(quarters, seeds), strict=True)]
     return {
-        "bias": measured(seeds, "bias"),
-        "reduced_chi2": measured(seeds, "reduced_chi2"),
-        "quarters": [
-            {
-                "n_simulations": part[0].n_simulations,
-                "Omega_m": limits(part[0]),
-                "reduced_chi2": measured(part, "reduced_chi2"),
-                "relative_bias": measured(part, "relative_bias"),
-            }
-            for part in parts
-        ],
-        "rms_relative_error": measured(seeds, "rms_relative_error"),
-        "correlation_of_seeds": correlations(seeds, name),
-        "rms_relative_error_of_average_over_seeds": measured([averaged_over_seeds(seeds)], "rms_relative_error"),
-        "rms_relative_error_of_average_over_maps": measured(
-            [averaged_over_maps(seed) for seed in seeds], "rms_relative_error"
-        ),
+        name: {
+            "bias": column(whole, name, "bias"),
+            "reduced_chi2": column(whole, name, "reduced_chi2"),
+            "quarters": [
+                {
+                    "n_simulations": part[0].n_simulations,
+                    "Omega_m": limits(part[0]),
+                    "reduced_chi2": column(scores, name, "reduced_chi2"),
+                    "relative_bias": column(scores, name, "relative_bias"),
+                }
+                for part, scores in parts
+            ],
+            "rms_relative_error": column(whole, name, "rms_relative_error"),
+            "correlation_of_seeds": correlations(seeds, name),
+            "rms_relative_error_of_average_over_seeds": column(of_seeds, name, "rms_relative_error"),
+            "rms_relative_error_of_average_over_maps": column(of_maps, name, "rms_relative_error"),
+        }
+        for name in COSMOLOGICAL_NAMES
     }
+
+
+def scores_of(networks: Sequence[Predictions]) -> list[Scores]:
+    """Every measure of each network."""
+    return [evaluate(network) for network in networks]
+
+
+def column(networks: Sequence[Scores], name: str, metric: str) -> list[Estimate]:
+    """One measure of one parameter of each network."""
+    return [scores[name][metric] for scores in networks]
 
 
 def limits(predictions: Predictions) -> list[float]:
@@ -194,10 +211,8 @@ def to_json(value: Any) -> Any:
 def main() -> None:
     """Read the predictions, print the numbers."""
     arguments = arguments_of(Arguments)
-    told = {
-        pair: {name: details(seeds, name) for name in COSMOLOGICAL}
-        for pair, seeds in read_pairs(arguments.letter).items()
-    }
+    pairs = read_pairs(predictions_of(arguments.letter))
+    told = {f"{data}: {trained} -> {tested}": details(seeds) for (data, trained, tested), seeds in pairs.items()}
     write_numbers(arguments.json, to_json(told))
     for pair, parameters in told.items():
         for name, numbers in parameters.items():

@@ -17,7 +17,6 @@ import json
 import re
 import shlex
 import shutil
-from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -29,13 +28,14 @@ from typing import Annotated, Any
 import numpy as np
 import torch
 import tyro
+from letter_details import averaged_over_seeds, read_pairs
 from measuring import run
 
 from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, from_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS, scores_from_json
+from fieldlevel.experiments.metrics import METRICS, evaluate, scores_from_json
 from fieldlevel.experiments.networks import (
     NetworkRun,
     Searches,
@@ -47,11 +47,10 @@ from fieldlevel.experiments.networks import (
     weights_of,
 )
 from fieldlevel.experiments.store import Store
-from fieldlevel.experiments.verdicts import COSMOLOGICAL
 from fieldlevel.files import write_bytes, write_text
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.cmd_format import SuiteFiles
-from fieldlevel.parameters import MOCK_MARK, hydro_twin, nbody_twin
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, hydro_twin, nbody_twin
 from fieldlevel.report import FORMAT, MAIN_METRICS, read_finished
 
 COPIED = ("report.html", "report.md", "metrics.json")
@@ -336,7 +335,7 @@ def pair_table(document: Document) -> str:
     rows = []
     for pair in document["pairs"]:
         scores, ratios = scores_from_json(pair["scores"]), document["transfer_ratio_rmse"].get(pair_name(pair), {})
-        for name in COSMOLOGICAL:
+        for name in COSMOLOGICAL_NAMES:
             measures = [scores[name][key].text(METRICS[key].percent) for key in MAIN_METRICS]
             ratio = Estimate.from_json(ratios[name]).text() if name in ratios else "–"
             rows.append([pair_name(pair), name, *measures, ratio])
@@ -359,18 +358,12 @@ def errors_of_means(predictions: Path) -> dict[tuple[str, str, str], float]:
         By trained suite, tested suite and parameter. What it lies below the error of one seed is scatter of training;
         the rest is what more seeds would not remove.
     """
-    of_map: dict[tuple[str, ...], list[Mapping[str, str]]] = defaultdict(list)
-    with predictions.open(newline="") as file:
-        for row in csv.DictReader(file):
-            if row["experiment"] == letter.FIRST:
-                of_map[row["train_suite"], row["test_suite"], row["map"]].append(row)
-    moments: dict[tuple[str, str, str], list[tuple[float, float]]] = defaultdict(list)
-    for (trained, tested, _), rows in of_map.items():
-        for name in COSMOLOGICAL:
-            average = mean(float(row[f"{name}_mean"]) for row in rows)
-            moments[trained, tested, name].append((float(rows[0][f"{name}_true"]), average))
-    arrays = {key: np.array(pairs).T for key, pairs in moments.items()}
-    return {key: METRICS["rms_relative_error"](theta, mu, np.zeros_like(mu)) for key, (theta, mu) in arrays.items()}
+    averages = {pair: evaluate(averaged_over_seeds(seeds)) for pair, seeds in read_pairs(predictions).items()}
+    return {
+        (trained, tested, name): scores[name]["rms_relative_error"].value
+        for (_, trained, tested), scores in averages.items()
+        for name in COSMOLOGICAL_NAMES
+    }
 
 
 def seed_table(document: Document, of_means: Mapping[tuple[str, str, str], float]) -> str:
@@ -380,7 +373,7 @@ def seed_table(document: Document, of_means: Mapping[tuple[str, str, str], float
         tests.setdefault((pair["train_suite"], pair["test_suite"]), {})[pair["seed"]] = pair
     rows = []
     for (trained, tested), of_seed in tests.items():
-        for name in COSMOLOGICAL if len(of_seed) > 1 else ():
+        for name in COSMOLOGICAL_NAMES if len(of_seed) > 1 else ():
             scores = {seed: scores_from_json(pair["scores"])[name] for seed, pair in of_seed.items()}
             own = {seed: scores_from_json(tests[trained, trained][seed]["scores"])[name] for seed in of_seed}
             ratios = [scores[seed]["rmse"].value / own[seed]["rmse"].value for seed in of_seed]

@@ -10,12 +10,15 @@ from dataclasses import replace
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 
+import numpy as np
 import pytest
 
 from fieldlevel.cli import parse
 from fieldlevel.config import LetterSpec, TrainSpec, laptop_scale, letter_scale
 from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS
+from fieldlevel.experiments.metrics import METRICS, evaluate
+from fieldlevel.experiments.pairs import PairResult, write_predictions
+from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.runner import prepare_data, run_letter
 from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.report import write_letter
@@ -134,15 +137,17 @@ def test_scatter_over_the_seeds_is_that_of_the_ratio_of_each_seed(letter_results
 
 def test_the_average_of_the_seeds_errs_less(letter_results, tmp_path):
     """Of two networks that are off by +10% and -10% on every map, and by 4% both on the last."""
+
+    def off_by(off: float, seed: int) -> PairResult:
+        theta = np.tile([0.5, 0.8, 1, 1, 1, 1], (4, 1))
+        mean = theta.copy()
+        mean[:, 0] *= 1 + np.array([off, off, off, 0.04])
+        predictions = Predictions(theta, mean, theta, np.arange(4), np.arange(4))
+        return PairResult("A", "B", predictions, evaluate(predictions, 2), seed)
+
     path = tmp_path / "predictions.csv"
-    head = "experiment,train_suite,test_suite,seed,map,Omega_m_true,Omega_m_mean,sigma_8_true,sigma_8_mean"
-    lines = [
-        f"{experiment},A,B,{seed},{number},0.5,{0.5 * (1 + off)},0.8,0.8"
-        for experiment, far in (("four pairs", 0.1), ("smoothing 1 px", 0.9))
-        for seed, sign in ((0, 1), (1, -1))
-        for number, off in enumerate((sign * far, sign * far, sign * far, 0.04))
-    ]
-    path.write_text("\n".join([head, *lines]) + "\n")
+    far = {"four pairs": 0.1, "smoothing 1 px": 0.9}
+    write_predictions(path, {name: [off_by(off, 0), off_by(-off, 1)] for name, off in far.items()})
     errors = letter_results.errors_of_means(path)
     assert errors == {("A", "B", "Omega_m"): pytest.approx(0.02), ("A", "B", "sigma_8"): pytest.approx(0.0)}
 

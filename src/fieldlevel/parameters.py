@@ -53,8 +53,9 @@ PARAMETER_NAMES: tuple[str, ...] = tuple(p.name for p in PARAMETERS)
 MINIMA: FloatArray = np.array([p.minimum for p in PARAMETERS])
 MAXIMA: FloatArray = np.array([p.maximum for p in PARAMETERS])
 
+COSMOLOGICAL_NAMES: tuple[str, ...] = tuple(p.name for p in PARAMETERS if p.cosmological)
 COSMOLOGICAL_COLUMNS = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
-"""Of Omega_m and sigma_8, which mean something in gravity-only twins too."""
+"""Both of Omega_m and sigma_8, which mean something in gravity-only twins too."""
 
 CRITICAL_DENSITY = 2.775e11
 """Critical density today [(Msun/h) / (Mpc/h)^3]."""

@@ -24,11 +24,11 @@ from fieldlevel.experiments.pairs import PairResult, write_predictions
 from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.experiments.ratios import TransferRatios
 from fieldlevel.experiments.runner import LetterRun, first_seed
-from fieldlevel.experiments.verdicts import COSMOLOGICAL, SIGNIFICANCE, Verdict, judge
+from fieldlevel.experiments.verdicts import SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure
 from fieldlevel.figures.letter import letter_plates
 from fieldlevel.files import write_text
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, is_mock
 
 Fact = str | int | float
 
@@ -162,7 +162,7 @@ class LetterResults:
             for result in results:
                 by_pair.setdefault(f"{experiment}: {result.name}", []).append(result)
         return {
-            pair: {name: _spread(results, name) for name in COSMOLOGICAL}
+            pair: {name: _spread(results, name) for name in COSMOLOGICAL_NAMES}
             for pair, results in by_pair.items()
             if len(results) > 1
         }
@@ -205,7 +205,7 @@ def write_report(path: Path, results: LetterResults) -> None:
         "metrics": METRICS,
         "main_metrics": [METRICS[key] for key in MAIN_METRICS],
         "parameters": PARAMETER_NAMES,
-        "cosmological": COSMOLOGICAL,
+        "cosmological": COSMOLOGICAL_NAMES,
         "published": published_accuracies,
         "source": SOURCE,
         "source_url": SOURCE_URL,
@@ -287,7 +287,7 @@ def summarise(results: LetterResults) -> list[str]:
 
 def _pair_sentence(pair: PairResult) -> str:
     where = f"on {pair.test_suite}, which it had never seen" if pair.crosses_suites else "on unseen simulations of it"
-    accuracies = " and ".join(f"{name} to {_percent(pair, name)}" for name in COSMOLOGICAL)
+    accuracies = " and ".join(f"{name} to {_percent(pair, name)}" for name in COSMOLOGICAL_NAMES)
     return f"Trained on {pair.train_suite} and tested {where}, the network infers {accuracies}."
 
 
@@ -297,12 +297,12 @@ def _percent(pair: PairResult, name: str) -> str:
 
 def _findings(results: LetterResults) -> Iterator[str]:
     for pair in results.pairs:
-        calibration = " ".join(_calibration_sentence(pair, name) for name in COSMOLOGICAL)
+        calibration = " ".join(_calibration_sentence(pair, name) for name in COSMOLOGICAL_NAMES)
         yield f"{pair.name}: {_constraint_sentence(pair)} {calibration}"
     for pair in results.pairs:
         if pair.name in results.transfer:
             ratios = results.transfer[pair.name]
-            robustness = "; ".join(_transfer_clause(name, ratios[name]) for name in COSMOLOGICAL)
+            robustness = "; ".join(_transfer_clause(name, ratios[name]) for name in COSMOLOGICAL_NAMES)
             yield f"Trained on {pair.train_suite}: {robustness}."
 
 

@@ -84,6 +84,14 @@ def test_twins_are_paired_and_suites_are_not(gaussian_posterior):
     assert ratios["A → B"]["Omega_m"].error > relative_error(own)
 
 
+@pytest.mark.parametrize(("trained", "tested"), [("A", "Nbody_A"), ("Nbody_A", "A"), ("Nbody_A", "Nbody_B")])
+def test_feedback_is_left_out_where_a_side_has_none(gaussian_posterior, trained, tested):
+    suites = (trained, tested, "B")
+    ratios = transfer_ratios([PairResult(trained, suite, gaussian_posterior(), {}) for suite in suites])
+    assert list(ratios[f"{trained} → {tested}"]) == ["Omega_m", "sigma_8"]
+    assert len(ratios[f"{trained} → B"]) == (2 if trained.startswith("Nbody") else 6)
+
+
 def test_error_ratio_names_the_measures_there_are(gaussian_posterior):
     with pytest.raises(UserError, match="no measure 'mse'; choose from rmse, r2"):
         error_ratio(gaussian_posterior(), gaussian_posterior(), metric="mse")

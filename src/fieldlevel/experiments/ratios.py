@@ -1,6 +1,6 @@
 """Errors beside one another: of a network on another suite, of another network, on changed maps."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.metrics import METRICS, Metric, ratio
 from fieldlevel.experiments.pairs import PairResult, on_own_suite
 from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, PARAMETERS, is_nbody
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, COSMOLOGICAL_NAMES, PARAMETER_NAMES, is_nbody
 
 
 def error_ratio(
@@ -20,6 +20,7 @@ def error_ratio(
     baseline_metric: str | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
+    names: Sequence[str] = PARAMETER_NAMES,
 ) -> dict[str, Estimate]:
     """Error of some predictions divided by that of others: on another suite, of another network, on changed maps.
 
@@ -33,6 +34,7 @@ def error_ratio(
         baseline_metric: key of the measure of the baseline; the same by default.
         n_bootstrap: resamplings of the simulations.
         seed: of the resampling.
+        names: of the parameters to compare.
 
     Returns:
         Ratio of each parameter by name.
@@ -51,7 +53,7 @@ def error_ratio(
     is_paired = _share_simulations(baseline, other)
     above = Bootstrap.draw(other.simulation, n_bootstrap, [seed, 0 if is_paired else 1])
     ratios = {}
-    for name in PARAMETER_NAMES:
+    for name in names:
         value, replicas = above_metric.measure(other, name, above)
         baseline_value, baseline_replicas = below_metric.measure(baseline, name, below)
         quotients = ratio(replicas, baseline_replicas)
@@ -90,16 +92,14 @@ def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> Tra
     tested = list(pairs)
     own = on_own_suite(tested)
     return {
-        pair.name: _of_meaning(
-            pair, error_ratio(own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap)
+        pair.name: error_ratio(
+            own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap, names=_meaningful(pair)
         )
         for pair in tested
         if pair.crosses_suites and pair.train_suite in own
     }
 
 
-def _of_meaning(pair: PairResult, ratios: dict[str, Estimate]) -> dict[str, Estimate]:
-    """Ratios without those of feedback parameters where a side of the pair has no feedback."""
-    if not (is_nbody(pair.train_suite) or is_nbody(pair.test_suite)):
-        return ratios
-    return {parameter.name: ratios[parameter.name] for parameter in PARAMETERS if parameter.cosmological}
+def _meaningful(pair: PairResult) -> Sequence[str]:
+    """Parameters without those of feedback where a side of the pair has no feedback."""
+    return COSMOLOGICAL_NAMES if is_nbody(pair.train_suite) or is_nbody(pair.test_suite) else PARAMETER_NAMES

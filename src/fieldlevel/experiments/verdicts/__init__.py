@@ -27,12 +27,12 @@ from fieldlevel.experiments.pairs import Experiments
 from fieldlevel.experiments.ratios import TransferRatios, transfer_ratios
 from fieldlevel.experiments.verdicts.gravity_only import judge_gravity_only
 from fieldlevel.experiments.verdicts.null_tests import judge_null_tests
-from fieldlevel.experiments.verdicts.outcomes import COSMOLOGICAL, SIGNIFICANCE, Verdict
+from fieldlevel.experiments.verdicts.outcomes import SIGNIFICANCE, Verdict
 from fieldlevel.experiments.verdicts.robustness import judge_robustness
 from fieldlevel.experiments.verdicts.small_scales import judge_small_scales
 from fieldlevel.experiments.verdicts.summaries import judge_summaries
 
-__all__ = ["COSMOLOGICAL", "SIGNIFICANCE", "Verdict", "judge"]
+__all__ = ["SIGNIFICANCE", "Verdict", "judge"]
 
 
 def judge(

@@ -6,7 +6,6 @@ from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.pairs import Experiments, PairResult, on_own_suite
 from fieldlevel.experiments.ratios import error_ratio
 from fieldlevel.experiments.verdicts.outcomes import (
-    COSMOLOGICAL,
     PRECONDITION,
     Finding,
     Verdict,
@@ -15,6 +14,7 @@ from fieldlevel.experiments.verdicts.outcomes import (
     conclude,
     finding_if_known,
 )
+from fieldlevel.parameters import COSMOLOGICAL_NAMES
 
 
 def judge_gravity_only(experiments: Experiments) -> Iterator[Verdict]:
@@ -38,10 +38,10 @@ def _bias(own: PairResult, result: PairResult) -> Finding:
     texts = [
         f"{name} bias {result.scores[name]['bias'].text()}, own RMSE {own.scores[name]['rmse'].text()}, "
         f"ratio {ratios[name].interval()}"
-        for name in COSMOLOGICAL
+        for name in COSMOLOGICAL_NAMES
     ]
-    outcome = any_holds(above(_size(ratios[name]), 1) for name in COSMOLOGICAL)
-    return finding_if_known(own, COSMOLOGICAL, ", ".join(texts), outcome)
+    outcome = any_holds(above(_size(ratios[name]), 1) for name in COSMOLOGICAL_NAMES)
+    return finding_if_known(own, COSMOLOGICAL_NAMES, ", ".join(texts), outcome)
 
 
 def _size(ratio: Estimate) -> Estimate:

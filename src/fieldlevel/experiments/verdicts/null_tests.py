@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from fieldlevel.experiments.pairs import Experiments, PairResult, on_own_suite
 from fieldlevel.experiments.ratios import error_ratio
 from fieldlevel.experiments.verdicts.outcomes import (
-    COSMOLOGICAL,
     INFERENCE_R2,
     PRECONDITION,
     Finding,
@@ -20,6 +19,7 @@ from fieldlevel.experiments.verdicts.outcomes import (
     conclude,
     finding_if_known,
 )
+from fieldlevel.parameters import COSMOLOGICAL_NAMES
 
 NO_INFERENCE_R2 = 0.1
 """Below this R² a prediction is of no use."""
@@ -46,7 +46,7 @@ class R2Claim:
     experiment: str
     claim: str
     infers: bool = False
-    names: Sequence[str] = COSMOLOGICAL
+    names: Sequence[str] = COSMOLOGICAL_NAMES
     letter: str = "not in the letter"
 
     @property
@@ -118,7 +118,7 @@ def _random_phases(networks: Mapping[str, PairResult], tested: Mapping[str, Pair
     findings: dict[str, Finding] = {}
     for suite, result in tested.items():
         ratios = error_ratio(networks[suite].predictions, result.predictions)
-        for name in COSMOLOGICAL:
+        for name in COSMOLOGICAL_NAMES:
             text, outcome = f"RMSE ratio {ratios[name].interval()}", above(ratios[name], FAILING_RATIO)
             findings[f"{suite} {name}"] = finding_if_known(networks[suite], [name], text, outcome)
     return conclude(

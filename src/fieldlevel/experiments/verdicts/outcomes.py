@@ -9,9 +9,7 @@ import numpy as np
 from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.metrics import Scores
 from fieldlevel.experiments.pairs import PairResult
-from fieldlevel.parameters import PARAMETERS
 
-COSMOLOGICAL = tuple(p.name for p in PARAMETERS if p.cosmological)
 """Parameters that claims are about."""
 
 SIGNIFICANCE = 2.0

@@ -10,7 +10,6 @@ from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.pairs import PairResult, on_own_suite
 from fieldlevel.experiments.ratios import TransferRatios
 from fieldlevel.experiments.verdicts.outcomes import (
-    COSMOLOGICAL,
     PRECONDITION,
     Finding,
     Verdict,
@@ -19,6 +18,7 @@ from fieldlevel.experiments.verdicts.outcomes import (
     finding_if_known,
     relative_error,
 )
+from fieldlevel.parameters import COSMOLOGICAL_NAMES
 
 ROBUST_RATIO = 1.25
 """A network counts as robust where its error on the other suite is at most so many times that on its own."""
@@ -31,7 +31,7 @@ def judge_robustness(pairs: Sequence[PairResult], transfer: TransferRatios) -> I
         f"{pair.name} {name}": _transfer(own[pair.train_suite], pair, name, transfer[pair.name][name])
         for pair in pairs
         if pair.crosses_suites
-        for name in COSMOLOGICAL
+        for name in COSMOLOGICAL_NAMES
     }
     return conclude(
         "four pairs",

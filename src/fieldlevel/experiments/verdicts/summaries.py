@@ -6,7 +6,6 @@ from fieldlevel.experiments.mean_only import MeanOnly
 from fieldlevel.experiments.pairs import Experiments, PairResult, on_own_suite
 from fieldlevel.experiments.ratios import error_ratio
 from fieldlevel.experiments.verdicts.outcomes import (
-    COSMOLOGICAL,
     Finding,
     Verdict,
     above,
@@ -14,6 +13,7 @@ from fieldlevel.experiments.verdicts.outcomes import (
     finding,
     relative_error,
 )
+from fieldlevel.parameters import COSMOLOGICAL_NAMES
 
 SUMMARIES = {
     "power spectrum": "20% for Omega_m, nothing but the mean for sigma_8",
@@ -38,7 +38,7 @@ def _worse_than_network(
     for suite, predictor in predictors.items():
         network = networks[suite]
         ratios = error_ratio(network.predictions, predictor.predictions)
-        for parameter in COSMOLOGICAL:
+        for parameter in COSMOLOGICAL_NAMES:
             theirs, ours = relative_error(predictor.scores, parameter), relative_error(network.scores, parameter)
             text = f"{theirs}, network {ours}, RMSE ratio {ratios[parameter].interval()}"
             findings[f"{suite} {parameter}"] = finding(text, above(ratios[parameter], 1))
