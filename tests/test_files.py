@@ -4,7 +4,8 @@ import sys
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import claimed, locked, write_text, written_aside
+from fieldlevel.files import write_text, written_aside
+from fieldlevel.locks import claimed, locked
 
 
 def test_a_file_appears_only_when_it_is_complete(tmp_path):
@@ -26,7 +27,7 @@ def test_an_error_keeps_the_old_file_and_leaves_nothing_else(tmp_path):
 
 
 def test_a_folder_is_claimed_by_one_process_at_a_time(tmp_path):
-    code = "import sys, pathlib, fieldlevel.files as files\nwith files.claimed(pathlib.Path(sys.argv[1])): pass"
+    code = "import sys, pathlib, fieldlevel.locks as files\nwith files.claimed(pathlib.Path(sys.argv[1])): pass"
     command = [sys.executable, "-c", code, str(tmp_path)]
     with claimed(tmp_path):
         refused = subprocess.run(command, check=False, capture_output=True, text=True)
@@ -75,7 +76,7 @@ def test_a_lock_leaves_nothing_behind_and_takes_no_other_away(tmp_path):
 
 def test_many_processes_that_wait_hold_the_lock_one_after_the_other(tmp_path):
     code = (
-        "import sys, time, pathlib, fieldlevel.files as files\n"
+        "import sys, time, pathlib, fieldlevel.locks as files\n"
         "counter, lock = pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2])\n"
         "for _ in range(40):\n"
         "    with files.locked(lock, wait=True):\n"

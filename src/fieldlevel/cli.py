@@ -29,7 +29,7 @@ from fieldlevel.config import (
     overlay_toml,
 )
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.files import claimed
+from fieldlevel.locks import claimed
 from fieldlevel.training import torchrun
 
 Flat = tyro.conf.arg(name="")

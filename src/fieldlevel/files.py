@@ -1,12 +1,29 @@
-"""Files that are complete or absent, and what one process works in at a time."""
+"""Files that are complete or absent, and files that are read only if they are files.
 
-import fcntl
+Everything is written under a temporary name beside its own, brought to the disk, and renamed: whoever reads finds the
+old file or the new one, after a kill, on a full disk and after a power failure. Temporary names cannot be guessed and
+are opened so that no link is followed. One that a killed process left is taken away by the next that writes there.
+"""
+
 import os
+import secrets
+import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
+from hashlib import blake2b
 from pathlib import Path
 
 from fieldlevel.errors import UserError
+
+MOST_BYTES = 2**28
+"""Of a file of text that is read whole: tables, records, settings; larger ones are something else."""
+
+_FOLDERS_OF_DEVICES = (Path("/dev"), Path("/proc"), Path("/sys"))
+_SHARED_MEMORY = Path("/dev/shm")
+_LONGEST_ENDING = 100
+_HOST_DIGITS, _RANDOM_DIGITS = 8, 16
 
 
 @contextmanager
@@ -14,33 +31,98 @@ def written_aside(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on leaving without an error it takes the final name at once.
 
     Args:
-        path: the final name; a file of that name is replaced.
+        path: the final name; a file or link of that name is replaced, what a link points to stays.
 
     Yields:
-        The path to write to, hidden and of the same ending.
+        The path to write to: an empty file, hidden and of the same ending.
 
     Raises:
+        UserError: a folder, a device or a pipe has that name, or it lies among devices.
         OSError: with the name of the file, e.g. where the disk is full; a file that stood there is as it was.
     """
-    aside = _beside(path)
+    _refuse_special(path)
+    with naming(path):
+        aside = _create_aside(path)
+        try:
+            yield aside
+            sync(aside)
+            aside.replace(path)
+            sync(path.parent)
+        finally:
+            aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Give an error of the operating system the name of a file, if it has none of its own."""
     try:
-        yield aside
-        aside.replace(path)
+        yield
     except OSError as error:
         error.filename = error.filename or str(path)
         raise
+
+
+def _create_aside(path: Path) -> Path:
+    """An empty file of a new name, which no link can stand for."""
+    _take_away_abandoned(path.parent)
+    token = f"{_host()}-{os.getpid()}-{secrets.token_hex(_RANDOM_DIGITS // 2)}"
+    aside = path.with_name(f".part.{token}.{path.name[-_LONGEST_ENDING:]}")
+    os.close(open_own(aside, os.O_WRONLY | os.O_CREAT | os.O_EXCL))
+    return aside
+
+
+def open_own(path: Path, flags: int) -> int:
+    """Open a file of our own making, whose name must not be a link.
+
+    Args:
+        path: the file.
+        flags: of `os.open`.
+
+    Returns:
+        A file descriptor.
+
+    Raises:
+        OSError: as `os.open`, also where it is a link.
+    """
+    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+
+
+@cache
+def _host() -> str:
+    return blake2b(socket.gethostname().encode(), digest_size=_HOST_DIGITS // 2).hexdigest()
+
+
+def _take_away_abandoned(folder: Path) -> None:
+    """Take away temporary files whose process is gone from this machine."""
+    with suppress(OSError):
+        for name in os.listdir(folder):  # noqa: PTH208 (once for each file that is written)
+            if name.startswith(f".part.{_host()}-") and not _is_alive(name.split("-", 2)[1]):
+                (folder / name).unlink(missing_ok=True)
+
+
+def _is_alive(process: str) -> bool:
+    try:
+        os.kill(int(process), 0)
+    except (ProcessLookupError, ValueError, OverflowError):
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def sync(path: Path) -> None:
+    """Have a file or folder on the disk, where the file system can."""
+    file = os.open(path, os.O_RDONLY)
+    try:
+        with suppress(OSError) if path.is_dir() else naming(path):
+            os.fsync(file)
     finally:
-        aside.unlink(missing_ok=True)
-
-
-def _beside(path: Path) -> Path:
-    return path.with_name(f".part.{path.name}")
+        os.close(file)
 
 
 def write_text(path: Path, text: str) -> None:
     """Write a text file aside and rename it."""
-    with written_aside(path) as aside:
-        aside.write_text(text, encoding="utf-8")
+    write_bytes(path, text.encode())
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -53,8 +135,9 @@ def make_folder(folder: Path) -> None:
     """Make a folder and those above it, unless they are there.
 
     Raises:
-        UserError: it is a file, or may not be made.
+        UserError: it is a file, lies among devices, or may not be made.
     """
+    _refuse_devices(folder)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except (FileExistsError, NotADirectoryError):
@@ -63,90 +146,111 @@ def make_folder(folder: Path) -> None:
         raise UserError(f"{folder}: cannot be made ({error.strerror}); name another folder with --out") from None
 
 
-def make_place_for(path: Path, *inputs: Path) -> None:
+def make_place_for(path: Path, *inputs: Path) -> Path:
     """Make the folder of a file that is about to be written, and see that the file can be.
 
     Args:
         path: the file; one of that name is left as it is until it is replaced.
         inputs: files that are read for it.
 
+    Returns:
+        The path to write to: where a link leads, which stays a link.
+
     Raises:
         UserError: it is a folder, a device or one of the inputs, its folder is a file, or it may not be written.
     """
-    if path.is_dir():
-        raise UserError(f"{path}: is a folder; name a file")
-    if path.exists() and not path.is_file():
-        raise UserError(f"{path}: is a device or a pipe, which a file would replace; name another file")
-    if path.exists() and any(path.samefile(each) for each in inputs):
+    _refuse_special(path)
+    target = _resolved(path)
+    _refuse_special(target)
+    if target.exists() and any(target.samefile(each) for each in inputs if each.exists()):
         raise UserError(f"{path}: is the file to read itself; give the new one another name")
-    make_folder(path.parent)
+    make_folder(target.parent)
     try:
-        _beside(path).touch()
-        _beside(path).unlink()
+        _create_aside(target).unlink()
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from None
+    return target
 
 
-@contextmanager
-def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
-    """Hold a lock against other processes; it ends with its process, however that dies.
+def _resolved(path: Path) -> Path:
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):
+        raise UserError(f"{path}: a link that leads to itself; name another file") from None
+
+
+def _refuse_special(path: Path) -> None:
+    """Refuse to put a file in the place of a folder, a device or a pipe."""
+    _refuse_devices(path.parent)
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: is a folder; name a file")
+    if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):
+        raise UserError(f"{path}: is a device or a pipe, which a file would replace; name another file")
+
+
+def _refuse_devices(folder: Path) -> None:
+    place = _resolved(folder)
+    if place.is_relative_to(_SHARED_MEMORY):
+        return
+    if any(place.is_relative_to(devices) for devices in _FOLDERS_OF_DEVICES):
+        raise UserError(f"{folder}: a place of devices, not of files; name another with --out")
+
+
+def check_regular(path: Path, remedy: str = "give a file") -> None:
+    """Refuse to read what is no file: a pipe would be waited for without end, a device has no end.
 
     Args:
-        path: an empty file that exists while the lock is held.
-        wait: until another process that holds the lock lets go.
-
-    Yields:
-        Whether the lock was got; always with `wait`.
-    """
-    file = _acquire(path, wait)
-    try:
-        yield file is not None
-    finally:
-        if file is not None:
-            if _is_open_as(file, path):
-                path.unlink()
-            os.close(file)
-
-
-def _acquire(path: Path, wait: bool) -> int | None:
-    """Descriptor of the locked file; one that its last holder took away while we waited is no lock."""
-    while True:
-        file = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(file)
-            return None
-        if _is_open_as(file, path):
-            return file
-        os.close(file)
-
-
-def _is_open_as(file: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(file), path.stat())
-    except FileNotFoundError:
-        return False
-
-
-@contextmanager
-def claimed(folder: Path) -> Iterator[None]:
-    """Keep other processes that claim the same folder out of it; a claim ends with its process, however that dies.
-
-    Args:
-        folder: made if need be; one that was made and stayed empty, as the work was refused, is taken away again.
+        path: to be read by other code; that it is missing is left to that code to say.
+        remedy: what to do.
 
     Raises:
-        UserError: another process works in it, or it is a file.
+        UserError: a folder, a pipe, a device or a socket.
     """
-    is_new = not folder.exists()
-    make_folder(folder)
     try:
-        with locked(folder / ".lock") as is_ours:
-            if not is_ours:
-                raise UserError(f"{folder}: another run works in it; wait for it, or name another folder")
-            yield
-    finally:
-        if is_new:
-            with suppress(OSError):  # it is not empty
-                folder.rmdir()
+        mode = path.stat().st_mode
+    except (OSError, ValueError):
+        return
+    if stat.S_ISDIR(mode):
+        raise UserError(f"{path}: is a folder; {remedy}")
+    if not stat.S_ISREG(mode):
+        raise UserError(f"{path}: is a pipe or a device; {remedy}")
+
+
+def read_bytes(path: Path, remedy: str = "give a file", most: int = MOST_BYTES) -> bytes:
+    """Read a file whole.
+
+    Args:
+        path: the file.
+        remedy: what to do where it cannot be read.
+        most: bytes that it may have.
+
+    Raises:
+        UserError: it cannot be read, is no file, or is larger.
+    """
+    check_regular(path, remedy)
+    try:
+        with path.open("rb") as file:
+            content = file.read(most + 1)
+    except (OSError, ValueError) as error:  # the latter of names that hold a zero byte
+        reason = getattr(error, "strerror", None) or error
+        raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from None
+    if len(content) > most:
+        raise UserError(f"{path}: is larger than {most} bytes, as no such file is; {remedy}")
+    return content
+
+
+def read_text(path: Path, remedy: str = "give a file of text", most: int = MOST_BYTES) -> str:
+    """Read a file of text whole; arguments and errors as those of `read_bytes`.
+
+    Raises:
+        UserError: also where it is not text in UTF-8.
+    """
+    content = read_bytes(path, remedy, most)
+    try:
+        return content.decode()
+    except UnicodeDecodeError:
+        raise UserError(f"{path}: not a file of text; {remedy}") from None

@@ -22,7 +22,8 @@ from typing import Any
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import locked, make_folder, write_text
+from fieldlevel.files import make_folder, write_text
+from fieldlevel.locks import locked
 from fieldlevel.maps.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles, read_header
 from fieldlevel.maps.provenance import Run, is_recorded, record_maps
 from fieldlevel.maps.shards import Shard

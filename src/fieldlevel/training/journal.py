@@ -14,7 +14,7 @@ from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import locked
+from fieldlevel.locks import locked
 
 
 def open_journal(path: Path) -> JournalStorage:

@@ -28,7 +28,8 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fieldlevel.config import TrainSpec, TuneSpec, read_spec, to_json
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.files import locked, make_folder, write_text, written_aside
+from fieldlevel.files import make_folder, write_text, written_aside
+from fieldlevel.locks import locked
 from fieldlevel.training.journal import open_journal
 from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points, trial_spec
 
