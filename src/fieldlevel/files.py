@@ -5,6 +5,7 @@ old file or the new one, after a kill, on a full disk and after a power failure.
 are opened so that no link is followed. One that a killed process left is taken away by the next that writes there.
 """
 
+import errno
 import os
 import secrets
 import socket
@@ -23,6 +24,7 @@ MOST_BYTES = 2**28
 _FOLDERS_OF_DEVICES = (Path("/dev"), Path("/proc"), Path("/sys"))
 _SHARED_MEMORY = Path("/dev/shm")
 _LONGEST_ENDING = 100
+_MOST_LINKS = 40
 _HOST_DIGITS, _RANDOM_DIGITS = 8, 16
 
 
@@ -82,9 +84,15 @@ def open_own(path: Path, flags: int) -> int:
         A file descriptor.
 
     Raises:
-        OSError: as `os.open`, also where it is a link.
+        UserError: it is a link.
+        OSError: as `os.open`.
     """
-    return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    try:
+        return os.open(path, flags | os.O_NOFOLLOW | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    raise UserError(f"{path}: is a link, through which another file would be changed; take it away")
 
 
 @cache
@@ -159,9 +167,7 @@ def make_place_for(path: Path, *inputs: Path) -> Path:
     Raises:
         UserError: it is a folder, a device or one of the inputs, its folder is a file, or it may not be written.
     """
-    _refuse_special(path)
-    target = _resolved(path)
-    _refuse_special(target)
+    target = _end_of_links(path)
     if target.exists() and any(target.samefile(each) for each in inputs if each.exists()):
         raise UserError(f"{path}: is the file to read itself; give the new one another name")
     make_folder(target.parent)
@@ -170,6 +176,16 @@ def make_place_for(path: Path, *inputs: Path) -> Path:
     except OSError as error:
         raise UserError(f"{path}: cannot be written ({error.strerror}); name another file") from None
     return target
+
+
+def _end_of_links(path: Path) -> Path:
+    """Where a link leads that a file may be written to; a link through a place of devices leads to what is open."""
+    for _ in range(_MOST_LINKS):
+        _refuse_special(path)
+        if not path.is_symlink():
+            return _resolved(path)
+        path = path.parent / path.readlink()
+    raise UserError(f"{path}: a link that leads to itself; name another file")
 
 
 def _resolved(path: Path) -> Path:

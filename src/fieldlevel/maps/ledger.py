@@ -6,7 +6,9 @@ or copied, and what is done is the union of all ledgers, however they were shard
 missing renames the files into place, perhaps before the one who noted the last number goes on: a map file with its
 final name is complete.
 
-Only opening and closing take turns, by a lock on the output folder. A kill at any moment is continued by running again.
+Only opening and closing take turns, by a lock on the output folder. A kill at any moment is continued by running again,
+and so is a power failure: what a ledger counts was on the disk before. Files in progress are opened so that no link is
+followed; a folder in progress that is damaged, or not of our making, is named and left for its owner to remove.
 """
 
 import hashlib
@@ -15,6 +17,7 @@ import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
+from io import BytesIO
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -22,14 +25,18 @@ from typing import Any
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_folder, write_text
+from fieldlevel.files import make_folder, naming, open_own, read_bytes, read_text, sync, write_text
+from fieldlevel.json_files import read_json_object
 from fieldlevel.locks import locked
-from fieldlevel.maps.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles, read_header
+from fieldlevel.maps.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles
 from fieldlevel.maps.provenance import Run, is_recorded, record_maps
 from fieldlevel.maps.shards import Shard
 
 SuiteField = tuple[str, str]
 """Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
+
+_MOST_DIGITS = 9
+"""Of a number of a simulation."""
 
 
 @dataclass(frozen=True)
@@ -86,6 +93,7 @@ class Ledger:
             UserError: the folder holds a finished suite of another spec, or is a file.
         """
         make_folder(self.directory)
+        self._refuse_link()
         with self._turn():
             return self._missing()
 
@@ -100,13 +108,15 @@ class Ledger:
             Numbers of the missing simulations of this shard; none if the folder holds the finished suite.
 
         Raises:
-            UserError: finished or unfinished work of another spec, or files from elsewhere, lie there, another process
-                works on this shard or on one of another count, or the folder is a file.
+            UserError: finished or unfinished work of another spec, or files from elsewhere, lie there, the unfinished
+                work is damaged, another process works on this shard or on one of another count, or it is a file.
         """
         make_folder(self.directory)
+        self._refuse_link()
         with ExitStack() as held:
             with self._turn():
                 if self._is_complete():
+                    self._write_tables()
                     self._remove()
                 else:
                     self._open()
@@ -124,7 +134,7 @@ class Ledger:
             maps: (maps_each, n_pixels, n_pixels) for each key of the plan.
         """
         for key in self.plan.keys:
-            _write_block(self._maps_path(self.partial, key), number, maps[key])
+            _write_block(self._maps_path(self.partial, key), self.plan, number, maps[key])
 
     def record(self, run: Run) -> None:
         """Write down what a process has done since it started; again with every simulation, as it may be killed."""
@@ -133,7 +143,9 @@ class Ledger:
 
     def note(self, shard: Shard, number: int) -> None:
         """Count a simulation, written and recorded, as done; after the last one another process may close the work."""
-        with self._done_path(shard).open("a") as file:
+        path = self._done_path(shard)
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        with naming(path), os.fdopen(open_own(path, flags), "a") as file:
             file.write(f"{number}\n")
             file.flush()
             os.fsync(file.fileno())
@@ -159,18 +171,23 @@ class Ledger:
                 path = self._maps_path(self.partial, key)
                 if path.exists():
                     path.replace(self._maps_path(self.directory, key))
+            sync(self.directory)
             self._write_tables()
-            runs = (json.loads(path.read_text()) for path in self.partial.glob("run-*.json"))
+            remedy = "take it away, and the same command continues"
+            runs = [read_json_object(path, remedy) for path in self.partial.glob("run-*.json")]
             record = {**self.plan.record, "digest": self.plan.digest}
-            record_maps(self.directory, self.plan.name, record, sorted(runs, key=lambda run: str(run["started"])))
+            record_maps(self.directory, self.plan.name, record, sorted(runs, key=lambda run: str(run.get("started"))))
             self._remove()
 
     def _write_tables(self) -> None:
+        """Write the parameters of every suite, but for a table that is there already."""
         if self.plan.parameters is None:
             return
         table = "".join(f"{' '.join(map(_column, row))}\n" for row in self.plan.parameters)
         for suite in dict.fromkeys(suite for suite, _ in self.plan.keys):
-            write_text(SuiteFiles(self.directory, suite, set_name=self.plan.set_name).own_parameters_path, table)
+            path = SuiteFiles(self.directory, suite, set_name=self.plan.set_name).own_parameters_path
+            if not path.exists():
+                write_text(path, table)
 
     def _turn(self) -> AbstractContextManager[bool]:
         return locked(self.directory / ".simulate.lock", wait=True)
@@ -196,16 +213,44 @@ class Ledger:
         recorded = self.partial / "plan.json"
         described = json.dumps(self.plan.record, sort_keys=True, indent=2) + "\n"
         if recorded.exists():
-            if recorded.read_text() != described:
+            if read_text(recorded, f"remove {self.partial}, and the same command begins again") != described:
                 raise UserError(
                     f"{self.partial}: unfinished simulations of another spec; remove it or choose another directory"
                 )
-            return
+            if not (damage := self._damage()):
+                return
+            self._refuse_loss(damage)
         self._refuse_others()
-        self.partial.mkdir(exist_ok=True)
+        make_folder(self.partial)
+        self._refuse_loss("it counts simulations, but has no plan.json")
         for key in self.plan.keys:
             _create_maps(self._maps_path(self.partial, key), self.plan)
         write_text(recorded, described)
+        sync(self.directory)
+
+    def _refuse_link(self) -> None:
+        if self.partial.is_symlink():
+            raise UserError(f"{self.partial}: is a link, through which other files would be written; take it away")
+
+    def _damage(self) -> str | None:
+        """What is wrong with the map files in progress; those that have their names are finished."""
+        header = _npy_header(self.plan)
+        expected = len(header) + self.plan.n_simulations * _block_bytes(self.plan)
+        for key in self.plan.keys:
+            path = self._maps_path(self.partial, key)
+            if path.is_symlink():
+                return f"{path.name} is a link"
+            if not path.exists():
+                if not self._maps_path(self.directory, key).exists():
+                    return f"{path.name} is missing"
+            elif path.stat().st_size != expected or _read_start(path, len(header)) != header:
+                return f"{path.name} is not the map file of {expected} bytes that was begun"
+        return None
+
+    def _refuse_loss(self, damage: str) -> None:
+        """Refuse to begin again what is damaged where simulations are counted as done."""
+        if any(_read_numbers(path) for path in self.partial.glob("done-*.txt")):
+            raise UserError(f"{self.partial}: damaged ({damage}); remove it, and the same command begins again")
 
     def _refuse_others(self) -> None:
         """Leave files alone that were not made here."""
@@ -235,21 +280,38 @@ class Ledger:
         rmtree(self.partial, ignore_errors=True)
 
 
+def _npy_header(plan: Plan) -> bytes:
+    """Header of a map file of a plan."""
+    shape = (plan.n_simulations * plan.maps_each, plan.n_pixels, plan.n_pixels)
+    header = BytesIO()
+    np.lib.format.write_array_header_1_0(header, {"descr": PIXEL_DTYPE.str, "fortran_order": False, "shape": shape})
+    return header.getvalue()
+
+
+def _block_bytes(plan: Plan) -> int:
+    """Bytes of the maps of one simulation in one file."""
+    return plan.maps_each * plan.n_pixels**2 * PIXEL_DTYPE.itemsize
+
+
 def _create_maps(path: Path, plan: Plan) -> None:
     """A map file of the final size, without blocks on disk where the file system allows it."""
-    shape = (plan.n_simulations * plan.maps_each, plan.n_pixels, plan.n_pixels)
-    with path.open("wb") as file:
-        header = {"descr": PIXEL_DTYPE.str, "fortran_order": False, "shape": shape}
-        np.lib.format.write_array_header_1_0(file, header)
-        file.truncate(file.tell() + int(np.prod(shape)) * PIXEL_DTYPE.itemsize)
+    path.unlink(missing_ok=True)
+    header = _npy_header(plan)
+    with naming(path), os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
+        file.write(header)
+        file.truncate(len(header) + plan.n_simulations * _block_bytes(plan))
 
 
-def _write_block(path: Path, number: int, maps: Float32Array) -> None:
+def _read_start(path: Path, n_bytes: int) -> bytes:
+    with naming(path), os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
+        return file.read(n_bytes)
+
+
+def _write_block(path: Path, plan: Plan, number: int, maps: Float32Array) -> None:
     """Put the maps of a simulation in their place and wait until they are on disk."""
-    header = read_header(path)
-    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(-1, *header.shape[1:])
-    with path.open("r+b") as file:
-        file.seek(header.offset + number * block.nbytes)
+    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(plan.maps_each, plan.n_pixels, plan.n_pixels)
+    with naming(path), os.fdopen(open_own(path, os.O_WRONLY), "wb") as file:
+        file.seek(len(_npy_header(plan)) + number * _block_bytes(plan))
         file.write(block.data)
         file.flush()
         os.fsync(file.fileno())
@@ -257,13 +319,18 @@ def _write_block(path: Path, number: int, maps: Float32Array) -> None:
 
 def _read_numbers(path: Path) -> set[int]:
     """Numbers in a ledger; a last line without its end was torn by a kill and does not count."""
-    whole, _, _ = path.read_bytes().rpartition(b"\n")
-    return {int(line) for line in whole.split(b"\n") if line.isdigit()}
+    whole, _, _ = read_bytes(path, "take it away, and its simulations are made again").rpartition(b"\n")
+    return {int(line) for line in whole.split(b"\n") if line.isdigit() and len(line) <= _MOST_DIGITS}
 
 
 def _drop_torn_line(path: Path) -> None:
     if path.exists():
-        os.truncate(path, path.read_bytes().rfind(b"\n") + 1)
+        content = read_bytes(path, "take it away, and its simulations are made again")
+        file = open_own(path, os.O_WRONLY)
+        try:
+            os.ftruncate(file, content.rfind(b"\n") + 1)
+        finally:
+            os.close(file)
 
 
 def _column(value: float) -> str:

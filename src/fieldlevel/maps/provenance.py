@@ -1,6 +1,5 @@
 """Where maps come from: what is written beside them, in `provenance.json`."""
 
-import json
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,7 @@ import torch
 
 from fieldlevel import __version__
 from fieldlevel.errors import UserError
-from fieldlevel.files import write_text
+from fieldlevel.json_files import read_json, write_json
 
 PROVENANCE_NAME = "provenance.json"
 
@@ -87,17 +86,14 @@ def record_maps(directory: Path, name: str, record: Mapping[str, Any], runs: Seq
     """
     software = {"fieldlevel": __version__, "torch": torch.__version__}
     known = _read(directory) | {name: {**record, **software, "runs": list(runs)}}
-    write_text(directory / PROVENANCE_NAME, json.dumps(known, indent=2) + "\n")
+    write_json(directory / PROVENANCE_NAME, known)
 
 
 def _read(directory: Path) -> dict[str, dict[str, Any]]:
     path = directory / PROVENANCE_NAME
     if not path.exists():
         return {}
-    try:
-        known = json.loads(path.read_text())
-    except ValueError as error:
-        raise UserError(f"{path}: not JSON ({error}); take it away, or choose another directory") from None
+    known = read_json(path, "take it away, or choose another directory")
     if not isinstance(known, dict) or not all(isinstance(record, dict) for record in known.values()):
         raise UserError(f"{path}: not a record of maps; take it away, or choose another directory")
     return known
