@@ -4,8 +4,41 @@ The command line prints the message alone and exits with code 2. Anything else t
 and keeps its traceback.
 """
 
+_LONGEST_WORD, _LONGEST_LINE = 300, 600
 
-class UserError(Exception):
+
+def one_line(text: str) -> str:
+    r"""Put a message on one line that a terminal can show, however long or strange what it quotes.
+
+    Args:
+        text: may quote what somebody else wrote.
+
+    Returns:
+        Line ends as blanks, other characters that cannot be printed as escapes; the middle of words of over 300
+        characters, then that of lines of over 600, is left out.
+
+    Example:
+        >>> one_line("x.txt: holds\n 'a\x1b[31m'; mend the row")
+        "x.txt: holds 'a\\x1b[31m'; mend the row"
+    """
+    line = " ".join(part for each in text.splitlines() if (part := each.strip()))
+    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    return _without_middle(" ".join(_without_middle(word, _LONGEST_WORD) for word in shown.split(" ")), _LONGEST_LINE)
+
+
+def _without_middle(text: str, most: int) -> str:
+    kept = most // 2 - 3
+    return text if len(text) <= most else f"{text[:kept]} ... {text[-kept:]}"
+
+
+class OneLineError(Exception):
+    """An error whose message is one line."""
+
+    def __init__(self, message: object = "") -> None:
+        super().__init__(one_line(str(message)))
+
+
+class UserError(OneLineError):
     """Bad input: the message names the thing, the place and the remedy on one line."""
 
 
@@ -17,14 +50,14 @@ class DataError(UserError):
     """
 
     def __init__(self, defects: list[str]) -> None:
-        self.defects = list(defects)
+        self.defects = [one_line(defect) for defect in defects]
         more = f" (and {len(defects) - 1} more: run `fieldlevel check` on the folder)" if len(defects) > 1 else ""
-        super().__init__(f"{defects[0]}{more}")
+        super().__init__(f"{self.defects[0]}{more}")
 
     def __reduce__(self) -> tuple[type["DataError"], tuple[list[str]]]:
         """Pickle the defects, not the message, so that the error comes through from a worker process."""
         return type(self), (self.defects,)
 
 
-class TrainingError(Exception):
+class TrainingError(OneLineError):
     """Training cannot go on; the message gives the step, the learning rate and the remedy. Exit code 1."""
