@@ -299,8 +299,15 @@ def to_json(spec: Any) -> str:
         >>> to_json(TransformSpec("smoothing", 1)) == to_json(TransformSpec("smoothing", 1.0))
         True
     """
-    read_back = from_json(type(spec), json.dumps(asdict(spec)))
+    read_back = from_json(type(spec), json.dumps(asdict(spec), default=_plain))
     return json.dumps(asdict(read_back), sort_keys=True, indent=2)
+
+
+def _plain(value: Any) -> Any:
+    """NumPy's numbers as Python's."""
+    if not hasattr(value, "item"):
+        raise UserError(f"spec: {value!r} is {type(value).__name__}; give numbers and text")
+    return value.item()
 
 
 def read_spec(kind: type[Spec], path: Path) -> Spec:

@@ -119,6 +119,38 @@ def from_unit_interval(mean: FloatArray, std: FloatArray) -> tuple[FloatArray, F
     return mean * (MAXIMA - MINIMA) + MINIMA, std * (MAXIMA - MINIMA)
 
 
+FAR_OUTSIDE_SIGMAS = 3.0
+"""Beyond an edge of the prior, in standard deviations of the answer: nearer, a mean may be outside by chance."""
+FAR_OUTSIDE_WIDTHS = 0.1
+"""Of the width of the prior: farther outside is no posterior inside the prior, whatever its standard deviation."""
+LARGEST_STD = 0.5
+"""Of the width of the prior: no distribution inside it has a larger one (Popoviciu's inequality)."""
+
+
+def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+    """Which posteriors cannot be ones inside the prior.
+
+    That is where the mean lies beyond an edge by more than three of its standard deviations or by more than a tenth of
+    the prior's width, or the standard deviation is above half of the width.
+
+    Args:
+        mean: posterior means, shape (..., 6), columns in the order of `PARAMETERS`.
+        std: posterior standard deviations, the same shape.
+
+    Returns:
+        For each parameter of each map, the same shape.
+
+    Example:
+        >>> outside_prior(np.array([0.3, 1.0266, 1, 1, 1, 1]), np.array([0.01, 0.0028, 1, 1, 0.1, 0.1])).tolist()
+        [False, True, False, False, False, False]
+    """
+    beyond = np.maximum(MINIMA - mean, mean - MAXIMA)
+    width = MAXIMA - MINIMA
+    is_beyond = (beyond > 0) & (beyond > FAR_OUTSIDE_SIGMAS * std)
+    outside: npt.NDArray[np.bool_] = is_beyond | (beyond > FAR_OUTSIDE_WIDTHS * width) | (std > LARGEST_STD * width)
+    return outside
+
+
 def is_mock(suite: str) -> bool:
     """Whether a suite was simulated by this package rather than by CAMELS."""
     return hydro_twin(suite) in MOCK_SUITES

@@ -7,14 +7,15 @@ instead, each number of which is normalised by itself.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.errors import DataError
+from fieldlevel.config import STRICT, from_json
+from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.numerics.summaries import SUMMARIES
@@ -36,6 +37,8 @@ class Normaliser:
         std: standard deviation of the same.
         offset: added before the logarithm [unit of the map].
     """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     mean: float
     std: float
@@ -69,6 +72,8 @@ class SummaryNormaliser:
         offset: added to the pixels first [unit of the map].
     """
 
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
     summary: str
     n_pixels: int
     mean: tuple[float, ...]
@@ -85,17 +90,36 @@ class SummaryNormaliser:
             (n, F) float32.
         """
         values = SUMMARIES[self.summary](maps.float() + self.offset)
+        if values.shape[1] != len(self.mean):
+            raise UserError(f"{self.summary} of {values.shape[1]} numbers, not {len(self.mean)}: give other maps")
         return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
 
 
 AnyNormaliser = Normaliser | SummaryNormaliser
 
 
-def read_normaliser(inputs: str, values: Mapping[str, Any]) -> AnyNormaliser:
-    """From the attributes as JSON has them, of a network with these `TrainSpec.inputs`."""
-    if inputs == "maps":
-        return Normaliser(**values)
-    return SummaryNormaliser(**(dict(values) | {name: tuple(values[name]) for name in ("mean", "std")}))
+def read_normaliser(inputs: str, text: str) -> AnyNormaliser:
+    """From JSON, of a network with these `TrainSpec.inputs`.
+
+    Raises:
+        UserError: not the attributes of one.
+    """
+    return from_json(Normaliser if inputs == "maps" else SummaryNormaliser, text, "normaliser")
+
+
+def check_normaliser(normaliser: AnyNormaliser, inputs: str) -> None:
+    """Refuse statistics that no maps have, and those of other inputs.
+
+    Raises:
+        UserError: with what is wrong.
+    """
+    mean, std = np.atleast_1d(normaliser.mean), np.atleast_1d(normaliser.std)
+    if isinstance(normaliser, SummaryNormaliser) and (normaliser.summary != inputs or normaliser.n_pixels < 1):
+        raise UserError(f"normaliser: of {normaliser.summary[:40]!r} of {normaliser.n_pixels} pixels, not of {inputs}")
+    if len(mean) != len(std) or not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
+        raise UserError("normaliser: mean and std must be finite, std above zero, as many of one as of the other")
+    if not 0 <= normaliser.offset < np.inf:
+        raise UserError(f"normaliser: offset {normaliser.offset}, must be finite and not negative")
 
 
 def fit_inputs(

@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.models.fused import run_features
 from fieldlevel.models.moments import STD_FROM, StdFrom, check_std_from
+from fieldlevel.models.sizes import probability, whole_number
 
 LEAKY_SLOPE = 0.2
 
@@ -61,7 +62,10 @@ class MomentNetwork(nn.Module):
         std_from: StdFrom = "square",
     ) -> None:
         super().__init__()
-        _check_sizes(n_pixels, hidden, dropout, n_channels, n_parameters)
+        n_pixels, hidden = whole_number("n_pixels", n_pixels), whole_number("hidden", hidden)
+        n_channels, n_parameters = whole_number("n_channels", n_channels), whole_number("n_parameters", n_parameters)
+        dropout = probability("dropout", dropout)
+        _check_pixels(n_pixels)
         check_std_from(std_from)
         self.n_pixels = n_pixels
         self.hidden = hidden
@@ -185,14 +189,9 @@ def _own_name(published: str) -> str:
     return f"head.{name}" if name.startswith("FC") else f"features.{name}"
 
 
-def _check_sizes(n_pixels: int, hidden: int, dropout: float, n_channels: int, n_parameters: int) -> None:
+def _check_pixels(n_pixels: int) -> None:
     if n_pixels < 16 or n_pixels & (n_pixels - 1):
         raise UserError(f"n_pixels = {n_pixels}: the network takes maps of 16, 32, 64, 128, 256, ... pixels a side")
-    for name, value in (("hidden", hidden), ("n_channels", n_channels), ("n_parameters", n_parameters)):
-        if value < 1:
-            raise UserError(f"{name} = {value}: must be at least 1")
-    if not 0.0 <= dropout < 1.0:
-        raise UserError(f"dropout = {dropout}: must be a probability in [0, 1)")
 
 
 def _features(n_pixels: int, hidden: int, n_channels: int) -> nn.Sequential:

@@ -52,7 +52,7 @@ def check_std_from(name: str) -> None:
     Raises:
         UserError: with the names that are.
     """
-    if name not in STD_FROM:
+    if not isinstance(name, str) or name not in STD_FROM:
         raise UserError(f"std_from = {name}: allowed are {' and '.join(STD_FROM)}")
 
 
@@ -67,10 +67,25 @@ def moment_sums(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
     Returns:
         Sums of (theta - mu)^2 and of ((theta - mu)^2 - sigma^2)^2 over the b maps, shape (2, P). Sums of the parts of a
         set add up to the sums of the set.
+
+    Raises:
+        UserError: shapes that disagree or are not (b, P).
     """
+    _check_shapes(mean=mean, std=std, theta=theta)
     squared_error = (theta.float() - mean.float()).square()
     variance_error = (squared_error - std.float().square()).square()
     return torch.stack([squared_error.sum(0), variance_error.sum(0)])
+
+
+def _check_shapes(**moments: Tensor) -> None:
+    """Refuse what PyTorch would broadcast."""
+    for name, value in moments.items():
+        if not isinstance(value, Tensor):
+            raise UserError(f"{name} is {type(value).__name__}: give a tensor of shape (b, P)")
+    shapes = {name: tuple(value.shape) for name, value in moments.items()}
+    if len(set(shapes.values())) > 1 or any(len(shape) != 2 or 0 in shape for shape in shapes.values()):
+        told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+        raise UserError(f"moments of shapes {told}: all must be (b, P), b maps and P parameters, at least one of each")
 
 
 def loss_from_sums(sums: Tensor, n_maps: int) -> Tensor:
@@ -97,6 +112,9 @@ def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
 
     Returns:
         Scalar, float32.
+
+    Raises:
+        UserError: shapes that disagree or are not (b, P).
 
     Example:
         >>> moment_loss(torch.zeros(4, 6), torch.zeros(4, 6), torch.ones(4, 6)).item()

@@ -7,9 +7,9 @@ References:
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.errors import UserError
 from fieldlevel.models.cnn import LEAKY_SLOPE
 from fieldlevel.models.moments import STD_FROM, StdFrom, check_std_from
+from fieldlevel.models.sizes import probability, whole_number
 
 
 class MomentPerceptron(nn.Module):
@@ -42,14 +42,12 @@ class MomentPerceptron(nn.Module):
         std_from: StdFrom = "square",
     ) -> None:
         super().__init__()
+        n_inputs, n_layers = whole_number("n_inputs", n_inputs), whole_number("n_layers", n_layers)
+        n_neurons, n_parameters = whole_number("n_neurons", n_neurons), whole_number("n_parameters", n_parameters)
+        dropout = probability("dropout", dropout)
+        check_std_from(std_from)
         counts = {"n_inputs": n_inputs, "n_layers": n_layers, "n_neurons": n_neurons, "n_parameters": n_parameters}
         self.sizes = {**counts, "dropout": dropout, "std_from": std_from}
-        for name, value in counts.items():
-            if value < 1:
-                raise UserError(f"{name} = {value}: must be at least 1")
-        if not 0.0 <= dropout < 1.0:
-            raise UserError(f"dropout = {dropout}: must be a probability in [0, 1)")
-        check_std_from(std_from)
         self.n_parameters = n_parameters
         self.std_from = std_from
         layers: list[nn.Module] = []

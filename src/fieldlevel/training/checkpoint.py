@@ -5,9 +5,9 @@ in column order and the simulations that the network has seen, so that an evalua
 may hold the weights in float16, at half the size (`shrink_weights`).
 """
 
-import dataclasses
 import hashlib
 import json
+import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,25 +16,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
 from torch import Tensor, nn
 
-import fieldlevel
-from fieldlevel.config import TrainSpec, from_json, to_json
+from fieldlevel.config import TrainSpec
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_place_for, write_bytes
-from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser, read_normaliser
+from fieldlevel.maps.given import as_maps, as_pixels, refuse_bad_pixels
+from fieldlevel.maps.level import refuse_far_levels
+from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser
+from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.maps.transformed import transform_maps
-from fieldlevel.models.build import AnyNetwork, restore_network
+from fieldlevel.maps.wording import name_some
+from fieldlevel.models.build import AnyNetwork
 from fieldlevel.numerics.device import exact_float32, select_device
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, from_unit_interval, is_mock
+from fieldlevel.parameters import FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.training.trained import find_weights
-
-FORMAT_VERSION = "1"
-
-LABELS = {"names": list(PARAMETER_NAMES), "minima": MINIMA.tolist(), "maxima": MAXIMA.tolist()}
+from fieldlevel.training.trained import find_weights, refuse_disguised_mock
+from fieldlevel.training.weights_file import REMEDY, content_of, metadata_of, read_parts, read_weights_file, to_text
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +46,8 @@ class Predictor:
         training_simulations: numbers of the simulations that it was trained on.
         validation_simulations: numbers of the simulations that its checkpoint was chosen with.
         provenance: where the weights come from, e.g. the fingerprint of the data.
+        seen: what these simulations are known by under another name; None of weights from before that was kept.
+        source: the file, for messages.
     """
 
     network: AnyNetwork
@@ -56,6 +56,8 @@ class Predictor:
     training_simulations: npt.NDArray[np.int64]
     validation_simulations: npt.NDArray[np.int64]
     provenance: Mapping[str, Any]
+    seen: SeenMaps | None = None
+    source: str = "this network"
 
     @property
     def is_mock(self) -> bool:
@@ -69,8 +71,27 @@ class Predictor:
             return self.normaliser.n_pixels
         return int(self.network.sizes["n_pixels"])
 
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know before believing the answers; none of a network on the maps as they are."""
+        spec, transform = self.spec, self.spec.transform
+        remarks = []
+        if spec.labels == "permuted":
+            remarks.append("trained on permuted labels, from which nothing can be learnt")
+        if transform.kind != "none":
+            scale = f" {transform.scale:g}" if transform.scale else ""
+            remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
+        if is_nbody(spec.suite):
+            remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
+        return tuple(remarks)
+
+    @staticmethod
+    def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which answers no posterior inside the prior can have: `parameters.outside_prior`."""
+        return outside_prior(mean, std)
+
     def predict(
-        self, maps: FloatArray, batch_size: int = 128, listener: Listener = ignore
+        self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
     ) -> tuple[FloatArray, FloatArray]:
         """Infer the posterior mean and standard deviation of every parameter for every map.
 
@@ -79,34 +100,57 @@ class Predictor:
         the place of the map.
 
         Args:
-            maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; shape (n, N, N).
+            maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; array, tensor or list of shape
+                (n, N, N) or (n, 1, N, N), or one map, (N, N).
             batch_size: maps in a block.
             listener: told of every block.
+            anyway: also answer for maps whose level lies far from that of the training (`maps.level`).
 
         Returns:
             Means and standard deviations in physical units, each (n, 6), columns in the order of `PARAMETERS`.
 
         Raises:
-            UserError: maps of another size, not numbers, or with pixels that no map has.
+            UserError: maps of another size, not numbers, with pixels that no map has, or in another unit than those of
+                the training; answers that are not finite.
         """
-        _check_shape(maps, self.n_pixels)
-        mean, std = np.empty((2, len(maps), self.network.n_parameters))
-        for start in range(0, len(maps), batch_size):
-            block = slice(start, start + batch_size)
+        given = as_maps(maps, self.n_pixels)
+        size = _block_size(batch_size)
+        mean, std = np.empty((2, len(given), self.network.n_parameters))
+        for start in range(0, len(given), size):
+            block = slice(start, min(start + size, len(given)))
             with exact_float32():
-                mean[block], std[block] = self._predict_block(maps[block], start)
-            listener(Progress("predict", min(block.stop, len(maps)), len(maps), "maps"))
+                mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
+            listener(Progress("predict", block.stop, len(given), "maps"))
         return from_unit_interval(mean, std)
 
     @torch.inference_mode()
-    def _predict_block(self, maps: FloatArray, first: int) -> tuple[FloatArray, FloatArray]:
+    def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
         device = next(self.network.parameters()).device
         numbers = np.arange(first, first + len(maps))
-        pixels = torch.from_numpy(np.array(maps, dtype=np.float32)).to(device)
-        _check_pixels(pixels, first, self.normaliser.offset)
-        raw = transform_maps(pixels, self.spec.transform, numbers)
-        mean, std = self.network(self.normaliser.normalise(raw)[:, None])
-        return mean.cpu().numpy(), std.cpu().numpy()
+        pixels = as_pixels(maps, device)
+        refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
+        normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers))
+        if not anyway:
+            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec.field)
+        mean, std = (moment.cpu().numpy() for moment in self.network(normalised[:, None]))
+        self._check_answers(mean, std, numbers)
+        return mean, std
+
+    def _check_answers(self, mean: FloatArray, std: FloatArray, numbers: npt.NDArray[np.int64]) -> None:
+        bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(std).all(axis=1) & (std >= 0).all(axis=1))
+        if bad.any():
+            told = f"its answers for maps {name_some(numbers[bad])} are not finite"
+            raise UserError(f"{self.source}: {told}; damaged weights, or maps unlike any: {REMEDY}")
+
+
+def _block_size(batch_size: int) -> int:
+    try:
+        size = 0 if isinstance(batch_size, bool) else operator.index(batch_size)
+    except TypeError:
+        size = 0
+    if size < 1:
+        raise UserError(f"batch_size = {batch_size!r}: must be a whole number of maps, at least 1")
+    return size
 
 
 def save_network(
@@ -118,8 +162,9 @@ def save_network(
     training_simulations: npt.NDArray[np.integer],
     validation_simulations: npt.NDArray[np.integer],
     provenance: Mapping[str, Any],
+    seen: SeenMaps | None = None,
 ) -> None:
-    """Write a weights file, aside first, then under its name.
+    """Write a weights file with its checksum, aside first, then under its name.
 
     Args:
         path: the file, usually `weights.safetensors`.
@@ -129,25 +174,14 @@ def save_network(
         training_simulations: numbers of the simulations in the training set.
         validation_simulations: numbers of the simulations in the validation set.
         provenance: anything else worth keeping, of types that JSON has.
+        seen: what the simulations of both sets are known by, training first (`maps.seen.record_seen`).
 
     Raises:
         OSError: the disk is full, or the file may not be written.
     """
-    metadata = {
-        "format_version": FORMAT_VERSION,
-        "fieldlevel_version": fieldlevel.__version__,
-        "spec": to_json(spec),
-        "network": json.dumps(network.sizes),
-        "normaliser": json.dumps(dataclasses.asdict(normaliser)),
-        "labels": json.dumps(LABELS),
-        "training_simulations": json.dumps([int(number) for number in training_simulations]),
-        "validation_simulations": json.dumps([int(number) for number in validation_simulations]),
-        "suite": spec.suite,
-        "mock": json.dumps(is_mock(spec.suite)),
-        "provenance": json.dumps(dict(provenance), sort_keys=True),
-    }
+    metadata = metadata_of(network, spec, normaliser, training_simulations, validation_simulations, seen, provenance)
     state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
-    write_bytes(path, _content(state, metadata))
+    write_bytes(path, content_of(state, metadata))
 
 
 def shrink_weights(weights: str | Path, out: str | Path) -> Path:
@@ -171,15 +205,15 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
     """
     source, out = find_weights(weights), Path(out)
     network = load(source, "cpu").network
-    make_place_for(out, source)
-    metadata, state = _read_metadata(source), _read_weights(source)
+    place = make_place_for(out, source)
+    metadata, state = read_parts(source)
     for layer, module in network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             state[f"{layer}.weight"] = _to_float16(state[f"{layer}.weight"], f"{source}: {layer}")
     provenance = json.loads(metadata["provenance"])
     if "stored_as" not in provenance:
         provenance |= {"stored_as": "float16", "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
-    write_bytes(out, _content(state, metadata | {"provenance": json.dumps(provenance, sort_keys=True)}))
+    write_bytes(place, content_of(state, metadata | {"provenance": to_text(provenance, sort_keys=True)}))
     return out
 
 
@@ -194,19 +228,6 @@ def _to_float16(weight: Tensor, place: str) -> Tensor:
     )
 
 
-def _content(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
-    """A safetensors file, the same to the bit for the same network: the library writes metadata in random order.
-
-    Eight bytes with the length of the header, little endian; the header in JSON, filled up with blanks; the tensors.
-    """
-    content = save(dict(state), dict(metadata))
-    start = 8 + int.from_bytes(content[:8], "little")
-    header = json.loads(content[8:start]) | {"__metadata__": dict(sorted(metadata.items()))}
-    text = json.dumps(header, separators=(",", ":")).encode()
-    text += b" " * (-len(text) % 8)
-    return len(text).to_bytes(8, "little") + text + content[start:]
-
-
 def load(path: str | Path, device: str = "auto") -> Predictor:
     """Load a weights file, or a network that comes with the package; it computes in float32 either way.
 
@@ -219,64 +240,17 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         UserError: not such a file, one of another version, or one for other parameters; no network of that name.
     """
     path = find_weights(path)
-    metadata = _read_metadata(path)
-    try:
-        spec = from_json(TrainSpec, metadata["spec"], str(path))
-        network = restore_network(spec.inputs, json.loads(metadata["network"]))
-        network.load_state_dict(_read_weights(path))
-        predictor = Predictor(
-            network=network.eval(),
-            spec=spec,
-            normaliser=read_normaliser(spec.inputs, json.loads(metadata["normaliser"])),
-            training_simulations=np.array(json.loads(metadata["training_simulations"]), dtype=np.int64),
-            validation_simulations=np.array(json.loads(metadata["validation_simulations"]), dtype=np.int64),
-            provenance=json.loads(metadata["provenance"]),
-        )
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{path}: damaged weights file ({_one_line(error)}); train the network again") from None
-    network.to(select_device(device))
+    known = read_weights_file(path)
+    refuse_disguised_mock(path, known.spec.suite, known.provenance)
+    predictor = Predictor(
+        network=known.network,
+        spec=known.spec,
+        normaliser=known.normaliser,
+        training_simulations=known.training_simulations,
+        validation_simulations=known.validation_simulations,
+        provenance=known.provenance,
+        seen=known.seen,
+        source=str(path),
+    )
+    predictor.network.to(select_device(device))
     return predictor
-
-
-def _read_metadata(path: Path) -> dict[str, str]:
-    if path.is_dir():
-        raise UserError(f"{path}: not a weights file but a folder; give the weights.safetensors in it")
-    try:
-        with safe_open(path, framework="pt") as file:
-            metadata: dict[str, str] = file.metadata() or {}
-    except (OSError, SafetensorError) as error:
-        raise UserError(f"{path}: not a weights file ({_one_line(error)}); give a weights.safetensors") from None
-    version = metadata.get("format_version")
-    if version != FORMAT_VERSION:
-        raise UserError(
-            f"{path}: weights of format {version or 'unknown'}, this version reads {FORMAT_VERSION}; "
-            "train the network again, or use the version of fieldlevel that wrote it"
-        )
-    if metadata.get("labels") != json.dumps(LABELS):
-        raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
-    return metadata
-
-
-def _read_weights(path: Path) -> dict[str, Tensor]:
-    with safe_open(path, framework="pt") as file:
-        return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-
-
-def _check_shape(maps: FloatArray, n_pixels: int) -> None:
-    if maps.ndim != 3 or maps.shape[1:] != (n_pixels, n_pixels):
-        hint = "; give one map as map[np.newaxis]" if maps.shape == (n_pixels, n_pixels) else ""
-        raise UserError(f"maps of shape {maps.shape}: this network takes (n, {n_pixels}, {n_pixels}){hint}")
-    if maps.dtype.kind not in "fiu":
-        raise UserError(f"maps of type {maps.dtype}: give real numbers, e.g. float32")
-
-
-def _check_pixels(pixels: Tensor, first: int, offset: float) -> None:
-    usable = torch.isfinite(pixels) & (pixels >= 0) & (pixels + offset > 0)
-    bad = first + np.flatnonzero(~usable.all(dim=2).all(dim=1).cpu().numpy())
-    if len(bad):
-        numbers = ", ".join(map(str, bad[:10])) + (", ..." if len(bad) > 10 else "")
-        raise UserError(f"maps {numbers}: NaN, infinite or non-positive pixels; give raw maps, not their logarithm")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())

@@ -21,6 +21,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, write_text, written_aside
 from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
 from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_set
+from fieldlevel.maps.seen import record_seen
 from fieldlevel.maps.split import Split
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
@@ -104,6 +105,7 @@ def train(
             training_simulations=split.train,
             validation_simulations=split.validation,
             provenance=provenance_of(trained, suite, training),
+            seen=record_seen(suite, np.concatenate([split.train, split.validation]), listener),
         )
         resume_path.unlink(missing_ok=True)
     parallel.wait()

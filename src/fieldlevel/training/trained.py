@@ -1,9 +1,15 @@
 """Networks that come with the package, asked for by name instead of by the path of a weights file."""
 
+import json
 import os
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError, safe_open
 
 from fieldlevel.errors import UserError
+from fieldlevel.parameters import MOCK_MARK, is_mock
 
 FOLDER = Path(__file__).parents[1] / "trained"
 """Holds one `<name>.safetensors` a network."""
@@ -28,10 +34,37 @@ def find_weights(weights: str | Path) -> Path:
         UserError: a bare name that is neither there nor in the package, with the names that are.
     """
     path = Path(weights)
-    if path.name != os.fspath(weights) or path.suffix or path.exists():
+    if path.name != os.fspath(weights) or path.suffix or os.path.lexists(path):
         return path
     names = trained_names()
     if path.name not in names:
         known = ", ".join(names) or "none does"
         raise UserError(f"{path}: no such file, and no network of that name comes with fieldlevel ({known})")
     return FOLDER / f"{path.name}{SUFFIX}"
+
+
+def refuse_disguised_mock(path: Path, suite: str, provenance: Mapping[str, Any]) -> None:
+    """Refuse weights under the name of another suite whose data are those of a mock network of the package.
+
+    Args:
+        path: of the weights, for the message.
+        suite: that they claim.
+        provenance: that they carry.
+
+    Raises:
+        UserError: with the suite of the data.
+    """
+    fingerprint = provenance.get("data_fingerprint")
+    if is_mock(suite) or fingerprint is None:
+        return
+    for name in trained_names():
+        if is_mock(name) and fingerprint == _fingerprint(FOLDER / f"{name}{SUFFIX}"):
+            raise UserError(f"{path}: claims suite {suite}, but was trained on {name} ({MOCK_MARK}); not believed")
+
+
+def _fingerprint(path: Path) -> object:
+    try:
+        with safe_open(path, framework="numpy") as file:
+            return json.loads(file.metadata()["provenance"]).get("data_fingerprint")
+    except (OSError, LookupError, TypeError, ValueError, SafetensorError):
+        return None

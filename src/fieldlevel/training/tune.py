@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import optuna
 import torch
 from optuna.trial import Trial, TrialState
@@ -21,6 +22,7 @@ from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import make_folder
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.loader import AnyNormaliser, MapSet
+from fieldlevel.maps.seen import SeenMaps, record_seen
 from fieldlevel.maps.split import Split
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -124,12 +126,14 @@ class _Data:
     normaliser: AnyNormaliser
     training: MapSet
     validation: MapSet
+    seen: SeenMaps
 
 
 def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
     """The maps of all trials: nothing that is searched changes them."""
     suite, split = open_data(train, directory, listener, check=check)
-    return _Data(suite, split, *load_sets(train, suite, split, device, listener))
+    seen = record_seen(suite, np.concatenate([split.train, split.validation]), listener)
+    return _Data(suite, split, *load_sets(train, suite, split, device, listener), seen)
 
 
 def _work(search: Search, data: _Data, listener: Listener) -> None:
@@ -169,6 +173,7 @@ def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, num
         training_simulations=data.split.train,
         validation_simulations=data.split.validation,
         provenance=provenance_of(trained, data.suite, data.training) | {"trial": number},
+        seen=data.seen,
     )
 
 

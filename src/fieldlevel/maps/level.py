@@ -1,0 +1,123 @@
+r"""Are maps in the unit of the training maps? The mean level of their logarithm tells units that are far off.
+
+A network reads \((\log_{10}(x + o) - m) / s\): maps in another unit, overdensities or logarithms lie many \(s\) from
+what it was trained on, and it answers nevertheless. The level of a map is the mean of its \(\log_{10}(x + o)\), of a
+network on summaries the mean of its numbers before they are normalised. Slabs of CAMELS-like boxes with Omega_m in [0.1,
+0.5], smoothed or not, have levels within 0.8 dex of the mean of a latin hypercube, flat maps of their mean within 1.2.
+
+The power spectrum is one of maps over their mean, and its level says nothing of a factor: overdensities give the same
+answers.
+"""
+
+import math
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fieldlevel.errors import UserError
+from fieldlevel.maps.loader import AnyNormaliser, Normaliser
+from fieldlevel.maps.wording import name_some
+from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES
+
+LARGEST_DISTANCE = 3.5
+"""Of a map's level from that of the training maps, in standard deviations of their pixels."""
+LEAST_ALLOWED_DEX = 1.5
+"""Allowed in any case: flat maps have a small standard deviation."""
+
+_OTHER_UNITS = {
+    "Msun/kpc^2": -6.0,
+    "Msun/pc^2": -12.0,
+    "10^10 (Msun/h)/(Mpc/h)^2": -10.0,
+    "10^10 Msun/kpc^2": -16.0,
+    "kg/m^2": -14.8,
+    "g/cm^2": -15.8,
+    "protons/cm^2": 8.0,
+}
+"""Logarithm of the numbers over those in (Msun/h)/(Mpc/h)^2, h taken for one."""
+_NEAR_UNIT_DEX = 0.7
+
+
+def refuse_far_levels(
+    normaliser: AnyNormaliser, normalised: Tensor, maps: Tensor, numbers: npt.NDArray[np.int64], field: str
+) -> None:
+    """Refuse maps whose level lies far from that of the training maps.
+
+    Args:
+        normaliser: of the network.
+        normalised: what the network reads of the maps, (n, ...).
+        maps: the maps as they were given, (n, N, N), positive.
+        numbers: of the maps, for the message, (n,).
+        field: of the training maps.
+
+    Raises:
+        UserError: with both levels and the likely unit.
+    """
+    levels = _levels(normaliser, normalised)
+    expected, allowed = training_level(normaliser)
+    is_far = ~(np.abs(levels - expected) <= allowed)
+    if is_far.any():
+        far = maps[np.flatnonzero(is_far).tolist()]
+        told = f"maps {name_some(numbers[is_far])}: {_name(normaliser)} is {levels[is_far].mean():.2f}"
+        raise UserError(
+            f"{told}, of the training maps {expected:.2f}: these look like {likely_unit(far, expected, field)}; "
+            f"give maps in the unit of the training{_unit(field)}, or override with --anyway (anyway=True)"
+        )
+
+
+def training_level(normaliser: AnyNormaliser) -> tuple[float, float]:
+    """Level of the maps that a network was trained on, and how far from it a map's may be.
+
+    Example:
+        >>> training_level(Normaliser(mean=11.0, std=0.5))
+        (11.0, 1.75)
+    """
+    mean, std = np.asarray(normaliser.mean), np.asarray(normaliser.std)
+    of_pixels = not isinstance(normaliser, Normaliser) and normaliser.summary == "one-point PDF"
+    variance = float(np.mean(std**2)) + (float(mean.var()) if of_pixels else 0.0)
+    return float(mean.mean()), max(LARGEST_DISTANCE * math.sqrt(variance), LEAST_ALLOWED_DEX)
+
+
+def likely_unit(maps: Tensor, expected: float, field: str) -> str:
+    """What maps of a wrong level seem to be, in words.
+
+    Args:
+        maps: (n, N, N), positive.
+        expected: mean log10 of the training maps.
+        field: of the training maps.
+
+    Example:
+        >>> import torch
+        >>> likely_unit(torch.full((1, 4, 4), 11.0), 11.1, "Mtot")
+        'log10 of the maps'
+    """
+    pixels = maps.double().flatten(1)
+    mean, std = float(pixels.mean()), float(pixels.std(dim=1, correction=0).mean())
+    for word, base in (("log10", 1.0), ("natural logarithms", math.log(10))):
+        if abs(mean / base - expected) < LEAST_ALLOWED_DEX and std < LEAST_ALLOWED_DEX * base:
+            return f"{word} of the maps"
+    if 0.3 < mean < 3.0:
+        return "overdensities, maps over their mean"
+    shift = float(pixels.log10().mean()) - expected
+    units = _OTHER_UNITS | {"mass a pixel": 2 * math.log10(BOX_SIZE_MPC_H / maps.shape[-1])}
+    nearest = min(units, key=lambda unit: abs(units[unit] - shift))
+    if field in SURFACE_DENSITIES and abs(units[nearest] - shift) < _NEAR_UNIT_DEX:
+        return f"{nearest}, numbers of some 10^{shift:.1f} those of the training"
+    return f"another unit, with numbers some 10^{shift:.1f} those of the training"
+
+
+def _levels(normaliser: AnyNormaliser, normalised: Tensor) -> npt.NDArray[np.float64]:
+    read = normalised.double()
+    values = read * read.new_tensor(normaliser.std) + read.new_tensor(normaliser.mean)
+    levels: npt.NDArray[np.float64] = values.flatten(1).mean(1).cpu().numpy()
+    return levels
+
+
+def _name(normaliser: AnyNormaliser) -> str:
+    if isinstance(normaliser, Normaliser):
+        return "mean log10 of the pixels"
+    return f"mean of the {normaliser.summary} (log10)"
+
+
+def _unit(field: str) -> str:
+    return ", (Msun/h)/(Mpc/h)^2" if field in SURFACE_DENSITIES else ""

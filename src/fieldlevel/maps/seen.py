@@ -1,0 +1,124 @@
+"""What a network has seen, so that it is known again under another name, number or order.
+
+Of every simulation in training and validation the weights file keeps the row of parameters and a digest of each map.
+A digest is made of the pixels whatever their order: a map that was turned, mirrored, shifted or shuffled has that of
+its original.
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+from typing import Any, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.config import STRICT, TransformSpec
+from fieldlevel.maps.catalogue import Suite
+from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, FloatArray
+from fieldlevel.progress import Listener, Progress, ignore
+
+N_DIGITS = 12
+"""Hexadecimal, of a map: among 15,000 maps and 15,000 others 1e-6 pairs agree by chance."""
+_SAME = 1e-5
+"""Parameters this near are equal: tables are printed to five decimals."""
+_COARSE = 100
+"""Multiples of 1/100 in Omega_m or sigma_8 are those of grids, fiducial points and one-parameter sets, which
+simulations of different seeds share."""
+
+
+@dataclass(frozen=True)
+class SeenMaps:
+    """Simulations that a network was trained or validated on.
+
+    Attributes:
+        parameters: rows of the table, in physical units, (n, 6).
+        maps: digests of the maps of each simulation, one after the other, (n,).
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    parameters: tuple[tuple[float, ...], ...]
+    maps: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.parameters) != len(self.maps):
+            raise ValueError(f"parameters of {len(self.parameters)} simulations but maps of {len(self.maps)}")
+        if any(len(row) != len(PARAMETER_NAMES) for row in self.parameters):
+            raise ValueError(f"rows that have not {len(PARAMETER_NAMES)} parameters")
+        if not all(re.fullmatch(f"([0-9a-f]{{{N_DIGITS}}})*", digests) for digests in self.maps):
+            raise ValueError("digests of maps that are none")
+
+    @cached_property
+    def digests(self) -> frozenset[str]:
+        """Of all maps."""
+        starts = range(0, max(map(len, self.maps), default=0), N_DIGITS)
+        return frozenset(each for maps in self.maps for start in starts if (each := maps[start : start + N_DIGITS]))
+
+    def has_maps(self, maps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
+        """Which of some maps were seen, (n, N, N) to (n,)."""
+        return np.array([digest in self.digests for digest in map_digests(maps)], dtype=bool)
+
+    def has_rows(self, parameters: FloatArray, *, cosmology_only: bool) -> npt.NDArray[np.bool_]:
+        """Which rows of a table are those of simulations that were seen, (n, 6) to (n,).
+
+        Rows that occur twice in the table, or whose Omega_m or sigma_8 is a multiple of 0.01, prove nothing.
+
+        Args:
+            parameters: of all simulations of a suite.
+            cosmology_only: compare Omega_m and sigma_8 alone, as with a gravity-only twin.
+        """
+        columns = COSMOLOGICAL_COLUMNS if cosmology_only else list(range(len(PARAMETER_NAMES)))
+        known = np.array(self.parameters, dtype=float).reshape(-1, len(PARAMETER_NAMES))[:, columns]
+        rows = parameters[:, columns]
+        cells = _COARSE * parameters[:, COSMOLOGICAL_COLUMNS]
+        is_telling = (np.abs(cells - cells.round()) > _COARSE * _SAME).all(axis=1) & (_matches(rows, rows) == 1)
+        return is_telling & (_matches(rows, known) > 0)
+
+
+def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore) -> SeenMaps:
+    """What there is to keep of the simulations that a network is trained and validated on.
+
+    Args:
+        suite: with their true labels.
+        simulations: their numbers.
+        listener: told about simulations read.
+    """
+    raw = suite.transformed(TransformSpec())
+    digests = []
+    for done, number in enumerate(simulations, start=1):
+        digests.append("".join(map_digests(raw.read_simulation(int(number)))))
+        listener(Progress(f"remember {suite.suite}", done, len(simulations), "simulations"))
+    rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
+    return SeenMaps(rows, tuple(digests))
+
+
+def map_digests(maps: npt.NDArray[Any]) -> list[str]:
+    """Of each map twelve hexadecimal digits that do not depend on the order of its pixels; empty of a flat map.
+
+    Args:
+        maps: (n, N, N); compared as float32.
+
+    Example:
+        >>> maps = np.random.default_rng(0).random((2, 8, 8))
+        >>> map_digests(maps) == map_digests(np.rot90(maps, axes=(1, 2))), len(set(map_digests(maps)))
+        (True, 2)
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        pixels = np.ascontiguousarray(maps, dtype="<f4").reshape(len(maps), -1)
+    bits = pixels.view("<u4").astype(np.uint64)
+    sums: Sequence[npt.NDArray[np.uint64]] = [(bits**power).sum(axis=1, dtype=np.uint64) for power in (1, 2, 3)]
+    is_flat = (bits == bits[:, :1]).all(axis=1)
+    rows = np.stack(sums, axis=1).astype("<u8")
+    return ["" if flat else _digest(row.tobytes()) for flat, row in zip(is_flat, rows, strict=True)]
+
+
+def _digest(content: bytes) -> str:
+    return blake2b(content, digest_size=N_DIGITS // 2).hexdigest()
+
+
+def _matches(rows: FloatArray, known: FloatArray) -> npt.NDArray[np.int64]:
+    """For each row the number of known ones that are equal to it, (n, P) and (m, P) to (n,)."""
+    return np.array([(np.abs(known - row) <= _SAME).all(axis=1).sum() for row in rows], dtype=np.int64)

@@ -1,0 +1,269 @@
+"""The format of weights files, and what must hold of one before it is believed.
+
+A safetensors file: the tensors of a network and, as metadata, texts of JSON that say what it takes to predict with it.
+The checksum among them is one of all other metadata and all tensors, so that a changed bit is noticed; files from
+before there was one are read without. What cannot be (weights that are not finite, sizes that do not fit, names that a
+table or a page would take for something else) is refused whether there is a checksum or not.
+"""
+
+import dataclasses
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+from torch import Tensor
+
+import fieldlevel
+from fieldlevel.config import TrainSpec, from_json, to_json
+from fieldlevel.errors import UserError
+from fieldlevel.files import check_regular
+from fieldlevel.json_files import parse_json
+from fieldlevel.maps.loader import AnyNormaliser, check_normaliser, read_normaliser
+from fieldlevel.maps.seen import SeenMaps
+from fieldlevel.maps.transformed import check_transform
+from fieldlevel.models.build import AnyNetwork, restore_network
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, is_mock
+
+FORMAT_VERSION = "1"
+
+LABELS = {"names": list(PARAMETER_NAMES), "minima": MINIMA.tolist(), "maxima": MAXIMA.tolist()}
+
+REMEDY = "train the network again, or fetch the file again"
+
+_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
+_MANDATORY = frozenset(
+    "format_version fieldlevel_version spec network normaliser labels training_simulations validation_simulations "
+    "suite mock provenance".split()
+)
+_KNOWN = _MANDATORY | {"seen", "checksum", "format"}
+"""Of the metadata; `format` is what other libraries add."""
+_MOST_SIMULATIONS = 2**31
+
+
+@dataclass(frozen=True, eq=False)
+class WeightsFile:
+    """What a weights file says, checked.
+
+    Attributes:
+        spec: how the network was trained.
+        network: in evaluation mode, in float32, on the CPU.
+        normaliser: statistics of the logarithm of its training maps.
+        training_simulations: numbers of the simulations that it was trained on.
+        validation_simulations: numbers of the simulations that its checkpoint was chosen with.
+        seen: what these simulations are known by; None of files from before that was kept.
+        provenance: where the weights come from.
+    """
+
+    spec: TrainSpec
+    network: AnyNetwork
+    normaliser: AnyNormaliser
+    training_simulations: npt.NDArray[np.int64]
+    validation_simulations: npt.NDArray[np.int64]
+    seen: SeenMaps | None
+    provenance: Mapping[str, Any]
+
+
+def metadata_of(
+    network: AnyNetwork,
+    spec: TrainSpec,
+    normaliser: AnyNormaliser,
+    training_simulations: npt.NDArray[np.integer],
+    validation_simulations: npt.NDArray[np.integer],
+    seen: SeenMaps | None,
+    provenance: Mapping[str, Any],
+) -> dict[str, str]:
+    """Everything but the tensors and the checksum; arguments as the attributes of `WeightsFile`."""
+    metadata = {
+        "format_version": FORMAT_VERSION,
+        "fieldlevel_version": fieldlevel.__version__,
+        "spec": to_json(spec),
+        "network": to_text(network.sizes),
+        "normaliser": to_text(dataclasses.asdict(normaliser)),
+        "labels": to_text(LABELS),
+        "training_simulations": to_text([int(number) for number in training_simulations]),
+        "validation_simulations": to_text([int(number) for number in validation_simulations]),
+        "suite": spec.suite,
+        "mock": to_text(is_mock(spec.suite)),
+        "provenance": to_text(dict(provenance), sort_keys=True),
+    }
+    return metadata if seen is None else metadata | {"seen": to_text(dataclasses.asdict(seen))}
+
+
+def to_text(value: Any, *, sort_keys: bool = False) -> str:
+    """JSON, also of NumPy's numbers."""
+    return json.dumps(value, sort_keys=sort_keys, default=lambda number: number.item())
+
+
+def content_of(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> bytes:
+    """A weights file, the same to the bit for the same network: safetensors writes metadata in random order.
+
+    Eight bytes with the length of the header, little endian; the header in JSON, filled up with blanks; the tensors.
+
+    Args:
+        state: tensors by name, on the CPU.
+        metadata: all but the checksum; one that is there is replaced.
+    """
+    metadata = {**metadata, "checksum": checksum_of(state, metadata)}
+    content = save(dict(state), metadata)
+    start = 8 + int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:start]) | {"__metadata__": dict(sorted(metadata.items()))}
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + content[start:]
+
+
+def checksum_of(state: Mapping[str, Tensor], metadata: Mapping[str, str]) -> str:
+    """Thirty-two hexadecimal digits of all tensors and all metadata but the checksum, in alphabetical order."""
+    digest = hashlib.blake2b(digest_size=16)
+    for key, text in sorted(metadata.items()):
+        if key != "checksum":
+            digest.update(json.dumps([key, text]).encode())
+    for name, value in sorted(state.items()):
+        digest.update(json.dumps([name, str(value.dtype), list(value.shape)]).encode())
+        digest.update(value.contiguous().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.hexdigest()
+
+
+def read_parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
+    """Metadata and tensors of a file of this format and version, as they stand there.
+
+    Raises:
+        UserError: no such file, or one of another version, or for other parameters.
+    """
+    try:
+        if path.is_dir():
+            raise UserError(f"{path}: not a weights file but a folder; give the weights.safetensors in it")
+        check_regular(path, "give a weights.safetensors")
+        with safe_open(path, framework="pt") as file:
+            metadata: dict[str, str] = file.metadata() or {}
+            _check_version(path, metadata)
+            return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise UserError(f"{path}: not a weights file ({_one_line(error)}); give a weights.safetensors") from None
+
+
+def read_weights_file(path: Path) -> WeightsFile:
+    """Read a weights file and check it.
+
+    Raises:
+        UserError: not such a file, one of another version or for other parameters, or a damaged one.
+    """
+    metadata, state = read_parts(path)
+    with _naming_damage(path):
+        _check_keys(metadata)
+        spec = from_json(TrainSpec, metadata["spec"], str(path))
+        _check_spec(spec, metadata)
+        normaliser = read_normaliser(spec.inputs, metadata["normaliser"])
+        check_normaliser(normaliser, spec.inputs)
+        training, validation = (_numbers(metadata[f"{name}_simulations"]) for name in ("training", "validation"))
+        seen = from_json(SeenMaps, metadata["seen"], "seen") if "seen" in metadata else None
+        if seen is not None and len(seen.parameters) != len(training) + len(validation):
+            raise UserError(f"seen: {len(seen.parameters)} simulations, not {len(training) + len(validation)}")
+        provenance = _object(metadata["provenance"], "provenance")
+        if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
+            raise UserError("its checksum is another: a part of it was changed")
+        sizes = _object(metadata["network"], "network")
+        _check_state(spec.inputs, sizes, state)
+        if not isinstance(normaliser.mean, float) and len(normaliser.mean) != sizes["n_inputs"]:
+            raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {sizes['n_inputs']}")
+    network = restore_network(spec.inputs, sizes)
+    network.load_state_dict(state)
+    return WeightsFile(spec, network.eval(), normaliser, training, validation, seen, provenance)
+
+
+def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
+    version = metadata.get("format_version")
+    if version != FORMAT_VERSION:
+        raise UserError(
+            f"{path}: weights of format {version or 'unknown'}, this version reads {FORMAT_VERSION}; "
+            "train the network again, or use the version of fieldlevel that wrote it"
+        )
+    if metadata.get("labels") != to_text(LABELS):
+        raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
+
+
+@contextmanager
+def _naming_damage(path: Path) -> Iterator[None]:
+    """Say of what is wrong inside a file that the file is damaged."""
+    try:
+        yield
+    except UserError as trouble:
+        if str(trouble).startswith(f"{path}:"):
+            raise
+        raise UserError(f"{path}: damaged weights file ({_one_line(trouble)}); {REMEDY}") from None
+    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        raise UserError(f"{path}: damaged weights file ({_one_line(error)}); {REMEDY}") from None
+
+
+def _check_keys(metadata: Mapping[str, str]) -> None:
+    """An unknown key may be that of the checksum with a changed bit."""
+    if lacking := sorted(_MANDATORY - metadata.keys()):
+        raise UserError(f"no {lacking[0]} in its metadata")
+    if unknown := sorted(metadata.keys() - _KNOWN):
+        raise UserError(f"unknown metadata {unknown[0][:40]!r}")
+
+
+def _check_spec(spec: TrainSpec, metadata: Mapping[str, str]) -> None:
+    """Refuse names that are more than names, a suite that contradicts the rest, and an impossible transform."""
+    for kind, name in (("suite", spec.suite), ("field", spec.field), ("set", spec.set_name)):
+        if not re.fullmatch(_NAME, name):
+            raise UserError(f"{kind} {name[:40]!r}: names have letters, digits, _ and - only")
+    if metadata["suite"] != spec.suite or metadata["mock"] != to_text(is_mock(spec.suite)):
+        said = f"suite {metadata['suite'][:40]!r}, mock {metadata['mock'][:5]!r}"
+        raise UserError(f"its metadata say {said}, its spec suite {spec.suite!r}")
+    check_transform(spec.transform)
+
+
+def _numbers(text: str) -> npt.NDArray[np.int64]:
+    numbers = from_json(list[int], text, "simulations")
+    if any(not 0 <= number < _MOST_SIMULATIONS for number in numbers):
+        raise UserError("simulations: numbers below zero, or larger than any")
+    return np.array(numbers, dtype=np.int64)
+
+
+def _object(text: str, what: str) -> dict[str, Any]:
+    value = parse_json(text, what, REMEDY)
+    if not isinstance(value, dict):
+        raise UserError(f"{what}: not an object of JSON")
+    return value
+
+
+def _check_state(inputs: str, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
+    """Refuse tensors that are not those of a network of these sizes, before memory is taken for one."""
+    if inputs != "maps" and isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
+        raise UserError(f"n_layers = {n_layers}, but the file holds {len(state)} tensors")
+    with torch.device("meta"):
+        expected = restore_network(inputs, sizes)
+    if expected.n_parameters != len(PARAMETER_NAMES):
+        raise UserError(f"n_parameters = {expected.n_parameters}, not {len(PARAMETER_NAMES)}")
+    shapes = {name: tuple(value.shape) for name, value in expected.state_dict().items()}
+    for name in sorted(shapes.keys() | state.keys()):
+        found = tuple(state[name].shape) if name in state else None
+        if found != shapes.get(name):
+            raise UserError(f"{name} has shape {found}, not {shapes.get(name)}")
+        _check_tensor(name, state[name])
+
+
+def _check_tensor(name: str, value: Tensor) -> None:
+    if name.endswith("num_batches_tracked"):
+        return
+    if not value.is_floating_point():
+        raise UserError(f"{name} has numbers of type {value.dtype}")
+    if not bool(torch.isfinite(value.float()).all()):
+        raise UserError(f"{name} has numbers that are not finite")
+    if name.endswith("running_var") and bool((value < 0).any()):
+        raise UserError(f"{name} has variances below zero")
+
+
+def _one_line(error: Exception) -> str:
+    return " ".join(str(error).split())
