@@ -5,12 +5,11 @@ changes one field. Modules that need PyTorch are imported by the command that ru
 """
 
 import argparse
-import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Union
 
@@ -153,6 +152,8 @@ class Evaluate:
     """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
     out: Path = Path("evaluation")
     """Folder for predictions.csv and metrics.json."""
+    anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also test on maps that seem to be in another unit than those of the training."""
     device: Device = "auto"
 
 
@@ -166,6 +167,8 @@ class Infer:
     """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
     out: Path | None = None
     """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
+    anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also answer for maps that seem to be in another unit than those of the training."""
     device: Device = "auto"
 
 
@@ -411,54 +414,36 @@ def _tune(command: Tune) -> int:
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
     from fieldlevel.experiments.evaluation import predict_suite
-    from fieldlevel.experiments.metrics import METRICS, evaluate, scores_to_json
-    from fieldlevel.experiments.pairs import PairResult, write_predictions
-    from fieldlevel.experiments.provenance import describe_software
-    from fieldlevel.files import make_folder, write_text
+    from fieldlevel.experiments.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.maps.catalogue import open_suite
-    from fieldlevel.numerics.device import select_device
-    from fieldlevel.parameters import MOCK_MARK
     from fieldlevel.training.checkpoint import load
 
-    predictor = load(command.weights, command.device)
-    make_folder(command.out)
-    with console.progress_display() as listener:
-        suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
-        predictions = predict_suite(predictor, suite, command.simulations, listener)
-    measured, trained_on = evaluate(predictions), predictor.spec.suite
-    scores = scores_to_json(measured)
-    pair = PairResult(trained_on, command.suite, predictions, measured, predictor.spec.seed)
-    mark = MOCK_MARK if suite.is_mock or predictor.is_mock else ""
-    document = {
-        "data_mark": mark,
-        "weights": str(command.weights),
-        "trained_on": trained_on,
-        "seed": predictor.spec.seed,
-        "tested_on": command.suite,
-        "data_fingerprint": suite.fingerprint,
-        "split": asdict(predictor.spec.split),
-        "software": describe_software(select_device(command.device)),
-        "definitions": {metric.key: metric.definition for metric in METRICS.values()},
-        "scores": scores,
-    }
-    write_predictions(command.out / "predictions.csv", {"evaluate": (pair,)})
-    write_text(command.out / "metrics.json", json.dumps(document, indent=2) + "\n")
-    console.print_scores(f"{command.weights} on {command.suite} {mark}".rstrip(), scores, command.out)
+    with claimed(command.out, EVALUATION_FILES):
+        predictor = load(command.weights, command.device)
+        with console.progress_display() as listener:
+            suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
+            predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
+        document = write_evaluation(command.out, predictor, suite, predictions, str(command.weights), command.device)
+    title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
+    console.print_scores(title, document["scores"], command.out)
+    console.print_remarks(predictor.remarks)
+    console.print_outside(document["outside_prior"]["maps"])
     return 0
 
 
 def _infer(command: Infer) -> int:
     from fieldlevel import console
-    from fieldlevel.experiments.inference import count_outside_prior, infer_file
+    from fieldlevel.experiments.inference import infer_file
 
     out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
     with console.progress_display() as listener:
-        mean, std, is_mock = infer_file(command.weights, command.maps, out, command.device, listener)
-    mark = " (MOCK DATA: the network was trained on a mock suite)" if is_mock else ""
-    console.print_posteriors(mean, std)
-    if n_outside := count_outside_prior(mean, std):
-        console.say(f"unlike those of the training, with Omega_m or sigma_8 outside the prior: {_maps(n_outside)}")
-    console.say(f"posterior of {_maps(len(mean))}{mark}: {out}")
+        found = infer_file(command.weights, command.maps, out, command.device, listener, command.anyway)
+    mark = " (MOCK DATA: the network was trained on a mock suite)" if found.is_mock else ""
+    console.print_posteriors(found.mean, found.std)
+    console.print_remarks(found.remarks)
+    console.print_seen(found.seen)
+    console.print_outside(found.outside)
+    console.say(f"posterior of {_maps(len(found.mean))}{mark}: {out}")
     return 0
 
 

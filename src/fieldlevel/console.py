@@ -16,10 +16,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, Tim
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 from fieldlevel.progress import Listener, Progress
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from fieldlevel.experiments.pairs import PairResult
     from fieldlevel.parameters import FloatArray
 
@@ -211,6 +214,28 @@ def print_posteriors(mean: "FloatArray", std: "FloatArray") -> None:
     for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, :2]):
         table.add_row(str(number), *(Estimate(value, error, np.nan, np.nan).text() for value, error in moments))
     Console().print(table)
+
+
+def print_remarks(remarks: Sequence[str]) -> None:
+    """What one should know of a network before believing it."""
+    say(*(f"note: the network was {remark}" for remark in remarks))
+
+
+def print_seen(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
+    """Which maps are no test of the network."""
+    if len(maps):
+        say(f"note: the network was trained or validated on {_count(maps)}: {name_some(maps)}")
+
+
+def print_outside(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
+    """Which maps have posteriors that none inside the prior can have."""
+    if len(maps):
+        told = "unlike those of the training, with Omega_m or sigma_8 outside the prior"
+        say(f"{told}: {_count(maps)} ({name_some(maps)})")
+
+
+def _count(maps: "Sequence[int] | npt.NDArray[np.integer]") -> str:
+    return "1 map" if len(maps) == 1 else f"{len(maps)} maps"
 
 
 def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> None:

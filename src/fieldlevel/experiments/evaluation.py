@@ -3,30 +3,39 @@
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.config import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
-from fieldlevel.parameters import NBODY_PREFIX
+from fieldlevel.parameters import FloatArray, hydro_twin, is_nbody
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import Predictor
 
 
 def predict_suite(
-    predictor: Predictor, suite: Suite, simulations: str = "test", listener: Listener = ignore
+    predictor: Predictor,
+    suite: Suite,
+    simulations: str = "test",
+    listener: Listener = ignore,
+    *,
+    anyway: bool = False,
 ) -> Predictions:
     """Posterior moments of the unseen maps of a suite.
+
+    Maps of a suite that is transformed on purpose, as in null tests, may lie far from those of the training.
 
     Args:
         predictor: a trained network.
         suite: the maps to test on.
         simulations: `"test"` for the test simulations of the network's split, `"all"` for every one.
         listener: hears of the progress.
+        anyway: also test on maps that seem to be in another unit than those of the training.
 
     Returns:
         Truths and posterior moments in physical units.
 
     Raises:
-        UserError: the network was trained or validated on one of the simulations, or on maps of another size.
+        UserError: the network was trained or validated on one of the simulations, or on maps of another size or unit.
     """
     refuse_misfit(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
@@ -34,11 +43,21 @@ def predict_suite(
     maps = suite.maps_of(chosen)
     of_map = suite.simulation_of_map[maps]
     moments = []
+    takes_all = anyway or suite.transform.kind != "none"
     for done, number in enumerate(chosen, start=1):
-        moments.append(predictor.predict(suite.read_simulation(int(number))))
+        moments.append(_predict_simulation(predictor, suite, int(number), anyway=takes_all))
         listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
     mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
     return Predictions(theta=suite.parameters[of_map], mean=mean, std=std, simulation=of_map, map_index=maps)
+
+
+def _predict_simulation(
+    predictor: Predictor, suite: Suite, number: int, *, anyway: bool
+) -> tuple[FloatArray, FloatArray]:
+    try:
+        return predictor.predict(suite.read_simulation(number), anyway=anyway)
+    except UserError as trouble:
+        raise UserError(f"{suite.files.maps_path}: simulation {number}, {trouble}") from None
 
 
 def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
@@ -64,19 +83,30 @@ def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray
 def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
     """Refuse simulations that the network was trained or validated on, and their gravity-only or hydrodynamic twins.
 
-    A twin has the same initial conditions and labels, so it is no independent test.
+    A twin has the same initial conditions and labels, so it is no independent test. Simulations that go by another
+    name, number or order are known by their parameters and maps, if the weights file has those that were seen.
 
     Raises:
         UserError: at least one simulation was seen.
     """
     spec = predictor.spec
-    same = suite.suite.removeprefix(NBODY_PREFIX) == spec.suite.removeprefix(NBODY_PREFIX)
-    if not same or suite.set_name != spec.set_name:
-        return
+    is_twin = hydro_twin(suite.suite) == hydro_twin(spec.suite) and suite.set_name == spec.set_name
     known = np.concatenate([predictor.training_simulations, predictor.validation_simulations])
-    seen = np.intersect1d(simulations, known)
+    by_number = np.intersect1d(simulations, known) if is_twin else simulations[:0]
+    _refuse_some(suite, simulations, by_number, "")
+    if (seen := predictor.seen) is None:
+        return
+    cosmology_only = is_nbody(suite.suite) or is_nbody(spec.suite)
+    has_rows = seen.has_rows(suite.parameters, cosmology_only=cosmology_only)
+    _refuse_some(suite, simulations, simulations[has_rows[simulations]], ", as their parameters tell")
+    raw = suite.transformed(TransformSpec())
+    has_maps = [bool(seen.has_maps(raw.read_simulation(int(number))).any()) for number in simulations]
+    _refuse_some(suite, simulations, simulations[has_maps], ", as their maps tell")
+
+
+def _refuse_some(suite: Suite, asked: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], told: str) -> None:
     if len(seen):
         raise UserError(
             f"{suite.suite} {suite.set_name}: the network was trained or validated on {len(seen)} of the "
-            f"{len(simulations)} simulations asked for (first: {seen[0]}); test on simulations of its test set"
+            f"{len(asked)} simulations asked for{told} (first: {seen[0]}); test on simulations of its test set"
         )

@@ -8,6 +8,9 @@ from fieldlevel.experiments.metrics import Scores
 from fieldlevel.experiments.predictions import CSV_COLUMNS, Predictions, write_table
 from fieldlevel.parameters import MOCK_MARK, is_mock
 
+PREDICTION_COLUMNS = ("data", "experiment", "train_suite", "test_suite", "seed", *CSV_COLUMNS)
+"""Of the table of all experiments: where from, then the columns of a pair."""
+
 
 @dataclass(frozen=True)
 class PairResult:
@@ -53,14 +56,14 @@ def on_own_suite(results: Iterable[PairResult]) -> dict[str, PairResult]:
 
 
 def write_predictions(path: Path, experiments: Experiments) -> None:
-    """Write the predictions of all experiments into one CSV file: where from, then the columns of a pair."""
+    """Write the predictions of all experiments into one CSV file, columns `PREDICTION_COLUMNS`."""
     rows = (
         (_origin(pair), name, pair.train_suite, pair.test_suite, pair.seed, *row)
         for name, pairs in experiments.items()
         for pair in pairs
         for row in pair.predictions.rows()
     )
-    write_table(path, ("data", "experiment", "train_suite", "test_suite", "seed", *CSV_COLUMNS), rows)
+    write_table(path, PREDICTION_COLUMNS, rows)
 
 
 def _origin(pair: PairResult) -> str:

@@ -33,7 +33,7 @@ def as_maps(maps: Any, n_pixels: int) -> Any:
     elif np.dtype(array.dtype).kind not in "fiu":
         raise UserError(f"maps of type {array.dtype}, shape {shape}: give real numbers, e.g. float32")
     elif np.ma.is_masked(array):
-        n_masked = int(np.ma.count_masked(array))
+        n_masked = int(np.ma.getmaskarray(array).sum())
         raise UserError(f"maps of shape {shape}: {n_masked} pixels are masked; fill them, a network reads all")
     if shape == size:
         return array[None]
@@ -71,7 +71,7 @@ def _array_of_list(maps: Sequence[Any]) -> Any:
         if any(isinstance(each, Tensor) for each in maps):
             return torch.stack([torch.as_tensor(each).detach().cpu() for each in maps])
         if any(np.ma.isMaskedArray(each) for each in maps):
-            return np.ma.stack(maps)  # type: ignore[no-untyped-call]
+            return np.ma.stack(maps)
         return np.asarray(maps)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
         reason = " ".join(str(error).split())

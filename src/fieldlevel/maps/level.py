@@ -2,8 +2,9 @@ r"""Are maps in the unit of the training maps? The mean level of their logarithm
 
 A network reads \((\log_{10}(x + o) - m) / s\): maps in another unit, overdensities or logarithms lie many \(s\) from
 what it was trained on, and it answers nevertheless. The level of a map is the mean of its \(\log_{10}(x + o)\), of a
-network on summaries the mean of its numbers before they are normalised. Slabs of CAMELS-like boxes with Omega_m in [0.1,
-0.5], smoothed or not, have levels within 0.8 dex of the mean of a latin hypercube, flat maps of their mean within 1.2.
+network on summaries the mean of its numbers before they are normalised. Slabs of CAMELS-like boxes with Omega_m in
+[0.1, 0.5], smoothed or not, have levels within 0.8 dex of the mean of a latin hypercube, flat maps of their mean within
+1.2.
 
 The power spectrum is one of maps over their mean, and its level says nothing of a factor: overdensities give the same
 answers.

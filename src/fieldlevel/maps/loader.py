@@ -104,7 +104,9 @@ def read_normaliser(inputs: str, text: str) -> AnyNormaliser:
     Raises:
         UserError: not the attributes of one.
     """
-    return from_json(Normaliser if inputs == "maps" else SummaryNormaliser, text, "normaliser")
+    if inputs == "maps":
+        return from_json(Normaliser, text, "normaliser")
+    return from_json(SummaryNormaliser, text, "normaliser")
 
 
 def check_normaliser(normaliser: AnyNormaliser, inputs: str) -> None:

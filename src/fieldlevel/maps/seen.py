@@ -75,7 +75,8 @@ class SeenMaps:
         rows = parameters[:, columns]
         cells = _COARSE * parameters[:, COSMOLOGICAL_COLUMNS]
         is_telling = (np.abs(cells - cells.round()) > _COARSE * _SAME).all(axis=1) & (_matches(rows, rows) == 1)
-        return is_telling & (_matches(rows, known) > 0)
+        found: npt.NDArray[np.bool_] = is_telling & (_matches(rows, known) > 0)
+        return found
 
 
 def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore) -> SeenMaps:

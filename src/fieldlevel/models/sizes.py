@@ -1,6 +1,5 @@
 """Sizes that a network may have: Python's or NumPy's numbers, kept as Python's."""
 
-import numbers
 import operator
 
 from fieldlevel.errors import UserError
@@ -34,6 +33,10 @@ def probability(name: str, value: object) -> float:
     Raises:
         UserError: not a number, or outside [0, 1).
     """
-    if isinstance(value, bool) or not isinstance(value, numbers.Real) or not 0.0 <= value < 1.0:
+    try:
+        number = float("nan") if isinstance(value, bool | str) else float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError, OverflowError):
+        number = float("nan")
+    if not 0.0 <= number < 1.0:
         raise UserError(f"{name} = {value}: must be a probability in [0, 1)")
-    return float(value)
+    return number

@@ -41,12 +41,20 @@ LABELS = {"names": list(PARAMETER_NAMES), "minima": MINIMA.tolist(), "maxima": M
 REMEDY = "train the network again, or fetch the file again"
 
 _NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
-_MANDATORY = frozenset(
-    "format_version fieldlevel_version spec network normaliser labels training_simulations validation_simulations "
-    "suite mock provenance".split()
-)
-_KNOWN = _MANDATORY | {"seen", "checksum", "format"}
+_OPTIONAL = {"fieldlevel_version", "seen", "checksum", "format"}
 """Of the metadata; `format` is what other libraries add."""
+_MANDATORY = {
+    "format_version",
+    "spec",
+    "network",
+    "normaliser",
+    "labels",
+    "training_simulations",
+    "validation_simulations",
+    "suite",
+    "mock",
+    "provenance",
+}
 _MOST_SIMULATIONS = 2**31
 
 
@@ -209,7 +217,7 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
     """An unknown key may be that of the checksum with a changed bit."""
     if lacking := sorted(_MANDATORY - metadata.keys()):
         raise UserError(f"no {lacking[0]} in its metadata")
-    if unknown := sorted(metadata.keys() - _KNOWN):
+    if unknown := sorted(metadata.keys() - (_MANDATORY | _OPTIONAL)):
         raise UserError(f"unknown metadata {unknown[0][:40]!r}")
 
 
