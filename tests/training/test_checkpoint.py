@@ -127,7 +127,7 @@ def test_memory_mapped_maps_are_read_in_blocks(weights, maps, tmp_path):
     np.testing.assert_allclose(mean, load(weights).predict(maps)[0], rtol=SINGLE)
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (2, 1, 16, 16), (2, 32, 32), (2, 16, 8)])
+@pytest.mark.parametrize("shape", [(16,), (2, 2, 16, 16), (1, 2, 1, 16, 16), (2, 32, 32), (2, 16, 8), (0,), ()])
 def test_maps_of_another_shape_are_refused(weights, shape):
     with pytest.raises(UserError, match=r"takes \(n, 16, 16\)"):
         load(weights).predict(np.ones(shape, dtype=np.float32))

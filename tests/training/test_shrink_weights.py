@@ -91,8 +91,9 @@ def test_weights_of_convolutions_and_linear_layers_are_float16_and_all_else_is_a
             assert torch.equal(after[name], value)
 
 
-def test_metadata_are_the_same_but_for_the_provenance(weights, small):
+def test_metadata_are_the_same_but_for_the_provenance_and_the_checksum(weights, small):
     before, after = metadata_of(weights), metadata_of(small)
+    assert before.pop("checksum") != after.pop("checksum")
     provenance = json.loads(after.pop("provenance"))
     source = {"stored_as": "float16", "source_sha256": hashlib.sha256(weights.read_bytes()).hexdigest()}
     assert provenance == json.loads(before.pop("provenance")) | source
@@ -161,7 +162,7 @@ def test_a_network_that_comes_with_the_package_may_be_named(weights, small, tmp_
     assert fieldlevel.shrink_weights("weights", "named.safetensors").read_bytes() == small.read_bytes()
 
 
-@pytest.mark.parametrize("value", [65_520.0, -1e6, float("inf"), float("nan")])
+@pytest.mark.parametrize("value", [65_520.0, -1e6])
 def test_weights_beyond_float16_are_refused(tmp_path, value):
     network = network_on_maps()
     with torch.no_grad():

@@ -119,8 +119,9 @@ def _find_seen(seen: SeenMaps | None, maps: npt.NDArray[np.floating]) -> npt.NDA
 
 
 def _open_maps(path: Path) -> npt.NDArray[np.floating]:
-    check_regular(path, "give an .npy file of maps")
     try:
+        if not path.is_dir():
+            check_regular(path, "give an .npy file of maps")
         _check_header(path, read_header(path))
         maps = np.lib.format.open_memmap(path, mode="r")
     except OSError as error:

@@ -25,6 +25,8 @@ from fieldlevel.progress import Listener, Progress, ignore
 
 Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
 
+_LARGEST_LOGARITHM = 100.0
+"""Beyond those of all numbers in float32."""
 _LOG_OFFSETS = dict.fromkeys(ZERO_FIELDS, 1.0)
 
 
@@ -116,10 +118,11 @@ def check_normaliser(normaliser: AnyNormaliser, inputs: str) -> None:
         UserError: with what is wrong.
     """
     mean, std = np.atleast_1d(normaliser.mean), np.atleast_1d(normaliser.std)
+    are_sound = (np.abs(mean) <= _LARGEST_LOGARITHM).all() and ((std > 0) & (std <= _LARGEST_LOGARITHM)).all()
     if isinstance(normaliser, SummaryNormaliser) and (normaliser.summary != inputs or normaliser.n_pixels < 1):
         raise UserError(f"normaliser: of {normaliser.summary[:40]!r} of {normaliser.n_pixels} pixels, not of {inputs}")
-    if len(mean) != len(std) or not (np.isfinite(mean).all() and np.isfinite(std).all() and (std > 0).all()):
-        raise UserError("normaliser: mean and std must be finite, std above zero, as many of one as of the other")
+    if len(mean) != len(std) or not are_sound:
+        raise UserError("normaliser: mean and std must be those of logarithms, std above zero, as many of one as other")
     if not 0 <= normaliser.offset < np.inf:
         raise UserError(f"normaliser: offset {normaliser.offset}, must be finite and not negative")
 

@@ -231,5 +231,5 @@ def _head(n_features: int, dropout: float, n_parameters: int) -> nn.Sequential:
 
 
 def _initialise(module: nn.Module) -> None:
-    if isinstance(module, nn.Conv2d | nn.Linear):
+    if isinstance(module, nn.Conv2d | nn.Linear) and not module.weight.is_meta:  # PyTorch takes seconds to do nothing
         nn.init.kaiming_normal_(module.weight)

@@ -33,6 +33,8 @@ def find_weights(weights: str | Path) -> Path:
     Raises:
         UserError: a bare name that is neither there nor in the package, with the names that are.
     """
+    if not isinstance(weights, str | Path):
+        raise UserError(f"weights of type {type(weights).__name__}: give the path or the name of a network")
     path = Path(weights)
     if path.name != os.fspath(weights) or path.suffix or os.path.lexists(path):
         return path

@@ -27,7 +27,6 @@ import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
-from fieldlevel.json_files import parse_json
 from fieldlevel.maps.loader import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.maps.transformed import check_transform
@@ -55,6 +54,8 @@ _MANDATORY = {
     "mock",
     "provenance",
 }
+_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_LONGEST_REASON = 400
 _MOST_SIMULATIONS = 2**31
 
 
@@ -169,7 +170,7 @@ def read_weights_file(path: Path) -> WeightsFile:
     metadata, state = read_parts(path)
     with _naming_damage(path):
         _check_keys(metadata)
-        spec = from_json(TrainSpec, metadata["spec"], str(path))
+        spec = from_json(TrainSpec, metadata["spec"], "spec")
         _check_spec(spec, metadata)
         normaliser = read_normaliser(spec.inputs, metadata["normaliser"])
         check_normaliser(normaliser, spec.inputs)
@@ -177,10 +178,10 @@ def read_weights_file(path: Path) -> WeightsFile:
         seen = from_json(SeenMaps, metadata["seen"], "seen") if "seen" in metadata else None
         if seen is not None and len(seen.parameters) != len(training) + len(validation):
             raise UserError(f"seen: {len(seen.parameters)} simulations, not {len(training) + len(validation)}")
-        provenance = _object(metadata["provenance"], "provenance")
+        provenance = from_json(dict[str, Any], metadata["provenance"], "provenance")
         if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
             raise UserError("its checksum is another: a part of it was changed")
-        sizes = _object(metadata["network"], "network")
+        sizes = from_json(dict[str, Any], metadata["network"], "network")
         _check_state(spec.inputs, sizes, state)
         if not isinstance(normaliser.mean, float) and len(normaliser.mean) != sizes["n_inputs"]:
             raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {sizes['n_inputs']}")
@@ -205,11 +206,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     """Say of what is wrong inside a file that the file is damaged."""
     try:
         yield
-    except UserError as trouble:
-        if str(trouble).startswith(f"{path}:"):
-            raise
-        raise UserError(f"{path}: damaged weights file ({_one_line(trouble)}); {REMEDY}") from None
-    except (LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+    except (UserError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
         raise UserError(f"{path}: damaged weights file ({_one_line(error)}); {REMEDY}") from None
 
 
@@ -239,13 +236,6 @@ def _numbers(text: str) -> npt.NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
-def _object(text: str, what: str) -> dict[str, Any]:
-    value = parse_json(text, what, REMEDY)
-    if not isinstance(value, dict):
-        raise UserError(f"{what}: not an object of JSON")
-    return value
-
-
 def _check_state(inputs: str, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
     """Refuse tensors that are not those of a network of these sizes, before memory is taken for one."""
     if inputs != "maps" and isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
@@ -255,23 +245,24 @@ def _check_state(inputs: str, sizes: Mapping[str, Any], state: Mapping[str, Tens
     if expected.n_parameters != len(PARAMETER_NAMES):
         raise UserError(f"n_parameters = {expected.n_parameters}, not {len(PARAMETER_NAMES)}")
     shapes = {name: tuple(value.shape) for name, value in expected.state_dict().items()}
-    for name in sorted(shapes.keys() | state.keys()):
-        found = tuple(state[name].shape) if name in state else None
-        if found != shapes.get(name):
-            raise UserError(f"{name} has shape {found}, not {shapes.get(name)}")
-        _check_tensor(name, state[name])
+    for name in sorted(shapes.keys() ^ state.keys()):
+        raise UserError(f"{'no' if name in shapes else 'unknown'} tensor {name[:80]}")
+    for name, value in state.items():
+        if tuple(value.shape) != shapes[name]:
+            raise UserError(f"{name} has shape {tuple(value.shape)}, not {shapes[name]}")
+        _check_tensor(name, value)
 
 
 def _check_tensor(name: str, value: Tensor) -> None:
     if name.endswith("num_batches_tracked"):
         return
-    if not value.is_floating_point():
+    if value.dtype not in _KINDS:
         raise UserError(f"{name} has numbers of type {value.dtype}")
-    if not bool(torch.isfinite(value.float()).all()):
+    if not bool(torch.stack(torch.aminmax(value)).float().isfinite().all()):
         raise UserError(f"{name} has numbers that are not finite")
     if name.endswith("running_var") and bool((value < 0).any()):
         raise UserError(f"{name} has variances below zero")
 
 
 def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
+    return " ".join(str(error).split())[:_LONGEST_REASON]
