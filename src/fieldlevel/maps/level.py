@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
+from fieldlevel.config import TrainSpec
 from fieldlevel.errors import UserError
 from fieldlevel.maps.loader import AnyNormaliser, Normaliser
 from fieldlevel.maps.wording import name_some
@@ -23,6 +24,9 @@ from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES
 
 LARGEST_DISTANCE = 3.5
 """Of a map's level from that of the training maps, in standard deviations of their pixels."""
+LEAST_SCATTER_DEX = 0.8
+"""Allowed where the maps are scaled to one mean, so that their level says nothing."""
+_FLAT = 1e-30
 LEAST_ALLOWED_DEX = 1.5
 """Allowed in any case: flat maps have a small standard deviation."""
 
@@ -40,7 +44,11 @@ _NEAR_UNIT_DEX = 0.7
 
 
 def refuse_far_levels(
-    normaliser: AnyNormaliser, normalised: Tensor, maps: Tensor, numbers: npt.NDArray[np.int64], field: str
+    normaliser: AnyNormaliser,
+    normalised: Tensor,
+    maps: Tensor,
+    numbers: npt.NDArray[np.int64],
+    spec: TrainSpec,
 ) -> None:
     """Refuse maps whose level lies far from that of the training maps.
 
@@ -49,20 +57,24 @@ def refuse_far_levels(
         normalised: what the network reads of the maps, (n, ...).
         maps: the maps as they were given, (n, N, N), positive.
         numbers: of the maps, for the message, (n,).
-        field: of the training maps.
+        spec: of the network.
 
     Raises:
         UserError: with both levels and the likely unit.
     """
     levels = _levels(normaliser, normalised)
     expected, allowed = training_level(normaliser)
+    what = _name(normaliser)
+    if spec.transform.kind == "no monopole" and isinstance(normaliser, Normaliser):
+        levels, expected, allowed = _scatters(normaliser, normalised), math.log10(normaliser.std), LEAST_SCATTER_DEX
+        what = "log10 of the scatter of log10 of the pixels"
     is_far = ~(np.abs(levels - expected) <= allowed)
     if is_far.any():
         far = maps[np.flatnonzero(is_far).tolist()]
-        told = f"maps {name_some(numbers[is_far])}: {_name(normaliser)} is {levels[is_far].mean():.2f}"
+        told = f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}"
         raise UserError(
-            f"{told}, of the training maps {expected:.2f}: these look like {likely_unit(far, expected, field)}; "
-            f"give maps in the unit of the training{_unit(field)}, or override with --anyway (anyway=True)"
+            f"{told}, of the training maps {expected:.2f}: these look like {likely_unit(far, training_level(normaliser)[0], spec.field)}; "
+            f"give maps in the unit of the training{_unit(spec.field)}, or override with --anyway (anyway=True)"
         )
 
 
@@ -112,6 +124,12 @@ def _levels(normaliser: AnyNormaliser, normalised: Tensor) -> npt.NDArray[np.flo
     values = read * read.new_tensor(normaliser.std) + read.new_tensor(normaliser.mean)
     levels: npt.NDArray[np.float64] = values.flatten(1).mean(1).cpu().numpy()
     return levels
+
+
+def _scatters(normaliser: Normaliser, normalised: Tensor) -> npt.NDArray[np.float64]:
+    scatter = normaliser.std * normalised.double().flatten(1).std(dim=1, correction=0)
+    logarithms: npt.NDArray[np.float64] = scatter.clamp(min=_FLAT).log10().cpu().numpy()
+    return logarithms
 
 
 def _name(normaliser: AnyNormaliser) -> str:

@@ -131,7 +131,7 @@ class Predictor:
         refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
         normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers))
         if not anyway:
-            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec.field)
+            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec)
         mean, std = (moment.cpu().numpy() for moment in self.network(normalised[:, None]))
         self._check_answers(mean, std, numbers)
         return mean, std
