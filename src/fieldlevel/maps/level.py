@@ -24,11 +24,11 @@ from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES
 
 LARGEST_DISTANCE = 3.5
 """Of a map's level from that of the training maps, in standard deviations of their pixels."""
-LEAST_SCATTER_DEX = 0.8
-"""Allowed where the maps are scaled to one mean, so that their level says nothing."""
-_FLAT = 1e-30
 LEAST_ALLOWED_DEX = 1.5
 """Allowed in any case: flat maps have a small standard deviation."""
+LARGEST_SCATTER_DEX = 0.8
+"""Of a map's scatter from that of the training maps, where all are scaled to one mean and their level says nothing."""
+_FLAT = 1e-30
 
 _OTHER_UNITS = {
     "Msun/kpc^2": -6.0,
@@ -66,15 +66,15 @@ def refuse_far_levels(
     expected, allowed = training_level(normaliser)
     what = _name(normaliser)
     if spec.transform.kind == "no monopole" and isinstance(normaliser, Normaliser):
-        levels, expected, allowed = _scatters(normaliser, normalised), math.log10(normaliser.std), LEAST_SCATTER_DEX
+        levels, expected, allowed = _scatters(normaliser, normalised), math.log10(normaliser.std), LARGEST_SCATTER_DEX
         what = "log10 of the scatter of log10 of the pixels"
     is_far = ~(np.abs(levels - expected) <= allowed)
     if is_far.any():
-        far = maps[np.flatnonzero(is_far).tolist()]
-        told = f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}"
+        likely = likely_unit(maps[np.flatnonzero(is_far).tolist()], training_level(normaliser)[0], spec.field)
         raise UserError(
-            f"{told}, of the training maps {expected:.2f}: these look like {likely_unit(far, training_level(normaliser)[0], spec.field)}; "
-            f"give maps in the unit of the training{_unit(spec.field)}, or override with --anyway (anyway=True)"
+            f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}, of the training maps "
+            f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{_unit(spec.field)}, or "
+            "override with --anyway (anyway=True)"
         )
 
 
