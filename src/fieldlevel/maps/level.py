@@ -30,6 +30,8 @@ LARGEST_SCATTER_DEX = 0.8
 """Of a map's scatter from that of the training maps, where all are scaled to one mean and their level says nothing."""
 _FLAT = 1e-30
 
+OF_PIXELS = ("one-point PDF",)
+"""Summaries whose numbers are in the unit of the logarithm of the pixels."""
 _OTHER_UNITS = {
     "Msun/kpc^2": -6.0,
     "Msun/pc^2": -12.0,
@@ -70,7 +72,9 @@ def refuse_far_levels(
         what = "log10 of the scatter of log10 of the pixels"
     is_far = ~(np.abs(levels - expected) <= allowed)
     if is_far.any():
-        likely = likely_unit(maps[np.flatnonzero(is_far).tolist()], training_level(normaliser)[0], spec.field)
+        likely = "logarithms of the maps, or maps of another field"
+        if isinstance(normaliser, Normaliser) or normaliser.summary in OF_PIXELS:
+            likely = likely_unit(maps[np.flatnonzero(is_far).tolist()], training_level(normaliser)[0], spec.field)
         raise UserError(
             f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}, of the training maps "
             f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{_unit(spec.field)}, or "
@@ -86,7 +90,7 @@ def training_level(normaliser: AnyNormaliser) -> tuple[float, float]:
         (11.0, 1.75)
     """
     mean, std = np.asarray(normaliser.mean), np.asarray(normaliser.std)
-    of_pixels = not isinstance(normaliser, Normaliser) and normaliser.summary == "one-point PDF"
+    of_pixels = not isinstance(normaliser, Normaliser) and normaliser.summary in OF_PIXELS
     variance = float(np.mean(std**2)) + (float(mean.var()) if of_pixels else 0.0)
     return float(mean.mean()), max(LARGEST_DISTANCE * math.sqrt(variance), LEAST_ALLOWED_DEX)
 
