@@ -96,7 +96,7 @@ class Project:
 
 @dataclass(frozen=True)
 class Check:
-    """Is this data folder sound? Lists every defect; exit code 2 if there is one."""
+    """Is this data folder sound? Lists every defect, and remarks; exit code 2 if there is a defect."""
 
     directory: Annotated[Path, tyro.conf.Positional]
 
@@ -373,15 +373,17 @@ def _project(command: Project) -> int:
 
 def _check(command: Check) -> int:
     from fieldlevel import console
-    from fieldlevel.maps.catalogue import check_directory, list_suites
+    from fieldlevel.maps.catalogue import inspect_directory, list_suites
 
     with console.progress_display() as listener:
-        defects = check_directory(command.directory, listener)
+        defects, remarks = inspect_directory(command.directory, listener)
     if defects:
-        console.say(*defects)
+        console.say(*defects, *(f"remark: {remark}" for remark in remarks))
         return 2
     console.say(
-        f"{command.directory}: sound", *(f"  {files.maps_path.name}" for files in list_suites(command.directory))
+        f"{command.directory}: sound",
+        *(f"  {files.maps_path.name}" for files in list_suites(command.directory)),
+        *(f"remark: {remark}" for remark in remarks),
     )
     return 0
 

@@ -77,24 +77,45 @@ MOCK_MARK = "MOCK DATA"
 SURFACE_DENSITIES = ("Mtot", "Mcdm", "Mgas", "Mstar")
 SURFACE_DENSITY_UNIT = r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"
 
-_OTHER_PRIORS = {("Astrid", "A_AGN2"): (0.25, 4.0)}
+FEEDBACK_UNITS = {"IllustrisTNG": (3.6, 1.0, 7.4, 20.0), "SIMBA": (1.0, 20.0, 1.6, 7000.0)}
+"""Fiducial values of A_SN1, A_AGN1, A_SN2, A_AGN2 in tables of physical numbers, as those of the SB sets are."""
+
+LABEL_TABLES = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
+"""Whose latin hypercube a mock suite takes its labels and seeds from."""
+
+_WIDE_AGN2 = ("Astrid", "EAGLE", "Swift-EAGLE", "SwiftEAGLE", "Magneticum")
+_OTHER_PRIORS = {(suite, "A_AGN2"): (0.25, 4.0) for suite in _WIDE_AGN2}
+
+UNSUPPORTED_ORDERS = {"Ramses": ("Omega_m", "sigma_8", "A_SN1", "A_SN2", "A_AGN1", "A_AGN2")}
+"""Suites whose tables have another order of columns and physical numbers in them."""
+
+KNOWN_SUITES = (*HYDRO_SUITES, *MOCK_SUITES, *_WIDE_AGN2[1:], *UNSUPPORTED_ORDERS)
+"""Hydrodynamic suites that the package knows something of."""
 
 
 def prior_range(suite: str, parameter: Parameter) -> tuple[float, float]:
-    """Prior of a parameter in a suite: that of `PARAMETERS`, but for A_AGN2 in Astrid (CAMELS documentation).
+    """Prior of a parameter in a suite: that of `PARAMETERS`, but for A_AGN2 in Astrid, EAGLE and Magneticum.
 
     Example:
         >>> prior_range("Astrid", PARAMETERS[5]), prior_range("SIMBA", PARAMETERS[5])
         ((0.25, 4.0), (0.5, 2.0))
     """
-    return _OTHER_PRIORS.get((suite, parameter.name), (parameter.minimum, parameter.maximum))
+    return _OTHER_PRIORS.get((hydro_twin(suite), parameter.name), (parameter.minimum, parameter.maximum))
 
 
-def to_unit_interval(theta: FloatArray) -> FloatArray:
+def prior_ranges(suite: str) -> tuple[FloatArray, FloatArray]:
+    """Lower and upper edges of the priors of a suite, (6,) each, in the order of `PARAMETERS`."""
+    minima, maxima = np.array([prior_range(suite, parameter) for parameter in PARAMETERS]).T
+    return minima, maxima
+
+
+def to_unit_interval(theta: FloatArray, minima: FloatArray = MINIMA, maxima: FloatArray = MAXIMA) -> FloatArray:
     """Map parameters from their prior ranges to [0, 1], linearly in all six, as the released CMD scripts do.
 
     Args:
         theta: physical parameters, shape (..., 6), columns in the order of `PARAMETERS`.
+        minima: lower edges of the priors, shape (6,).
+        maxima: upper edges.
 
     Returns:
         Array of the same shape.
@@ -103,20 +124,24 @@ def to_unit_interval(theta: FloatArray) -> FloatArray:
         >>> to_unit_interval(np.array([0.3, 0.8, 4.0, 0.25, 0.5, 2.0])).round(3).tolist()
         [0.5, 0.5, 1.0, 0.0, 0.0, 1.0]
     """
-    return (theta - MINIMA) / (MAXIMA - MINIMA)
+    return (theta - minima) / (maxima - minima)
 
 
-def from_unit_interval(mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
+def from_unit_interval(
+    mean: FloatArray, std: FloatArray, minima: FloatArray = MINIMA, maxima: FloatArray = MAXIMA
+) -> tuple[FloatArray, FloatArray]:
     """Map a posterior mean and standard deviation from unit-interval targets back to physical units.
 
     Args:
         mean: posterior means of the unit-interval targets, shape (..., 6).
         std: posterior standard deviations, the same shape.
+        minima: lower edges of the priors that the targets were made with, shape (6,).
+        maxima: upper edges.
 
     Returns:
         Mean and standard deviation in physical units, the same shapes.
     """
-    return mean * (MAXIMA - MINIMA) + MINIMA, std * (MAXIMA - MINIMA)
+    return mean * (maxima - minima) + minima, std * (maxima - minima)
 
 
 FAR_OUTSIDE_SIGMAS = 3.0

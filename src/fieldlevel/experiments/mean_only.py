@@ -16,7 +16,7 @@ from fieldlevel.config import SplitSpec
 from fieldlevel.experiments.metrics import Scores, evaluate
 from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.maps.catalogue import Suite, split_simulations
-from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray
+from fieldlevel.parameters import FloatArray, prior_ranges
 
 _DEGREE = 3
 
@@ -50,7 +50,7 @@ def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
     floor = min(known[known > 0], default=1.0)  # maps of stars may be empty
     coefficients = np.linalg.lstsq(_powers(known, floor), theta, rcond=None)[0]
     residuals = theta - _powers(known, floor) @ coefficients
-    mean = np.clip(_powers(test, floor) @ coefficients, MINIMA, MAXIMA)
+    mean = np.clip(_powers(test, floor) @ coefficients, *prior_ranges(suite.suite))
     predictions = Predictions(
         theta=suite.parameters[of_test],
         mean=mean,

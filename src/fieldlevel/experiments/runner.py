@@ -35,7 +35,7 @@ from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.ratios import TransferRatios, transfer_ratios
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import write_text
-from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.maps.catalogue import Suite, check_distinct, open_suite, split_simulations
 from fieldlevel.maps.transformed import largest_wavenumber
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, FloatArray, is_nbody
@@ -168,6 +168,8 @@ def prepare_data(
     names = sorted(tested, key=lambda name: (is_nbody(name), name))
     opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
     _check_sizes(spec, opened)
+    for suite in opened.values():
+        suite.digest_maps(listener)
     return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))
 
 
@@ -230,6 +232,7 @@ def run_letter(
     """
     for suite in data.opened.values():
         open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
+    check_distinct([suite.files for suite in data.opened.values()], listener)
     store = Store(out / "runs")
     devices = affordable(choose_devices(device, workers), data.opened)
     done: dict[str, tuple[PairResult, ...]] = {}

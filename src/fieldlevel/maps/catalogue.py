@@ -5,6 +5,7 @@ fingerprint that ties results to the data they came from.
 """
 
 import hashlib
+import re
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -24,7 +25,16 @@ from fieldlevel.maps.cmd_format import (
     read_maps,
     read_parameters,
 )
-from fieldlevel.maps.soundness import check_directory, check_suite, check_tables, orphan_defects
+from fieldlevel.maps.soundness import (
+    check_directory,
+    check_distinct,
+    check_suite,
+    check_tables,
+    digest_of_maps,
+    directory_remarks,
+    inspect_directory,
+    orphan_defects,
+)
 from fieldlevel.maps.split import IndexArray, Split, split_simulations
 from fieldlevel.parameters import MAPS_PER_SIMULATION, is_mock
 from fieldlevel.progress import Listener, ignore
@@ -37,13 +47,19 @@ __all__ = [
     "Suite",
     "SuiteFiles",
     "check_directory",
+    "check_distinct",
     "check_suite",
+    "directory_remarks",
+    "inspect_directory",
     "list_suites",
     "open_suite",
     "split_simulations",
 ]
 
-_N_SAMPLED = 64
+_FINGERPRINT_BYTES = 16
+_OLD_FINGERPRINT = re.compile("[0-9a-f]{16}")
+_MOST_NAMED = 20
+_LARGEST_NUMBER = 2.0**53
 _AS_THEY_ARE = TransformSpec()
 
 
@@ -101,16 +117,30 @@ class Suite:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Sixteen hexadecimal digits of the names, the shape, the labels and 64 evenly spaced maps.
+        """Thirty-two hexadecimal digits of the names, the shape, the labels and every pixel of every map.
 
-        The folder and the time of change do not enter: a copy has the fingerprint of its original.
+        The folder and the time of change do not enter: a copy has the fingerprint of its original. The map file is
+        read once, unless it was read before and has not changed since; `digest_maps` does that and tells of it.
+
+        Raises:
+            DataError: the map file ends before its last map.
         """
         text = f"{self.suite} {self.field} {self.set_name} {self.maps.shape}"
-        digest = hashlib.blake2b(text.encode(), digest_size=8)
+        digest = hashlib.blake2b(text.encode(), digest_size=_FINGERPRINT_BYTES)
         digest.update(self.parameters.tobytes())
-        for number in np.unique(np.linspace(0, self.n_maps - 1, _N_SAMPLED).round().astype(int)):
-            digest.update(self.maps[number].tobytes())
+        digest.update(bytes.fromhex(digest_of_maps(self.files.maps_path)))
         return digest.hexdigest()
+
+    def digest_maps(self, listener: Listener = ignore) -> None:
+        """Read every map for the fingerprint, if that was not done since the file last changed.
+
+        Args:
+            listener: told about maps read.
+
+        Raises:
+            DataError: the map file ends before its last map.
+        """
+        digest_of_maps(self.files.maps_path, listener)
 
     def maps_of(self, simulations: npt.ArrayLike) -> IndexArray:
         """Numbers of the maps of some simulations.
@@ -124,7 +154,7 @@ class Suite:
         Raises:
             UserError: no simulation has that number.
         """
-        numbers = np.asarray(simulations, dtype=np.int64).reshape(-1)
+        numbers = _whole_numbers(simulations, self.suite)
         wrong = numbers[(numbers < 0) | (numbers >= self.n_simulations)]
         if wrong.size:
             raise UserError(f"{self.suite}: no simulation {wrong[0]}; give numbers from 0 to {self.n_simulations - 1}")
@@ -159,6 +189,21 @@ class Suite:
         parameters = self.parameters.copy()
         parameters[simulations] = parameters[np.random.default_rng(seed).permutation(simulations)]
         return replace(self, parameters=parameters)
+
+
+def _whole_numbers(simulations: npt.ArrayLike, suite: str) -> IndexArray:
+    given = np.asarray(simulations).reshape(-1)
+    is_whole = given.dtype.kind in "iuf" and bool(np.all(np.isfinite(given) & (given == np.trunc(given))))
+    if given.size and not (is_whole and np.all(np.abs(given.astype(np.float64)) < _LARGEST_NUMBER)):
+        shown = ", ".join(str(number) for number in given[:3])
+        more = ", ..." * (given.size > 3)
+        raise UserError(f"{suite}: simulations {shown}{more}: not whole numbers; give their numbers")
+    return given.astype(np.int64)
+
+
+def is_old_fingerprint(fingerprint: object) -> bool:
+    """Whether a fingerprint is of an earlier version, of 64 maps only, and so tells nothing of the others."""
+    return isinstance(fingerprint, str) and _OLD_FINGERPRINT.fullmatch(fingerprint) is not None
 
 
 def open_suite(
@@ -198,8 +243,9 @@ def open_suite(
     files = SuiteFiles(Path(directory), suite, field, set_name)
     found = list_suites(files.directory)
     if files not in found:
-        there = ", ".join(f"{other.field} {other.suite} {other.set_name}" for other in found)
-        missing = f"{files.maps_path}: no such file; the folder holds {there}"
+        there = ", ".join(f"{other.field} {other.suite} {other.set_name}" for other in found[:_MOST_NAMED])
+        more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
+        missing = f"{files.maps_path}: no such file; the folder holds {there}{more}"
         raise DataError([missing, *orphan_defects(files.directory, found)])
     if defects := check_suite(files, listener) if check else check_tables(files):
         raise DataError(defects)

@@ -7,18 +7,20 @@ References:
     Villaescusa-Navarro et al. 2022, arXiv:2109.10915 (CMD).
 """
 
+import ast
+import math
 import re
-import tokenize
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import BinaryIO, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.errors import DataError
-from fieldlevel.parameters import NBODY_PREFIX, PARAMETER_NAMES
+from fieldlevel.errors import DataError, UserError
+from fieldlevel.files import check_regular, naming, read_bytes
+from fieldlevel.parameters import FEEDBACK_UNITS, NBODY_PREFIX, PARAMETER_NAMES, hydro_twin, is_nbody
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -27,9 +29,22 @@ PIXEL_DTYPE = np.dtype("<f4")
 MAPS_NAME = "Maps_<field>_<suite>_<set>_z=0.00.npy"
 PARAMETERS_NAME = "params_<set>_<suite>.txt"
 
-_MAPS_PATTERN = re.compile(r"Maps_(?P<field>[^_]+)_(?P<suite>.+)_(?P<set_name>[^_]+)_z=0\.00\.npy")
-_PARAMETERS_PATTERN = re.compile(r"params_(?P<set_name>[^_]+)_(?P<suite>.+)\.txt")
-_BLOCK_BYTES = 32 * 2**20
+FIELD_NAMES = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "Z", "T", "P", "ne", "B", "MgFe", "Vgas", "Vcdm")
+"""Of CMD; fields of the user's own may have other names."""
+SET_NAMES = ("LH", "CV", "1P", "EX", "BE")
+"""Of CAMELS, besides the Sobol sets SB<n>."""
+
+_WORD = r"[^\W_][\w.+-]*"
+_MAPS_PATTERN = re.compile(rf"Maps_(?P<field>[^\W_]+)_(?P<suite>{_WORD})_(?P<set_name>[^\W_]+)_z=0\.00\.npy")
+_PARAMETERS_PATTERN = re.compile(rf"params_(?P<set_name>[^\W_]+)_(?P<suite>{_WORD})\.txt")
+_BLOCK_BYTES = 4 * 2**20
+_MAGIC = b"\x93NUMPY"
+_LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
+_LONGEST_HEADER = 10_000
+_PLAIN_TYPE = re.compile(r"[<>|=]?[?a-zA-Z]\d{0,4}(\[\w*\])?")
+_MOST_AXES, _MOST_PIXELS = 32, 2**60
+_MOST_SHOWN = 40
+_NUMBER = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?(nan|inf|infinity)", re.ASCII | re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -55,10 +70,15 @@ class SuiteFiles:
 
     @property
     def parameters_path(self) -> Path:
-        """Path of the parameter file; a gravity-only suite without its own shares that of its hydrodynamic twin."""
+        """Path of the parameter file.
+
+        A gravity-only suite without its own shares that of its hydrodynamic twin, or takes `params_<set>_Nbody.txt`.
+        """
         own = self.own_parameters_path
-        twin = replace(self, suite=self.suite.removeprefix(NBODY_PREFIX)).own_parameters_path
-        return own if own.exists() else twin if twin.exists() else own
+        if not is_nbody(self.suite):
+            return own
+        shared = [replace(self, suite=name).own_parameters_path for name in (hydro_twin(self.suite), NBODY_PREFIX[:-1])]
+        return next((path for path in (own, *shared) if path.exists()), own)
 
     @property
     def own_parameters_path(self) -> Path:
@@ -89,13 +109,26 @@ def list_suites(directory: str | Path) -> list[SuiteFiles]:
         DataError: no such folder, or no map file in it.
     """
     folder = Path(directory)
-    if not folder.is_dir():
-        raise DataError([f"{folder}: no such folder; name the folder that holds the map files"])
-    matches = [_MAPS_PATTERN.fullmatch(path.name) for path in folder.iterdir()]
+    matches = [_MAPS_PATTERN.fullmatch(name) for name in list_names(folder)]
     found = [SuiteFiles(folder, **match.groupdict()) for match in matches if match]
     if not found:
         raise DataError([f"{folder}: no map files here; looked for {MAPS_NAME} with {PARAMETERS_NAME}"])
     return sorted(found, key=lambda files: _natural(f"{files.suite} {files.set_name} {files.field}"))
+
+
+def list_names(folder: Path) -> list[str]:
+    """Names of everything in a folder, in alphabetical order.
+
+    Raises:
+        DataError: no such folder, or one that cannot be read.
+    """
+    try:
+        return sorted(path.name for path in folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        reason = "no such folder"
+    except (OSError, ValueError) as error:  # the latter of names that hold a zero byte
+        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
+    raise DataError([f"{folder}: {reason}; name the folder that holds the map files"]) from None
 
 
 def _natural(text: str) -> list[tuple[int, str]]:
@@ -103,30 +136,82 @@ def _natural(text: str) -> list[tuple[int, str]]:
 
 
 def list_parameter_files(directory: Path) -> list[Path]:
-    """Parameter files of a folder, found by their names, in alphabetical order; none if there is no such folder."""
-    return sorted(path for path in directory.glob("params_*.txt") if _PARAMETERS_PATTERN.fullmatch(path.name))
+    """Parameter files of a folder, found by their names, in alphabetical order."""
+    return [directory / name for name in list_names(directory) if _PARAMETERS_PATTERN.fullmatch(name)]
+
+
+def misspelt(files: SuiteFiles, suites: Iterable[str]) -> dict[str, str]:
+    """Names that differ from known ones in upper and lower case alone, with the known ones.
+
+    Args:
+        files: whose field, suite and set are looked at.
+        suites: names of suites that are known.
+
+    Example:
+        >>> misspelt(SuiteFiles(Path(), "Nbody_simba", "mtot", "sb28"), ["SIMBA"])
+        {'mtot': 'Mtot', 'Nbody_simba': 'Nbody_SIMBA', 'sb28': 'SB28'}
+    """
+    known_suites = [name for suite in suites for name in (suite, NBODY_PREFIX + suite)]
+    sobol = re.sub(r"(?i)^sb(?=\d+$)", "SB", files.set_name)
+    pairs = ((files.field, FIELD_NAMES), (files.suite, known_suites), (files.set_name, (*SET_NAMES, sobol)))
+    known = {given: {name.lower(): name for name in names}.get(given.lower(), given) for given, names in pairs}
+    return {given: name for given, name in known.items() if given != name}
 
 
 def read_header(path: Path) -> MapHeader:
-    """Read the header of a `.npy` file.
+    """Read the header of a `.npy` file; nothing in it is believed that no array can have.
 
     Raises:
         OSError: the file cannot be opened.
-        ValueError: not a `.npy` file of version 1 or 2.
+        ValueError: not a `.npy` file of version 1, 2 or 3, or a damaged one.
+        UserError: a folder, a pipe, a device or a socket.
     """
-    with path.open("rb") as file:
-        version = np.lib.format.read_magic(file)
-        if version == (1, 0):
-            read = np.lib.format.read_array_header_1_0
-        elif version == (2, 0):
-            read = np.lib.format.read_array_header_2_0
-        else:
-            raise ValueError(f"version {version[0]}.{version[1]} of the format")
-        try:
-            shape, fortran_order, dtype = read(file)
-        except tokenize.TokenError as error:  # of NumPy's reader of old headers
-            raise ValueError(f"damaged header: {error.args[0]}") from None
-        return MapHeader(shape, fortran_order, dtype, file.tell())
+    check_regular(path, "give an .npy file of maps")
+    with naming(path), path.open("rb") as file:
+        text = _header_text(file)
+        offset = file.tell()
+    try:
+        known = ast.literal_eval(text)
+    except (ValueError, TypeError, SyntaxError, MemoryError, RecursionError):
+        raise ValueError("damaged header") from None
+    if not isinstance(known, dict) or set(known) != {"descr", "fortran_order", "shape"}:
+        raise ValueError("damaged header: not descr, fortran_order and shape")
+    if not isinstance(known["fortran_order"], bool):
+        raise ValueError("damaged header: fortran_order is neither True nor False")
+    return MapHeader(_shape(known["shape"]), known["fortran_order"], _plain_type(known["descr"]), offset)
+
+
+def _header_text(file: BinaryIO) -> str:
+    """The header as text; a number of Python 2 in it loses its L."""
+    magic = file.read(len(_MAGIC) + 2)
+    if not magic.startswith(_MAGIC) or len(magic) < len(_MAGIC) + 2:
+        raise ValueError("it does not begin as one")
+    version = (magic[-2], magic[-1])
+    if version not in _LENGTH_BYTES:
+        raise ValueError(f"version {version[0]}.{version[1]} of the format")
+    length = int.from_bytes(file.read(_LENGTH_BYTES[version]), "little")
+    content = file.read(min(length, _LONGEST_HEADER + 1))
+    if length > _LONGEST_HEADER or len(content) < length:
+        raise ValueError(f"damaged header: {length} bytes long, {len(content)} of them there at most")
+    text = content.decode("utf-8" if version == (3, 0) else "latin-1").strip()
+    return re.sub(r"(?<=\d)L(?=[,)])", "", text)
+
+
+def _shape(given: object) -> tuple[int, ...]:
+    if not isinstance(given, tuple) or not all(type(n) is int and n >= 0 for n in given):
+        raise ValueError("damaged header: shape is not a tuple of numbers from 0")
+    if len(given) > _MOST_AXES or max(math.prod(given), *given, 0) > _MOST_PIXELS:
+        raise ValueError("damaged header: shape of more pixels than any file holds")
+    return given
+
+
+def _plain_type(given: object) -> np.dtype[np.generic]:
+    if not isinstance(given, str) or not _PLAIN_TYPE.fullmatch(given):
+        raise ValueError("not an array of numbers")
+    try:
+        return np.dtype(given)
+    except (TypeError, ValueError):
+        raise ValueError("damaged header: no such type of numbers") from None
 
 
 def read_maps(path: Path, header: MapHeader, first: int, count: int) -> Float32Array:
@@ -140,22 +225,34 @@ def read_maps(path: Path, header: MapHeader, first: int, count: int) -> Float32A
 
     Returns:
         Maps, shape (count, N, N).
+
+    Raises:
+        DataError: the file is shorter than its header says.
     """
-    n_pixels = int(np.prod(header.shape[1:]))
+    n_pixels = math.prod(header.shape[1:])
     start = header.offset + first * n_pixels * PIXEL_DTYPE.itemsize
-    return np.fromfile(path, PIXEL_DTYPE, count * n_pixels, offset=start).reshape(count, *header.shape[1:])
+    pixels = np.fromfile(path, PIXEL_DTYPE, count * n_pixels, offset=start)
+    if pixels.size != count * n_pixels:
+        raise DataError([f"{path}: truncated, it ends before map {first + count}; fetch the file again"])
+    return pixels.reshape(count, *header.shape[1:])
 
 
 def stream_maps(path: Path, header: MapHeader) -> Iterator[tuple[int, Float32Array]]:
-    """Read a map file of any size in blocks of at most 32 MiB (or one map).
+    """Read a map file of any size in blocks of at most 4 MiB (or one map).
 
     Yields:
         Number of the first map of the block, and the block, shape (n, N, N).
     """
+    for first, count in cut_into_blocks(header):
+        yield first, read_maps(path, header, first, count)
+
+
+def cut_into_blocks(header: MapHeader) -> Iterator[tuple[int, int]]:
+    """Number of the first map and number of maps of every block that a file is read in."""
     n_maps = header.shape[0]
-    step = max(1, _BLOCK_BYTES // (PIXEL_DTYPE.itemsize * int(np.prod(header.shape[1:]))))
+    step = max(1, _BLOCK_BYTES // (PIXEL_DTYPE.itemsize * max(1, math.prod(header.shape[1:]))))
     for first in range(0, n_maps, step):
-        yield first, read_maps(path, header, first, min(step, n_maps - first))
+        yield first, min(step, n_maps - first)
 
 
 def read_parameters(path: Path) -> Float64Array:
@@ -165,35 +262,62 @@ def read_parameters(path: Path) -> Float64Array:
         Parameters, shape (n_simulations, 6).
 
     Raises:
-        DataError: file missing or empty, a word that is not a number, a row that has not six columns.
+        DataError: file missing, empty or no file at all, a word that is not a number, a row that has not six columns.
     """
     try:
-        lines = path.read_text(errors="replace").splitlines()
-    except OSError as error:
-        raise DataError(
-            [f"{path}: cannot be read ({error.strerror}); every map file needs {PARAMETERS_NAME}"]
-        ) from None
+        content = read_bytes(path, f"every map file needs {PARAMETERS_NAME}")
+    except UserError as error:
+        raise DataError([str(error)]) from None
+    lines = content.decode("utf-8-sig", errors="replace").splitlines()
     rows = [words for line in lines if (words := line.partition("#")[0].split())]
     if not rows:
         raise DataError([f"{path}: no rows; one row a simulation is expected: {' '.join(PARAMETER_NAMES)}"])
-    if defects := [defect for number, words in enumerate(rows) if (defect := _row_defect(path, number, words))]:
-        raise DataError(defects[:1])
-    return np.array(rows, dtype=np.float64)
+    for number, words in enumerate(rows):
+        if defect := _row_defect(number, words):
+            raise DataError([f"{path}: {defect}"])
+    return np.array([[float(word) for word in words] for words in rows])
 
 
-def _row_defect(path: Path, number: int, words: list[str]) -> str | None:
+def _row_defect(number: int, words: list[str]) -> str | None:
     if len(words) != len(PARAMETER_NAMES):
-        return (
-            f"{path}: row {number} has {len(words)} columns; sets with other than six columns are not supported, "
-            f"give {' '.join(PARAMETER_NAMES)}"
-        )
-    wrong = next((word for word in words if not _is_number(word)), None)
-    return wrong and f"{path}: row {number} holds {wrong!r}, which is not a number; mend the row"
+        return f"row {number} has {len(words)} columns; {_columns_wanted(words)}"
+    wrong = next((word for word in words if not is_number(word)), None)
+    return wrong and f"row {number} holds {shorten(wrong)}, which is not a number; mend the row"
 
 
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
+def _columns_wanted(words: list[str]) -> str:
+    names = " ".join(PARAMETER_NAMES)
+    if "," in "".join(words):
+        return f"put blanks between {names}, not commas"
+    if not is_number(words[0]) and len(words) >= len(PARAMETER_NAMES) + 2:
+        return f"a table of CAMELS with a name in front and a seed at the end: keep {names} alone"
+    divided = ", ".join(f"{suite} by {describe_units(suite)}" for suite in FEEDBACK_UNITS)
+    return (
+        f"sets with other than six columns are not supported, give {names}, the feedback in units of its fiducial "
+        f"value (in sets SB and tables of 28 columns divide that of {divided})"
+    )
+
+
+def describe_units(suite: str) -> str:
+    """Fiducial values of the feedback columns of a suite's tables of physical numbers.
+
+    Example:
+        >>> describe_units("IllustrisTNG")
+        '3.6, 1, 7.4, 20'
+    """
+    return ", ".join(f"{unit:g}" for unit in FEEDBACK_UNITS[suite])
+
+
+def is_number(word: str) -> bool:
+    """Whether a word of a table is a number as tables have them: no underscores, no digits of other scripts."""
+    return _NUMBER.fullmatch(word) is not None
+
+
+def shorten(word: str) -> str:
+    """A word of a file, quoted, its beginning only where it is long.
+
+    Example:
+        >>> shorten("zero"), len(shorten(50 * "z"))
+        ("'zero'", 45)
+    """
+    return repr(word if len(word) <= _MOST_SHOWN else f"{word[:_MOST_SHOWN]}...")

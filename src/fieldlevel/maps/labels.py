@@ -1,42 +1,39 @@
-r"""Are the labels sound, and do they belong to the maps?
+"""Are the labels sound: in range, in order, in the unit and with the columns of CMD?"""
 
-Mass conservation tells: the five slabs of an axis, each of thickness \(\ell\), hold all the mass of the box, so the
-mean pixel of the total-mass maps of simulation \(i\) is
-
-.. math:: \langle\Sigma\rangle_i = \rho_{\rm crit}\,\ell\,\Omega_{{\rm m},i},\qquad
-          \rho_{\rm crit} = 2.775\times 10^{11}\,h^2 M_\odot\,{\rm Mpc}^{-3},\ \ell = 5\,{\rm Mpc}/h .
-
-References:
-    Villaescusa-Navarro et al. 2022, arXiv:2109.10915 (CMD).
-"""
-
+import re
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles
+from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles, describe_units
 from fieldlevel.maps.wording import equal_pairs, name_some
 from fieldlevel.parameters import (
-    CRITICAL_DENSITY,
-    MAPS_PER_SIMULATION,
-    MAXIMA,
-    MINIMA,
+    COSMOLOGICAL_COLUMNS,
+    FEEDBACK_UNITS,
     PARAMETER_NAMES,
     PARAMETERS,
-    SLAB_THICKNESS_MPC_H,
+    UNSUPPORTED_ORDERS,
+    Parameter,
     is_nbody,
     prior_range,
 )
 
-MASS_TOLERANCE = 0.02
-"""Relative; a row of a shuffled latin hypercube agrees this well by chance in about 3% of the simulations."""
-
-_PRIOR_TOLERANCE = 1e-6
-_BOUNDED_SETS = ("LH", "CV", "1P")
+_PRIOR_TOLERANCE, _UNIT_TOLERANCE = 1e-6, 1e-3
+_BOUNDED_SETS = re.compile(r"LH|CV|1P|BE|SB\d+")
 """Sets that keep to the priors by design; the extreme set EX and sets of the user's own need not."""
+_PLAUSIBLE = {"Omega_m": (0.01, 1.0), "sigma_8": (0.1, 2.0)}
+_PLAUSIBLE_FEEDBACK = (0.0, 1000.0)
+"""Multiples of the fiducial value: EX switches feedback off, and takes a hundredfold."""
+_FAR = 4.0
+"""A unit above it puts a whole prior range outside itself."""
 
 _A_AGN1, _A_SN2 = PARAMETER_NAMES.index("A_AGN1"), PARAMETER_NAMES.index("A_SN2")
+
+
+def used_columns(suite: str) -> list[int]:
+    """Columns that mean something in a suite: the feedback of gravity-only suites does not."""
+    return COSMOLOGICAL_COLUMNS if is_nbody(suite) else list(range(len(PARAMETERS)))
 
 
 def parameter_defects(files: SuiteFiles, theta: Float64Array) -> Iterator[str]:
@@ -51,20 +48,53 @@ def parameter_defects(files: SuiteFiles, theta: Float64Array) -> Iterator[str]:
     Yields:
         One line a kind of defect and column.
     """
-    used = [i for i, p in enumerate(PARAMETERS) if p.cosmological or not is_nbody(files.suite)]
-    may_be_swapped = files.set_name in _BOUNDED_SETS and not is_nbody(files.suite)
-    swapped = (_A_AGN1, _A_SN2) if may_be_swapped and _has_swapped_columns(theta) else ()
-    if swapped:
-        order = ", ".join(PARAMETER_NAMES)
-        yield f"{files.parameters_path}: columns A_AGN1 and A_SN2 are swapped; put the columns in the order {order}"
-    for column in used:
-        if column not in swapped:
-            yield from _range_defects(files, column, theta[:, column])
-    if files.set_name == "LH" and (pairs := equal_pairs([row.tobytes() for row in theta[:, used]])):
+    if files.suite in UNSUPPORTED_ORDERS:
+        yield _told_of_order(files)
+        return
+    judged = used_columns(files.suite)
+    if not is_nbody(files.suite) and (told := _told_of_columns(files, theta)):
+        yield told[0]
+        judged = [column for column in judged if column not in told[1]]
+    for column in judged:
+        yield from _range_defects(files, column, theta[:, column])
+    used = theta[:, used_columns(files.suite)]
+    if files.set_name == "LH" and (pairs := equal_pairs([row.tobytes() for row in used])):
         yield (
             f"{files.parameters_path}: rows {name_some(pairs)} are the same, which a latin hypercube never has; "
             f"mend the table"
         )
+
+
+def _told_of_order(files: SuiteFiles) -> str:
+    order = " ".join(UNSUPPORTED_ORDERS[files.suite])
+    return (
+        f"{files.parameters_path}: tables of {files.suite} have the columns {order} and physical numbers, which are "
+        f"not read; put them in the order {' '.join(PARAMETER_NAMES)}, and give the suite and the set names of your own"
+    )
+
+
+def _told_of_columns(files: SuiteFiles, theta: Float64Array) -> tuple[str, tuple[int, ...]] | None:
+    """What explains several columns at once, with these columns: another unit, another order."""
+    if _has_physical_numbers(files, theta):
+        told = (
+            f"the feedback columns are physical numbers; divide {', '.join(PARAMETER_NAMES[2:])} by the fiducial values"
+        )
+        return f"{files.parameters_path}: {told} of {files.suite}: {describe_units(files.suite)}", (2, 3, 4, 5)
+    if _BOUNDED_SETS.fullmatch(files.set_name) and _has_swapped_columns(theta):
+        order = ", ".join(PARAMETER_NAMES)
+        told = f"columns A_AGN1 and A_SN2 are swapped; put the columns in the order {order}"
+        return f"{files.parameters_path}: {told}", (_A_AGN1, _A_SN2)
+    return None
+
+
+def _has_physical_numbers(files: SuiteFiles, theta: Float64Array) -> bool:
+    """Whether all feedback columns are in their priors once divided, and some of them never were before."""
+    if (units := FEEDBACK_UNITS.get(files.suite)) is None:
+        return False
+    columns = [(unit, theta[:, i], prior_range(files.suite, PARAMETERS[i])) for i, unit in enumerate(units, start=2)]
+    are_inside = [not _outside(values / unit, bounds, _UNIT_TOLERANCE).any() for unit, values, bounds in columns]
+    are_outside = [_outside(values, bounds).all() for unit, values, bounds in columns if unit > _FAR]
+    return all(are_inside) and all(are_outside)
 
 
 def _has_swapped_columns(theta: Float64Array) -> bool:
@@ -74,61 +104,43 @@ def _has_swapped_columns(theta: Float64Array) -> bool:
 
 
 def _outside_prior(values: Float64Array, column: int) -> npt.NDArray[np.bool_]:
-    return _outside(values, (MINIMA[column], MAXIMA[column]))
+    return _outside(values, (PARAMETERS[column].minimum, PARAMETERS[column].maximum))
 
 
-def _outside(values: Float64Array, bounds: tuple[float, float]) -> npt.NDArray[np.bool_]:
-    slack = _PRIOR_TOLERANCE * bounds[1]
+def _outside(
+    values: Float64Array, bounds: tuple[float, float], tolerance: float = _PRIOR_TOLERANCE
+) -> npt.NDArray[np.bool_]:
+    slack = tolerance * bounds[1]
     is_inside: npt.NDArray[np.bool_] = (values >= bounds[0] - slack) & (values <= bounds[1] + slack)
     return ~is_inside
 
 
 def _range_defects(files: SuiteFiles, column: int, values: Float64Array) -> Iterator[str]:
-    """Outside its prior range; in a set that may leave the priors only NaN and infinity are wrong."""
+    """Outside its prior range; in a set that may leave the priors, outside what any simulation has."""
     parameter = PARAMETERS[column]
-    is_bounded = files.set_name in _BOUNDED_SETS
-    bounds = prior_range(files.suite, parameter)
-    rows = np.flatnonzero(_outside(values, bounds) if is_bounded else ~np.isfinite(values))
+    bounds, what = _bounds(files, parameter)
+    rows = np.flatnonzero(_outside(values, bounds))
     if rows.size:
         listed = name_some([f"{row} ({values[row]:g})" for row in rows])
+        is_feedback = not parameter.cosmological
+        unit = "; divide physical numbers by their fiducial values" if is_feedback and rows.size > 1 else ""
         yield (
-            f"{files.parameters_path}: {parameter.name} (column {column + 1}) outside its prior range "
-            f"[{bounds[0]:g}, {bounds[1]:g}] in rows {listed}; mend the table"
+            f"{files.parameters_path}: {parameter.name} (column {column + 1}) outside {what} "
+            f"[{bounds[0]:g}, {bounds[1]:g}] in rows {listed}; mend the table{unit}"
         )
 
 
-def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> Iterator[str]:
-    """Compare the mass in the maps of each simulation with the Omega_m of its row.
+def _bounds(files: SuiteFiles, parameter: Parameter) -> tuple[tuple[float, float], str]:
+    if _BOUNDED_SETS.fullmatch(files.set_name):
+        return prior_range(files.suite, parameter), "its prior range"
+    return _PLAUSIBLE.get(parameter.name, _PLAUSIBLE_FEEDBACK), "what any simulation has,"
 
-    Args:
-        files: a suite of total-mass maps; other fields do not conserve mass and are passed over.
-        theta: parameters, shape (n_simulations, 6).
-        mean: mean pixel of each map [(Msun/h) / (Mpc/h)^2], shape (15 n_simulations,).
 
-    Yields:
-        One line: labels of another suite, or the simulations whose labels are wrong.
-    """
-    if files.field != "Mtot":
+def label_remarks(files: SuiteFiles, theta: Float64Array) -> Iterator[str]:
+    """Name columns that a network cannot learn, since all simulations have the same value."""
+    if len(theta) < 2:
         return
-    Omega_m = theta[:, 0]
-    weighed = mean.reshape(-1, MAPS_PER_SIMULATION).mean(1) / (CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H)
-    is_wrong = np.isfinite(weighed) & (np.abs(weighed - Omega_m) > MASS_TOLERANCE * Omega_m)
-    wrong = np.flatnonzero(is_wrong)
-    if not wrong.size:
-        return
-    ratio = weighed / Omega_m
-    if len(ratio) > 1 and np.ptp(ratio) <= MASS_TOLERANCE * ratio[0]:
-        yield (
-            f"{files.maps_path}: every map holds {ratio[0]:.3g} times the mass of a slab of "
-            f"{SLAB_THICKNESS_MPC_H:g} Mpc/h; give maps of five slabs of a box of 25 Mpc/h"
-        )
-        return
-    listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in wrong])
-    where = f"Omega_m does not agree with the mass in the maps of simulations {listed}"
-    if 2 * wrong.size > len(Omega_m):
-        yield (
-            f"{files.parameters_path}: labels of another suite or shuffled rows: {where}; "
-            f"give the labels that belong to {files.maps_path.name}"
-        )
-    else:
-        yield f"{files.parameters_path}: {where}; mend these rows or make these maps again"
+    constant = [PARAMETER_NAMES[i] for i in used_columns(files.suite) if np.ptp(theta[:, i]) == 0]
+    if constant:
+        which = "all parameters are" if len(constant) == len(used_columns(files.suite)) else f"{', '.join(constant)}:"
+        yield f"{files.parameters_path}: {which} the same in all simulations; a network learns nothing of them"

@@ -20,7 +20,7 @@ from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.numerics.summaries import SUMMARIES
 from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries, augment
-from fieldlevel.parameters import MAPS_PER_SIMULATION, to_unit_interval
+from fieldlevel.parameters import MAPS_PER_SIMULATION, prior_ranges, to_unit_interval
 from fieldlevel.progress import Listener, Progress, ignore
 
 Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
@@ -152,7 +152,7 @@ def fit_summary(
     offset = _LOG_OFFSETS.get(suite.field, 0.0)
     parts = []
     for done, simulation in enumerate(numbers, start=1):
-        parts.append(SUMMARIES[summary](suite.load_simulation(simulation, device) + offset).double())
+        parts.append(SUMMARIES[summary](_load_positive(suite, simulation, offset, device) + offset).double())
         listener(Progress(f"summarise {suite.suite}", done, len(numbers), "simulations"))
     values = torch.cat(parts)
     std = values.std(0, correction=0)
@@ -182,13 +182,13 @@ def fit_normaliser(
         The normaliser.
 
     Raises:
-        DataError: all pixels are equal.
+        DataError: all pixels are equal, or some have no logarithm.
     """
     numbers = np.arange(suite.n_simulations) if simulations is None else simulations
     offset = _LOG_OFFSETS.get(suite.field, 0.0)
     count, mean, squares = 0, 0.0, 0.0
     for done, simulation in enumerate(numbers, start=1):
-        logs = torch.log10(suite.load_simulation(simulation, device).double() + offset)
+        logs = torch.log10(_load_positive(suite, simulation, offset, device).double() + offset)
         n_new, new_mean = logs.numel(), float(logs.mean())
         total, change = count + n_new, new_mean - mean
         squares += float((logs - new_mean).square().sum()) + change**2 * count * n_new / total
@@ -198,6 +198,17 @@ def fit_normaliser(
     if not squares > 0:
         raise DataError([f"{suite.files.maps_path}: the pixels of all maps chosen are equal; give maps with structure"])
     return Normaliser(mean, float(np.sqrt(squares / count)), offset)
+
+
+def _load_positive(suite: Suite, simulation: int, offset: float, device: torch.device | str) -> Tensor:
+    """The maps of a simulation, refused where a pixel has no logarithm."""
+    maps = suite.load_simulation(simulation, device)
+    if not bool((maps + offset > 0).all()):
+        n_bad = int((~(maps + offset > 0)).sum())
+        told = f"{n_bad} pixels of simulation {simulation} are zero or have no logarithm, which networks read"
+        remedy = "train on a field without such pixels, or on maps of particles spread over discs"
+        raise DataError([f"{suite.files.maps_path}: {told}; {remedy}"])
+    return maps
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,17 +264,19 @@ def load_map_set(
         Maps of the simulations in the order given, 15 each.
 
     Raises:
+        DataError: pixels without a logarithm.
         UserError: no simulation has that number.
     """
     simulation = torch.from_numpy(suite.simulation_of_map[suite.maps_of(simulations)]).to(device)
     maps = torch.empty(0)
     for i, number in enumerate(simulations):
-        block = normaliser.normalise(suite.load_simulation(number, device))
+        block = normaliser.normalise(_load_positive(suite, number, normaliser.offset, device))
         if i == 0:
             maps = torch.empty((len(simulation), *block.shape[1:]), dtype=dtype, device=device)
         maps[i * MAPS_PER_SIMULATION : (i + 1) * MAPS_PER_SIMULATION] = block
         listener(Progress(f"load {suite.suite}", i + 1, len(simulations), "simulations"))
-    targets = torch.from_numpy(to_unit_interval(suite.parameters)).to(device, torch.float32)
+    unit_theta = to_unit_interval(suite.parameters, *prior_ranges(suite.suite))
+    targets = torch.from_numpy(unit_theta).to(device, torch.float32)
     return MapSet(maps, targets[simulation], simulation)
 
 

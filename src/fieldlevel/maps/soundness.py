@@ -1,32 +1,56 @@
-"""Is a CMD-format folder sound? Every defect in plain words: the file, what is wrong, where, what to do."""
+"""Is a CMD-format folder sound? Every defect in plain words: the file, what is wrong, where, what to do.
 
+What is no defect but worth a line is a remark: files that are not read, zero pixels that may be, and what no folder can
+show of itself.
+"""
+
+import math
+import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
-
-from fieldlevel.errors import DataError
+from fieldlevel.errors import DataError, UserError
+from fieldlevel.maps.clustering import clustering_defects, has_clustering
 from fieldlevel.maps.cmd_format import (
     MAPS_NAME,
     PIXEL_DTYPE,
     Float64Array,
     MapHeader,
     SuiteFiles,
+    list_names,
     list_parameter_files,
     list_suites,
+    misspelt,
     read_header,
     read_parameters,
 )
-from fieldlevel.maps.labels import mass_defects, parameter_defects
-from fieldlevel.maps.pixels import pixel_defects, survey_pixels
-from fieldlevel.parameters import MAPS_PER_SIMULATION
+from fieldlevel.maps.digests import Stamp, recall, remember
+from fieldlevel.maps.geometry import count_words, recorded_geometry
+from fieldlevel.maps.labels import label_remarks, parameter_defects
+from fieldlevel.maps.pixels import MAY_VANISH, PixelSurvey, pixel_defects, survey_pixels, zero_remark
+from fieldlevel.maps.reference import is_verified, seed_tables, table_defects
+from fieldlevel.maps.twins import label_conflicts, shared_maps
+from fieldlevel.maps.weighing import mass_defects, unit_defect
+from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES, is_nbody
 from fieldlevel.progress import Listener, ignore
 
 _SMALLEST_MAP = 16
+_SMALLEST_HOLE = 2**20
 
-_Stamp = tuple[Path, int, int]
-_verdicts: dict[tuple[_Stamp, _Stamp], list[str]] = {}
+
+class _Verdict(NamedTuple):
+    """What was found of one suite; the survey is None where its maps cannot be read."""
+
+    defects: list[str]
+    remarks: list[str]
+    theta: Float64Array | None
+    survey: PixelSurvey | None
+
+
+_surveys: dict[Stamp, PixelSurvey] = {}
+_verdicts: dict[tuple[SuiteFiles, Stamp, Stamp], _Verdict] = {}
 
 
 class _Tables(NamedTuple):
@@ -51,17 +75,54 @@ def check_directory(directory: str | Path, listener: Listener = ignore) -> list[
         >>> check_directory("no-such-folder")
         ['no-such-folder: no such folder; name the folder that holds the map files']
     """
+    return inspect_directory(directory, listener)[0]
+
+
+def directory_remarks(directory: str | Path, listener: Listener = ignore) -> list[str]:
+    """What is no defect of a folder but worth a line; arguments as those of `check_directory`, read only once."""
+    return inspect_directory(directory, listener)[1]
+
+
+def inspect_directory(directory: str | Path, listener: Listener = ignore) -> tuple[list[str], list[str]]:
+    """The defects and the remarks of a folder; arguments as those of `check_directory`."""
     folder = Path(directory)
+    try:
+        names = list_names(folder)
+    except DataError as error:
+        return error.defects, []
     try:
         suites = list_suites(folder)
     except DataError as error:
-        return [*error.defects, *orphan_defects(folder, [])]
-    defects = [defect for files in suites for defect in check_suite(files, listener)]
-    return list(dict.fromkeys([*defects, *orphan_defects(folder, suites)]))
+        return [*error.defects, *orphan_defects(folder, [])], _file_remarks(folder, names, [])
+    verdicts = {files: _inspect_suite(files, listener) for files in suites}
+    shared = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
+    conflicts = label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
+    defects = [defect for verdict in verdicts.values() for defect in verdict.defects]
+    remarks = [remark for verdict in verdicts.values() for remark in verdict.remarks]
+    defects += [*shared[0], *conflicts, *orphan_defects(folder, suites)]
+    remarks += [*shared[1], *_file_remarks(folder, names, suites)]
+    return list(dict.fromkeys(defects)), list(dict.fromkeys(remarks))
+
+
+def check_distinct(suites: Sequence[SuiteFiles], listener: Listener = ignore) -> None:
+    """Refuse suites that are one suite under two names; maps that were checked in this process are not read again.
+
+    Args:
+        suites: to compare.
+        listener: told about maps read.
+
+    Raises:
+        DataError: some of them hold the same maps.
+    """
+    verdicts = {files: _inspect_suite(files, listener) for files in suites}
+    defects, _ = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
+    defects += label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
+    if defects:
+        raise DataError(defects)
 
 
 def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
-    """Name the files of a folder that nobody will read: labels without maps, maps under another name.
+    """Name the maps of a folder that nobody will read, since they have another name.
 
     Args:
         directory: folder to look in.
@@ -70,13 +131,20 @@ def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
     Returns:
         One line a file.
     """
+    known = {files.maps_path.name for files in suites}
+    strangers = [name for name in list_names(directory) if name.startswith("Maps_") and name not in known]
+    return [
+        f"{directory / name}: not a name that is read; rename it to {MAPS_NAME} or take it away" for name in strangers
+    ]
+
+
+def _file_remarks(directory: Path, names: Sequence[str], suites: Sequence[SuiteFiles]) -> list[str]:
     used = {files.parameters_path for files in suites}
     orphans = [path for path in list_parameter_files(directory) if path not in used]
-    known = {files.maps_path for files in suites}
-    strangers = sorted(path for path in directory.glob("Maps_*") if path not in known)
+    grids = [name for name in names if name.startswith("Grids_")]
     return [
-        *(f"{path}: labels without maps; add {MAPS_NAME} or take the file away" for path in orphans),
-        *(f"{path}: not a name that is read; rename it to {MAPS_NAME} or take it away" for path in strangers),
+        *(f"{path}: labels without maps; they are not read" for path in orphans),
+        *(f"{directory / name}: three-dimensional grids, which are not read" for name in grids),
     ]
 
 
@@ -92,29 +160,84 @@ def check_suite(files: SuiteFiles, listener: Listener = ignore) -> list[str]:
     Returns:
         One line a defect; an empty list for a sound suite.
     """
+    return list(_inspect_suite(files, listener).defects)
+
+
+def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
     try:
-        key = _stamp(files.maps_path), _stamp(files.parameters_path)
-    except OSError:
-        return list(_all_defects(files, listener))
+        key = files, Stamp.of(files.maps_path), Stamp.of(files.parameters_path)
+    except (OSError, ValueError):
+        return _judge(files, listener)
     if key not in _verdicts:
-        _verdicts[key] = list(_all_defects(files, listener))
-    return list(_verdicts[key])
+        _verdicts[key] = _judge(files, listener)
+    return _verdicts[key]
 
 
-def _stamp(path: Path) -> _Stamp:
-    status = path.stat()
-    return path.absolute(), status.st_size, status.st_mtime_ns
-
-
-def _all_defects(files: SuiteFiles, listener: Listener) -> Iterator[str]:
+def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
     header, theta, defects = _inspect_tables(files)
-    yield from defects
+    remarks = [] if theta is None or defects else list(label_remarks(files, theta))
+    known = recorded_geometry(files)
+    may_have_gaps = known is not None and known.leaves_gaps
     if header is None:
-        return
-    survey = survey_pixels(files.maps_path, header, listener)
-    yield from pixel_defects(files, survey)
+        return _Verdict(defects, remarks, theta, None)
+    if not may_have_gaps and (hole := _hole_defect(files, header)):
+        return _Verdict([*defects, hole], remarks, theta, None)
+    try:
+        survey = survey_maps(files.maps_path, header, listener)
+    except DataError as error:
+        return _Verdict([*defects, *error.defects], remarks, theta, None)
+    if unit := unit_defect(files, theta, survey):
+        return _Verdict([*defects, unit], remarks, theta, survey)
+    defects += pixel_defects(files, survey, may_have_gaps=may_have_gaps)
     if theta is not None and header.shape[0] == MAPS_PER_SIMULATION * len(theta):
-        yield from mass_defects(files, theta, survey.mean)
+        defects += [*mass_defects(files, theta, survey.mean), *clustering_defects(files, theta, survey.contrast)]
+        remarks += [] if defects else list(_uncheckable(files, theta, survey))
+    if zeros := zero_remark(files, survey, may_have_gaps=may_have_gaps):
+        remarks.append(zeros)
+    return _Verdict(defects, remarks, theta, survey)
+
+
+def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey) -> Iterator[str]:
+    """What nothing in the folder can show to be right."""
+    if is_verified(files, theta):
+        return
+    names = list(PARAMETER_NAMES[2:]) if not is_nbody(files.suite) else []
+    if not has_clustering(files, theta, survey.contrast):
+        names.insert(0, "sigma_8")
+    if names:
+        yield (
+            f"{files.parameters_path}: not checkable: whether {', '.join(names)} are those of the maps; "
+            "compare with the table that CAMELS published"
+        )
+
+
+def survey_maps(path: Path, header: MapHeader, listener: Listener = ignore) -> PixelSurvey:
+    """`survey_pixels`, remembered while this process lives and the file is what it was; so is the digest.
+
+    Raises:
+        DataError: as `survey_pixels`.
+    """
+    stamp = Stamp.of(path)
+    if stamp not in _surveys:
+        survey = survey_pixels(path, header, listener)
+        remember(stamp, survey.digest)
+        if not stamp.is_settled:
+            return survey
+        _surveys[stamp] = survey
+    return _surveys[stamp]
+
+
+def digest_of_maps(path: Path, listener: Listener = ignore) -> str:
+    """Digest of all pixels of a map file, which is read only if it was not since it last changed.
+
+    Args:
+        path: map file with a sound header.
+        listener: told about maps read.
+
+    Raises:
+        DataError: the file ends before its last map.
+    """
+    return recall(Stamp.of(path)) or survey_maps(path, read_header(path), listener).digest
 
 
 def check_tables(files: SuiteFiles) -> list[str]:
@@ -130,19 +253,47 @@ def check_tables(files: SuiteFiles) -> list[str]:
 
 
 def _inspect_tables(files: SuiteFiles) -> _Tables:
+    if wrong := misspelt(files, KNOWN_SUITES):
+        return _Tables(None, None, [_told_of_name(files, wrong)])
     header, defects = _inspect_header(files.maps_path)
     try:
         theta = read_parameters(files.parameters_path)
     except DataError as error:
-        return _Tables(header, None, [*defects, *error.defects])
+        hint = _other_tables(files) if not files.parameters_path.exists() else ""
+        return _Tables(header, None, [*defects, *(f"{defect}{hint}" for defect in error.defects)])
     if header is not None:
         defects += _count_defects(files, header.shape[0], len(theta))
-    return _Tables(header, theta, [*defects, *parameter_defects(files, theta)])
+    return _Tables(header, theta, [*defects, *parameter_defects(files, theta), *table_defects(files, theta)])
+
+
+def _told_of_name(files: SuiteFiles, wrong: dict[str, str]) -> str:
+    right = replace(
+        files,
+        field=wrong.get(files.field, files.field),
+        suite=wrong.get(files.suite, files.suite),
+        set_name=wrong.get(files.set_name, files.set_name),
+    )
+    told = ", ".join(f"{given} for {name}" for given, name in wrong.items())
+    return f"{files.maps_path}: {told}: upper and lower case count; rename it to {right.maps_path.name}"
+
+
+def _other_tables(files: SuiteFiles) -> str:
+    """Point to tables that may hold the labels of a suite under another name."""
+    old = [files.directory / f"params_{suite}.txt" for suite in (files.suite, files.suite.removeprefix("Nbody_"))]
+    found = [
+        f"{path.name} is the name of 2021: if it holds the set {files.set_name}, rename it"
+        for path in dict.fromkeys(old)
+        if path.exists()
+    ]
+    found += [f"{path.name} holds them between a name and the seed: keep the six" for path in seed_tables(files)]
+    return "".join(f"; {hint} to {files.own_parameters_path.name}" for hint in found)
 
 
 def _inspect_header(path: Path) -> tuple[MapHeader | None, list[str]]:
     try:
         header = read_header(path)
+    except UserError as error:
+        return None, [str(error)]
     except OSError as error:
         return None, [f"{path}: cannot be read ({error.strerror}); every parameter file needs its {MAPS_NAME}"]
     except ValueError as error:
@@ -157,7 +308,9 @@ def _layout_defects(header: MapHeader) -> Iterator[str]:
         yield f"pixels are {name}; save the maps as little-endian float32 (<f4)"
     if header.fortran_order:
         yield "stored in Fortran order; save numpy.ascontiguousarray of the maps"
-    if len(header.shape) != 3:
+    if header.shape[:1] == (0,):
+        yield f"array of shape {header.shape}, which holds no maps; fetch the file again"
+    elif len(header.shape) != 3:
         yield f"array of shape {header.shape}; save the maps with shape (number of maps, N, N)"
     elif not _is_square_of_two_power(header.shape[1:]):
         yield f"maps of {header.shape[1]} x {header.shape[2]} pixels; give N x N with N = 16, 32, 64, ..."
@@ -169,7 +322,7 @@ def _is_square_of_two_power(shape: tuple[int, ...]) -> bool:
 
 
 def _size_defects(path: Path, header: MapHeader) -> list[str]:
-    promised = header.offset + PIXEL_DTYPE.itemsize * int(np.prod(header.shape))
+    promised = header.offset + PIXEL_DTYPE.itemsize * math.prod(header.shape)
     size = path.stat().st_size
     if size == promised:
         return []
@@ -182,7 +335,36 @@ def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[s
     if n_maps == expected:
         return []
     what = "not a multiple of" if n_maps % n_simulations else f"not {MAPS_PER_SIMULATION} for each of"
+    slabs = count_words(files, n_maps, n_simulations)
+    told = f" ({slabs}, this version reads {MAPS_PER_SIMULATION} maps, 5 along each axis)" if slabs else ""
     return [
         f"{files.maps_path}: {n_maps} maps, {what} the {n_simulations} simulations of {files.parameters_path.name}, "
-        f"which need {expected}; fetch the file again or give the labels that belong to it"
+        f"which need {expected}{told}; fetch the file again or give the labels that belong to it"
     ]
+
+
+def _hole_defect(files: SuiteFiles, header: MapHeader) -> str | None:
+    """Name a stretch of a file that was never written, of which every pixel reads as zero."""
+    start, end = _first_hole(files.maps_path, header.offset)
+    if files.field in MAY_VANISH or end - start < _SMALLEST_HOLE:
+        return None
+    bytes_each = PIXEL_DTYPE.itemsize * math.prod(header.shape[1:])
+    first, last = ((place - header.offset) // bytes_each for place in (start, end - 1))
+    return (
+        f"{files.maps_path}: pixels that are zero in maps {first} to {last}: never written, as after a download that "
+        "broke off; fetch the file again"
+    )
+
+
+def _first_hole(path: Path, offset: int) -> tuple[int, int]:
+    """Where the first hole of a file begins and ends; both its end where it has none, or the system cannot tell."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        try:
+            start = os.lseek(file.fileno(), offset, os.SEEK_HOLE)
+        except (OSError, AttributeError):
+            return size, size
+        try:
+            return start, os.lseek(file.fileno(), start, os.SEEK_DATA) if start < size else size
+        except OSError:  # no data behind it
+            return start, size

@@ -44,8 +44,10 @@ def split_simulations(n_simulations: int, seed: int = 1, train: float = 0.90, va
         >>> split_simulations(1000).test[:5].tolist()
         [264, 209, 316, 896, 513]
     """
-    if not np.isfinite([train, validation]).all():
-        raise UserError(f"split: train={train:g}, validation={validation:g}; give fractions between 0 and 1")
+    if not all(_is_number(fraction) and abs(fraction) <= 1 for fraction in (train, validation)):
+        raise UserError(f"split: train={train}, validation={validation}; give fractions between 0 and 1")
+    if isinstance(n_simulations, bool) or not isinstance(n_simulations, int | np.integer):
+        raise UserError(f"split: {n_simulations} simulations; give a whole number")
     n_train, n_validation = round(train * n_simulations), round(validation * n_simulations)
     n_test = n_simulations - n_train - n_validation
     if min(n_train, n_validation, n_test) < 1:
@@ -53,8 +55,12 @@ def split_simulations(n_simulations: int, seed: int = 1, train: float = 0.90, va
             f"split: {n_simulations} simulations with train={train:g}, validation={validation:g} give sets of "
             f"{n_train}, {n_validation} and {n_test}; each needs one at least: take more simulations or other fractions"
         )
-    if not 0 <= seed < 2**32:
-        raise UserError(f"split: seed {seed} is out of range; give one from 0 to 4294967295")
+    if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:
+        raise UserError(f"split: seed {seed} is out of range; give a whole number from 0 to 4294967295")
     order = np.arange(n_simulations, dtype=np.int64)
     np.random.RandomState(seed).shuffle(order)
     return Split(*np.split(order, [n_train, n_train + n_validation]))
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, float | int | np.floating | np.integer) and not isinstance(value, bool)

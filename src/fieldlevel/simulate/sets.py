@@ -27,10 +27,10 @@ import numpy as np
 
 from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import PARAMETER_NAMES, PARAMETERS, Parameter
+from fieldlevel.files import read_bytes
+from fieldlevel.parameters import LABEL_TABLES, PARAMETER_NAMES, PARAMETERS, Parameter
 
-TABLES = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
-"""Whose latin hypercube a mock suite takes its labels and seeds from."""
+TABLES = LABEL_TABLES
 
 _N_CV = 27
 _VALUES_EACH = 11
@@ -164,7 +164,7 @@ def read_table(path: Path) -> list[Row]:
     Raises:
         UserError: no such file or no rows, or a row that cannot be simulated, by number and line.
     """
-    lines = _read_bytes(path).decode(errors="replace").splitlines()
+    lines = _read_bytes(path).decode("utf-8-sig", errors="replace").splitlines()
     stripped = ((line, text.partition("#")[0].replace(",", " ").split()) for line, text in enumerate(lines, start=1))
     filled = [(line, words) for line, words in stripped if words]
     if not filled:
@@ -179,10 +179,7 @@ def read_table(path: Path) -> list[Row]:
 
 
 def _read_bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); name a table of parameters") from None
+    return read_bytes(path, "name a table of parameters")
 
 
 def _read_row(words: list[str], number: int, where: str) -> Row:

@@ -19,7 +19,8 @@ import torch
 from fieldlevel.config import TrainSpec, digest, read_spec, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, write_text, written_aside
-from fieldlevel.maps.catalogue import Suite, open_suite, split_simulations
+from fieldlevel.maps.catalogue import Suite, is_old_fingerprint, open_suite, split_simulations
+from fieldlevel.maps.labels import used_columns
 from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_set
 from fieldlevel.maps.seen import record_seen
 from fieldlevel.maps.split import Split
@@ -86,7 +87,9 @@ def train(
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
-        _check_same_run(weights_path, spec, open_suite(directory, spec.suite, spec.field, spec.set_name, check=False))
+        known = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
+        known.digest_maps(listener)
+        _check_same_run(weights_path, spec, known)
         resume_path.unlink(missing_ok=True)
         return weights_path
     run_device = select_device(device)
@@ -125,13 +128,24 @@ def open_data(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: a set of the split would be empty.
+        UserError: a set of the split would be empty, or all its training simulations have the same label.
     """
     suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
     split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    _refuse_equal_labels(suite, split)
     if check:
         suite = open_suite(directory, spec.suite, spec.field, spec.set_name, listener=listener)
     return suite, split
+
+
+def _refuse_equal_labels(suite: Suite, split: Split) -> None:
+    """A network on simulations of one label has nothing to learn; in gravity-only suites two columns are labels."""
+    labels = suite.parameters[split.train][:, used_columns(suite.suite)]
+    if (labels == labels[0]).all():
+        raise UserError(
+            f"{suite.files.parameters_path}: all training simulations have the same parameters, so there is nothing to "
+            "learn; train on a set that varies them, such as LH"
+        )
 
 
 def load_sets(
@@ -235,6 +249,9 @@ def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:
         raise UserError(f"{told}; delete it, and the same command trains the network again") from None
     if known.spec != spec:
         raise UserError(f"{weights_path}: of another spec; train in another folder, or delete it")
+    if is_old_fingerprint(known.provenance.get("data_fingerprint")):
+        told = "trained by an earlier version, which looked at 64 maps of its data only"
+        raise UserError(f"{weights_path}: {told}; use it as it is, train in another folder, or delete it")
     if known.provenance.get("data_fingerprint") != suite.fingerprint:
         raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 

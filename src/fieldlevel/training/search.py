@@ -30,6 +30,7 @@ from fieldlevel.config import TrainSpec, TuneSpec, read_spec, to_json
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import make_folder, write_text, written_aside
 from fieldlevel.locks import locked
+from fieldlevel.maps.catalogue import is_old_fingerprint
 from fieldlevel.training.journal import open_journal
 from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points, trial_spec
 
@@ -167,6 +168,9 @@ def open_search(spec: TuneSpec, out: Path, fingerprint: str) -> Search:
         study = optuna.create_study(
             storage=storage, study_name=STUDY_NAME, load_if_exists=True, pruner=pruner(spec), sampler=sampler(spec, 0)
         )
+        if is_old_fingerprint(study.user_attrs.get("data_fingerprint")):
+            told = "holds a search of an earlier version, which looked at 64 maps of its data only"
+            raise UserError(f"{out}: {told}; tune in another folder, or delete it")
         if study.user_attrs.get("data_fingerprint", fingerprint) != fingerprint:
             raise UserError(f"{out}: holds a search on other data; tune in another folder, or delete it")
         if not study.user_attrs:

@@ -1,0 +1,68 @@
+"""What the record beside projected maps says of their slabs: `provenance.json`, as far as it can be read."""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+from fieldlevel.errors import UserError
+from fieldlevel.json_files import read_json_object
+from fieldlevel.maps.cmd_format import SuiteFiles
+from fieldlevel.parameters import SLABS_PER_AXIS
+
+RECORD_NAME = "provenance.json"
+
+
+@dataclass(frozen=True)
+class Geometry:
+    """How snapshots became maps.
+
+    Attributes:
+        box_size_mpc_h: of the snapshots.
+        n_slabs: along each axis.
+        thickness_mpc_h: of a slab.
+        radius: what the discs of gas and dark matter reach to, as in `ProjectSpec.radius`.
+    """
+
+    box_size_mpc_h: float
+    n_slabs: int
+    thickness_mpc_h: float
+    radius: str
+
+    @property
+    def leaves_gaps(self) -> bool:
+        """Whether there may be pixels that no particle reaches."""
+        return self.radius != "neighbours"
+
+
+def recorded_geometry(files: SuiteFiles) -> Geometry | None:
+    """The geometry that the record of a folder gives for a suite; None where it gives none that can be understood."""
+    try:
+        record = read_json_object(files.directory / RECORD_NAME).get(f"{files.suite}_{files.set_name}")
+        return _geometry(record)
+    except (UserError, KeyError, TypeError, ValueError, IndexError):
+        return None
+
+
+def _geometry(record: Any) -> Geometry:
+    spec, box = record["spec"], float(record["snapshots"][0]["box_size_mpc_h"])
+    n_slabs, given = spec["n_slabs"], spec["slab_thickness_mpc_h"]
+    if type(n_slabs) is not int or n_slabs < 1 or not (0 < box < math.inf):
+        raise ValueError("not a geometry")
+    return Geometry(box, n_slabs, float(given or box / n_slabs), str(spec["radius"]))
+
+
+def count_words(files: SuiteFiles, n_maps: int, n_simulations: int) -> str:
+    """Why the maps of a file are not 15 to a simulation, as far as slabs explain it; empty where they do not.
+
+    Example:
+        >>> from pathlib import Path
+        >>> count_words(SuiteFiles(Path("nowhere"), "Mine"), 60, 10)
+        '6 each would be 2 slabs along each axis'
+    """
+    each, rest = divmod(n_maps, n_simulations)
+    if rest or each % 3 or each // 3 in (0, SLABS_PER_AXIS):
+        return ""
+    known = recorded_geometry(files)
+    if known is not None and known.n_slabs == each // 3:
+        return f"they are made of {known.n_slabs} slabs along each axis, as {RECORD_NAME} says"
+    return f"{each} each would be {each // 3} slabs along each axis"
