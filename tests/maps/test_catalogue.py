@@ -9,7 +9,14 @@ import pytest
 
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps import cmd_format, soundness
-from fieldlevel.maps.catalogue import check_directory, check_suite, list_suites, open_suite, split_simulations
+from fieldlevel.maps.catalogue import (
+    check_directory,
+    check_suite,
+    directory_remarks,
+    list_suites,
+    open_suite,
+    split_simulations,
+)
 from fieldlevel.maps.pixels import survey_pixels
 from fieldlevel.parameters import PARAMETER_NAMES
 
@@ -252,23 +259,23 @@ def test_defects_outside_the_pixels_are_refused_without_the_full_check(write_sui
         open_suite(directory, "MockTNG", check=False)
 
 
-def test_labels_without_maps_are_a_defect(write_suite):
+def test_labels_without_maps_are_a_remark(write_suite):
     directory = write_suite()
     write_suite("MockSIMBA", seed=1)
     (directory / MAPS).unlink()
-    defects = check_directory(directory)
-    assert len(defects) == 1 and f"{PARAMETERS}: labels without maps" in defects[0]
-    with pytest.raises(DataError, match="no such file") as refusal:
-        open_suite(directory, "MockTNG")
-    assert refusal.value.defects[1:] == defects
+    (directory / "params_LH_Nbody.txt").write_text("0.3 0.8 1 1 1 1\n")
+    assert check_directory(directory) == []
+    remarks = directory_remarks(directory)
+    assert [name in line for name, line in zip(("LH_MockTNG", "LH_Nbody"), remarks[-2:], strict=True)] == [True] * 2
+    assert all("labels without maps" in line for line in remarks[-2:])
+    assert open_suite(directory, "MockSIMBA").n_maps == 120
 
 
-def test_labels_without_any_map_file_are_a_defect(write_suite):
+def test_labels_without_any_map_file_are_a_remark(write_suite):
     directory = write_suite()
     (directory / MAPS).unlink()
-    assert ["no map files" in line or "labels without maps" in line for line in check_directory(directory)] == [
-        True
-    ] * 2
+    assert ["no map files" in line for line in check_directory(directory)] == [True]
+    assert ["labels without maps" in line for line in directory_remarks(directory)] == [True]
 
 
 def test_labels_of_another_latin_hypercube_are_a_defect(write_suite):

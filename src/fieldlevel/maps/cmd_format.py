@@ -153,7 +153,7 @@ def misspelt(files: SuiteFiles, suites: Iterable[str]) -> dict[str, str]:
     """
     known_suites = [name for suite in suites for name in (suite, NBODY_PREFIX + suite)]
     sobol = re.sub(r"(?i)^sb(?=\d+$)", "SB", files.set_name)
-    pairs = ((files.field, FIELD_NAMES), (files.suite, known_suites), (files.set_name, (*SET_NAMES, sobol)))
+    pairs = ((files.field, FIELD_NAMES), (files.suite, known_suites), (files.set_name, (sobol, *SET_NAMES)))
     known = {given: {name.lower(): name for name in names}.get(given.lower(), given) for given, names in pairs}
     return {given: name for given, name in known.items() if given != name}
 
@@ -162,11 +162,12 @@ def read_header(path: Path) -> MapHeader:
     """Read the header of a `.npy` file; nothing in it is believed that no array can have.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: the file cannot be opened, or is a folder.
         ValueError: not a `.npy` file of version 1, 2 or 3, or a damaged one.
-        UserError: a folder, a pipe, a device or a socket.
+        UserError: a pipe, a device or a socket.
     """
-    check_regular(path, "give an .npy file of maps")
+    if not path.is_dir():
+        check_regular(path, "give an .npy file of maps")
     with naming(path), path.open("rb") as file:
         text = _header_text(file)
         offset = file.tell()
@@ -193,7 +194,7 @@ def _header_text(file: BinaryIO) -> str:
     content = file.read(min(length, _LONGEST_HEADER + 1))
     if length > _LONGEST_HEADER or len(content) < length:
         raise ValueError(f"damaged header: {length} bytes long, {len(content)} of them there at most")
-    text = content.decode("utf-8" if version == (3, 0) else "latin-1").strip()
+    text = content.decode("utf-8" if version == (3, 0) else "latin-1", errors="replace").strip()
     return re.sub(r"(?<=\d)L(?=[,)])", "", text)
 
 

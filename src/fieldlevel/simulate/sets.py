@@ -16,7 +16,6 @@ References:
 """
 
 import hashlib
-import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -35,7 +34,8 @@ TABLES = LABEL_TABLES
 _N_CV = 27
 _VALUES_EACH = 11
 _CV_SEED, _1P_SEED, _TABLE_SEED = 10_001, 10_067, 1_000_000_000
-_HIGHEST_SIGMA_8 = 2.0
+_LOWEST_SIGMA_8, _HIGHEST_SIGMA_8 = 0.01, 2.0
+_STRONGEST_FEEDBACK = 1000.0
 _FIDUCIAL = tuple(parameter.fiducial for parameter in PARAMETERS)
 
 
@@ -208,8 +208,9 @@ def _defects(values: tuple[float, ...]) -> Iterator[str]:
     lowest, highest = PARAMETERS[0].minimum, PARAMETERS[0].maximum
     if not lowest <= Omega_m <= highest:
         yield f"Omega_m = {Omega_m:g}: allowed are {lowest:g} to {highest:g}, which the linear power spectrum covers"
-    if not 0 < sigma_8 <= _HIGHEST_SIGMA_8:
-        yield f"sigma_8 = {sigma_8:g}: allowed are numbers above 0, at most {_HIGHEST_SIGMA_8:g}"
+    if not _LOWEST_SIGMA_8 <= sigma_8 <= _HIGHEST_SIGMA_8:
+        yield f"sigma_8 = {sigma_8:g}: allowed are {_LOWEST_SIGMA_8:g} to {_HIGHEST_SIGMA_8:g}"
+    weakest, strongest = 1 / _STRONGEST_FEEDBACK, _STRONGEST_FEEDBACK
     for name, value in zip(PARAMETER_NAMES[2:], feedback, strict=True):
-        if not (value > 0 and math.isfinite(value)):
-            yield f"{name} = {value:g}: allowed are positive numbers"
+        if not weakest <= value <= strongest:
+            yield f"{name} = {value:g}: allowed are positive numbers from {weakest:g} to {strongest:g}"
