@@ -366,7 +366,7 @@ def _project(command: Project) -> int:
         console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")
         table = SuiteFiles(command.out, spec.suite, set_name=spec.set_name).parameters_path
         if not table.exists():
-            lacking = ", ".join(lacking_parameters(command.snapshots))
+            lacking = ", ".join(lacking_parameters(command.snapshots, spec))
             console.say(f"no {table.name}: not every header has {lacking}; give a table with --parameters")
     return 0
 

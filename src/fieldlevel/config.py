@@ -97,11 +97,18 @@ class ProjectSpec:
     n_neighbours: int = 32
     """The disc of a particle reaches to this neighbour."""
     length_unit: Literal["kpc/h", "Mpc/h"] | None = None
-    """Of the snapshots; needed only where they do not say."""
+    """Of the snapshots; needed only where they do not say; stands above what they say."""
+    box_size_mpc_h: float | None = None
+    """Side of the box; needed only where the headers do not say; refused where they say otherwise."""
+    Omega_m: Annotated[float | None, tyro.conf.arg(name="omega-m")] = None
+    """The same for the matter density; without it the mass cannot be checked."""
+    redshift: float | None = None
+    """The same for the redshift, which the expansion factor in a header also tells."""
     any_redshift: bool = False
     """Also take snapshots of one redshift above 0, although the names of the files say z=0.00."""
     check_mass: bool = True
-    """Refuse snapshots whose particles miss the mass of Omega_m in the box by over 5%; switch off for cut-outs."""
+    """Refuse snapshots whose particles miss the mass of Omega_m in the box by over 5%, or do not fill it; switch off
+    for cut-outs."""
 
 
 @dataclass(frozen=True)

@@ -73,6 +73,8 @@ MOCK_SUITES: tuple[Literal["MockTNG"], Literal["MockSIMBA"]] = ("MockTNG", "Mock
 NBODY_PREFIX = "Nbody_"
 MOCK_MARK = "MOCK DATA"
 """Stands on every result of mock maps."""
+MOCK_ORIGIN = f"{MOCK_MARK} simulated by fieldlevel, not CAMELS"
+"""Stands in the header of every mock snapshot."""
 
 SURFACE_DENSITIES = ("Mtot", "Mcdm", "Mgas", "Mstar")
 SURFACE_DENSITY_UNIT = r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$"

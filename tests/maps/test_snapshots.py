@@ -413,7 +413,6 @@ BROKEN: dict[str, tuple[Callable[[h5py.File], object], str]] = {
     "no header": (lambda file: file.pop("Header"), "no group /Header"),
     "no box": (lambda file: file["Header"].attrs.pop("BoxSize"), "no attribute BoxSize in /Header, /Parameters"),
     "no Omega_m": (lambda file: file["Header"].attrs.pop("Omega0"), "no attribute Omega0 or OmegaMatter"),
-    "no h": (lambda file: file["Header"].attrs.pop("HubbleParam"), "no attribute HubbleParam"),
     "no redshift": (lambda file: file["Header"].attrs.pop("Redshift"), "no attribute Redshift"),
     "no counts": (lambda file: file["Header"].attrs.pop("NumPart_ThisFile"), "no attribute NumPart_ThisFile"),
     "empty cosmology": (set_header("Omega0", 0.0), "Omega_m is 0"),

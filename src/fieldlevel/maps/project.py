@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.errors import UserError
+from fieldlevel.maps.memory import check_fits
 from fieldlevel.numerics.discs import paint_layers, paint_points
 from fieldlevel.numerics.discs_exact import paint_layers_exact
 from fieldlevel.numerics.neighbours import neighbour_distance
@@ -59,6 +60,9 @@ class Slabs:
             )
 
 
+MOST_PIXELS, MOST_SLABS = 8192, 1024
+"""Pixels a side of a map, and slabs along an axis."""
+
 LETTER_SLABS = Slabs()
 """Five slabs that fill the box."""
 
@@ -99,20 +103,54 @@ def project_particles(
         >>> maps.shape, round(float(maps[0].sum()) * (25 / 16) ** 2 / 1e10, 12)
         ((15, 16, 16), 2.0)
     """
-    place, weight = (np.array(values, dtype=np.float64, order="C") for values in (position, mass))
-    reach = None if radius is None else np.array(radius, dtype=np.float64, order="C")
-    _check_arrays(place, weight, reach, box_size_mpc_h)
-    for name, number in (("n_pixels", n_pixels), ("n_neighbours", n_neighbours)):
-        if number < 1 or number != int(number):
-            raise UserError(f"{name} = {number}: give a whole number from 1")
+    place, weight = _as_numbers("positions", position), _as_numbers("masses", mass)
+    reach = None if radius is None else _as_numbers("radii", radius)
+    box = _one_number("box_size_mpc_h", box_size_mpc_h)
+    _check_arrays(place, weight, reach, box)
+    n_pixels, n_neighbours = _count("n_pixels", n_pixels, MOST_PIXELS), _count("n_neighbours", n_neighbours)
+    check_fits(24 * slabs.count * n_pixels**2, f"{3 * slabs.count} maps of {n_pixels}^2 pixels", "lower n_pixels")
     points = torch.from_numpy(place)
     if reach is None:
-        distance = neighbour_distance(points, box_size_mpc_h, n_neighbours, torch.get_num_threads()).double()
+        distance = neighbour_distance(points, box, n_neighbours, torch.get_num_threads()).double()
     else:
         distance = torch.from_numpy(reach)
-    discs = Discs(points / box_size_mpc_h, distance / box_size_mpc_h, torch.from_numpy(weight))
-    maps: npt.NDArray[np.float64] = project_slabs([discs], n_pixels, box_size_mpc_h, slabs, exact=True).numpy()
+    discs = Discs(points / box, distance / box, torch.from_numpy(weight))
+    maps: npt.NDArray[np.float64] = project_slabs([discs], n_pixels, box, slabs, exact=True).numpy()
+    if not np.isfinite(maps).all():
+        raise UserError("maps are not finite: the masses are too large; take another unit")
     return maps
+
+
+def _as_numbers(name: str, values: npt.ArrayLike) -> npt.NDArray[np.float64]:
+    """A copy in double precision of what can only be meant as numbers.
+
+    Raises:
+        UserError: words, complex numbers, rows of several lengths, or masked values, whose mask would be lost.
+    """
+    if isinstance(values, np.ma.MaskedArray) and (n := int(np.ma.getmaskarray(values).sum())):
+        raise UserError(f"{name}: {n} values are masked; leave such particles out")
+    try:
+        array = np.asarray(values)
+        if array.dtype.kind in "biufO" and not (array.dtype.kind == "O" and any(map(np.iscomplexobj, array.flat))):
+            return np.array(array, dtype=np.float64, order="C")
+    except (TypeError, ValueError, RuntimeError):
+        raise UserError(f"{name}: no array of numbers; give one number for each entry") from None
+    raise UserError(f"{name} of type {array.dtype}: give real numbers")
+
+
+def _one_number(name: str, value: float) -> float:
+    number = _as_numbers(name, value)
+    if number.size != 1:
+        raise UserError(f"{name} of shape {number.shape}: give one number")
+    return float(number.reshape(-1)[0])
+
+
+def _count(name: str, value: float, most: int | None = None) -> int:
+    number = _one_number(name, value)
+    if not (1 <= number <= (most or 2**62)) or number != int(number):
+        allowed = "a whole number from 1" + (f" to {most}" if most else "")
+        raise UserError(f"{name} = {value}: give {allowed}")
+    return int(number)
 
 
 def _check_arrays(

@@ -4,7 +4,8 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360, section 2; 2022, arXiv:2109.10915.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -18,9 +19,17 @@ from fieldlevel.errors import DataError
 from fieldlevel.maps.fields import FIELDS, Field
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.project import Discs, project_slabs
-from fieldlevel.maps.projection_plan import check_project_spec, cut_slabs, map_keys, plan_projection, source_of_radius
+from fieldlevel.maps.projection_plan import (
+    check_project_spec,
+    cut_slabs,
+    map_keys,
+    open_for,
+    plain_spec,
+    plan_projection,
+    source_of_radius,
+)
 from fieldlevel.maps.shards import Shard
-from fieldlevel.maps.snapshots import MASS_TOLERANCE, Snapshot, open_snapshot
+from fieldlevel.maps.snapshots import MASS_TOLERANCE, Snapshot
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.workers import choose_devices
@@ -31,6 +40,9 @@ _MASS: _Weight = ("mass", False)
 
 _AT_ONCE = 1 << 22
 """Particles projected at a time."""
+
+_MOST_AT_ORIGIN = 8
+"""Particles of a kind that may be there."""
 
 _WHOLE = Shard()
 
@@ -62,14 +74,29 @@ def project_snapshots(
         UserError: a spec or a snapshot that cannot be used.
     """
     devices = choose_devices(device, workers)
+    spec = plain_spec(spec)
     check_project_spec(spec)
-    files = [Path(path) for path in paths]
-    make = partial(_project_number, files, spec)
-    return produce_maps(plan_projection(files, spec), Path(directory), make, devices, shard, "project", listener)
+    files, folder = [Path(path) for path in paths], Path(directory)
+    plan, make = plan_projection(files, spec), partial(_project_number, files, spec)
+    with _not_left_empty(folder):
+        return produce_maps(plan, folder, make, devices, shard, "project", listener)
+
+
+@contextmanager
+def _not_left_empty(folder: Path) -> Iterator[None]:
+    """Take a folder, and those above it, away again if an error ends the work before anything is in it."""
+    made = [place for place in (folder, *folder.parents) if not place.exists()]
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):
+            for place in made:
+                place.rmdir()
+        raise
 
 
 def _project_number(paths: Sequence[Path], spec: ProjectSpec, number: int, device: torch.device) -> Maps:
-    snapshot = open_snapshot(paths[number], spec.length_unit)
+    snapshot = open_for(paths[number], spec)
     maps = project_snapshot(snapshot, spec, device)
     return {key: maps[key[1]] for key in map_keys(spec)}
 
@@ -136,6 +163,7 @@ def _paint_kind(
     needed = {quantity for field in fields for quantity in field.stored} | {"position", "mass"}
     values = {name: torch.from_numpy(array).to(device) for name, array in snapshot.read(kind, sorted(needed)).items()}
     position = values.pop("position")
+    _refuse_unwritten(snapshot, kind, position)
     radius = _radius(snapshot, kind, position, spec)
     sums: dict[_Weight, Tensor] = {}
     for first in range(0, len(position), _AT_ONCE):
@@ -147,6 +175,14 @@ def _paint_kind(
             discs = Discs(place, reach, _weigh(weight, chunk))
             _add(sums, weight, project_slabs([discs], spec.n_pixels, box, slabs, exact=True))
     return sums
+
+
+def _refuse_unwritten(snapshot: Snapshot, kind: str, position: Tensor) -> None:
+    """Refuse zeros in place of positions: what was allocated and never written, or lost."""
+    n_zeros = int((position == 0).all(dim=1).sum())
+    if n_zeros > max(_MOST_AT_ORIGIN, len(position) // 1000):
+        told = f"{n_zeros} of {len(position)} particles of {kind} stand exactly at the origin"
+        raise DataError([f"{snapshot.path}: {told}; the snapshot is damaged, write it again"])
 
 
 def _add(sums: dict[tuple[str, bool], Tensor], key: tuple[str, bool], maps: Tensor) -> None:

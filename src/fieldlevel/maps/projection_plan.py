@@ -5,31 +5,68 @@ A snapshot is known by its content, wherever it lies. The snapshots of a folder 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from fieldlevel.config import ProjectSpec, refuse_values
+from fieldlevel.config import ProjectSpec, refuse_values, to_json
 from fieldlevel.errors import UserError
+from fieldlevel.files import check_regular
 from fieldlevel.maps.cmd_format import Float64Array, read_parameters
 from fieldlevel.maps.fields import FIELDS, POINTS
+from fieldlevel.maps.hdf5_files import open_hdf5
 from fieldlevel.maps.ledger import Plan, SuiteField
-from fieldlevel.maps.project import Slabs
-from fieldlevel.maps.snapshot_files import find_files, fingerprint, open_hdf5, read_header
+from fieldlevel.maps.memory import check_fits
+from fieldlevel.maps.project import MOST_PIXELS, MOST_SLABS, Slabs
+from fieldlevel.maps.snapshot_facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
+from fieldlevel.maps.snapshot_files import find_files, fingerprint, read_header
 from fieldlevel.maps.snapshots import Snapshot, open_snapshot
-from fieldlevel.parameters import MOCK_MARK, MOCK_SUITES, NBODY_PREFIX, PARAMETER_NAMES, is_mock
+from fieldlevel.parameters import (
+    COSMOLOGICAL_NAMES,
+    MOCK_MARK,
+    MOCK_SUITES,
+    NBODY_PREFIX,
+    PARAMETER_NAMES,
+    hydro_twin,
+    is_mock,
+    is_nbody,
+)
 
 PROJECTION_VERSION = "1"
 """Raised whenever the same spec gives other maps."""
 
 _NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass")
-_OMEGA_M_TOLERANCE = 1e-3
-_REDSHIFT_TOLERANCE = 5e-3
-"""Names of files have two decimals."""
-_BOX_TOLERANCE = 1e-3
-_MOST_PIXELS, _MOST_SLABS = 8192, 1024
+_ONLY_WHERE_GIVEN = ("box_size_mpc_h", "Omega_m", "redshift")
+_PARAMETER_TOLERANCE = 1e-3
+"""Relative, above one: tables have five decimals."""
+_HUBBLE_TOLERANCE = 1e-3
+_SETS_OF_VARIED_H = ("SB", "1P")
+"""In which CAMELS varies the Hubble parameter too."""
+_BYTES_A_PARTICLE = 16
+"""A position and a mass in single precision."""
+_KNOWN_SUITES = {
+    "tng": "IllustrisTNG", "illustris": "Illustris", "simba": "SIMBA", "astrid": "Astrid", "eagle": "EAGLE",
+    "magneticum": "Magneticum", "ramses": "Ramses", "enzo": "Enzo", "obsidian": "Obsidian", "crocodile": "CROCODILE",
+}  # fmt: skip
+"""Hydrodynamic suites, by the part of a name that tells them from the others; the first that is found counts."""
+
+
+def open_for(path: Path, spec: ProjectSpec) -> Snapshot:
+    """Open a snapshot with the facts that a spec gives.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    return open_snapshot(
+        path,
+        spec.length_unit,
+        box_size_mpc_h=spec.box_size_mpc_h,
+        Omega_m=spec.Omega_m,
+        redshift=spec.redshift,
+        is_whole=spec.check_mass,
+    )
 
 
 def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
@@ -41,16 +78,16 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
     """
     if not paths:
         raise UserError("no snapshots; name files or folders")
-    snapshots = [open_snapshot(path, spec.length_unit) for path in paths]
+    snapshots = [open_for(path, spec) for path in paths]
     for snapshot in snapshots:
         _check_snapshot(snapshot, spec)
     contents = [fingerprint(snapshot.files) for snapshot in snapshots]
-    _check_together(snapshots, contents)
+    _check_together(snapshots, contents, spec)
     rows = _parameters(snapshots, spec)
     record = {
         "origin": f"{MOCK_MARK} " * is_mock(spec.suite) + "projected from snapshots by fieldlevel",
         "projection": PROJECTION_VERSION,
-        "spec": {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS},
+        "spec": _describe_spec(spec),
         "snapshots": [_describe(*snapshot) for snapshot in zip(snapshots, contents, strict=True)],
         "parameters": None if rows is None else rows.tolist(),
         "units": {field: FIELDS[field].unit for field in spec.fields},
@@ -69,21 +106,20 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
 def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
     """Refuse false names, slabs that do not fit, and fields that one particle of each kind shows not to be there."""
     cut_slabs(snapshot, spec)
-    if snapshot.redshift > _REDSHIFT_TOLERANCE and not spec.any_redshift:
+    if snapshot.redshift > REDSHIFT_TOLERANCE and not spec.any_redshift:
         told = f"redshift {snapshot.redshift:.4g}, but the names of the files say z=0.00"
         raise UserError(f"{snapshot.path}: {told}; leave it out, or take --any-redshift")
-    if snapshot.is_mock != is_mock(spec.suite):
-        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in MOCK_SUITES)
-        told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {spec.suite}"
-        raise UserError(f"{snapshot.path}: {told}; choose with --suite")
+    _check_suite(snapshot, spec.suite)
     for name in spec.fields:
         kinds = [kind for kind in FIELDS[name].kinds if snapshot.n_particles.get(kind, 0)]
         if not kinds:
             wanted = " or ".join(FIELDS[name].kinds)
             raise UserError(f"{snapshot.path}: no particles of {wanted}, which make {name}; leave it out of --fields")
         for kind in kinds:
-            next(snapshot.chunks(kind, FIELDS[name].stored, max_particles=1))
             n = snapshot.n_particles[kind]
+            what = f"{snapshot.path}: {n} particles of {kind}, which are read at once,"
+            check_fits(n * _BYTES_A_PARTICLE, what, f"leave {name} out of --fields, or take a larger machine")
+            next(snapshot.chunks(kind, FIELDS[name].stored, max_particles=1))
             if source_of_radius(snapshot, kind, spec) == "neighbours" and n <= spec.n_neighbours:
                 raise UserError(
                     f"{snapshot.path}: {n} particles of {kind}; neighbour {spec.n_neighbours} "
@@ -91,17 +127,61 @@ def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
                 )
 
 
-def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str]) -> None:
-    """Refuse one snapshot under two names, and two boxes or redshifts in one folder."""
+def _check_suite(snapshot: Snapshot, suite: str) -> None:
+    """Refuse a name that is not that of the simulation: a mock's, another suite's, a gravity-only one's."""
+    told = None
+    is_gravity_only = not any(n for kind, n in snapshot.n_particles.items() if kind != "dark matter")
+    if snapshot.is_mock != is_mock(suite):
+        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in MOCK_SUITES)
+        told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {suite}"
+    elif snapshot.suite is not None and _is_another(snapshot.suite, suite):
+        told = f"is of {snapshot.suite}, not of {suite}"
+    elif is_nbody(suite) and not is_gravity_only:
+        told = f"has other particles than dark matter, so it is not gravity-only: not {suite}"
+    elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or _known_suite(suite)):
+        told = f"has dark matter only, so it is gravity-only: name its suite {NBODY_PREFIX}{suite}"
+    if told is not None:
+        raise UserError(f"{snapshot.path}: {told}; choose with --suite")
+
+
+def _is_another(stated: str, suite: str) -> bool:
+    """Whether the name in a header and that of the maps cannot mean one suite."""
+    if is_mock(stated) or is_mock(suite):
+        return stated != suite
+    known, wanted = _known_suite(stated), _known_suite(suite)
+    return known is not None and wanted is not None and known != wanted
+
+
+def _known_suite(name: str) -> str | None:
+    """The hydrodynamic suite that a name, also of its gravity-only twin, means; None if none is known."""
+    found = (suite for part, suite in _KNOWN_SUITES.items() if part in hydro_twin(name).casefold())
+    return next(found, None)
+
+
+def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec: ProjectSpec) -> None:
+    """Refuse one snapshot under two names, and two kinds of simulations in one folder."""
     first = snapshots[0]
     for number, snapshot in enumerate(snapshots):
         twin = snapshots[contents.index(contents[number])]
         if twin is not snapshot:
             raise UserError(f"{twin.path} and {snapshot.path} are one snapshot; name it once")
-        has_same_redshift = abs(snapshot.redshift - first.redshift) <= _REDSHIFT_TOLERANCE
-        if not has_same_redshift or abs(snapshot.box_size_mpc_h / first.box_size_mpc_h - 1) > _BOX_TOLERANCE:
+        has_same_redshift = abs(snapshot.redshift - first.redshift) <= REDSHIFT_TOLERANCE
+        if not has_same_redshift or abs(snapshot.box_size_mpc_h / first.box_size_mpc_h - 1) > BOX_TOLERANCE:
             one, other = (f"{s.path} ({s.box_size_mpc_h:g} Mpc/h, redshift {s.redshift:g})" for s in (first, snapshot))
             raise UserError(f"{one} and {other} differ; give each box and redshift a folder of its own")
+        if bool(first.n_particles["gas"]) != bool(snapshot.n_particles["gas"]):
+            one, other = (f"{s.path} ({s.n_particles['gas']} particles of gas)" for s in (first, snapshot))
+            raise UserError(f"{one} and {other} differ; give gravity-only simulations a suite of their own")
+        is_fixed = not spec.set_name.startswith(_SETS_OF_VARIED_H)
+        if first.h and snapshot.h and is_fixed and abs(snapshot.h - first.h) > _HUBBLE_TOLERANCE:
+            one, other = (f"{s.path} (h = {s.h:g})" for s in (first, snapshot))
+            raise UserError(f"{one} and {other} differ; name a set in which h varies SB<number> with --set")
+
+
+def _describe_spec(spec: ProjectSpec) -> dict[str, object]:
+    """Fields of a spec that the maps depend on; facts of the snapshots only where the user gives them."""
+    values = {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS}
+    return {name: value for name, value in values.items() if value is not None or name not in _ONLY_WHERE_GIVEN}
 
 
 def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
@@ -122,31 +202,63 @@ def _parameters(snapshots: Sequence[Snapshot], spec: ProjectSpec) -> Float64Arra
         if any(_lacking(snapshot.parameters) for snapshot in snapshots):
             return None
         return np.array([[snapshot.parameters[name] for name in PARAMETER_NAMES] for snapshot in snapshots])
+    check_regular(Path(spec.parameters), "give a table of parameters")
     rows = read_parameters(Path(spec.parameters))
     if len(rows) != len(snapshots):
         raise UserError(f"{spec.parameters}: {len(rows)} rows for {len(snapshots)} snapshots; give a row for each")
+    names = COSMOLOGICAL_NAMES if is_nbody(spec.suite) else PARAMETER_NAMES
     for number, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True)):
         if not np.isfinite(row).all():
             raise UserError(f"{spec.parameters}: row {number} has numbers that are not finite; mend the row")
-        if abs(row[0] - snapshot.Omega_m) > _OMEGA_M_TOLERANCE:
-            raise UserError(
-                f"{spec.parameters}: row {number} has Omega_m = {row[0]:g}, but {snapshot.path} has "
-                f"{snapshot.Omega_m:g}; put the rows in the order of the snapshots"
-            )
+        for name, value in zip(PARAMETER_NAMES, row.tolist(), strict=False):
+            if name in names and not _agrees(value, stated := snapshot.parameters.get(name, value), name):
+                raise UserError(
+                    f"{spec.parameters}: row {number} has {name} = {value:g}, but {snapshot.path} has "
+                    f"{stated:g}; put the rows in the order of the snapshots"
+                )
     return rows
+
+
+def _agrees(value: float, stated: float, name: str) -> bool:
+    tolerance = OMEGA_M_TOLERANCE if name == "Omega_m" else _PARAMETER_TOLERANCE * max(1.0, abs(stated))
+    return abs(value - stated) <= tolerance
 
 
 def _lacking(parameters: Mapping[str, float]) -> list[str]:
     return [name for name in PARAMETER_NAMES if name not in parameters]
 
 
-def lacking_parameters(paths: Sequence[Path]) -> list[str]:
-    """Names of the parameters that not every header states, so that a table is needed."""
+def lacking_parameters(paths: Sequence[Path], spec: ProjectSpec | None = None) -> list[str]:
+    """Names of the parameters that neither every header nor the spec states, so that a table is needed."""
+    given = {"Omega_m"} if spec is not None and spec.Omega_m is not None else set()
     lacking: set[str] = set()
     for path in paths:
         with open_hdf5(find_files(path)[0]) as file:
             lacking.update(_lacking(read_header(file).parameters))
-    return [name for name in PARAMETER_NAMES if name in lacking]
+    return [name for name in PARAMETER_NAMES if name in lacking - given]
+
+
+def plain_spec(spec: ProjectSpec) -> ProjectSpec:
+    """A spec whose numbers are Python's, whatever NumPy numbers and paths it was made from.
+
+    Raises:
+        UserError: a field is of another type.
+    """
+    plain: dict[str, Any] = {name: _plain(getattr(spec, name)) for name in asdict(spec)}
+    made = replace(spec, **plain)
+    try:
+        to_json(made)
+    except TypeError as error:
+        raise UserError(f"ProjectSpec: {error}; give numbers, words and their tuples") from None
+    return made
+
+
+def _plain(value: object) -> object:
+    if isinstance(value, np.generic):
+        return value.item()
+    if isinstance(value, list | tuple):
+        return tuple(_plain(each) for each in value)
+    return str(value) if isinstance(value, Path) else value
 
 
 def check_project_spec(spec: ProjectSpec) -> None:
@@ -155,17 +267,21 @@ def check_project_spec(spec: ProjectSpec) -> None:
     Raises:
         UserError: with what is allowed.
     """
-    fields, n_pixels = spec.fields, spec.n_pixels
+    fields, n_pixels, thickness = spec.fields, spec.n_pixels, spec.slab_thickness_mpc_h
     is_power_of_two = n_pixels & (n_pixels - 1) == 0
     allowed = {
         "suite": (bool(re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", spec.suite)), "letters, digits and _"),
         "set_name": (bool(re.fullmatch(r"[A-Za-z0-9]+", spec.set_name)), "letters and digits"),
         "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
-        "n_pixels": (16 <= n_pixels <= _MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {_MOST_PIXELS}"),
-        "n_slabs": (1 <= spec.n_slabs <= _MOST_SLABS, f"1 to {_MOST_SLABS}"),
+        "n_pixels": (16 <= n_pixels <= MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {MOST_PIXELS}"),
+        "n_slabs": (1 <= spec.n_slabs <= MOST_SLABS, f"1 to {MOST_SLABS}"),
+        "slab_thickness_mpc_h": (thickness is None or 0 < thickness < np.inf, "numbers above 0"),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
     }
     refuse_values(spec, allowed)
+    Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
+    n_bytes = 8 * 3 * spec.n_slabs * n_pixels**2 * len(fields)
+    check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
 
 
 def cut_slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:

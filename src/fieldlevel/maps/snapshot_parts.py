@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import DataError
-from fieldlevel.maps.snapshot_files import Header, open_hdf5, read_counts
+from fieldlevel.maps.hdf5_files import check_storage, check_written, find_member, open_hdf5
+from fieldlevel.maps.snapshot_files import Header, read_counts
 
 Kind = Literal["gas", "dark matter", "stars", "black holes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -22,6 +23,7 @@ MASSES = ("Masses", "Mass", "DynamicalMasses")
 
 _KIND_OF_TYPE: Mapping[int, Kind] = {0: "gas", 4: "stars", 5: "black holes"}
 _TRACERS = 3
+_N_TYPES = 7
 
 
 @dataclass(frozen=True)
@@ -49,11 +51,22 @@ class Part:
         return _KIND_OF_TYPE.get(self.type, "dark matter")
 
 
+def kind_of_group(group: str) -> Kind:
+    """What the particles of an HDF5 group are.
+
+    Example:
+        >>> kind_of_group("PartType4")
+        'stars'
+    """
+    return _KIND_OF_TYPE.get(int(group.removeprefix("PartType")), "dark matter")
+
+
 def find_dataset(group: object, names: Sequence[str]) -> h5py.Dataset | None:
     """First dataset of one of these names; None also where there is no group."""
     if not isinstance(group, h5py.Group):
         return None
-    return next((group[name] for name in names if isinstance(group.get(name), h5py.Dataset)), None)
+    members = (find_member(group, name) for name in names)
+    return next((member for member in members if isinstance(member, h5py.Dataset)), None)
 
 
 def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None) -> None:
@@ -65,7 +78,7 @@ def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None
         shape: of a row; None if any will do.
 
     Raises:
-        DataError: the shapes disagree, or it holds no numbers.
+        DataError: the shapes disagree, it holds no numbers, or some of them are not there to be read.
     """
     expected = (part.n, *(dataset.shape[1:] if shape is None else shape))
     if dataset.shape != expected or dataset.dtype.kind not in "iuf":
@@ -75,15 +88,18 @@ def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None
                 f"particles: it must hold numbers of the shape {expected}, and holds {dataset.dtype}; write it again"
             ]
         )
+    check_storage(dataset)
+    check_written(dataset)
 
 
-def list_parts(path: Path, files: Sequence[Path], header: Header) -> tuple[Part, ...]:
+def list_parts(path: Path, files: Sequence[Path], header: Header, *, is_whole: bool = True) -> tuple[Part, ...]:
     """List the particles of a snapshot, file by file and type by type.
 
     Args:
         path: of the snapshot, for errors.
         files: all files of it.
         header: facts of the first file.
+        is_whole: whether these are all particles of a box; a cut-out in one file may have the totals of its snapshot.
 
     Returns:
         One entry for each type in each file; without types that have no particles, and without tracers.
@@ -95,7 +111,7 @@ def list_parts(path: Path, files: Sequence[Path], header: Header) -> tuple[Part,
     counted: Counter[int] = Counter()
     for name in files:
         with open_hdf5(name) as file:
-            counts = read_counts(file)
+            counts = read_counts(file) or _count_rows(file)
             parts += [
                 part
                 for number, n in enumerate(counts)
@@ -104,19 +120,31 @@ def list_parts(path: Path, files: Sequence[Path], header: Header) -> tuple[Part,
         counted.update(dict(enumerate(counts)))
     if not parts:
         raise DataError([f"{path}: no particles; NumPart_ThisFile is zero everywhere"])
-    if header.n_total and counted != Counter(dict(enumerate(header.n_total))):
+    if not _agree(counted, header.n_total, is_cut=len(files) == 1 and not is_whole):
         raise DataError(
             [
                 f"{path}: NumPart_ThisFile adds up to {list(counted.values())}, but NumPart_Total says "
-                f"{list(header.n_total)}; are all of them from this snapshot?"
+                f"{list(header.n_total[-1])}; are all of them from this snapshot?"
             ]
         )
     return tuple(parts)
 
 
+def _agree(counted: Counter[int], n_total: Sequence[Sequence[int]], *, is_cut: bool) -> bool:
+    """Whether the particles are as many as one reading of the header has, or no more in a cut-out."""
+    totals = [Counter(dict(enumerate(total))) for total in n_total]
+    return not totals or any(counted == total or (is_cut and counted <= total) for total in totals)
+
+
+def _count_rows(file: h5py.File) -> tuple[int, ...]:
+    """Particles of each type where no header counts them: one for each position."""
+    found = {number: find_dataset(find_member(file, f"PartType{number}"), COORDINATES) for number in range(_N_TYPES)}
+    return tuple(dataset.shape[0] if dataset is not None and dataset.shape else 0 for dataset in found.values())
+
+
 def _is_matter(file: h5py.File, part: Part, header: Header) -> bool:
     """Whether particles have positions and masses; only tracers may have none."""
-    group = file.get(part.group)
+    group = find_member(file, part.group)
     coordinates, masses = find_dataset(group, COORDINATES), find_dataset(group, MASSES)
     has_mass = masses is not None or any(header.mass_table[part.type : part.type + 1])
     if coordinates is not None and has_mass:

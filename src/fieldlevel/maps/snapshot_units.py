@@ -18,6 +18,8 @@ from typing import Literal
 
 import h5py
 
+from fieldlevel.errors import DataError
+from fieldlevel.maps.hdf5_files import find_member
 from fieldlevel.maps.snapshot_files import find_number, read_numbers
 from fieldlevel.maps.snapshot_parts import find_dataset
 
@@ -33,6 +35,9 @@ LENGTH_UNITS: dict[LengthUnit, float] = {"kpc/h": KPC, "Mpc/h": MPC}
 
 _SAME = 2e-3
 """Relative difference below which two values mean the same unit: codes round them, and differ about the Sun's mass."""
+_HIGHEST_POWER = 10
+_POSSIBLE = {"length": (1e-3, 1e32), "mass": (1e-3, 1e60), "velocity": (1e-3, 1e15)}
+"""In cgs, with room on both sides."""
 
 _STATED = (
     ("a_scaling", "h_scaling", "to_cgs"),
@@ -119,12 +124,15 @@ def stated_unit(dataset: h5py.Dataset) -> Unit | None:
     for a, h, cgs in _STATED:
         if a in dataset.attrs and h in dataset.attrs:
             factor = float(read_numbers(dataset, cgs)[0]) if cgs in dataset.attrs else 1.0
-            powers = (float(read_numbers(dataset, name)[0]) for name in (a, h))
+            powers = [float(read_numbers(dataset, name)[0]) for name in (a, h)]
+            if max(map(abs, powers)) > _HIGHEST_POWER:
+                told = f"{a} and {h} of {dataset.name} are {powers[0]:g} and {powers[1]:g}"
+                raise DataError([f"{dataset.file.filename}: {told}; mend them to the powers of its unit"])
             return Unit(factor, *powers) if factor > 0 else None
     return None
 
 
-def read_units(file: h5py.File, hubble: float) -> CodeUnits | None:
+def read_units(file: h5py.File, hubble: float | None) -> CodeUnits | None:
     """Units that a snapshot states.
 
     Looked for are, in this order: `Unit length in cgs (U_L)` (SWIFT); `UnitLength_in_cm` (GADGET-4, AREPO, EAGLE);
@@ -132,11 +140,24 @@ def read_units(file: h5py.File, hubble: float) -> CodeUnits | None:
 
     Args:
         file: opened snapshot.
-        hubble: h.
+        hubble: h; without it the units of GIZMO are not numbers.
 
     Returns:
         The units, or None if there is none of these.
+
+    Raises:
+        DataError: a unit that no code can have.
     """
+    found = _find_units(file, math.nan if hubble is None else hubble)
+    for name, (lowest, highest) in _POSSIBLE.items() if found else ():
+        value = getattr(found, name)
+        if not (lowest <= value <= highest or math.isnan(value)):
+            told = f"the unit of {name} is {value:g} in cgs units"
+            raise DataError([f"{file.filename}: {told}; mend it, or give --length-unit"])
+    return found
+
+
+def _find_units(file: h5py.File, hubble: float) -> CodeUnits | None:
     coordinates, masses, velocities = (
         _stated_by(file, names) for names in (("Coordinates",), ("Masses", "Mass"), ("Velocities",))
     )
@@ -158,7 +179,7 @@ def read_units(file: h5py.File, hubble: float) -> CodeUnits | None:
 
 
 def _stated_by(file: h5py.File, names: Sequence[str]) -> Unit | None:
-    groups = [file[name] for name in sorted(file) if name.startswith("PartType")]
+    groups = [find_member(file, name) for name in sorted(file) if name.startswith("PartType")]
     datasets = [dataset for group in groups if (dataset := find_dataset(group, names)) is not None]
     return next((unit for dataset in datasets if (unit := stated_unit(dataset))), None)
 

@@ -13,7 +13,7 @@ import numpy as np
 from fieldlevel.config import SimulateSpec
 from fieldlevel.files import make_folder, written_aside
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, MOCK_MARK, PARAMETER_NAMES
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, MOCK_ORIGIN, PARAMETER_NAMES, nbody_twin
 from fieldlevel.simulate.feedback import HydroParticles, Species
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
@@ -31,20 +31,21 @@ def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, parame
     Args:
         path: of the file; complete or absent.
         kinds: particles by the field that each kind makes.
-        spec: their resolution.
+        spec: their suite and resolution.
         parameters: the six of the simulation, kept in the header, from where `fieldlevel project` takes them.
     """
     counts = np.zeros(_N_TYPES, dtype=np.int64)
     for name, species in kinds.items():
         counts[_TYPES[name]] = len(species.position)
+    suite = spec.suite if "Mgas" in kinds else nbody_twin(spec.suite)
     make_folder(path.parent)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
-        file.create_group("Header").attrs.update(_header(counts, parameters))
+        file.create_group("Header").attrs.update(_header(counts, suite, parameters))
         for name, species in kinds.items():
             _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, parameters[0])
 
 
-def _header(counts: np.ndarray, parameters: Sequence[float]) -> dict[str, object]:
+def _header(counts: np.ndarray, suite: str, parameters: Sequence[float]) -> dict[str, object]:
     Omega_m = parameters[0]
     return dict(zip(PARAMETER_NAMES, parameters, strict=True)) | {
         "BoxSize": BOX_SIZE_MPC_H * 1e3,
@@ -62,7 +63,8 @@ def _header(counts: np.ndarray, parameters: Sequence[float]) -> dict[str, object
         "UnitLength_in_cm": _KPC_CM,
         "UnitMass_in_g": _MASS_G,
         "UnitVelocity_in_cm_per_s": _KM_CM,
-        "Origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",
+        "Origin": np.bytes_(MOCK_ORIGIN),
+        "Suite": np.bytes_(suite),
     }
 
 
