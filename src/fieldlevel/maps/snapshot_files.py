@@ -265,7 +265,7 @@ def read_counts(file: h5py.File) -> tuple[int, ...] | None:
 
 
 def _whole(file: h5py.File, name: str, number: float) -> int:
-    if number != int(number) or (name == "NumFilesPerSnapshot" and number > _MOST_FILES):
+    if number != int(number) or number > (_MOST_FILES if name == "NumFilesPerSnapshot" else 2**62):
         raise DataError([f"{file.filename}: {name} is {number:g}; mend it to a number of things"])
     return int(number)
 
