@@ -51,18 +51,20 @@ def _geometry(record: Any) -> Geometry:
     return Geometry(box, n_slabs, float(given or box / n_slabs), str(spec["radius"]))
 
 
-def count_words(files: SuiteFiles, n_maps: int, n_simulations: int) -> str:
-    """Why the maps of a file are not 15 to a simulation, as far as slabs explain it; empty where they do not.
+def count_words(files: SuiteFiles, n_maps: int, n_simulations: int) -> tuple[str, str]:
+    """Why the maps of a file are not 15 to a simulation, as far as slabs explain it, and what to do.
 
     Example:
         >>> from pathlib import Path
         >>> count_words(SuiteFiles(Path("nowhere"), "Mine"), 60, 10)
-        '6 each would be 2 slabs along each axis'
+        ('6 each would be 2 slabs along each axis', 'fetch the file again or give the labels that belong to it')
     """
+    remedy = "fetch the file again or give the labels that belong to it"
     each, rest = divmod(n_maps, n_simulations)
     if rest or each % 3 or each // 3 in (0, SLABS_PER_AXIS):
-        return ""
+        return "", remedy
     known = recorded_geometry(files)
     if known is not None and known.n_slabs == each // 3:
-        return f"they are made of {known.n_slabs} slabs along each axis, as {RECORD_NAME} says"
-    return f"{each} each would be {each // 3} slabs along each axis"
+        told = f"they are made of {known.n_slabs} slabs along each axis, as {RECORD_NAME} says"
+        return told, f"project the snapshots again with --n-slabs {SLABS_PER_AXIS}"
+    return f"{each} each would be {each // 3} slabs along each axis", remedy

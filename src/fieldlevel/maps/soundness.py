@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.clustering import clustering_defects, has_clustering
 from fieldlevel.maps.cmd_format import (
@@ -28,12 +30,12 @@ from fieldlevel.maps.cmd_format import (
 )
 from fieldlevel.maps.digests import Stamp, recall, remember
 from fieldlevel.maps.geometry import count_words, recorded_geometry
-from fieldlevel.maps.labels import label_remarks, parameter_defects
+from fieldlevel.maps.labels import label_remarks, parameter_defects, used_columns
 from fieldlevel.maps.pixels import MAY_VANISH, PixelSurvey, pixel_defects, survey_pixels, zero_remark
 from fieldlevel.maps.reference import is_verified, seed_tables, table_defects
 from fieldlevel.maps.twins import label_conflicts, shared_maps
 from fieldlevel.maps.weighing import mass_defects, unit_defect
-from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES, is_nbody
+from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
 from fieldlevel.progress import Listener, ignore
 
 _SMALLEST_MAP = 16
@@ -201,13 +203,14 @@ def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey) ->
     """What nothing in the folder can show to be right."""
     if is_verified(files, theta):
         return
-    names = list(PARAMETER_NAMES[2:]) if not is_nbody(files.suite) else []
-    if not has_clustering(files, theta, survey.contrast):
-        names.insert(0, "sigma_8")
-    if names:
+    shown = {"Omega_m"} if files.field == "Mtot" else set()
+    if has_clustering(files, theta, survey.contrast):
+        shown.add("sigma_8")
+    varied = [PARAMETER_NAMES[i] for i in used_columns(files.suite) if np.ptp(theta[:, i]) > 0]
+    if names := [name for name in varied if name not in shown]:
         yield (
-            f"{files.parameters_path}: not checkable: whether {', '.join(names)} are those of the maps; "
-            "compare with the table that CAMELS published"
+            f"{files.maps_path}: not checkable: that its maps have the {', '.join(names)} of their rows in "
+            f"{files.parameters_path.name}; compare with the table that was published"
         )
 
 
@@ -335,11 +338,11 @@ def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[s
     if n_maps == expected:
         return []
     what = "not a multiple of" if n_maps % n_simulations else f"not {MAPS_PER_SIMULATION} for each of"
-    slabs = count_words(files, n_maps, n_simulations)
+    slabs, remedy = count_words(files, n_maps, n_simulations)
     told = f" ({slabs}, this version reads {MAPS_PER_SIMULATION} maps, 5 along each axis)" if slabs else ""
     return [
         f"{files.maps_path}: {n_maps} maps, {what} the {n_simulations} simulations of {files.parameters_path.name}, "
-        f"which need {expected}{told}; fetch the file again or give the labels that belong to it"
+        f"which need {expected}{told}; {remedy}"
     ]
 
 
