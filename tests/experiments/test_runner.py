@@ -186,6 +186,24 @@ def test_another_spec_or_other_data_is_another_letter(finished, tiny_letter):
     assert read_finished(out, "another key") is None
 
 
+def test_one_suite_under_two_names_is_no_letter(finished, tiny_letter, tmp_path):
+    _, data, _, _ = finished
+    copy = tmp_path / "data"
+    shutil.copytree(data.directory, copy)
+    for name in ("Maps_Mtot_{}_LH_z=0.00.npy", "params_LH_{}.txt"):
+        shutil.copyfile(copy / name.format("MockTNG"), copy / name.format("MockTNGB"))
+        (copy / name.format("MockSIMBA")).unlink()
+    spec = replace(tiny_letter, suites=("MockTNG", "MockTNGB"))
+    with pytest.raises(UserError):
+        run_letter(spec, prepare_data(spec, copy, tmp_path / "out", device="cpu"), tmp_path / "out", device="cpu")
+    for name in ("Maps_Mtot_{}_LH_z=0.00.npy", "params_LH_{}.txt"):
+        (copy / name.format("MockTNGB")).rename(copy / name.format("MockSIMBA"))
+    prepared = prepare_data(tiny_letter, copy, tmp_path / "out", device="cpu")
+    with pytest.raises(DataError, match="hold the same maps"):
+        run_letter(tiny_letter, prepared, tmp_path / "out", device="cpu")
+    assert not list((tmp_path / "out").rglob("weights.safetensors"))
+
+
 def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
     """Stopped in the second network: the first is kept, the second goes on, the predictions are the same."""
     _, data, run, _ = finished

@@ -245,7 +245,16 @@ def test_other_boxes_are_told(tmp_path, n):
 
 @pytest.mark.parametrize(
     "text",
-    ["", "[]", "{", "[" * 5000, '{"MockTNG_LH": 3}', '{"MockTNG_LH": {"spec": {"n_slabs": 1e400}, "snapshots": []}}'],
+    [
+        '{"MockTNG_LH": {"spec": {"n_slabs": %s, "slab_thickness_mpc_h": null, "radius": 1}, "snapshots": '
+        '[{"box_size_mpc_h": 1e-320}]}}' % (400 * "9"),
+        "",
+        "[]",
+        "{",
+        "[" * 5000,
+        '{"MockTNG_LH": 3}',
+        '{"MockTNG_LH": {"spec": {"n_slabs": 1e400}, "snapshots": []}}',
+    ],
 )
 def test_records_that_say_nothing_do_no_harm(write_suite, text):
     directory = write_suite()
@@ -291,6 +300,40 @@ def test_other_units_are_named(tmp_path, factor, unit):
     assert f"these are {unit}" in defect and "labels of another suite" not in defect
     expected = 5 * CRITICAL_DENSITY * 0.3
     assert f"{expected:.3g} by Omega_m of the labels" in defect
+
+
+def change(directory: Path, edit) -> Path:
+    np.save(directory / MAPS, edit(np.load(directory / MAPS)).astype("<f4"))
+    return directory
+
+
+@pytest.mark.parametrize(
+    ("edit", "words"),
+    [
+        (lambda m: 0 * m, "pixels that are zero"),
+        (lambda m: -m, "negative pixels"),
+        (lambda m: m * np.nan, "NaN pixels"),
+        (lambda m: m * np.inf, "infinite pixels"),
+        (lambda m: 1e12 * m / m.reshape(8, -1).mean(1).repeat(15)[:, None, None], "whatever their Omega_m"),
+        (lambda m: np.r_[np.log10(m[:15]), m[15:]], "another unit than the others in the maps of simulations 0"),
+        (lambda m: np.r_[m[:15], 2 * m[15:30], m[30:]], "Omega_m does not agree with the mass in the maps of simul"),
+    ],
+)
+def test_maps_that_are_wrong_throughout_get_no_false_diagnosis(write_suite, edit, words):
+    directory = change(write_suite(), edit)
+    assert words in told(directory)
+    assert "labels of another suite" not in told(directory)
+    assert "another unit or another box" not in told(directory)
+
+
+@pytest.mark.parametrize("value", [0.0, -0.3, np.nan, np.inf, 1e300])
+def test_labels_that_are_wrong_throughout_are_told_as_such(write_suite, value):
+    directory = write_suite()
+    theta = np.loadtxt(directory / LH)
+    theta[:, 0] = value
+    np.savetxt(directory / LH, theta)
+    (defect,) = check_directory(directory)
+    assert "Omega_m (column 1) outside its prior range" in defect
 
 
 # F4: copies, names, labels
@@ -362,11 +405,14 @@ def test_names_of_another_case_are_refused(write_suite, name, right):
         open_suite(directory, files.suite, files.field, files.set_name)
 
 
-@pytest.mark.parametrize("name", ["Maps_Mtot_Mo\udcffck_LH_z=0.00.npy", "Maps_Mtot_\x1b[31m_LH_z=0.00.npy"])
+@pytest.mark.parametrize(
+    "name", ["Maps_Mtot_Mo\udcffck_LH_z=0.00.npy", "Maps_Mtot_\x1b[31m_LH_z=0.00.npy", "Maps_a\nb"]
+)
 def test_names_that_are_not_text_are_not_read(write_suite, name):
     directory = write_suite()
     (directory / name).touch()
     assert "not a name that is read" in told(directory)
+    assert told(directory).isprintable()
     assert main(["check", str(directory)]) == 2
 
 
@@ -441,6 +487,14 @@ def test_shuffled_sigma_8_does_not_go_with_the_clustering(tmp_path):
     assert "sigma_8 (column 2) does not go with the clustering" in told(directory)
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_clustering_is_not_compared_with_what_is_no_number(tmp_path, value):
+    directory, theta = clustered(tmp_path)
+    theta[5, :2] = value
+    np.savetxt(directory / "params_LH_Mine.txt", theta)
+    assert "outside its prior range" in told(directory)
+
+
 def test_maps_without_a_difference_in_clustering_tell_nothing(write_suite):
     assert told(write_suite(n_simulations=60)) == ""
 
@@ -457,6 +511,12 @@ def test_the_tables_of_the_package_are_those_of_camels():
 @pytest.mark.parametrize("numbers", [[1.5], [np.nan], [np.inf], [True, False], ["1"], [2**70], [None], [1 + 2j]])
 def test_numbers_that_are_not_whole_are_refused(write_suite, numbers):
     with pytest.raises(UserError, match="not whole numbers"):
+        open_suite(write_suite(), "MockTNG").maps_of(numbers)
+
+
+@pytest.mark.parametrize("numbers", [[[1, 2], [3]], np.ma.array([1, 2], mask=[0, 1])])
+def test_lists_that_are_no_numbers_are_refused(write_suite, numbers):
+    with pytest.raises(UserError, match="numbers"):
         open_suite(write_suite(), "MockTNG").maps_of(numbers)
 
 

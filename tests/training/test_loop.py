@@ -144,6 +144,27 @@ def test_split_without_a_validation_set_is_refused_before_any_map_is_read(spec, 
         train(replace(spec, split=SplitSpec(validation=0.05)), directory, tmp_path / "run", "cpu")
 
 
+def test_finished_run_of_an_earlier_version_is_told_as_one(spec, directory, tmp_path, monkeypatch):
+    path = train(spec, directory, tmp_path / "run", "cpu")
+    known = load(path, "cpu")
+    old = replace(known, provenance=known.provenance | {"data_fingerprint": "0123456789abcdef"})
+    monkeypatch.setattr("fieldlevel.training.loop.load", lambda *_: old)
+    with pytest.raises(
+        UserError, match="an earlier version, which looked at 64 maps of its data only; use it as it is"
+    ):
+        train(spec, directory, tmp_path / "run", "cpu")
+
+
+def test_finished_run_is_not_that_of_other_maps_whichever_they_are(spec, directory, tmp_path):
+    train(spec, directory, tmp_path / "run", "cpu")
+    path = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    maps = np.load(path)
+    maps[7, 3, 3] *= 1.5
+    np.save(path, maps)
+    with pytest.raises(UserError, match="trained on other data"):
+        train(spec, directory, tmp_path / "run", "cpu")
+
+
 def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):
     train(spec, directory, tmp_path / "run", "cpu")
     with pytest.raises(UserError, match="another spec"):

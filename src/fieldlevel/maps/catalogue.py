@@ -192,7 +192,12 @@ class Suite:
 
 
 def _whole_numbers(simulations: npt.ArrayLike, suite: str) -> IndexArray:
-    given = np.asarray(simulations).reshape(-1)
+    try:
+        given = np.asarray(simulations).reshape(-1)
+    except ValueError:
+        raise UserError(f"{suite}: lists of different lengths for simulations; give their numbers") from None
+    if isinstance(simulations, np.ma.MaskedArray) and simulations.mask.any():
+        raise UserError(f"{suite}: some of the numbers of simulations are masked; give them without a mask")
     is_whole = given.dtype.kind in "iuf" and bool(np.all(np.isfinite(given) & (given == np.trunc(given))))
     if given.size and not (is_whole and np.all(np.abs(given.astype(np.float64)) < _LARGEST_NUMBER)):
         shown = ", ".join(str(number) for number in given[:3])

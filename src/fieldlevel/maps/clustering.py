@@ -46,7 +46,8 @@ def has_clustering(files: SuiteFiles, theta: Float64Array, contrast: Float64Arra
     """Whether the maps tell of sigma_8: many simulations of different sigma_8 that differ clearly in their spread."""
     n = len(theta)
     is_judged = files.field in _FIELDS and files.set_name == "LH" and n >= _FEWEST_SIMULATIONS
-    if not is_judged or not np.isfinite(contrast).all() or len(np.unique(theta[:, 1])) <= n / 2:
+    is_finite = np.isfinite(contrast).all() and np.isfinite(theta[:, :2]).all()
+    if not is_judged or not is_finite or len(np.unique(theta[:, 1])) <= n / 2:
         return False
     by_simulation = contrast.reshape(n, MAPS_PER_SIMULATION)
     by_chance = by_simulation.var(1, ddof=1).mean() / MAPS_PER_SIMULATION

@@ -283,7 +283,8 @@ def _row_defect(number: int, words: list[str]) -> str | None:
     if len(words) != len(PARAMETER_NAMES):
         return f"row {number} has {len(words)} columns; {_columns_wanted(words)}"
     wrong = next((word for word in words if not is_number(word)), None)
-    return wrong and f"row {number} holds {shorten(wrong)}, which is not a number; mend the row"
+    remedy = "put # in front of a line of names" if wrong in PARAMETER_NAMES else "mend the row"
+    return wrong and f"row {number} holds {shorten(wrong)}, which is not a number; {remedy}"
 
 
 def _columns_wanted(words: list[str]) -> str:

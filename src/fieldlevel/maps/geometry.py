@@ -10,6 +10,7 @@ from fieldlevel.maps.cmd_format import SuiteFiles
 from fieldlevel.parameters import SLABS_PER_AXIS
 
 RECORD_NAME = "provenance.json"
+_MOST_SLABS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -39,16 +40,19 @@ def recorded_geometry(files: SuiteFiles) -> Geometry | None:
     try:
         record = read_json_object(files.directory / RECORD_NAME).get(f"{files.suite}_{files.set_name}")
         return _geometry(record)
-    except (UserError, KeyError, TypeError, ValueError, IndexError):
+    except (UserError, KeyError, TypeError, ValueError, IndexError, OverflowError):
         return None
 
 
 def _geometry(record: Any) -> Geometry:
     spec, box = record["spec"], float(record["snapshots"][0]["box_size_mpc_h"])
     n_slabs, given = spec["n_slabs"], spec["slab_thickness_mpc_h"]
-    if type(n_slabs) is not int or n_slabs < 1 or not (0 < box < math.inf):
-        raise ValueError("not a geometry")
-    return Geometry(box, n_slabs, float(given or box / n_slabs), str(spec["radius"]))
+    if type(n_slabs) is not int or not 1 <= n_slabs <= _MOST_SLABS:
+        raise ValueError("not a number of slabs")
+    thickness = float(given or box / n_slabs)
+    if not (0 < box < math.inf and 0 < thickness < math.inf):
+        raise ValueError("not a length")
+    return Geometry(box, n_slabs, thickness, str(spec["radius"]))
 
 
 def count_words(files: SuiteFiles, n_maps: int, n_simulations: int) -> tuple[str, str]:

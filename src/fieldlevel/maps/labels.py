@@ -123,7 +123,11 @@ def _range_defects(files: SuiteFiles, column: int, values: Float64Array) -> Iter
     if rows.size:
         listed = name_some([f"{row} ({values[row]:g})" for row in rows])
         is_feedback = not parameter.cosmological
-        unit = "; divide physical numbers by their fiducial values" if is_feedback and rows.size > 1 else ""
+        unit = (
+            "; divide physical numbers by their fiducial values"
+            if is_feedback and (values[rows] > bounds[1]).sum() > 1
+            else ""
+        )
         yield (
             f"{files.parameters_path}: {parameter.name} (column {column + 1}) outside {what} "
             f"[{bounds[0]:g}, {bounds[1]:g}] in rows {listed}; mend the table{unit}"

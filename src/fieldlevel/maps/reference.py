@@ -59,7 +59,7 @@ def table_defects(files: SuiteFiles, theta: Float64Array) -> Iterator[str]:
             continue
         agrees = _agreement(files, theta, table)
         columns = np.array(used_columns(files.suite))
-        is_copy = (agrees.mean(axis=0) > _SHARE) & (np.ptp(theta[:, columns], axis=0) > 0)
+        is_copy = (agrees.mean(axis=0) > _SHARE) & (theta[:, columns] != theta[0, columns]).any(axis=0)
         if is_copy.any() and not agrees.all():
             yield _told(files, source, columns, agrees)
 

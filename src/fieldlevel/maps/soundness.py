@@ -35,6 +35,7 @@ from fieldlevel.maps.pixels import MAY_VANISH, PixelSurvey, pixel_defects, surve
 from fieldlevel.maps.reference import is_verified, seed_tables, table_defects
 from fieldlevel.maps.twins import label_conflicts, shared_maps
 from fieldlevel.maps.weighing import mass_defects, unit_defect
+from fieldlevel.maps.wording import printable
 from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
 from fieldlevel.progress import Listener, ignore
 
@@ -136,7 +137,8 @@ def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
     known = {files.maps_path.name for files in suites}
     strangers = [name for name in list_names(directory) if name.startswith("Maps_") and name not in known]
     return [
-        f"{directory / name}: not a name that is read; rename it to {MAPS_NAME} or take it away" for name in strangers
+        f"{directory / printable(name)}: not a name that is read; rename it to {MAPS_NAME} or take it away"
+        for name in strangers
     ]
 
 
@@ -146,7 +148,7 @@ def _file_remarks(directory: Path, names: Sequence[str], suites: Sequence[SuiteF
     grids = [name for name in names if name.startswith("Grids_")]
     return [
         *(f"{path}: labels without maps; they are not read" for path in orphans),
-        *(f"{directory / name}: three-dimensional grids, which are not read" for name in grids),
+        *(f"{directory / printable(name)}: three-dimensional grids, which are not read" for name in grids),
     ]
 
 

@@ -48,6 +48,7 @@ _OTHER_UNITS = {
 }
 _LOWEST_OVERDENSITY, _NEAR = 1.001, 0.2
 _LARGEST_LOGARITHM = 45.0
+_ROUND_OFF = 1e-4
 _LARGEST_RATIO = 6.0
 """Of Omega_m of any two simulations: more between maps and labels is no exchange of labels."""
 
@@ -117,13 +118,26 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> 
     with np.errstate(invalid="ignore", divide="ignore"):
         weighed = mean.reshape(-1, MAPS_PER_SIMULATION).mean(1) / (CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H)
         ratio = weighed / Omega_m
-    is_known = np.isfinite(ratio)
-    wrong = np.flatnonzero(is_known & (np.abs(weighed - Omega_m) > MASS_TOLERANCE * Omega_m))
+        is_known = np.isfinite(ratio) & (ratio > 0) & (Omega_m > 0) & (Omega_m <= 1)
+        wrong = np.flatnonzero(is_known & (np.abs(weighed - Omega_m) > MASS_TOLERANCE * Omega_m))
     if not wrong.size:
         return
     usual = float(np.median(ratio[is_known]))
-    if np.ptp(ratio[is_known]) <= MASS_TOLERANCE * abs(usual) or not 1 / _LARGEST_RATIO < usual < _LARGEST_RATIO:
-        yield _told_of_ratio(files, theta, usual)
+    if np.ptp(ratio[is_known]) <= MASS_TOLERANCE * usual or not 1 / _LARGEST_RATIO < usual < _LARGEST_RATIO:
+        yield _told_of_ratio(files, theta[is_known], usual)
+        return
+    if np.ptp(weighed[is_known]) <= _ROUND_OFF * weighed[is_known].max():
+        yield (
+            f"{files.maps_path}: all simulations hold the same mass, whatever their Omega_m: these are maps over their "
+            "mean, or copies; give the maps themselves"
+        )
+        return
+    is_odd = is_known & ((ratio * _LARGEST_RATIO < usual) | (ratio > _LARGEST_RATIO * usual))
+    if is_odd.any():
+        listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in np.flatnonzero(is_odd)])
+        yield f"{files.maps_path}: another unit than the others in the maps of simulations {listed}; make these again"
+        wrong = wrong[~is_odd[wrong]]
+    if not wrong.size:
         return
     listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in wrong])
     where = f"Omega_m does not agree with the mass in the maps of simulations {listed}"
