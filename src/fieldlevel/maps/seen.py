@@ -6,7 +6,6 @@ its original.
 """
 
 import re
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -110,7 +109,8 @@ def map_digests(maps: npt.NDArray[Any]) -> list[str]:
     with np.errstate(over="ignore", invalid="ignore"):
         pixels = np.ascontiguousarray(maps, dtype="<f4").reshape(len(maps), -1)
     bits = pixels.view("<u4").astype(np.uint64)
-    sums: Sequence[npt.NDArray[np.uint64]] = [(bits**power).sum(axis=1, dtype=np.uint64) for power in (1, 2, 3)]
+    squares = bits * bits
+    sums = [powers.sum(axis=1, dtype=np.uint64) for powers in (bits, squares, squares * bits)]
     is_flat = (bits == bits[:, :1]).all(axis=1)
     rows = np.stack(sums, axis=1).astype("<u8")
     return ["" if flat else _digest(row.tobytes()) for flat, row in zip(is_flat, rows, strict=True)]
