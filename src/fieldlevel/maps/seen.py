@@ -108,16 +108,16 @@ def map_digests(maps: npt.NDArray[Any]) -> list[str]:
     """
     with np.errstate(over="ignore", invalid="ignore"):
         pixels = np.ascontiguousarray(maps, dtype="<f4").reshape(len(maps), -1)
-    bits = pixels.view("<u4").astype(np.uint64)
+    return [_digest(bits) for bits in pixels.view("<u4")]
+
+
+def _digest(bits: npt.NDArray[np.uint32]) -> str:
+    """Of the sums of the bits of the pixels, their squares and their cubes, the latter two modulo 2^32 each."""
+    if (bits == bits[0]).all():
+        return ""
     squares = bits * bits
-    sums = [powers.sum(axis=1, dtype=np.uint64) for powers in (bits, squares, squares * bits)]
-    is_flat = (bits == bits[:, :1]).all(axis=1)
-    rows = np.stack(sums, axis=1).astype("<u8")
-    return ["" if flat else _digest(row.tobytes()) for flat, row in zip(is_flat, rows, strict=True)]
-
-
-def _digest(content: bytes) -> str:
-    return blake2b(content, digest_size=N_DIGITS // 2).hexdigest()
+    sums = np.array([powers.sum(dtype=np.uint64) for powers in (bits, squares, squares * bits)], dtype="<u8")
+    return blake2b(sums.tobytes(), digest_size=N_DIGITS // 2).hexdigest()
 
 
 def _matches(rows: FloatArray, known: FloatArray) -> npt.NDArray[np.int64]:
