@@ -496,6 +496,7 @@ def test_facts_that_agree_change_nothing(write_hydro, tmp_path):
         project_snapshots([path], spec, tmp_path / name)
     first, second = (np.load(tmp_path / name / Path(MAPS).name) for name in ("without", "with"))
     np.testing.assert_array_equal(first, second)
+    assert project_snapshots([path], MINE, tmp_path / "with") == []
 
 
 def test_the_unit_is_that_in_which_the_box_is_the_given_one(write_hydro):

@@ -151,6 +151,25 @@ def test_arrays_make_the_maps_of_their_discs():
         ({"n_pixels": 0}, "n_pixels = 0: give a whole number from 1"),
         ({"n_pixels": 2.5}, "n_pixels = 2.5"),
         ({"n_neighbours": 0}, "n_neighbours = 0"),
+        ({"n_pixels": float("nan")}, "n_pixels = nan"),
+        ({"n_pixels": "16"}, "n_pixels of type <U2"),
+        ({"n_pixels": None}, "n_pixels"),
+        ({"n_pixels": [16, 16]}, "n_pixels of shape"),
+        ({"n_pixels": 10**6}, "n_pixels = 1000000: give a whole number from 1 to 8192"),
+        ({"n_neighbours": float("inf")}, "n_neighbours = inf"),
+        ({"box_size_mpc_h": float("nan")}, "box_size_mpc_h"),
+        ({"box_size_mpc_h": "25"}, "box_size_mpc_h of type"),
+        ({"box_size_mpc_h": [25.0, 25.0]}, "box_size_mpc_h of shape"),
+        ({"mass": np.ma.masked_array(np.ones(40), np.arange(40) < 3)}, "masses: 3 values are masked"),
+        ({"position": np.ma.masked_less(np.eye(40)[:, :3], 0.5)}, "positions: 117 values are masked"),
+        ({"radius": np.ma.masked_array(np.ones(40), True)}, "radii: 40 values are masked"),
+        ({"mass": np.ones(40, complex)}, "masses of type complex128"),
+        ({"mass": [1j] * 40}, "masses of type complex128"),
+        ({"mass": ["heavy"] * 40}, "masses of type"),
+        ({"mass": [[1.0], [1.0, 2.0]]}, "masses: no array of numbers"),
+        ({"mass": [None] * 40}, "masses: NaN"),
+        ({"mass": {"a": 1}}, "masses: no array of numbers"),
+        ({"mass": np.full(40, 1e308), "box_size_mpc_h": 1e-3}, "maps are not finite"),
         ({"box_size_mpc_h": 0.0}, "box_size_mpc_h"),
         ({"position": np.zeros((20, 3)), "mass": np.ones(20)}, "give at least 33"),
     ],
@@ -185,6 +204,15 @@ def test_what_is_spread_may_be_negative():
     position, radius = [[1.0, 1, 1], [9.0, 9, 9]], [0.5, 0.5]
     maps = fieldlevel.project_particles(position, [-2.0, 1.0], 25, radius, n_pixels=16)
     assert maps[:5].sum() * (25 / 16) ** 2 == pytest.approx(-1)
+
+
+def test_numbers_of_numpy_and_unmasked_arrays_are_taken():
+    position, mass = np.random.default_rng(4).uniform(0, 25, (50, 3)), np.ones(50)
+    expected = fieldlevel.project_particles(position, mass, 25, n_pixels=16, n_neighbours=8)
+    sizes = {"n_pixels": np.int64(16), "n_neighbours": np.uint8(8)}
+    maps = fieldlevel.project_particles(np.ma.asarray(position), np.ma.asarray(mass), np.float32(25), **sizes)
+    np.testing.assert_array_equal(maps, expected)
+    np.testing.assert_array_equal(fieldlevel.project_particles(torch.tensor(position), mass, 25, **sizes), expected)
 
 
 def test_arrays_of_any_layout_are_taken():

@@ -174,6 +174,17 @@ def test_fields_that_the_snapshot_does_not_hold_are_refused(paths, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.parametrize("suite", ["MockTNG", "Nbody_MockSIMBA", "Nbody_MockTNG"])
+def test_mock_snapshots_carry_the_name_of_their_suite(simulated, paths, tmp_path, suite):
+    with pytest.raises(UserError, match=f"is of MockSIMBA, not of {suite}; choose with --suite"):
+        project_snapshots(paths, replace(SPEC, suite=suite, fields=("Mtot",)), tmp_path / "out")
+    twins = [simulated / "snapshots/Nbody_MockSIMBA" / path.parent.name / path.name for path in paths]
+    twin_spec = replace(SPEC, suite="Nbody_MockSIMBA", fields=("Mtot",))
+    assert project_snapshots(twins, twin_spec, tmp_path / "twins") == []
+    with pytest.raises(UserError, match="is of Nbody_MockSIMBA, not of MockSIMBA"):
+        project_snapshots(twins, replace(twin_spec, suite="MockSIMBA"), tmp_path / "out")
+
+
 @pytest.mark.parametrize("suite", ["SIMBA", "Mine"])
 def test_mock_snapshots_cannot_take_another_name(paths, tmp_path, suite):
     with pytest.raises(UserError, match="is MOCK DATA: name its suite MockTNG"):

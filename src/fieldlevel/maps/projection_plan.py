@@ -37,8 +37,9 @@ from fieldlevel.parameters import (
 PROJECTION_VERSION = "1"
 """Raised whenever the same spec gives other maps."""
 
-_NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass")
-_ONLY_WHERE_GIVEN = ("box_size_mpc_h", "Omega_m", "redshift")
+_FACTS = ("box_size_mpc_h", "Omega_m", "redshift")
+"""Recorded with each snapshot, whoever told them."""
+_NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", *_FACTS)
 _PARAMETER_TOLERANCE = 1e-3
 """Relative, above one: tables have five decimals."""
 _HUBBLE_TOLERANCE = 1e-3
@@ -87,7 +88,7 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
     record = {
         "origin": f"{MOCK_MARK} " * is_mock(spec.suite) + "projected from snapshots by fieldlevel",
         "projection": PROJECTION_VERSION,
-        "spec": _describe_spec(spec),
+        "spec": {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS},
         "snapshots": [_describe(*snapshot) for snapshot in zip(snapshots, contents, strict=True)],
         "parameters": None if rows is None else rows.tolist(),
         "units": {field: FIELDS[field].unit for field in spec.fields},
@@ -176,12 +177,6 @@ def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec
         if first.h and snapshot.h and is_fixed and abs(snapshot.h - first.h) > _HUBBLE_TOLERANCE:
             one, other = (f"{s.path} (h = {s.h:g})" for s in (first, snapshot))
             raise UserError(f"{one} and {other} differ; name a set in which h varies SB<number> with --set")
-
-
-def _describe_spec(spec: ProjectSpec) -> dict[str, object]:
-    """Fields of a spec that the maps depend on; facts of the snapshots only where the user gives them."""
-    values = {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS}
-    return {name: value for name, value in values.items() if value is not None or name not in _ONLY_WHERE_GIVEN}
 
 
 def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
