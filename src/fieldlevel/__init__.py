@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fieldlevel.simulate.suite import simulate_suite
     from fieldlevel.training.checkpoint import load, shrink_weights
     from fieldlevel.training.loop import train
+    from fieldlevel.training.published import import_published
     from fieldlevel.training.tune import tune
 
 __version__ = "0.1.0"
@@ -31,6 +32,7 @@ _PUBLIC = {
     "TuneSpec": "config",
     "UserError": "errors",
     "check_directory": "maps.catalogue",
+    "import_published": "training.published",
     "load": "training.checkpoint",
     "moment_loss": "models.moments",
     "open_suite": "maps.catalogue",
@@ -57,6 +59,7 @@ __all__ = [
     "TuneSpec",
     "UserError",
     "check_directory",
+    "import_published",
     "load",
     "moment_loss",
     "open_suite",

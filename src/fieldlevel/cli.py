@@ -133,6 +133,8 @@ class Tune:
     faster one."""
     config: Path | None = None
     """TOML file that overrides the preset, which is its table [train]; flags override the file."""
+    begin_with: Path | None = None
+    """Optuna database of the released CMD scripts (SQLite): the search begins with its five best trials."""
     device: Device = "auto"
     spec: Annotated[TuneSpec, Flat] = field(default_factory=TuneSpec)
 
@@ -182,7 +184,29 @@ class Shrink:
     """The file to write; every command takes it in the place of the larger one."""
 
 
-Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink
+@dataclass(frozen=True)
+class Import:
+    """Turn a network of the released CMD scripts into a weights file, which every command takes."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt, ..._smoothing_<pixels>.pt, or another name."""
+    out: Path
+    """The weights file to write, NAME.safetensors."""
+    suite: str | None = None
+    """That it was trained on, e.g. IllustrisTNG; from the name when omitted."""
+    field: str | None = None
+    """Of its maps, e.g. Mtot; from the name when omitted."""
+    mean: float | None = None
+    """Of log10(map) over all maps of the suite, as the released scripts have it."""
+    std: float | None = None
+    """Standard deviation of the same."""
+    maps: Path | None = None
+    """Map file of the suite to measure both on; when all three are omitted the known ones of IllustrisTNG's Mtot."""
+    smoothing: float | None = None
+    """Of the maps, in pixels; from the name when omitted."""
+
+
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink | Import
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -218,6 +242,7 @@ def parse(arguments: Sequence[str]) -> Command:
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
         Shrink(tyro.MISSING, tyro.MISSING),
+        Import(tyro.MISSING, tyro.MISSING),
     )
     union: Any = Union[tuple(_subcommand(default) for default in defaults)]  # noqa: UP007
     command: Command = tyro.cli(
@@ -407,7 +432,7 @@ def _tune(command: Tune) -> int:
     from fieldlevel.training.tune import tune
 
     with console.progress_display() as listener:
-        weights = tune(command.spec, command.data, command.out, command.device, listener)
+        weights = tune(command.spec, command.data, command.out, command.device, listener, begin_with=command.begin_with)
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
     console.say(*(f"weights: {path}" for path in weights))
     return 0
@@ -461,6 +486,17 @@ def _shrink(command: Shrink) -> int:
     return 0
 
 
+def _import(command: Import) -> int:
+    from fieldlevel import console
+    from fieldlevel.training.published import REMARK, import_published
+
+    options = {name: value for name, value in vars(command).items() if name not in ("weights", "out")}
+    with console.progress_display() as listener:
+        weights = import_published(command.weights, command.out, **options, listener=listener)
+    console.say(f"weights: {weights}", REMARK)
+    return 0
+
+
 def _processes(device: str) -> int:
     """That simulate at a time on the CPU or on each GPU, where two fill each other's gaps."""
     from fieldlevel.numerics.device import select_device
@@ -482,6 +518,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Evaluate: _evaluate,
     Infer: _infer,
     Shrink: _shrink,
+    Import: _import,
 }
 
 

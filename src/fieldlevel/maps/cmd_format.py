@@ -86,6 +86,17 @@ class SuiteFiles:
         return self.directory / f"params_{self.set_name}_{self.suite}.txt"
 
 
+def files_of(path: Path) -> SuiteFiles | None:
+    """The suite that a map file's name tells; None where it is another name.
+
+    Example:
+        >>> files_of(Path("cmd/Maps_Mtot_Nbody_SIMBA_LH_z=0.00.npy")).suite
+        'Nbody_SIMBA'
+    """
+    match = _MAPS_PATTERN.fullmatch(path.name)
+    return SuiteFiles(path.parent, **match.groupdict()) if match else None
+
+
 class MapHeader(NamedTuple):
     """What the header of a `.npy` file promises."""
 

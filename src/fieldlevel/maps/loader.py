@@ -5,7 +5,7 @@ maps; \(o = 1\) for stellar mass, which may vanish, and 0 for everything else. A
 instead, each number of which is normalised by itself.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -186,18 +186,37 @@ def fit_normaliser(
     """
     numbers = np.arange(suite.n_simulations) if simulations is None else simulations
     offset = _LOG_OFFSETS.get(suite.field, 0.0)
-    count, mean, squares = 0, 0.0, 0.0
+    blocks = _simulations(suite, numbers, offset, listener, device)
+    mean, std = measure_logarithm(blocks, offset)
+    if not std > 0:
+        raise DataError([f"{suite.files.maps_path}: the pixels of all maps chosen are equal; give maps with structure"])
+    return Normaliser(mean, std, offset)
+
+
+def _simulations(
+    suite: Suite, numbers: npt.NDArray[np.integer], offset: float, listener: Listener, device: torch.device | str
+) -> Iterator[Tensor]:
     for done, simulation in enumerate(numbers, start=1):
-        logs = torch.log10(_load_positive(suite, simulation, offset, device).double() + offset)
+        yield _load_positive(suite, simulation, offset, device)
+        listener(Progress(f"measure {suite.suite}", done, len(numbers), "simulations"))
+
+
+def measure_logarithm(blocks: Iterable[Tensor], offset: float) -> tuple[float, float]:
+    """Mean and standard deviation of log10(pixel + offset) over all maps of a stream, in float64.
+
+    Args:
+        blocks: some maps at a time, any shape.
+        offset: added to the pixels first [unit of the maps].
+    """
+    count, mean, squares = 0, 0.0, 0.0
+    for block in blocks:
+        logs = torch.log10(block.double() + offset)
         n_new, new_mean = logs.numel(), float(logs.mean())
         total, change = count + n_new, new_mean - mean
         squares += float((logs - new_mean).square().sum()) + change**2 * count * n_new / total
         mean += change * n_new / total
         count = total
-        listener(Progress(f"measure {suite.suite}", done, len(numbers), "simulations"))
-    if not squares > 0:
-        raise DataError([f"{suite.files.maps_path}: the pixels of all maps chosen are equal; give maps with structure"])
-    return Normaliser(mean, float(np.sqrt(squares / count)), offset)
+    return mean, float(np.sqrt(squares / max(count, 1)))
 
 
 def _load_positive(suite: Suite, simulation: int, offset: float, device: torch.device | str) -> Tensor:

@@ -294,6 +294,18 @@ def _other_tables(files: SuiteFiles) -> str:
     return "".join(f"; {hint} to {files.own_parameters_path.name}" for hint in found)
 
 
+def sound_header(path: Path) -> MapHeader:
+    """Header of one map file.
+
+    Raises:
+        DataError: the first defect that shows without reading a pixel, in the words of `check_suite`.
+    """
+    header, defects = _inspect_header(path)
+    if header is None:
+        raise DataError(defects[:1])
+    return header
+
+
 def _inspect_header(path: Path) -> tuple[MapHeader | None, list[str]]:
     try:
         header = read_header(path)

@@ -14,7 +14,6 @@ References:
 
 from collections import OrderedDict
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.models.fused import run_features
 from fieldlevel.models.moments import STD_FROM, StdFrom, check_std_from
+from fieldlevel.models.published import PublishedState, read_published
 from fieldlevel.models.sizes import probability, whole_number
 
 LEAKY_SLOPE = 0.2
@@ -166,27 +166,46 @@ def _memory_format(x: Tensor) -> torch.memory_format:
 def load_published_state(network: MomentNetwork, path: Path) -> None:
     """Load the weights of a published CMD network.
 
-    The released files hold one batch norm that no map passes through (`B01`), which is left out, and may carry the
-    `module.` prefix of several GPUs.
-
     Args:
         network: network of the same sizes, changed in place.
-        path: a `weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt` file.
+        path: file of a published network (`models.published`).
 
     Raises:
-        UserError: file that cannot be read, layers or sizes that do not fit.
+        UserError: a file that cannot be read or holds something else; sizes that do not fit, with those that do; a
+            network whose standard deviations are not squares.
     """
-    try:
-        published = torch.load(path, map_location="cpu", weights_only=True)
-        network.load_state_dict({_own_name(name): published[name] for name in published if "B01." not in name})
-    except (OSError, RuntimeError, UnpicklingError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{path}: does not fit a network of hidden = {network.hidden}: {reason}") from None
+    if network.std_from != "square":
+        told = f"{path}: std_from = {network.std_from}, but the standard deviations of published networks are squares"
+        raise UserError(f'{told}; make the network with std_from = "square"')
+    published = read_published(path)
+    _refuse_other_sizes(network, published, path)
+    _fill(network, published)
 
 
-def _own_name(published: str) -> str:
-    name = published.removeprefix("module.")
-    return f"head.{name}" if name.startswith("FC") else f"features.{name}"
+def restore_published(published: PublishedState, dropout: float) -> MomentNetwork:
+    """The network of a published file, in evaluation mode.
+
+    Args:
+        published: what the file holds.
+        dropout: which it does not tell.
+    """
+    sizes = (published.n_pixels, published.hidden, dropout, published.n_channels, published.n_outputs // 2)
+    network = MomentNetwork(*sizes, std_from="square").eval()
+    _fill(network, published)
+    return network
+
+
+def _refuse_other_sizes(network: MomentNetwork, published: PublishedState, path: Path) -> None:
+    theirs = {name: getattr(published, name) for name in ("hidden", "n_pixels", "n_channels", "n_outputs")}
+    ours = {name: network.sizes[name] for name in list(theirs)[:3]} | {"n_outputs": 2 * network.n_parameters}
+    if wrong := next((name for name in theirs if theirs[name] != ours[name]), None):
+        told = f"{path}: a network of {wrong} = {theirs[wrong]}, which does not fit one of {wrong} = {ours[wrong]}"
+        raise UserError(f"{told}; make the network with {wrong} = {theirs[wrong]}")
+
+
+def _fill(network: MomentNetwork, published: PublishedState) -> None:
+    counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    network.load_state_dict(counters | dict(published.tensors))
 
 
 def _check_pixels(n_pixels: int) -> None:

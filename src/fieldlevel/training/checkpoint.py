@@ -28,6 +28,7 @@ from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.maps.wording import name_some
 from fieldlevel.models.build import AnyNetwork
+from fieldlevel.models.published import refuse_other_formats
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.parameters import FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
 from fieldlevel.progress import Listener, Progress, ignore
@@ -83,6 +84,8 @@ class Predictor:
             remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
         if is_nbody(spec.suite):
             remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
+        if isinstance(remark := self.provenance.get("remark"), str):
+            remarks.append(remark)
         return tuple(remarks)
 
     @staticmethod
@@ -240,6 +243,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         UserError: not such a file, one of another version, or one for other parameters; no network of that name.
     """
     path = find_weights(path)
+    refuse_other_formats(path)
     known = read_weights_file(path)
     refuse_disguised_mock(path, known.spec.suite, known.provenance)
     predictor = Predictor(

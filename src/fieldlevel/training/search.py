@@ -150,16 +150,19 @@ class Search:
         write_text(self.out / "importance.json", json.dumps(document, indent=2) + "\n")
 
 
-def open_search(spec: TuneSpec, out: Path, fingerprint: str) -> Search:
+def open_search(
+    spec: TuneSpec, out: Path, fingerprint: str, trials: Sequence[Mapping[str, float | int]] = ()
+) -> Search:
     """Begin a search in a folder, or open the one that it holds.
 
     Args:
         spec: of the search; it may ask for more trials than before.
         out: the folder, made if need be.
         fingerprint: of the data.
+        trials: of a published database, to begin with (`starting_points`).
 
     Raises:
-        UserError: the folder holds a search of another spec or on other data.
+        UserError: the folder holds a search of another spec, on other data, or that began with other trials.
     """
     make_folder(out)
     with locked(out / ".search.lock", wait=True):
@@ -173,14 +176,26 @@ def open_search(spec: TuneSpec, out: Path, fingerprint: str) -> Search:
             raise UserError(f"{out}: {told}; tune in another folder, or delete it")
         if study.user_attrs.get("data_fingerprint", fingerprint) != fingerprint:
             raise UserError(f"{out}: holds a search on other data; tune in another folder, or delete it")
-        if not study.user_attrs:
+        points = starting_points(spec, trials)
+        _keep_beginning(study, points if trials else [], out)
+        if "data_fingerprint" not in study.user_attrs:
             study.set_user_attr("data_fingerprint", fingerprint)
-        for point in starting_points(spec):
+        for point in points:
             study.enqueue_trial(point, skip_if_exists=True)
         write_text(out / "spec.json", to_json(spec) + "\n")
         search = Search(spec, out, study, storage)
         search.tidy()
     return search
+
+
+def _keep_beginning(study: optuna.Study, points: list[dict[str, float | int]], out: Path) -> None:
+    """Keep the points of a database in the journal: the spec, which other digests depend on, knows nothing of them."""
+    known = study.user_attrs.get("begin_with", [])
+    if "data_fingerprint" in study.user_attrs and known != points:
+        told = "with trials of another database" if known and points else "with a database" if known else "without one"
+        raise UserError(f"{out}: holds a search that began {told}; give the same --begin-with, or another folder")
+    if known != points:
+        study.set_user_attr("begin_with", points)
 
 
 def _refuse_other_spec(spec: TuneSpec, out: Path) -> None:

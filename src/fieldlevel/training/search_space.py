@@ -11,7 +11,7 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10915 (released search); Watanabe 2023, arXiv:2304.11127 (TPE).
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,6 +32,9 @@ BEFORE_PRUNING = 5
 
 PUBLISHED = {"learning_rate": 4.88e-3, "weight_decay": 2.44e-4, "dropout": 0.209, "hidden": 7}
 """Best of some 380 public trials of the released recipe on total mass."""
+
+FROM_DATABASE = 5
+"""Trials of a published database that a search begins with."""
 
 _SHARED: dict[str, Space] = {
     "released": {
@@ -92,16 +95,35 @@ def trial_spec(train: TrainSpec, params: Mapping[str, Any]) -> TrainSpec:
     return replace(train, optimiser=optimiser, perceptron=replace(train.perceptron, **sizes))
 
 
-def starting_points(spec: TuneSpec) -> list[dict[str, float | int]]:
-    """Trials to begin with, moved to the edge of the space where they lie outside: none in the released search."""
+def starting_points(spec: TuneSpec, trials: Sequence[Mapping[str, float | int]] = ()) -> list[dict[str, float | int]]:
+    """Trials to begin with, moved to the edge of the space where they lie outside.
+
+    Args:
+        spec: of the search.
+        trials: of a published database, the best first: the search begins with the best `FROM_DATABASE` that differ.
+
+    Returns:
+        Those; then, but in the released search, the spec's own values and, where there is no database, `PUBLISHED`.
+    """
+    begun = _distinct([_inside(spec, trial) for trial in trials])[:FROM_DATABASE]
     if spec.search == "released":
-        return []
-    space, train = search_space(spec), spec.train
+        return begun
+    train = spec.train
     network = train.network if train.inputs == "maps" else train.perceptron
-    own = {name: getattr(train.optimiser if name in _OF_OPTIMISER else network, name) for name in space}
-    published = PUBLISHED | ({name: own[name] for name in _OF_OPTIMISER} if _is_of_muon(spec) else {})
-    points = [own, published] if train.inputs == "maps" else [own]
-    return [{name: min(max(point[name], d.low), d.high) for name, d in space.items()} for point in points]
+    own = {name: getattr(train.optimiser if name in _OF_OPTIMISER else network, name) for name in search_space(spec)}
+    published = [PUBLISHED] if train.inputs == "maps" and not trials else []
+    return [*begun, *(_inside(spec, point) for point in (own, *published))]
+
+
+def _inside(spec: TuneSpec, point: Mapping[str, float | int]) -> dict[str, float | int]:
+    """A point of the space; rate and decay of a search with Muon are the spec's own, as published ones are of AdamW."""
+    space, optimiser = search_space(spec), spec.train.optimiser
+    values = dict(point) | ({name: getattr(optimiser, name) for name in _OF_OPTIMISER} if _is_of_muon(spec) else {})
+    return {name: min(max(values[name], bounds.low), bounds.high) for name, bounds in space.items()}
+
+
+def _distinct(points: Sequence[dict[str, float | int]]) -> list[dict[str, float | int]]:
+    return [point for number, point in enumerate(points) if point not in points[:number]]
 
 
 def sampler(spec: TuneSpec, number: int) -> TPESampler:

@@ -29,6 +29,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
 from fieldlevel.training.loop import load_sets, open_data, provenance_of, validations
+from fieldlevel.training.published_trials import Point, published_trials
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
@@ -44,6 +45,7 @@ def tune(
     listener: Listener = ignore,
     *,
     check: bool = True,
+    begin_with: str | Path | None = None,
 ) -> list[Path]:
     """Search for the hyper-parameters with the lowest validation loss.
 
@@ -61,6 +63,8 @@ def tune(
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
         listener: told of every tenth step and of every trial.
         check: whether to check every map of the suite first; needless for a folder that was checked before.
+        begin_with: Optuna database of the released CMD scripts, the best trials of which are the first of the search
+            (`training.published_trials`); only of networks on maps.
 
     Returns:
         Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.
@@ -68,16 +72,25 @@ def tune(
     Raises:
         DataError: a folder that cannot be used.
         TrainingError: every trial failed.
-        UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
+        UserError: settings or a database that cannot be used, or an `out` that belongs to another spec, other data or
+            another database.
     """
     _check_spec(spec)
+    trials = [] if begin_with is None else _trials_for(spec, begin_with)
     suite, _ = open_data(spec.train, directory, check=False)
     with _quiet_optuna():
-        search = open_search(spec, Path(out), suite.fingerprint)
+        search = open_search(spec, Path(out), suite.fingerprint, trials)
         if len(search.finished()) < spec.n_trials:
             data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
         return search.best_weights()
+
+
+def _trials_for(spec: TuneSpec, database: str | Path) -> list[Point]:
+    if spec.train.inputs != "maps":
+        told = f"{database}: holds trials of networks on maps, but inputs = {spec.train.inputs}"
+        raise UserError(f"{told}; search them without --begin-with")
+    return published_trials(database)
 
 
 def train_trial(
