@@ -209,3 +209,10 @@ def test_a_file_system_without_sync_of_folders_is_good_enough(tmp_path, monkeypa
     monkeypatch.setattr(files.os, "fsync", only_files)
     write_text(tmp_path / "a.txt", "text")
     assert (tmp_path / "a.txt").read_text() == "text"
+
+
+@pytest.mark.parametrize("refused", [make_folder, make_place_for, lambda path: write_text(path, "text")])
+@pytest.mark.parametrize("name", ["a\0b", "a\0b/c"])
+def test_names_that_no_file_can_have_are_refused(tmp_path, refused, name):
+    with pytest.raises(UserError, match="no name that a file can have"):
+        refused(tmp_path / name)

@@ -5,6 +5,7 @@ and keeps its traceback.
 """
 
 _LONGEST_WORD, _LONGEST_LINE = 300, 600
+_LONGEST_PATH = 4200
 
 
 def one_line(text: str) -> str:
@@ -15,7 +16,7 @@ def one_line(text: str) -> str:
 
     Returns:
         Line ends as blanks, other characters that cannot be printed as escapes; the middle of words of over 300
-        characters, then that of lines of over 600, is left out.
+        characters, then that of lines of over 600, is left out. The path that a message begins with stays whole.
 
     Example:
         >>> one_line("x.txt: holds\n 'a\x1b[31m'; mend the row")
@@ -23,7 +24,14 @@ def one_line(text: str) -> str:
     """
     line = " ".join(part for each in text.splitlines() if (part := each.strip()))
     shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
-    return _without_middle(" ".join(_without_middle(word, _LONGEST_WORD) for word in shown.split(" ")), _LONGEST_LINE)
+    place, colon, rest = shown.partition(": ")
+    if colon and "/" in place and len(place) <= _LONGEST_PATH:
+        return f"{place}: {_bounded(rest)}"
+    return _bounded(shown)
+
+
+def _bounded(text: str) -> str:
+    return _without_middle(" ".join(_without_middle(word, _LONGEST_WORD) for word in text.split(" ")), _LONGEST_LINE)
 
 
 def _without_middle(text: str, most: int) -> str:

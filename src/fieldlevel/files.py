@@ -191,6 +191,8 @@ def _end_of_links(path: Path) -> Path:
 def _resolved(path: Path) -> Path:
     try:
         return path.resolve()
+    except ValueError:
+        raise UserError(f"{str(path)!r}: no name that a file can have; name another") from None
     except (OSError, RuntimeError):
         raise UserError(f"{path}: a link that leads to itself; name another file") from None
 
@@ -202,6 +204,8 @@ def _refuse_special(path: Path) -> None:
         mode = path.lstat().st_mode
     except OSError:
         return
+    except ValueError:
+        raise UserError(f"{str(path)!r}: no name that a file can have; name another") from None
     if stat.S_ISDIR(mode):
         raise UserError(f"{path}: is a folder; name a file")
     if not (stat.S_ISREG(mode) or stat.S_ISLNK(mode)):

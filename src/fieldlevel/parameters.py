@@ -154,7 +154,9 @@ LARGEST_STD = 0.5
 """Of the width of the prior: no distribution inside it has a larger one (Popoviciu's inequality)."""
 
 
-def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+def outside_prior(
+    mean: FloatArray, std: FloatArray, minima: FloatArray = MINIMA, maxima: FloatArray = MAXIMA
+) -> npt.NDArray[np.bool_]:
     """Which posteriors cannot be ones inside the prior.
 
     That is where the mean lies beyond an edge by more than three of its standard deviations or by more than a tenth of
@@ -163,6 +165,8 @@ def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
     Args:
         mean: posterior means, shape (..., 6), columns in the order of `PARAMETERS`.
         std: posterior standard deviations, the same shape.
+        minima: lower edges of the priors, shape (6,).
+        maxima: upper edges.
 
     Returns:
         For each parameter of each map, the same shape.
@@ -171,8 +175,8 @@ def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
         >>> outside_prior(np.array([0.3, 1.0266, 1, 1, 1, 1]), np.array([0.01, 0.0028, 1, 1, 0.1, 0.1])).tolist()
         [False, True, False, False, False, False]
     """
-    beyond = np.maximum(MINIMA - mean, mean - MAXIMA)
-    width = MAXIMA - MINIMA
+    beyond = np.maximum(minima - mean, mean - maxima)
+    width = maxima - minima
     is_beyond = (beyond > 0) & (beyond > FAR_OUTSIDE_SIGMAS * std)
     outside: npt.NDArray[np.bool_] = is_beyond | (beyond > FAR_OUTSIDE_WIDTHS * width) | (std > LARGEST_STD * width)
     return outside

@@ -3,6 +3,7 @@
 import json
 import os
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +18,10 @@ from fieldlevel.maps.loader import Normaliser, SummaryNormaliser
 from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.models.perceptron import MomentPerceptron
+from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.training import trained
 from fieldlevel.training.checkpoint import load, save_network, shrink_weights
+from fieldlevel.training.weights_file import content_of, read_parts
 
 FIRST = "features.C01.weight"
 SEEN = SeenMaps(3 * ((0.3, 0.8, 1.0, 1.0, 1.0, 1.0),), ("0123456789ab", "", "ba9876543210"))
@@ -302,3 +305,25 @@ def test_only_files_are_read(tmp_path):
 def test_weights_are_asked_for_by_name_or_path(weights):
     with pytest.raises(UserError, match="give the path or the name of a network"):
         load(weights)
+
+
+@pytest.mark.parametrize("suite", ["Astrid", "Nbody_EAGLE"])
+def test_targets_of_a_wider_prior_come_back_in_its_units(tmp_path, suite):
+    network = MomentNetwork(16, 1, dropout=0.0).eval()
+    path = save(tmp_path / "weights.safetensors", network, replace(TrainSpec(), suite=suite))
+    maps = np.full((1, 16, 16), 1e11, np.float32)
+    mean, std = load(path, "cpu").predict(maps)
+    with torch.inference_mode():
+        unit_mean, unit_std = (x.numpy().astype(float) for x in network(torch.zeros(1, 1, 16, 16)))
+    assert mean[0, 5] == 0.25 + 3.75 * unit_mean[0, 5]
+    assert std[0, 5] == 3.75 * unit_std[0, 5]
+    assert mean[0, 4] == 0.5 + 1.5 * unit_mean[0, 4]
+    earlier = content_of(*_with_default_labels(path))
+    path.write_bytes(earlier)
+    assert load(path, "cpu").predict(maps)[0][0, 5] == 0.5 + 1.5 * unit_mean[0, 5]
+
+
+def _with_default_labels(path):
+    metadata, state = read_parts(path)
+    labels = json.loads(metadata["labels"]) | {"minima": MINIMA.tolist(), "maxima": MAXIMA.tolist()}
+    return state, metadata | {"labels": json.dumps(labels)}

@@ -30,10 +30,18 @@ from fieldlevel.maps.wording import name_some
 from fieldlevel.models.build import AnyNetwork
 from fieldlevel.models.published import refuse_other_formats
 from fieldlevel.numerics.device import exact_float32, select_device
-from fieldlevel.parameters import FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
+from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.trained import find_weights, refuse_disguised_mock
-from fieldlevel.training.weights_file import REMEDY, content_of, metadata_of, read_parts, read_weights_file, to_text
+from fieldlevel.training.weights_file import (
+    REMEDY,
+    Priors,
+    content_of,
+    metadata_of,
+    read_parts,
+    read_weights_file,
+    to_text,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,6 +57,7 @@ class Predictor:
         provenance: where the weights come from, e.g. the fingerprint of the data.
         seen: what these simulations are known by under another name; None of weights from before that was kept.
         source: the file, for messages.
+        priors: lower and upper edges that its targets were made with, (6,) each.
     """
 
     network: AnyNetwork
@@ -59,6 +68,7 @@ class Predictor:
     provenance: Mapping[str, Any]
     seen: SeenMaps | None = None
     source: str = "this network"
+    priors: Priors = (MINIMA, MAXIMA)
 
     @property
     def is_mock(self) -> bool:
@@ -88,10 +98,9 @@ class Predictor:
             remarks.append(remark)
         return tuple(remarks)
 
-    @staticmethod
-    def outside_prior(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+    def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
         """Which answers no posterior inside the prior can have: `parameters.outside_prior`."""
-        return outside_prior(mean, std)
+        return outside_prior(mean, std, *self.priors)
 
     def predict(
         self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
@@ -124,7 +133,7 @@ class Predictor:
             with exact_float32():
                 mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
             listener(Progress("predict", block.stop, len(given), "maps"))
-        return from_unit_interval(mean, std)
+        return from_unit_interval(mean, std, *self.priors)
 
     @torch.inference_mode()
     def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
@@ -255,6 +264,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         provenance=known.provenance,
         seen=known.seen,
         source=str(path),
+        priors=known.priors,
     )
     predictor.network.to(select_device(device))
     return predictor

@@ -31,11 +31,12 @@ from fieldlevel.maps.loader import AnyNormaliser, check_normaliser, read_normali
 from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.maps.transformed import check_transform
 from fieldlevel.models.build import AnyNetwork, restore_network
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, is_mock
+from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, is_mock, prior_ranges
 
 FORMAT_VERSION = "1"
 
-LABELS = {"names": list(PARAMETER_NAMES), "minima": MINIMA.tolist(), "maxima": MAXIMA.tolist()}
+Priors = tuple[FloatArray, FloatArray]
+"""Lower and upper edges, (6,) each, in the order of `PARAMETERS`."""
 
 REMEDY = "train the network again, or fetch the file again"
 
@@ -71,6 +72,7 @@ class WeightsFile:
         validation_simulations: numbers of the simulations that its checkpoint was chosen with.
         seen: what these simulations are known by; None of files from before that was kept.
         provenance: where the weights come from.
+        priors: that its targets were made with.
     """
 
     spec: TrainSpec
@@ -80,6 +82,7 @@ class WeightsFile:
     validation_simulations: npt.NDArray[np.int64]
     seen: SeenMaps | None
     provenance: Mapping[str, Any]
+    priors: Priors
 
 
 def metadata_of(
@@ -98,7 +101,7 @@ def metadata_of(
         "spec": to_json(spec),
         "network": to_text(network.sizes),
         "normaliser": to_text(dataclasses.asdict(normaliser)),
-        "labels": to_text(LABELS),
+        "labels": _labels(prior_ranges(spec.suite)),
         "training_simulations": to_text([int(number) for number in training_simulations]),
         "validation_simulations": to_text([int(number) for number in validation_simulations]),
         "suite": spec.suite,
@@ -156,6 +159,7 @@ def read_parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             _check_version(path, metadata)
+            _priors(path, metadata)
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: not a weights file ({_one_line(error)}); give a weights.safetensors") from None
@@ -168,6 +172,7 @@ def read_weights_file(path: Path) -> WeightsFile:
         UserError: not such a file, one of another version or for other parameters, or a damaged one.
     """
     metadata, state = read_parts(path)
+    priors = _priors(path, metadata)
     with _naming_damage(path):
         _check_keys(metadata)
         spec = from_json(TrainSpec, metadata["spec"], "spec")
@@ -187,7 +192,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {sizes['n_inputs']}")
     network = restore_network(spec.inputs, sizes)
     network.load_state_dict(state)
-    return WeightsFile(spec, network.eval(), normaliser, training, validation, seen, provenance)
+    return WeightsFile(spec, network.eval(), normaliser, training, validation, seen, provenance, priors)
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
@@ -197,8 +202,20 @@ def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
             f"{path}: weights of format {version or 'unknown'}, this version reads {FORMAT_VERSION}; "
             "train the network again, or use the version of fieldlevel that wrote it"
         )
-    if metadata.get("labels") != to_text(LABELS):
-        raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
+
+
+def _labels(priors: Priors) -> str:
+    minima, maxima = priors
+    return to_text({"names": list(PARAMETER_NAMES), "minima": minima.tolist(), "maxima": maxima.tolist()})
+
+
+def _priors(path: Path, metadata: Mapping[str, str]) -> Priors:
+    """Those of its suite, or of `PARAMETERS`, with which earlier versions trained every suite."""
+    known = (prior_ranges(metadata.get("suite", "")), (MINIMA, MAXIMA))
+    for priors in known:
+        if metadata.get("labels") == _labels(priors):
+            return priors
+    raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
 
 
 @contextmanager
