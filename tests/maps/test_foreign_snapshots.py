@@ -803,6 +803,65 @@ def test_flipped_bits_are_refused_or_harmless(write_hydro, tmp_path, seed):
         assert not (tmp_path / "out").exists()
 
 
+def in_two_files(write_hydro, change: Change | None = None, seed: int = 1) -> Path:
+    total = header(NumFilesPerSnapshot=2, NumPart_Total=[2 * N, 2 * N, 0, 0, 0, 0], Omega0=0.6)
+    write_hydro("snap.0.hdf5", change=total)
+    return write_hydro("snap.1.hdf5", seed=seed, change=both(total, change or (lambda file: None)))
+
+
+@pytest.mark.parametrize(
+    ("change", "seed", "words"),
+    [
+        (header(BoxSize=50e3), 1, "snap.1.hdf5: box_size is 50000.0, but 25000.0 in the first file"),
+        (header(Redshift=1.0), 1, "snap.1.hdf5: redshift is 1.0, but 0.0"),
+        (header(HubbleParam=0.5), 1, "snap.1.hdf5: h is 0.5"),
+        (header(Omega0=0.3), 1, "snap.1.hdf5: Omega_m is 0.3"),
+        (lambda file: file.pop("Header"), 1, "snap.1.hdf5: no group /Header"),
+        (None, 0, "snap.1.hdf5: /PartType0 holds the same particles as in snap.0.hdf5"),
+    ],
+)
+def test_files_of_a_snapshot_belong_together(write_hydro, tmp_path, change, seed, words):
+    refuse(in_two_files(write_hydro, change, seed), MINE, tmp_path, words)
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "fields", "words"),
+    [
+        ("GFM_Metallicity", np.ones((N, 0)), ("Z",), "has the shape (40, 0)"),
+        ("GFM_Metallicity", np.ones((N, 2, 2)), ("Z",), "has the shape (40, 2, 2)"),
+        ("InternalEnergy", np.full(N, -1.0), ("T",), "numbers of temperature in /PartType0"),
+        ("InternalEnergy", np.full(N, -1.0), ("P",), "numbers of pressure in /PartType0"),
+        ("NeutralHydrogenAbundance", np.full(N, -1.0), ("HI",), "numbers of neutral hydrogen mass"),
+        ("ElectronAbundance", np.full(N, -1.0), ("ne",), "numbers of electron density"),
+        ("InternalEnergy", np.full(N, np.nan), ("T",), "numbers of temperature"),
+    ],
+)
+def test_quantities_that_cannot_be_are_refused(write_hydro, tmp_path, name, values, fields, words):
+    refuse(write_hydro(change=replaced(f"PartType0/{name}", values)), replace(MINE, fields=fields), tmp_path, words)
+
+
+@pytest.mark.parametrize("paths", [[5], [None], [b"x"], 5])
+def test_names_are_words_or_paths(tmp_path, paths):
+    with pytest.raises(UserError, match="give names of files or folders"):
+        project_snapshots(paths, MINE, tmp_path / "out")
+
+
+def test_one_snapshot_need_not_stand_in_a_list(write_hydro, tmp_path):
+    assert project_snapshots(str(write_hydro()), MINE, tmp_path / "out") == []
+
+
+@pytest.mark.parametrize(
+    "change", [{"suite": "x" * 300}, {"set_name": "9" * 300}, {"slab_thickness_mpc_h": 1e-300}, {"suite": "=cmd"}]
+)
+def test_names_and_slabs_have_bounds(write_hydro, tmp_path, change):
+    refuse(write_hydro(), replace(MINE, **change), tmp_path, "allowed are")
+
+
+def test_texts_of_headers_are_told_in_one_line(write_hydro, tmp_path):
+    path = write_hydro(change=header(Suite=np.bytes_(b"SIMBA\n\x1b[31m")))
+    assert "\x1b" not in refuse(path, replace(MINE, suite="IllustrisTNG"), tmp_path, "is of SIMBA[31m, not of")
+
+
 def test_a_folder_above_that_was_made_goes_too(write_hydro, tmp_path):
     path = write_hydro(change=lambda file: file["PartType1/Masses"].__setitem__(slice(None), 1.0))
     with pytest.raises(DataError, match="of the mass of Omega_m"):

@@ -247,10 +247,13 @@ def has_stored_length(node: Member, name: str) -> bool:
 
 
 def find_text(node: Member, name: str) -> str | None:
-    """Text of fixed length in an attribute; None if there is none of that name, or something else."""
+    """Text of fixed length in an attribute, as it can be printed; None if there is none of that name."""
     if name not in node.attrs or not is_text(node, name) or has_stored_length(node, name):
         return None
-    return bytes(node.attrs[name]).decode(errors="replace") if node.attrs.get_id(name).dtype.itemsize < 2**16 else None
+    if node.attrs.get_id(name).dtype.itemsize > _MOST_NUMBERS:
+        return None
+    text = bytes(node.attrs[name]).decode(errors="replace")
+    return "".join(character for character in text if character.isprintable())
 
 
 def holds_bytes(path: Path, text: bytes) -> bool:

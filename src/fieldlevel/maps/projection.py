@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.config import ProjectSpec
-from fieldlevel.errors import DataError
+from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.fields import FIELDS, Field
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.project import Discs, project_slabs
@@ -76,10 +76,17 @@ def project_snapshots(
     devices = choose_devices(device, workers)
     spec = plain_spec(spec)
     check_project_spec(spec)
-    files, folder = [Path(path) for path in paths], Path(directory)
+    files, folder = _as_paths(paths), Path(directory)
     plan, make = plan_projection(files, spec), partial(_project_number, files, spec)
     with _not_left_empty(folder):
         return produce_maps(plan, folder, make, devices, shard, "project", listener)
+
+
+def _as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:
+    try:
+        return [Path(path) for path in ([paths] if isinstance(paths, str | Path) else paths)]
+    except TypeError as error:
+        raise UserError(f"snapshots: {error}; give names of files or folders") from None
 
 
 @contextmanager

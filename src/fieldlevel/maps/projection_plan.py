@@ -45,6 +45,8 @@ _PARAMETER_TOLERANCE = 1e-3
 _HUBBLE_TOLERANCE = 1e-3
 _SETS_OF_VARIED_H = ("SB", "1P")
 """In which CAMELS varies the Hubble parameter too."""
+_LONGEST_NAME = 80
+_THINNEST_SLAB_MPC_H = 1e-3
 _BYTES_A_PARTICLE = 16
 """A position and a mass in single precision."""
 _KNOWN_SUITES = {
@@ -265,18 +267,25 @@ def check_project_spec(spec: ProjectSpec) -> None:
     fields, n_pixels, thickness = spec.fields, spec.n_pixels, spec.slab_thickness_mpc_h
     is_power_of_two = n_pixels & (n_pixels - 1) == 0
     allowed = {
-        "suite": (bool(re.fullmatch(r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*", spec.suite)), "letters, digits and _"),
-        "set_name": (bool(re.fullmatch(r"[A-Za-z0-9]+", spec.set_name)), "letters and digits"),
+        "suite": (_is_name(spec.suite, r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*"), "letters, digits and _"),
+        "set_name": (_is_name(spec.set_name, r"[A-Za-z0-9]+"), "letters and digits"),
         "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
         "n_pixels": (16 <= n_pixels <= MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {MOST_PIXELS}"),
         "n_slabs": (1 <= spec.n_slabs <= MOST_SLABS, f"1 to {MOST_SLABS}"),
-        "slab_thickness_mpc_h": (thickness is None or 0 < thickness < np.inf, "numbers above 0"),
+        "slab_thickness_mpc_h": (
+            thickness is None or _THINNEST_SLAB_MPC_H <= thickness < np.inf,
+            f"numbers from {_THINNEST_SLAB_MPC_H:g}",
+        ),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
     }
     refuse_values(spec, allowed)
     Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
     n_bytes = 8 * 3 * spec.n_slabs * n_pixels**2 * len(fields)
     check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
+
+
+def _is_name(name: str, pattern: str) -> bool:
+    return len(name) <= _LONGEST_NAME and re.fullmatch(pattern, name) is not None
 
 
 def cut_slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:

@@ -134,7 +134,7 @@ def metallicity(mass_fractions: FloatArray) -> FloatArray:
     """Mass fraction of all metals.
 
     Args:
-        mass_fractions: (n,), or (n, elements) of GIZMO, where the first column stands for all metals.
+        mass_fractions: (n,), or (n, elements) of GIZMO, where the first column stands for all metals; (n, 1) too.
 
     Returns:
         Mass fraction, shape (n,).
@@ -187,5 +187,13 @@ QUANTITIES: Mapping[str, tuple[Recipe, ...]] = {
 velocity peculiar [km/s], temperature in K, pressure in h^2 Msun (km/s)^2/kpc^3, metallicity a mass fraction, electron
 density comoving [h^2/cm^3], magnetic field the physical strength [Gauss]."""
 
-LOWEST: Mapping[str, float] = {"mass": 0.0, "smoothing length": 0.0, "density": float(np.finfo(np.float32).tiny)}
+LOWEST: Mapping[str, float] = {
+    "mass": 0.0,
+    "smoothing length": 0.0,
+    "density": float(np.finfo(np.float32).tiny),
+    "temperature": 0.0,
+    "pressure": 0.0,
+    "neutral hydrogen mass": 0.0,
+    "electron density": 0.0,
+}
 """Smallest value that is possible, of quantities that have one."""

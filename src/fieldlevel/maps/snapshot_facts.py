@@ -40,7 +40,7 @@ _NAMES_OF_FACTS: Mapping[str, tuple[str, str, str]] = {
     "Omega_m": ("Omega_m", " or ".join(OMEGA_M_NAMES), "--omega-m"),
     "redshift": ("the redshift", f"{' or '.join(REDSHIFT_NAMES)} or Time", "--redshift"),
     "unit": ("the unit of length", "UnitLength_in_cm", "--length-unit"),
-    "h": ("the Hubble parameter", " or ".join(HUBBLE_NAMES), "the attribute itself, which has no option"),
+    "h": ("the Hubble parameter", " or ".join(HUBBLE_NAMES), "HubbleParam in /Header, for which there is no option"),
 }
 """In words, attributes, and how to give them."""
 

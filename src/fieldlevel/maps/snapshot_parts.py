@@ -1,5 +1,6 @@
 """Where the particles of a snapshot are, and whether they can be what they are said to be."""
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import DataError
 from fieldlevel.maps.hdf5_files import check_storage, check_written, find_member, open_hdf5
-from fieldlevel.maps.snapshot_files import Header, read_counts
+from fieldlevel.maps.snapshot_files import Header, read_counts, read_header
 
 Kind = Literal["gas", "dark matter", "stars", "black holes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
@@ -24,6 +25,10 @@ MASSES = ("Masses", "Mass", "DynamicalMasses")
 _KIND_OF_TYPE: Mapping[int, Kind] = {0: "gas", 4: "stars", 5: "black holes"}
 _TRACERS = 3
 _N_TYPES = 7
+_MOST_COLUMNS = 1000
+_SAME = 1e-6
+_COMPARED = 4
+"""Particles at the beginning of a file that tell it from the others."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +80,14 @@ def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None
     Args:
         dataset: to be read.
         part: whose it is.
-        shape: of a row; None if any will do.
+        shape: of a row; None if a number or some columns will do.
 
     Raises:
         DataError: the shapes disagree, it holds no numbers, or some of them are not there to be read.
     """
-    expected = (part.n, *(dataset.shape[1:] if shape is None else shape))
+    columns = dataset.shape[1:]
+    is_table = len(columns) < 2 and all(1 <= n <= _MOST_COLUMNS for n in columns)
+    expected = (part.n, *(columns if shape is None and is_table else shape or ()))
     if dataset.shape != expected or dataset.dtype.kind not in "iuf":
         raise DataError(
             [
@@ -109,8 +116,12 @@ def list_parts(path: Path, files: Sequence[Path], header: Header, *, is_whole: b
     """
     parts: list[Part] = []
     counted: Counter[int] = Counter()
+    beginnings: dict[bytes, Path] = {}
     for name in files:
         with open_hdf5(name) as file:
+            if name != files[0]:
+                _refuse_another_snapshot(name, read_header(file), header)
+            _refuse_twins(name, file, beginnings)
             counts = read_counts(file) or _count_rows(file)
             parts += [
                 part
@@ -128,6 +139,28 @@ def list_parts(path: Path, files: Sequence[Path], header: Header, *, is_whole: b
             ]
         )
     return tuple(parts)
+
+
+def _refuse_another_snapshot(name: Path, other: Header, first: Header) -> None:
+    """Refuse a file whose facts are not those of the first one."""
+    for fact in ("box_size", "redshift", "Omega_m", "h"):
+        here, there = getattr(other, fact), getattr(first, fact)
+        if here is not None and there is not None and not math.isclose(here, there, rel_tol=_SAME, abs_tol=_SAME):
+            told = f"{fact} is {here}, but {there} in the first file of the snapshot"
+            raise DataError([f"{name}: {told}; are all of them from this snapshot?"])
+
+
+def _refuse_twins(name: Path, file: h5py.File, beginnings: dict[bytes, Path]) -> None:
+    """Refuse two files of a snapshot that begin with the same particles."""
+    for number in range(_N_TYPES):
+        dataset = find_dataset(find_member(file, f"PartType{number}"), COORDINATES)
+        if dataset is None or len(dataset.shape) != 2 or dataset.shape[0] < _COMPARED or dataset.shape[1] != 3:
+            continue
+        check_storage(dataset)
+        first = beginnings.setdefault(dataset[:_COMPARED].tobytes(), name)
+        if first != name:
+            told = f"/PartType{number} holds the same particles as in {first.name}"
+            raise DataError([f"{name}: {told}; bring the file of that number back"])
 
 
 def _agree(counted: Counter[int], n_total: Sequence[Sequence[int]], *, is_cut: bool) -> bool:
