@@ -15,6 +15,7 @@ from fieldlevel.config import ProjectSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.hdf5_files import open_hdf5
 from fieldlevel.maps.projection import project_snapshots
+from fieldlevel.maps.snapshot_files import read_header
 from fieldlevel.maps.snapshots import open_snapshot
 
 MINE = ProjectSpec(n_pixels=16, n_neighbours=8)
@@ -78,7 +79,10 @@ def test_totals_of_64_bits_are_not_cut(write_hydro, tmp_path, high):
         del file["PartType1/Coordinates"]
         file["PartType1"].create_dataset("Coordinates", (n, 3), np.float32, chunks=(2**16, 3))
 
-    told = refuse(write_hydro(change=change), MINE, tmp_path, f"says to hold {n} x 3 numbers", "ever written")
+    path = write_hydro(change=change)
+    with open_hdf5(path) as file:
+        assert read_header(file).n_total == ((0, n, 0, 0, 0, 0),)
+    told = refuse(path, MINE, tmp_path, f"says to hold {n} x 3 numbers", "ever written")
     assert "NumPart_Total" not in told
 
 
