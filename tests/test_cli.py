@@ -175,6 +175,28 @@ def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, tmp
     assert first["pairs"] == second["pairs"]
 
 
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--simulate.n-particles", "32"], "simulate.n_particles = 32: would have no effect, as the maps are those of"),
+        (["--simulate.set", "CV"], "simulate.set_name = CV: would have no effect"),
+        (["--train.suite", "X"], "train.suite: X"),
+        (["--train.perceptron.n-layers", "9"], "train.perceptron.n_layers = 9: would have no effect"),
+        (["--summary.network.hidden", "9"], "summary.network.hidden = 9: would have no effect"),
+        (["--summary.seed", "9"], "summary.seed: would have no effect, as that of train is taken; give train.seed"),
+        (["--suites", "Nbody_MockTNG", "Nbody_MockSIMBA"], "name MockTNG MockSIMBA"),
+        (["--k-max", "2", "2"], "k_max = (2.0, 2.0)"),
+        (["--only", ""], "only: no experiment ''"),
+    ],
+)
+def test_letter_settings_that_would_be_ignored_are_refused(data, tmp_path, capsys, flags, words):
+    assert main(["letter", "--data", str(data), "--out", str(tmp_path / "out"), "--device", "cpu", *flags]) == 2
+    told = capsys.readouterr().err
+    assert words in told
+    assert told.count("\n") == 1
+    assert not (tmp_path / "out").exists()
+
+
 def test_check_says_sound_or_lists_the_defects(data, tmp_path, capsys):
     assert main(["check", str(data)]) == 0
     assert "sound" in capsys.readouterr().out

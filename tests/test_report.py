@@ -8,7 +8,7 @@ import pytest
 from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.metrics import METRICS, evaluate
-from fieldlevel.experiments.pairs import PairResult
+from fieldlevel.experiments.pairs import PairResult, write_predictions
 from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.ratios import transfer_ratios
 from fieldlevel.experiments.verdicts import Verdict
@@ -231,3 +231,27 @@ def test_missing_figure_is_named(make_results, tmp_path):
 
 def test_symbols_are_typeset_after_escaping():
     assert typeset("<Omega_m> of A_AGN2") == "&lt;Ω<sub>m</sub>&gt; of <i>A</i><sub>AGN2</sub>"
+
+
+@pytest.mark.parametrize(
+    ("names", "html"),
+    [
+        (["n_s_x"], "<i>n</i><sub>s_x</sub> and Omega"),
+        (["Omega"], "n_s_x and Ω"),
+        (["Omega", "Omega_b", "n_s_x"], "<i>n</i><sub>s_x</sub> and Ω"),
+        ([], "n_s_x and Omega"),
+    ],
+)
+def test_names_of_any_number_of_parts_are_typeset(monkeypatch, names, html):
+    monkeypatch.setattr("fieldlevel.report.PARAMETER_NAMES", names)
+    assert typeset("n_s_x and Omega") == html
+
+
+def test_names_of_suites_make_no_html_and_no_formula(make_results, tmp_path):
+    results = make_results("<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", mock=False)
+    write_report(tmp_path / "report.html", results)
+    for name in ("report.html", "report.md"):
+        assert "<img src=x" not in (tmp_path / name).read_text()
+    write_predictions(tmp_path / "predictions.csv", {"four pairs": results.pairs})
+    assert ",=cmd" not in (tmp_path / "predictions.csv").read_text()
+    assert ",'=cmd" in (tmp_path / "predictions.csv").read_text()

@@ -22,12 +22,15 @@ from fieldlevel.config import (
     LetterSpec,
     ProjectSpec,
     SimulateSpec,
+    Spec,
     TrainSpec,
     TuneSpec,
+    is_json,
     laptop_scale,
-    overlay_toml,
+    overlay_file,
 )
 from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
 from fieldlevel.training import torchrun
 
@@ -49,7 +52,7 @@ class Letter:
     """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs. When omitted: letter
     with --data, laptop without."""
     config: Path | None = None
-    """TOML file that overrides the scale's spec; flags override the file."""
+    """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
     spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
 
@@ -115,7 +118,7 @@ class Train:
     preset: Literal["released", "modern"] = "modern"
     """released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the faster one."""
     config: Path | None = None
-    """TOML file that overrides the preset; flags override the file."""
+    """TOML file, or spec.json of a run, that overrides the preset; flags override the file."""
     device: Device = "auto"
     spec: Annotated[TrainSpec, Flat] = field(default_factory=TrainSpec)
 
@@ -132,7 +135,7 @@ class Tune:
     """Of everything that is not searched. released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the
     faster one."""
     config: Path | None = None
-    """TOML file that overrides the preset, which is its table [train]; flags override the file."""
+    """TOML file that overrides the preset, which is its table [train], or spec.json of a run; flags override it."""
     begin_with: Path | None = None
     """Optuna database of the released CMD scripts (SQLite): the search begins with its five best trials."""
     device: Device = "auto"
@@ -226,12 +229,12 @@ def parse(arguments: Sequence[str]) -> Command:
     if chosen.set != simulate.set_name:
         simulate = replace(simulate, n_simulations=None)
     if chosen.config is not None and arguments[0] == "letter":
-        letter = overlay_toml(letter, chosen.config)
+        letter = overlay_file(letter, chosen.config)
     if chosen.config is not None and arguments[0] == "train":
-        train = overlay_toml(train, chosen.config)
+        train = overlay_file(train, chosen.config)
     tune = TuneSpec(train=train)
     if chosen.config is not None and arguments[0] == "tune":
-        tune = overlay_toml(tune, chosen.config)
+        tune = overlay_file(tune, chosen.config)
     defaults: tuple[Command, ...] = (
         Letter(spec=letter),
         Simulate(spec=simulate),
@@ -335,9 +338,11 @@ def _memory_trouble(error: RuntimeError | MemoryError) -> str | None:
 
 def _letter(command: Letter) -> int:
     from fieldlevel import console, report
+    from fieldlevel.experiments import letter
     from fieldlevel.experiments.runner import prepare_data, run_letter
 
-    with claimed(command.out), console.progress_display() as listener:
+    letter.refuse_unused(command.spec, _usual(_scale_of(command), command.config), command.data)
+    with claimed(command.out, report.OURS), console.progress_display() as listener:
         data = prepare_data(
             command.spec, command.data, command.out, command.device, _processes(command.device), listener
         )
@@ -347,6 +352,17 @@ def _letter(command: Letter) -> int:
             document = report.write_letter(command.out, run)
     console.print_letter(document, command.out)
     return 0
+
+
+def _scale_of(command: Letter) -> LetterSpec:
+    return SCALES[command.scale or ("laptop" if command.data is None else "letter")]()
+
+
+def _usual(preset: Spec, config: Path | None) -> Spec:
+    """What nobody gave as a setting of this command: that of the preset, or of another run's spec."""
+    if config is None or not is_json(read_text(config)):
+        return preset
+    return overlay_file(preset, config)
 
 
 def _simulate(command: Simulate) -> int:
@@ -417,7 +433,9 @@ def _train(command: Train) -> int:
     from fieldlevel import console
     from fieldlevel.training.loop import train
     from fieldlevel.training.parallel import joined, rank
+    from fieldlevel.training.settings import refuse_unused
 
+    refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
     with joined(command.device) as device:
         with claimed(command.out) if rank() == 0 else nullcontext(), console.progress_display() as listener:
             weights = train(command.spec, command.data, command.out, str(device), listener)
@@ -429,8 +447,10 @@ def _train(command: Train) -> int:
 def _tune(command: Tune) -> int:
     from fieldlevel import console
     from fieldlevel.training.search import read_trials
+    from fieldlevel.training.settings import refuse_unused_in_search
     from fieldlevel.training.tune import tune
 
+    refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))
     with console.progress_display() as listener:
         weights = tune(command.spec, command.data, command.out, command.device, listener, begin_with=command.begin_with)
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)

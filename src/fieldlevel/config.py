@@ -7,20 +7,24 @@ wrong type is an error that names its path. Precedence on the command line is pr
 import dataclasses
 import hashlib
 import json
+import os
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import tyro
 
 from fieldlevel.errors import UserError
+from fieldlevel.files import read_text
 
 Spec = TypeVar("Spec")
 
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -302,19 +306,47 @@ class TuneSpec:
 def to_json(spec: Any) -> str:
     """Dump a spec to canonical JSON: sorted keys, floats as such, so that equal specs give equal text.
 
+    Raises:
+        UserError: not a spec, or with a value that JSON has no type for; else as in `from_json`.
+
     Example:
         >>> to_json(TransformSpec("smoothing", 1)) == to_json(TransformSpec("smoothing", 1.0))
         True
     """
-    read_back = from_json(type(spec), json.dumps(asdict(spec), default=_plain))
+    if not dataclasses.is_dataclass(spec) or isinstance(spec, type):
+        raise UserError(f"spec: of type {type(spec).__name__}; give one of fieldlevel's specs")
+    read_back = from_json(type(spec), json.dumps(_plain(asdict(spec), "spec")))
     return json.dumps(asdict(read_back), sort_keys=True, indent=2)
 
 
-def _plain(value: Any) -> Any:
-    """NumPy's numbers as Python's."""
-    if not hasattr(value, "item"):
-        raise UserError(f"spec: {value!r} is {type(value).__name__}; give numbers and text")
-    return value.item()
+def in_plain_types(kind: type[Spec], spec: Spec) -> Spec:
+    """The spec with Python's own numbers and text in the place of NumPy's and of paths.
+
+    Raises:
+        UserError: a spec of another kind; else as in `to_json`.
+
+    Example:
+        >>> import numpy as np
+        >>> in_plain_types(NetworkSpec, NetworkSpec(hidden=np.int64(4)))
+        NetworkSpec(hidden=4, dropout=0.2, std_from='square')
+    """
+    if not isinstance(spec, kind):
+        raise UserError(f"spec: of type {type(spec).__name__}; give a {kind.__name__}")
+    return from_json(kind, to_json(spec))
+
+
+def _plain(value: Any, path: str) -> Any:
+    if isinstance(value, Mapping):
+        return {key: _plain(each, str(key) if path == "spec" else f"{path}.{key}") for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(each, path) for each in value]
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    if hasattr(value, "tolist"):  # of NumPy or PyTorch
+        return value.tolist()
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    raise UserError(f"{path}: of type {type(value).__name__}; give numbers or text")
 
 
 def read_spec(kind: type[Spec], path: Path) -> Spec:
@@ -323,13 +355,12 @@ def read_spec(kind: type[Spec], path: Path) -> Spec:
     Raises:
         UserError: no such file or not one of text; else as in `from_json`.
     """
+    remedy = "it is damaged or foreign, take it away"
+    text = read_text(path, remedy)
     try:
-        text = path.read_text()
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror})") from None
-    except UnicodeDecodeError:
-        raise UserError(f"{path}: not a file of text; it is damaged, take it away") from None
-    return from_json(kind, text, str(path))
+        return from_json(kind, text, str(path))
+    except UserError as error:
+        raise UserError(f"{error}; {remedy}") from None
 
 
 def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
@@ -355,8 +386,14 @@ def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
         return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(str(part) for part in first["loc"]) or "text"
+        path = ".".join(_shown(part) for part in first["loc"]) or "text"
         raise UserError(f"{source}: {path}: {_explain(kind, first)}") from None
+
+
+def _shown(name: object) -> str:
+    """A name out of a file, which may be anything, on one line."""
+    text = str(name)
+    return text if text.isprintable() and len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]!r}"
 
 
 @cache
@@ -380,24 +417,101 @@ def _names_beside(kind: type[Any], path: tuple[str | int, ...]) -> list[str]:
     return [f.name for f in dataclasses.fields(kind)]
 
 
+def overlay_file(spec: Spec, path: Path) -> Spec:
+    """Override fields of a spec with those named in a file; every other field keeps its value.
+
+    Args:
+        spec: the preset to start from.
+        path: TOML, or JSON as `spec.json` of a run has it. The spec of a network may stand for that in a search or a
+            letter.
+
+    Raises:
+        UserError: not such a file, unknown key, wrong type.
+    """
+    text = read_text(path, "give a file of TOML, or the spec.json of a run, with --config")
+    if not (is_json(text) or path.suffix == ".json"):
+        return overlay_toml(spec, path)
+    values = _parsed(partial(json.loads, object_pairs_hook=_each_once), text.lstrip("\ufeff"), f"{path}: not JSON")
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: not an object of JSON; give the spec.json of a run with --config")
+    return _overlay(spec, _as_part(spec, values), path)
+
+
+def is_json(text: str) -> bool:
+    """Whether settings are JSON: no TOML begins with a brace."""
+    return text.lstrip("\ufeff \t\r\n").startswith("{")
+
+
 def overlay_toml(spec: Spec, path: Path) -> Spec:
     """Override fields of a spec with those named in a TOML file; every other field keeps its value.
 
     Args:
         spec: the preset to start from.
-        path: TOML file; tables are nested specs.
+        path: TOML file; tables are nested specs. A field whose flag has another name may have that name here too.
 
     Raises:
         UserError: file missing or not TOML, unknown key, wrong type.
     """
+    text = read_text(path, "give a TOML file with --config")
+    return _overlay(spec, _parsed(tomllib.loads, text.removeprefix("\ufeff"), f"{path}: not TOML"), path)
+
+
+def _parsed(parse: Callable[[str], Any], text: str, trouble: str) -> Any:
     try:
-        values = tomllib.loads(path.read_text())
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror}); give a TOML file with --config") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise UserError(f"{path}: not TOML: {error}") from None
-    merged = _merge(asdict(spec), values)  # type: ignore[call-overload]
-    return from_json(type(spec), json.dumps(merged, default=str), source=str(path))
+        return parse(text)
+    except RecursionError:
+        raise UserError(f"{trouble}: nested too deep") from None
+    except ValueError as error:  # also of numbers with thousands of digits
+        raise UserError(f"{trouble}: {' '.join(str(error).partition(';')[0].split())}") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    values = dict(pairs)
+    if len(values) < len(pairs):
+        raise ValueError("a key stands there twice")
+    return values
+
+
+def _overlay(spec: Spec, values: dict[str, Any], path: Path) -> Spec:
+    named = _with_field_names(type(spec), values, str(path))
+    try:
+        text = json.dumps(_plain(_merge(asdict(spec), named), "spec"))  # type: ignore[call-overload]
+    except RecursionError:
+        raise UserError(f"{path}: nested too deep") from None
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
+    return from_json(type(spec), text, source=str(path))
+
+
+def _as_part(spec: Any, values: dict[str, Any]) -> dict[str, Any]:
+    """The spec of a network as that of the networks of a search or a letter, which sets the suites itself."""
+    own, of_network = ({field.name for field in dataclasses.fields(kind)} for kind in (type(spec), TrainSpec))
+    if "train" not in own or not of_network >= values.keys() or own >= values.keys():
+        return values
+    if isinstance(spec, TuneSpec):
+        return {"train": values}
+    part = "train" if values.get("inputs", "maps") == "maps" else "summary"
+    return {part: {name: value for name, value in values.items() if name != "suite"}}
+
+
+def _with_field_names(kind: type[Any], values: Mapping[str, Any], source: str) -> dict[str, Any]:
+    """Settings by the names of their fields where they have those of their flags, as `set` of `set_name`."""
+    hints = get_type_hints(kind, include_extras=True)
+    by_flag = {
+        argument.name.replace("-", "_"): name
+        for name, hint in hints.items()
+        for argument in getattr(hint, "__metadata__", ())
+        if getattr(argument, "name", None)
+    }
+    named: dict[str, Any] = {}
+    for key, value in values.items():
+        name = key if key in hints else by_flag.get(key.replace("-", "_"), key)
+        if name in named:
+            raise UserError(f"{source}: {_shown(key)}: the same as {name}, which is there too; give it once")
+        inner = get_type_hints(kind).get(name)
+        is_nested = isinstance(value, Mapping) and dataclasses.is_dataclass(inner) and isinstance(inner, type)
+        named[name] = _with_field_names(inner, value, source) if is_nested else value  # type: ignore[arg-type]
+    return named
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,6 +5,7 @@ old file or the new one, after a kill, on a full disk and after a power failure.
 are opened so that no link is followed. One that a killed process left is taken away by the next that writes there.
 """
 
+import csv
 import errno
 import os
 import secrets
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from hashlib import blake2b
+from io import StringIO
 from pathlib import Path
 
 from fieldlevel.errors import UserError
@@ -274,3 +276,43 @@ def read_text(path: Path, remedy: str = "give a file of text", most: int = MOST_
         return content.decode()
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a file of text; {remedy}") from None
+
+
+def starts_with(path: Path, *beginnings: str) -> bool:
+    """Whether a file is one of text that begins with one of these, so that it may be taken for one of ours."""
+    try:
+        check_regular(path)
+        with path.open("rb") as file:
+            beginning = file.read(max(len(each.encode()) for each in beginnings))
+    except (OSError, UserError):
+        return False
+    return any(beginning.startswith(each.encode()) for each in beginnings)
+
+
+def read_table(
+    path: Path, remedy: str = "give the command that wrote it again", kind: str = "table"
+) -> list[dict[str, str]]:
+    """Read a CSV file whose first row names its columns.
+
+    Args:
+        path: the file.
+        remedy: what to do where it cannot be read.
+        kind: what it should be, in words.
+
+    Returns:
+        Its rows by column.
+
+    Raises:
+        UserError: it cannot be read, is not text, has no columns, or a row of another length.
+    """
+    text = read_text(path, remedy)
+    try:
+        rows = list(csv.reader(StringIO(text, newline="")))
+    except csv.Error as error:
+        raise UserError(f"{path}: not a {kind} ({error}); {remedy}") from None
+    if not rows:
+        raise UserError(f"{path}: not a {kind} (it is empty); {remedy}")
+    header, *rows = rows
+    if any(len(row) != len(header) for row in rows):
+        raise UserError(f"{path}: not a {kind} (a row is shorter or longer than the first); {remedy}")
+    return [dict(zip(header, row, strict=True)) for row in rows]

@@ -70,3 +70,12 @@ def holds_keys(path: Path, *keys: str) -> bool:
     except UserError:
         return False
     return isinstance(record, dict) and record.keys() >= set(keys)
+
+
+def holds_json(path: Path) -> bool:
+    """Whether a file is JSON of any kind."""
+    try:
+        read_json(path)
+    except UserError:
+        return False
+    return True

@@ -5,17 +5,18 @@ Every sentence about what was found is computed from the measured numbers and th
 
 import base64
 import json
+import re
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from fieldlevel.config import TrainSpec, to_json
+from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.experiments.metrics import METRICS, Scores, scores_to_json
@@ -27,7 +28,9 @@ from fieldlevel.experiments.runner import LetterRun, first_seed
 from fieldlevel.experiments.verdicts import SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure
 from fieldlevel.figures.letter import letter_plates
-from fieldlevel.files import write_text
+from fieldlevel.files import make_folder, read_bytes, read_text, starts_with, write_text
+from fieldlevel.json_files import holds_json, holds_keys, read_json_object
+from fieldlevel.locks import refuse_foreign
 from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, is_mock
 
 Fact = str | int | float
@@ -35,11 +38,16 @@ Fact = str | int | float
 MAIN_METRICS = ("mean_relative_std", "rms_relative_error", "r2", "reduced_chi2")
 """Measures of the main table; the tables of the pairs have them all."""
 
+TITLE = "Robust marginalization of baryonic effects at the field level"
+
 FORMAT = "2"
 """Of metrics.json: a finished letter of another format is written again."""
 
 CONSTRAINED_R2 = 0.1
 """A parameter counts as constrained where R² is above this."""
+
+
+_FIGURE = re.compile(r"figures/[A-Za-z0-9_.-]*[A-Za-z0-9_-]\.(pdf|png)")
 
 
 @dataclass(frozen=True)
@@ -190,7 +198,7 @@ def write_report(path: Path, results: LetterResults) -> None:
     """
     environment = Environment(
         loader=PackageLoader("fieldlevel"),
-        autoescape=select_autoescape(["html.jinja"]),
+        autoescape=select_autoescape(["html.jinja", "md.jinja"]),
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -213,7 +221,10 @@ def write_report(path: Path, results: LetterResults) -> None:
         "folder": path.parent,
     }
     write_text(path, environment.get_template("report.html.jinja").render(words))
-    write_text(path.with_suffix(".md"), environment.get_template("report.md.jinja").render(words))
+    markdown = environment.get_template("report.md.jinja").render(words)
+    for escaped, plain in (("&#34;", '"'), ("&#39;", "'"), ("&gt;", ">")):  # which make no HTML without a `<`
+        markdown = markdown.replace(escaped, plain)
+    write_text(path.with_suffix(".md"), markdown)
 
 
 def _spread(results: Sequence[PairResult], name: str) -> tuple[float, float]:
@@ -265,18 +276,24 @@ def typeset(text: str) -> Markup:
         Markup('R² of Ω<sub>m</sub> &gt; 0.9')
     """
     html = str(escape(text))
-    for name in PARAMETER_NAMES:
-        letter, index = name.split("_")
-        symbol = {"Omega": "Ω", "sigma": "σ"}.get(letter, f"<i>{letter}</i>")
-        html = html.replace(name, f"{symbol}<sub>{index}</sub>")
+    if PARAMETER_NAMES:
+        names = "|".join(map(re.escape, sorted(PARAMETER_NAMES, key=len, reverse=True)))
+        html = re.sub(rf"(?<![A-Za-z0-9_])(?:{names})(?![A-Za-z0-9_])", lambda found: _symbol(found[0]), html)
     return Markup(html.replace(" ± ", "&nbsp;±&nbsp;"))
+
+
+def _symbol(name: str) -> str:
+    """What stands before the first underscore with the rest as its index."""
+    letter, _, index = name.partition("_")
+    symbol = {"Omega": "Ω", "sigma": "σ"}.get(letter, f"<i>{letter}</i>")
+    return f"{symbol}<sub>{index}</sub>" if index else symbol
 
 
 def _data_uri(path: Path) -> str:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise UserError(f"{path}: figure cannot be read ({error.strerror}); draw the figures first") from None
+        content = read_bytes(path, "draw the figures first")
+    except UserError as error:
+        raise UserError(str(error).replace(f"{path}: ", f"{path}: figure ", 1)) from None
     return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"
 
 
@@ -369,10 +386,11 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
     Returns:
         Contents of metrics.json.
     """
+    refuse_foreign(out, OURS)
     _forget_letter(out)
     first = {name: first_seed(pairs) for name, pairs in run.experiments.items()}
     results = LetterResults(
-        title="Robust marginalization of baryonic effects at the field level",
+        title=TITLE,
         pairs=run.pairs,
         transfer=run.transfer,
         figures=draw_letter(out / "figures", run),
@@ -404,9 +422,17 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
 
 def _forget_letter(out: Path) -> None:
     """Take away the figures of an earlier letter, which may have had others, and what says that it is finished."""
-    for name in (_read_document(out) or {}).get("figures", ()):
-        (out / name).unlink(missing_ok=True)
+    for path in _figures(out, _read_document(out) or {}) or ():
+        path.unlink(missing_ok=True)
     (out / "metrics.json").unlink(missing_ok=True)
+
+
+def _figures(out: Path, document: Mapping[str, Any]) -> list[Path] | None:
+    """Files of the figures that a document names; None if some are not in the folder of figures."""
+    names = document.get("figures", [])
+    if not isinstance(names, list) or not all(isinstance(name, str) and _FIGURE.fullmatch(name) for name in names):
+        return None
+    return [out / name for name in names]
 
 
 def _network_facts(run: LetterRun) -> list[NetworkFacts]:
@@ -459,7 +485,7 @@ def draw_letter(folder: Path, run: LetterRun) -> dict[str, ReportFigure]:
     Returns:
         What the report embeds, by heading.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     return {
         plate.heading: ReportFigure(save_figure(plate.draw(), folder / plate.stem)[1], plate.caption, plate.description)
         for plate in letter_plates(run)
@@ -476,15 +502,86 @@ def read_finished(out: Path, key: str) -> dict[str, Any] | None:
     document = _read_document(out)
     if document is None or (document.get("format"), document.get("key")) != (FORMAT, key):
         return None
-    files = [out / name for name in ("report.html", "report.md", "predictions.csv", *document.get("figures", ()))]
-    return document if all(file.exists() for file in files) else None
+    figures = _figures(out, document)
+    if figures is None or not _is_whole(document):
+        return None
+    files = [*(out / name for name in ("report.html", "report.md", "predictions.csv")), *figures]
+    return document if all(file.is_file() for file in files) else None
+
+
+_LENIENT: dict[str, Any] = {"extra": "ignore", "allow_inf_nan": False}
+
+
+@dataclass(frozen=True)
+class _PairFacts:
+    __pydantic_config__: ClassVar[dict[str, Any]] = _LENIENT
+
+    train_suite: str
+    test_suite: str
+    scores: dict[str, dict[str, dict[str, float | Literal["inf", "-inf", "nan"]]]]
+
+
+@dataclass(frozen=True)
+class _VerdictFacts:
+    __pydantic_config__: ClassVar[dict[str, Any]] = _LENIENT
+
+    experiment: str
+    outcome: str
+    measured: str
+
+
+@dataclass(frozen=True)
+class _Document:
+    """What is told of a finished letter."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _LENIENT
+
+    data_mark: str
+    pairs: list[_PairFacts]
+    verdicts: list[_VerdictFacts]
+
+
+def _is_whole(document: Mapping[str, Any]) -> bool:
+    """Whether a document holds what is told of it; one that was changed is written again."""
+    try:
+        known = from_json(_Document, json.dumps(document))
+    except (UserError, RecursionError):
+        return False
+    measured = [pair.scores.get(name, {}) for pair in known.pairs for name in COSMOLOGICAL_NAMES]
+    return all({"value", "error"} <= scores.get(key, {}).keys() for scores in measured for key in MAIN_METRICS)
 
 
 def _read_document(out: Path) -> dict[str, Any] | None:
     """Contents of metrics.json; None where there is none, or a damaged one."""
-    path = out / "metrics.json"
     try:
-        document = json.loads(path.read_text())
-    except (FileNotFoundError, ValueError):
+        return read_json_object(out / "metrics.json")
+    except UserError:
         return None
-    return document if isinstance(document, dict) else None
+
+
+def _is_document(path: Path) -> bool:
+    """Whether it is a letter's; what is no JSON, as a power failure leaves it, is one beside the runs of a letter."""
+    if holds_keys(path, "title", "data_mark", "pairs"):
+        return True
+    return path.is_file() and (path.parent / "runs").is_dir() and not holds_json(path)
+
+
+def _is_page(path: Path) -> bool:
+    return starts_with(path, "<!DOCTYPE html>") and TITLE in read_text(path)
+
+
+def _is_markdown(path: Path) -> bool:
+    return starts_with(path, f"# {TITLE}")
+
+
+def _are_predictions(path: Path) -> bool:
+    return starts_with(path, "data,experiment,train_suite,", "data,train_suite,")
+
+
+OURS = {
+    "metrics.json": _is_document,
+    "report.html": _is_page,
+    "report.md": _is_markdown,
+    "predictions.csv": _are_predictions,
+}
+"""What a letter replaces, and how it is known."""

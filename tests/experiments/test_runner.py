@@ -5,6 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from fieldlevel import report
 from fieldlevel.config import SimulateSpec, SplitSpec, TrainSpec, TransformSpec, from_json
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.experiments import letter
@@ -141,7 +142,25 @@ def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_
         ({"train": TrainSpec(transform=TransformSpec("smoothing", 2.0))}, "train.transform: changed"),
         ({"train": TrainSpec(inputs="power spectrum")}, "train.inputs: power spectrum"),
         ({"summary": TrainSpec(inputs="maps")}, "summary.inputs: maps"),
-        ({"train": TrainSpec(n_steps=0)}, "n_steps = 0"),
+        ({"train": TrainSpec(n_steps=0)}, r"train\.n_steps = 0"),
+        ({"only": ("",)}, "only: no experiment ''"),
+        ({"k_max": (2.0, 2.0)}, "k_max = .* each once"),
+        ({"smoothing": (2.0, 2.0000000001)}, "smoothing = .* each once"),
+        ({"k_max": (1e-9,)}, "k_max: 1e-09 h/Mpc, but .* nothing but the mean would be left"),
+        ({"smoothing": (1e9,)}, r"smoothing: 1e\+09 pixels, but .* nothing but the mean would be left"),
+        ({"suites": ("Nbody_MockTNG", "Nbody_MockSIMBA")}, "name MockTNG MockSIMBA"),
+        ({"suites": ("MockTNG", "Nbody_MockTNG")}, "a letter compares suites with baryons"),
+        ({"suites": ("MockTNG", "MockSIMBA", "MockTNG")}, "name two different suites"),
+        ({"suites": ("MockTNG", "=cmd")}, "must be letters and digits"),
+        ({"train": TrainSpec(suite="MockSIMBA")}, "train.suite: MockSIMBA; every experiment"),
+        ({"simulate": SimulateSpec(suite="MockSIMBA")}, "simulate.suite: MockSIMBA"),
+        ({"seeds": 10**9}, "seeds = 1000000000: allowed"),
+        ({"summary_trials": 10**9}, "summary_trials = 1000000000: allowed"),
+        ({"seeds": 2, "train": TrainSpec(seed=2**63 - 1)}, r"2 seeds from it on pass 2\^63"),
+        (
+            {"train": TrainSpec(split=SplitSpec(train=0.6, validation=0.2), batch_size=300)},
+            r"train\.batch_size = 300: there are 90 training maps",
+        ),
     ],
 )
 def test_letters_that_cannot_be_are_refused_before_any_work(tiny_letter, tmp_path, changes, words):
@@ -318,3 +337,113 @@ def test_suites_are_opened_in_one_order(finished):
     """The key of a letter is made from them, and must be the same in every process."""
     data = finished[1]
     assert list(data.opened) == ["MockSIMBA", "MockTNG", "Nbody_MockSIMBA", "Nbody_MockTNG"]
+
+
+def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
+    _, data, _, _ = finished
+    fine = replace(tiny_letter, k_max=(5.0, 40.0), only=("smoothing",))
+    assert prepare_data(fine, data.directory, tmp_path / "out").suites == data.suites
+    with pytest.raises(UserError, match="k_max: 5 h/Mpc, but maps of 16 x 16 pixels end"):
+        prepare_data(replace(fine, only=("smoothing", "k_max")), data.directory, tmp_path / "out")
+
+
+def test_more_mock_suites_than_a_letter_compares_are_refused_before_simulating(tiny_letter, tmp_path, monkeypatch):
+    monkeypatch.setattr(letter, "MOCK_SUITES", ("MockTNG", "MockSIMBA", "MockThird"))
+    monkeypatch.setattr("fieldlevel.experiments.runner.simulate_suite", lambda *_: pytest.fail("simulated"))
+    with pytest.raises(UserError, match="MockTNG, MockSIMBA, MockThird would be simulated, a letter compares two"):
+        prepare_data(tiny_letter, None, tmp_path / "out")
+
+
+DEEP = '{"a":' * 100_000
+DAMAGES = {
+    "test-*/checksum.json": ["", "3", "{}", DEEP, "\xff\0"],
+    "test-*/predictions.csv": ["", "\xff\0\n", None],
+    "train-*/provenance.json": ["", "[]", '{"date": 3}', DEEP, "\xff", None],
+    "train-*/history.csv": [
+        "",
+        "step\0,a\n1,2\n",
+        "a,b\n1,2\n",
+        "step," + "a" * 200_000 + "\n1,2\n",
+        "step\n6\n",
+        None,
+    ],
+    "train-*/weights.safetensors": ["", "x" * 1000, None],
+    "search-*/trials.csv": ["", "number,state\n0,complete\n", "number,state\n0,complete,1\n", "\xff", None],
+    "search-*/spec.json": ["", "{}", "3", DEEP, None],
+    "search-*/importance.json": ["", "{}", '{"importance": {"a": "x"}}', '{"importance": {"a": 1e999}}', DEEP],
+}
+
+
+@pytest.mark.parametrize("pattern", DAMAGES)
+def test_damaged_folders_of_runs_name_the_way_out(finished, tiny_letter, tmp_path, pattern):
+    out, data, _, _ = finished
+    shutil.copytree(out, tmp_path / "copy")
+    folder, name = pattern.split("/")
+    path = sorted((tmp_path / "copy" / "runs").glob(folder))[0] / name
+    for content in DAMAGES[pattern]:
+        path.unlink(missing_ok=True)
+        if content is not None:
+            path.write_text(content, encoding="latin-1")
+        with pytest.raises(UserError, match=rf"{path.parent.name}.*delete ") as error:
+            run_letter(tiny_letter, data, tmp_path / "copy", device="cpu")
+        assert "\n" not in str(error.value)
+        assert len(str(error.value)) < 1200
+
+
+CHANGES = [
+    lambda document: document.pop("data_mark"),
+    lambda document: document.update(pairs="x"),
+    lambda document: document.update(verdicts=[1]),
+    lambda document: document.update(figures=[3]),
+    lambda document: document.update(figures=["../victim.txt"]),
+    lambda document: document["pairs"][0]["scores"].clear(),
+    lambda document: document["pairs"][0]["scores"]["Omega_m"]["r2"].update(value="x"),
+    lambda document: document["pairs"][0]["scores"]["Omega_m"]["r2"].update(value=10**400),
+]
+
+
+def test_a_changed_document_is_no_finished_letter(finished, tmp_path):
+    out, data, _, document = finished
+    for change in CHANGES:
+        changed = json.loads(json.dumps(document))
+        change(changed)
+        shutil.copytree(out, tmp_path / "copy", dirs_exist_ok=True)
+        (tmp_path / "copy" / "metrics.json").write_text(json.dumps(changed))
+        assert read_finished(tmp_path / "copy", data.key) is None
+
+
+def test_nothing_beside_the_figures_of_a_letter_is_taken_away(finished, tmp_path):
+    out, *_, document = finished
+    shutil.copytree(out, tmp_path / "copy")
+    (tmp_path / "victim.txt").touch()
+    (tmp_path / "copy" / "notes.png").touch()
+    strange = {**document, "figures": ["../victim.txt", str(tmp_path / "victim.txt"), "notes.png"]}
+    (tmp_path / "copy" / "metrics.json").write_text(json.dumps(strange))
+    report._forget_letter(tmp_path / "copy")
+    assert not (tmp_path / "copy" / "metrics.json").exists()
+    assert (tmp_path / "victim.txt").exists()
+    assert (tmp_path / "copy" / "notes.png").exists()
+
+
+@pytest.mark.parametrize("name", ["metrics.json", "report.html", "report.md", "predictions.csv"])
+def test_foreign_files_are_left_alone(finished, tmp_path, name):
+    _, _, run, _ = finished
+    for text in ('{"scores": {}}', "<html>mine</html>", "a,b\n1,2\n", ""):
+        (tmp_path / name).write_text(text)
+        with pytest.raises(UserError, match=rf"{name}: is there already and was not written by this command"):
+            write_letter(tmp_path, run)
+        assert [(path.name, path.read_text()) for path in tmp_path.iterdir()] == [(name, text)]
+
+
+def test_a_link_or_a_file_is_no_folder_of_a_run(tmp_path):
+    store, elsewhere = Store(tmp_path / "runs"), tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    store.root.mkdir()
+    for name in ("run-0123", ".run-0123.partial"):
+        path = store.root / name
+        for make in (lambda path=path: path.symlink_to(elsewhere), path.touch, lambda path=path: path.symlink_to("no")):
+            make()
+            with pytest.raises(UserError, match=rf"{name}: is no folder of a run; take it away"):
+                store.ensure("run", "0123", lambda folder: (folder / "written").touch())
+            path.unlink()
+    assert list(elsewhere.iterdir()) == []

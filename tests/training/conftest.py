@@ -1,10 +1,12 @@
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
+from fieldlevel import files
 from fieldlevel.config import NetworkSpec, OptimiserSpec, SplitSpec, TrainSpec
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
 
@@ -60,3 +62,24 @@ def spec() -> TrainSpec:
         validate_every=8,
         head_batches=3,
     )
+
+
+@pytest.fixture
+def full_disk(monkeypatch) -> Callable[[str], AbstractContextManager[None]]:
+    """Context in which files of one name find no room where they are written aside."""
+    create = files._create_aside
+
+    @contextmanager
+    def full(name: str) -> Iterator[None]:
+        def without_room(path: Path) -> Path:
+            aside = create(path)
+            if path.name == name:
+                aside.unlink()
+                aside.symlink_to("/dev/full")
+            return aside
+
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "_create_aside", without_room)
+            yield
+
+    return full

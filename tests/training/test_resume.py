@@ -38,7 +38,7 @@ def test_the_first_state_is_due_at_once(tmp_path, clock):
     assert file.read() == {"step": 3}
 
 
-@pytest.mark.parametrize("version", [{}, {"version": 1}, {"version": 2}, {"version": 3}])
+@pytest.mark.parametrize("version", [{}, *({"version": number} for number in (1, 2, 3, resume.VERSION + 1))])
 def test_states_of_other_versions_are_refused(tmp_path, version):
     torch.save({"step": 3} | version, tmp_path / "resume.pt")
     with pytest.raises(UserError, match=r"resume\.pt: written by another version of fieldlevel; delete it"):

@@ -12,7 +12,7 @@ from fieldlevel.config import TRAIN_PRESETS, TrainSpec, laptop_scale, letter_sca
 from fieldlevel.errors import UserError
 from fieldlevel.maps.loader import MapSet
 from fieldlevel.training.loop import train, train_network
-from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.settings import check_train_spec, refuse_unused
 
 IMPOSSIBLE = [
     ("transform.kind", "blur", "input should be"),
@@ -51,6 +51,21 @@ IMPOSSIBLE = [
     ("head_batches", -1, "at least 0"),
     ("seed", -1, "from 0"),
     ("seed", 2**63, "from 0"),
+    ("statistics_batches", 10**20, "at most"),
+    ("head_batches", 10**20, "at most"),
+    ("n_steps", 10**30, "at most"),
+    ("validate_every", 10**20, "at most"),
+    ("batch_size", 10**12, "at most"),
+    ("network.hidden", 10**15, "at most"),
+    ("perceptron.n_neurons", 10**12, "at most"),
+    ("perceptron.n_layers", 10**12, "at most"),
+    ("suite", "=cmd", "letters and digits"),
+    ("suite", "<b>", "letters and digits"),
+    ("suite", "a/b", "letters and digits"),
+    ("suite", "", "letters and digits"),
+    ("suite", "nul\0", "letters and digits"),
+    ("field", "M_tot", "letters and digits"),
+    ("set_name", "L H", "letters and digits"),
 ]
 
 
@@ -109,3 +124,74 @@ def test_command_refuses_a_search_of_impossible_settings(directory: Path, tmp_pa
     named = {"--transform.kind": "transform.scale"}.get(flag[0], flag[0].lstrip("-"))
     assert capsys.readouterr().err.startswith(f"fieldlevel: {named} ")
     assert not (tmp_path / "out").exists()
+
+
+IN_VAIN = [
+    (["--perceptron.n-layers", "2"], "perceptron.n_layers = 2"),
+    (["--perceptron.dropout", "0.3"], "perceptron.dropout = 0.3"),
+    (["--transform.scale", "2"], "transform.scale = 2.0"),
+    (["--transform.seed", "2"], "transform.seed = 2"),
+    (["--transform.kind", "mean map", "--transform.scale", "2"], "transform.scale = 2.0"),
+    (["--transform.kind", "smoothing", "--transform.scale", "2", "--transform.seed", "5"], "transform.seed = 5"),
+    (["--preset", "released", "--optimiser.warm-up", "0.3"], "optimiser.warm_up = 0.3"),
+    (["--inputs", "power spectrum", "--network.hidden", "3"], "network.hidden = 3"),
+    (["--inputs", "one-point PDF", "--augmentation", "symmetries"], "augmentation = symmetries"),
+    (["--inputs", "power spectrum", "--head-batches", "7"], "head_batches = 7"),
+    (["--inputs", "power spectrum", "--statistics-batches", "7"], "statistics_batches = 7"),
+    (["--preset", "released", "--inputs", "power spectrum", "--precision", "bfloat16"], "precision = bfloat16"),
+]
+
+
+@pytest.mark.parametrize(("flags", "words"), IN_VAIN)
+def test_settings_without_effect_are_refused(directory, tmp_path, capsys, flags, words):
+    assert main(["train", "--data", str(directory), "--out", str(tmp_path / "run"), "--device", "cpu", *flags]) == 2
+    told = capsys.readouterr().err
+    assert told.startswith(f"fieldlevel: {words}: would have no effect, as ")
+    assert told.count("\n") == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_settings_without_effect_are_refused_in_a_file_too(directory, tmp_path, capsys):
+    (tmp_path / "train.toml").write_text("[perceptron]\nn_layers = 2\n")
+    flags = ["--config", str(tmp_path / "train.toml")]
+    assert main(["train", "--data", str(directory), "--out", str(tmp_path / "run"), "--device", "cpu", *flags]) == 2
+    assert "perceptron.n_layers = 2: would have no effect" in capsys.readouterr().err
+
+
+def test_what_a_preset_has_is_no_setting_in_vain():
+    for preset in TRAIN_PRESETS.values():
+        for inputs in ("maps", "power spectrum", "one-point PDF"):
+            refuse_unused(replace(preset(), inputs=inputs))
+            refuse_unused(replace(preset(), inputs=inputs), [preset()])
+
+
+def test_a_finished_run_is_not_judged_again(spec, directory, tmp_path, monkeypatch):
+    vain = with_setting(replace(spec, n_steps=2), "perceptron.n_layers", 2)
+    with pytest.raises(UserError, match="would have no effect"):
+        train(vain, directory, tmp_path / "run", "cpu")
+    with monkeypatch.context() as before:
+        before.setattr("fieldlevel.training.loop.refuse_unused", lambda spec: None)
+        train(vain, directory, tmp_path / "run", "cpu")
+    assert train(vain, directory, tmp_path / "run", "cpu").exists()
+
+
+@pytest.mark.parametrize(
+    ("kind", "scale", "words"),
+    [
+        ("k_max", 1e-9, "nothing but the mean would be left"),
+        ("k_max", 0.25, "nothing but the mean would be left"),
+        ("k_max", 40.0, "nothing would be cut"),
+        ("smoothing", 1e9, "nothing but the mean would be left"),
+        ("smoothing", 8.1, "nothing but the mean would be left"),
+        ("smoothing", 1e-9, "would leave maps as they are"),
+    ],
+)
+def test_scales_that_leave_all_or_nothing_are_refused(spec, directory, tmp_path, kind, scale, words):
+    spec = replace(spec, transform=replace(spec.transform, kind=kind, scale=scale))
+    with pytest.raises(UserError, match=rf"transform\.scale = .*{words}"):
+        train(spec, directory, tmp_path / "run", "cpu")
+
+
+def test_a_batch_larger_than_the_training_set_is_refused(spec, directory, tmp_path):
+    with pytest.raises(UserError, match="batch_size = 91: there are 90 training maps; take at most as many"):
+        train(replace(spec, batch_size=91), directory, tmp_path / "run", "cpu")

@@ -564,11 +564,9 @@ def test_processes_share_a_search_and_one_takes_over_from_another_that_dies(shor
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
 @pytest.mark.parametrize("name", ["resume.pt", "weights.safetensors"])
-def test_search_on_a_full_disk_says_so_and_goes_on_when_there_is_room(short, whole, directory, tmp_path, name):
-    folder = tmp_path / "out" / "trial-1"
-    folder.mkdir(parents=True)
-    (folder / f".part.{name}").symlink_to("/dev/full")
-    with pytest.raises(OSError, match="No space left") as error:
+def test_search_on_a_full_disk_goes_on_when_there_is_room(short, whole, directory, tmp_path, full_disk, name):
+    folder = tmp_path / "out" / "trial-0"
+    with full_disk(name), pytest.raises(OSError, match="No space left") as error:
         tune.tune(short, directory, tmp_path / "out", "cpu")
     assert error.value.filename == str(folder / name)
     assert not (folder / name).exists()
@@ -580,14 +578,17 @@ def test_state_of_a_trial_on_other_data_is_refused(short, directory, tmp_path, m
     with monkeypatch.context() as patch, pytest.raises(InterruptionError):
         interrupt(patch, tune, "_report", 5)
         tune.tune(short, directory, tmp_path / "out", "cpu")
-    for path in (tmp_path / "out").glob("journal*"):
-        path.unlink()
+    (begun,) = (tmp_path / "out").glob("trial-*/resume.pt")
     maps = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
     other = np.load(maps)
     shutil.copytree(directory, tmp_path / "other")
     np.save(tmp_path / "other" / maps.name, np.roll(other, 1, axis=1))
+    with monkeypatch.context() as patch, pytest.raises(InterruptionError):
+        interrupt(patch, tune, "_report", 5)
+        tune.tune(short, tmp_path / "other", tmp_path / "of others", "cpu")
+    shutil.copy(begun, tmp_path / "of others" / begun.relative_to(tmp_path / "out"))
     with pytest.raises(UserError, match=r"resume.pt: belongs to another spec or other data"):
-        tune.tune(short, tmp_path / "other", tmp_path / "out", "cpu")
+        tune.tune(short, tmp_path / "other", tmp_path / "of others", "cpu")
 
 
 def test_unreadable_state_of_a_trial_is_refused(short, whole, directory, tmp_path, monkeypatch):

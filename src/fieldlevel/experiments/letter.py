@@ -6,7 +6,7 @@ References:
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import MappingProxyType
 from typing import Literal, get_args
@@ -21,10 +21,13 @@ from fieldlevel.config import (
     refuse_values,
 )
 from fieldlevel.errors import UserError
+from fieldlevel.json_files import read_json_object
 from fieldlevel.maps.cmd_format import list_suites
 from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.maps.transformed import OF_LOGARITHM
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
+from fieldlevel.training import settings
+from fieldlevel.training.settings import MOST_TRIALS, SUITE_NAME, shown
 
 
 def simulations(spec: LetterSpec) -> list[SimulateSpec]:
@@ -46,8 +49,7 @@ def choose_suites(spec: LetterSpec, directory: Path) -> tuple[str, str]:
         UserError: not exactly two were named, or the folder leaves the choice open.
     """
     if spec.suites:
-        if len(set(spec.suites)) != 2:
-            raise UserError(f"suites: {' '.join(spec.suites)}: name two different suites, e.g. IllustrisTNG SIMBA")
+        _check_suites(spec.suites)
         return spec.suites[0], spec.suites[1]
     train = spec.train
     found = {
@@ -66,11 +68,25 @@ def choose_suites(spec: LetterSpec, directory: Path) -> tuple[str, str]:
     return chosen[0], chosen[1]
 
 
+def _check_suites(suites: Sequence[str]) -> None:
+    named = " ".join(map(shown, suites))
+    if len(suites) != 2 or len(set(suites)) != 2:
+        raise UserError(f"suites: {named}: name two different suites, e.g. IllustrisTNG SIMBA")
+    is_allowed, words = SUITE_NAME
+    if wrong := [suite for suite in suites if not is_allowed(suite)]:
+        raise UserError(f"suites: {shown(wrong[0])}: must be {words}")
+    if any(map(is_nbody, suites)):
+        told = "a letter compares suites with baryons, whose gravity-only twins it finds itself"
+        raise UserError(f"suites: {named}: {told}; name {' '.join(map(hydro_twin, suites))}")
+
+
 NullTest = Literal["mean map", "shuffled pixels", "random phases", "no monopole"]
 NULL_TESTS: tuple[NullTest, ...] = get_args(NullTest)
 """Transforms of test maps; the network is not trained again."""
 
 Tests = tuple[EvaluateSpec, ...]
+SHARED = ("field", "set_name", "split", "seed", "normaliser")
+"""Settings that networks on summaries share with those on maps."""
 FIRST = "four pairs"
 """The experiment that everything else is compared with."""
 
@@ -84,27 +100,86 @@ def check_letter(spec: LetterSpec) -> None:
     Raises:
         UserError: with the setting and what is allowed.
     """
-    positive = "positive numbers"
+    distinct = "positive numbers, each once"
     refuse_values(
         spec,
         {
-            "seeds": (spec.seeds >= 1, "numbers from 1"),
+            "seeds": (1 <= spec.seeds <= MOST_SEEDS, f"numbers from 1 to {MOST_SEEDS:,}"),
             "other_seeds": (1 <= spec.other_seeds <= spec.seeds, f"numbers from 1 to seeds = {spec.seeds}"),
-            "map_trials": (spec.map_trials >= 0, "numbers from 0"),
-            "summary_trials": (spec.summary_trials >= 0, "numbers from 0"),
-            "smoothing": (all(0 < scale < math.inf for scale in spec.smoothing), positive),
-            "k_max": (all(0 < scale < math.inf for scale in spec.k_max), positive),
+            "map_trials": (0 <= spec.map_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
+            "summary_trials": (0 <= spec.summary_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
+            "smoothing": (_are_scales(spec.smoothing), distinct),
+            "k_max": (_are_scales(spec.k_max), distinct),
         },
     )
-    own = {"transform": TransformSpec(), "labels": "true"}
+    if spec.suites:
+        _check_suites(spec.suites)
+    own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite}
     _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
     _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
+    _refuse_changes(spec.simulate, "simulate", {"suite": SimulateSpec().suite})
+    if spec.train.seed + spec.seeds > 1 << 63:
+        raise UserError(f"train.seed = {spec.train.seed}: {spec.seeds} seeds from it on pass 2^63; take a smaller one")
     everything = _all_experiments(spec, MOCK_SUITES, {suite: nbody_twin(suite) for suite in MOCK_SUITES})
     for words in spec.only:
-        if not any(name.startswith(words) for name in everything):
+        if not words or not any(name.startswith(words) for name in everything):
             raise UserError(f"only: no experiment {words!r}; choose from {', '.join(map(repr, everything))}")
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, _wanted(spec, everything))
+
+
+MOST_SEEDS = 1000
+
+
+def _are_scales(scales: Sequence[float]) -> bool:
+    """Whether these are positive numbers with names of their own."""
+    return all(0 < scale < math.inf for scale in scales) and len({f"{scale:g}" for scale in scales}) == len(scales)
+
+
+def refuse_unused(spec: LetterSpec, usual: LetterSpec, data: Path | None) -> None:
+    """Refuse settings that somebody gave in vain.
+
+    Args:
+        spec: that may be used.
+        usual: where it comes from: what this has, nobody gave.
+        data: the folder of maps; None where they are to be simulated.
+
+    Raises:
+        UserError: with the setting and the reason.
+    """
+    settings.refuse_unused(spec.train, [usual.train], "train.")
+    settings.refuse_unused(spec.summary, [usual.summary], "summary.")
+    for setting in SHARED:
+        given = getattr(spec.summary, setting)
+        if given not in (getattr(spec.train, setting), getattr(usual.summary, setting)):
+            raise UserError(f"summary.{setting}: would have no effect, as that of train is taken; give train.{setting}")
+    if data is not None:
+        _refuse_simulations(spec.simulate, usual.simulate, data)
+
+
+def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
+    """Refuse settings of simulations beside a folder of maps, unless it was simulated with them."""
+    for setting, value in asdict(given).items():
+        if value != getattr(usual, setting) and not _was_simulated_with(data, setting, value):
+            told = f"simulate.{setting} = {shown(value)}"
+            raise UserError(f"{told}: would have no effect, as the maps are those of --data; leave it out")
+
+
+def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
+    """Whether a folder's own record says that its mock suites were simulated with this setting."""
+    try:
+        record = read_json_object(directory / "provenance.json")
+    except UserError:
+        return False
+    specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
+    known = [each.get(setting) for each in specs if isinstance(each, dict)]
+    return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
+
+
+def trained_transforms(spec: LetterSpec) -> list[TransformSpec]:
+    """Of the maps that some wanted network is trained on."""
+    everything = _wanted(spec, _all_experiments(spec, MOCK_SUITES, {}))
+    return list(dict.fromkeys(test.network.transform for tests in everything.values() for test in tests))
 
 
 def _refuse_logarithms(field: str, plan: Mapping[str, Tests]) -> None:
@@ -123,7 +198,7 @@ def _wanted(spec: LetterSpec, plan: Mapping[str, Tests]) -> dict[str, Tests]:
     return {name: tests for name, tests in plan.items() if name == FIRST or not spec.only or name.startswith(spec.only)}
 
 
-def _refuse_changes(train: TrainSpec, name: str, expected: Mapping[str, object]) -> None:
+def _refuse_changes(train: TrainSpec | SimulateSpec, name: str, expected: Mapping[str, object]) -> None:
     for setting, value in expected.items():
         if getattr(train, setting) != value:
             told = getattr(train, setting) if isinstance(value, str) else "changed"
@@ -234,8 +309,7 @@ def _across(spec: LetterSpec, tested: Mapping[str, Sequence[str]], train: TrainS
 
 def _summary(spec: LetterSpec, inputs: Literal["power spectrum", "one-point PDF"]) -> TrainSpec:
     maps = spec.train
-    shared = ("field", "set_name", "split", "seed", "normaliser")
-    return replace(spec.summary, inputs=inputs, **{name: getattr(maps, name) for name in shared})
+    return replace(spec.summary, inputs=inputs, **{name: getattr(maps, name) for name in SHARED})
 
 
 def _twins(spec: LetterSpec, suites: tuple[str, str], directory: Path) -> dict[str, str]:

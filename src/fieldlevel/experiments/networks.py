@@ -1,30 +1,30 @@
 """Training the networks of experiments: each once, several at a time, found again where they are complete."""
 
-import csv
-import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
-from fieldlevel.config import TrainSpec, TuneSpec, digest
+from fieldlevel.config import TrainSpec, TuneSpec, digest, from_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.letter import Tests, Tuned
 from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
-from fieldlevel.files import write_bytes
+from fieldlevel.files import check_regular, read_bytes, read_table, read_text, write_bytes
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.parameters import FloatArray
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
 from fieldlevel.training.search import COLUMNS, best_row, best_trial, read_importance, read_trials
+from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.tune import tune
 from fieldlevel.workers import spread, worker_listener
 
@@ -209,15 +209,24 @@ def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None
 def _begin_with(shorter: Path, folder: Path) -> None:
     """Copy a search to go on with; the journal comes last, so that whoever finds it finds all that it speaks of."""
     shutil.copytree(shorter, folder, ignore=shutil.ignore_patterns("journal.log"), dirs_exist_ok=True)
-    write_bytes(folder / "journal.log", (shorter / "journal.log").read_bytes())
+    write_bytes(folder / "journal.log", read_bytes(shorter / "journal.log"))
 
 
 def _read_search(folder: Path, n_trials: int) -> SearchRun:
     with _complete(folder):
         trials = read_trials(folder)
-        if len(trials) != n_trials or any(None in trial.values() for trial in trials):
+        if len(trials) != n_trials:
             raise ValueError("trials.csv is cut short")
         return SearchRun(best_trial(folder), trials, read_importance(folder))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is needed of the provenance in a weights file."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore", "allow_inf_nan": False}
+
+    validation_loss: float
 
 
 def _run_name(spec: TrainSpec) -> str:
@@ -243,20 +252,23 @@ def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun
     weights = weights_of(store, spec, suites)
     folder = weights.parent
     with _complete(folder):
+        check_regular(weights)
         with safe_open(weights, framework="numpy") as stored:
             shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
-            loss = json.loads(stored.metadata()["provenance"])["validation_loss"]
+            loss = from_json(_Told, stored.metadata()["provenance"], "provenance").validation_loss
         history = _read_history(folder / "history.csv", spec.n_steps)
-        made = json.loads((folder / "provenance.json").read_text())
+        made = from_json(dict[str, str], read_text(folder / "provenance.json"), "provenance.json")
     return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history, loss)
 
 
 def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:
-    text = path.read_text()
-    rows = list(csv.DictReader(text.splitlines()))
-    history = {column: np.array([float(row[column]) for row in rows]) for column in rows[0]}
-    if history["step"][-1] != n_steps or not text.endswith("\n"):
+    rows = read_table(path)
+    columns = [field.name for field in fields(HistoryRow)]
+    history = {column: np.array([float(row[column]) for row in rows]) for column in columns}
+    if not rows or history["step"][-1] != n_steps or not read_text(path).endswith("\n"):
         raise ValueError(f"{path.name} is cut short")
+    if not all(np.isfinite(numbers).all() for numbers in history.values()):
+        raise ValueError(f"{path.name} has numbers that are not finite")
     return history
 
 

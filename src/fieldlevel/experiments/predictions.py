@@ -9,10 +9,16 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import written_aside
+from fieldlevel.files import read_table, written_aside
 from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
 
 IntArray = npt.NDArray[np.integer]
+
+FORMULAS = ("=", "+", "-", "@", "\t", "\r")
+"""How a text begins that spreadsheets take for a formula and run."""
+
+LARGEST_NUMBER = 2**53
+"""Of simulations and maps, up to which a double counts."""
 
 CSV_COLUMNS = ("simulation", "map", *(f"{name}_{kind}" for name in PARAMETER_NAMES for kind in ("true", "mean", "std")))
 
@@ -86,15 +92,15 @@ class Predictions:
         Raises:
             UserError: file missing, other columns, or a row that is not numbers.
         """
+        rows = read_table(path, "evaluate the network again", "table of numbers")
         try:
-            header, *rows = csv.reader(path.read_text().splitlines())
-            table = np.array(rows, dtype=float)
-        except OSError as error:
-            raise UserError(f"{path}: cannot be read ({error.strerror}); evaluate the network again") from None
+            table = np.array([[float(value) for value in row.values()] for row in rows])
         except ValueError as error:
             raise UserError(f"{path}: not a table of numbers ({error}); evaluate the network again") from None
-        if tuple(header) != CSV_COLUMNS or table.ndim != 2 or table.shape[1] != len(CSV_COLUMNS):
+        if not rows or tuple(rows[0]) != CSV_COLUMNS:
             raise UserError(f"{path}: columns are not {', '.join(CSV_COLUMNS[:4])}, ...; evaluate the network again")
+        if not (np.abs(table[:, :2]) < LARGEST_NUMBER).all():
+            raise UserError(f"{path}: numbers of simulations or maps that cannot be; evaluate the network again")
         return cls.from_table(table)
 
     @classmethod
@@ -106,6 +112,10 @@ class Predictions:
 
 
 def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file; every number reads back to the same double."""
-    with written_aside(path) as aside, aside.open("w", newline="") as stream:
-        csv.writer(stream, lineterminator="\n").writerows([columns, *rows])
+    """Write a CSV file; every number reads back to the same double, and no text is taken for a formula."""
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as stream:
+        csv.writer(stream, lineterminator="\n").writerows([columns, *(map(_cell, row) for row in rows)])
+
+
+def _cell(value: object) -> object:
+    return f"'{value}" if isinstance(value, str) and value.startswith(FORMULAS) else value

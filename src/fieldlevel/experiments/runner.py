@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldlevel.config import EvaluateSpec, LetterSpec, digest, to_json
+from fieldlevel.config import EvaluateSpec, LetterSpec, digest, in_plain_types, to_json
 from fieldlevel.errors import UserError
 from fieldlevel.experiments import letter
 from fieldlevel.experiments.evaluation import predict_suite
@@ -34,17 +34,18 @@ from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.ratios import TransferRatios, transfer_ratios
 from fieldlevel.experiments.store import Store
-from fieldlevel.files import write_text
+from fieldlevel.files import read_bytes, write_text
+from fieldlevel.json_files import read_json_object
 from fieldlevel.maps.catalogue import Suite, check_distinct, open_suite, split_simulations
-from fieldlevel.maps.transformed import largest_wavenumber
+from fieldlevel.maps.transformed import idle_scale
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, FloatArray, is_nbody
+from fieldlevel.parameters import HYDRO_SUITES, MAPS_PER_SIMULATION, FloatArray, is_nbody
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.suite import simulate_suite
 from fieldlevel.training.checkpoint import load
-from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
 from fieldlevel.workers import choose_devices
 
 N_EXAMPLES = 4
@@ -155,9 +156,7 @@ def prepare_data(
         UserError: settings that cannot be used, or a folder that does not hold two suites.
     """
     select_device(device)
-    letter.check_letter(spec)
-    for train in (spec.train, spec.summary):
-        check_train_spec(train)
+    spec = _check_spec(spec)
     if directory is None:
         _check_before_simulating(spec)
         directory = out / "data" / digest(pinned(spec.simulate), SIMULATOR_VERSION)
@@ -173,34 +172,60 @@ def prepare_data(
     return LetterData(directory, suites, opened, digest(spec, *(suite.fingerprint for suite in opened.values())))
 
 
+def _check_spec(spec: LetterSpec) -> LetterSpec:
+    """The spec in plain types, unless no letter can have it."""
+    spec = in_plain_types(LetterSpec, spec)
+    letter.check_letter(spec)
+    for part in ("train", "summary"):
+        train = getattr(spec, part)
+        try:
+            check_train_spec(train)
+        except UserError as error:
+            raise UserError(f"{part}.{error}") from None
+        refuse_unused(train, part=f"{part}.")
+    return spec
+
+
 def _check_before_simulating(spec: LetterSpec) -> None:
     """Refuse what would only fail after the simulations."""
-    simulate, train, split = spec.simulate, spec.train, spec.train.split
-    split_simulations(len(rows_of_set(simulate)), split.seed, split.train, split.validation)
-    _check_cuts(spec, simulate.n_pixels)
+    simulate, train, mocks = spec.simulate, spec.train, [mock.suite for mock in letter.simulations(spec)]
+    if len(mocks) != 2:
+        raise UserError(f"suites: {', '.join(mocks)} would be simulated, a letter compares two; give --data")
+    if spec.suites and set(spec.suites) != set(mocks):
+        raise UserError(f"suites: {' '.join(spec.suites)}: without --data they are {' and '.join(mocks)}")
     if train.set_name != simulate.set_name or train.field not in simulate.fields:
         made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
         raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
-    if spec.suites and set(spec.suites) != set(MOCK_SUITES):
-        raise UserError(f"suites: {' '.join(spec.suites)}: without --data they are {' and '.join(MOCK_SUITES)}")
+    _check_split(spec, len(rows_of_set(simulate)))
+    _check_scales(spec, simulate.n_pixels)
 
 
-def _check_cuts(spec: LetterSpec, n_pixels: int) -> None:
-    end = largest_wavenumber(n_pixels)
-    for cut in spec.k_max:
-        if cut >= end:
-            ends = f"maps of {n_pixels} x {n_pixels} pixels end at {end:.3g} h/Mpc"
-            raise UserError(f"k_max: {cut:g} h/Mpc, but {ends}; give smaller ones with --k-max")
+def _check_split(spec: LetterSpec, n_simulations: int) -> None:
+    split = spec.train.split
+    parts = split_simulations(n_simulations, split.seed, split.train, split.validation)
+    for part in ("train", "summary"):
+        refuse_large_batch(getattr(spec, part).batch_size, MAPS_PER_SIMULATION * len(parts.train), f"{part}.")
+
+
+def _check_scales(spec: LetterSpec, n_pixels: int) -> None:
+    """Refuse transforms of the wanted experiments that leave such maps as they are, or nothing of them."""
+    for transform in letter.trained_transforms(spec):
+        if (reason := idle_scale(transform, n_pixels)) is not None:
+            unit, flag = _SCALES[transform.kind]
+            given = f"{transform.kind}: {transform.scale:g} {unit}"
+            raise UserError(f"{given}, but {reason} with {flag}, or choose experiments with --only")
+
+
+_SCALES = {"k_max": ("h/Mpc", "--k-max"), "smoothing": ("pixels", "--smoothing")}
 
 
 def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
     sizes = {name: suite.n_pixels for name, suite in opened.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
-    _check_cuts(spec, next(iter(sizes.values())))
-    split = spec.train.split
+    _check_scales(spec, next(iter(sizes.values())))
     for suite in opened.values():
-        split_simulations(suite.n_simulations, split.seed, split.train, split.validation)
+        _check_split(spec, suite.n_simulations)
 
 
 def run_letter(
@@ -230,6 +255,7 @@ def run_letter(
         DataError: the data is not sound.
         TrainingError: a loss is not finite.
     """
+    spec = in_plain_types(LetterSpec, spec)
     for suite in data.opened.values():
         open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
     check_distinct([suite.files for suite in data.opened.values()], listener)
@@ -302,7 +328,7 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         suite = data.opened[spec.suite].transformed(spec.transform)
         predictions = predict_suite(load(weights, device), suite, spec.simulations)
         predictions.write_csv(folder / "predictions.csv")
-        checksum = hashlib.sha256((folder / "predictions.csv").read_bytes()).hexdigest()
+        checksum = hashlib.sha256(read_bytes(folder / "predictions.csv")).hexdigest()
         write_text(folder / "checksum.json", json.dumps({"predictions.csv": checksum}) + "\n")
         write_text(folder / "spec.json", to_json(spec) + "\n")
         record_software(folder, select_device(device))
@@ -313,11 +339,16 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
 
 
 def _read_predictions(folder: Path) -> Predictions:
-    path = folder / "predictions.csv"
-    checksum = folder / "checksum.json"
-    if not checksum.exists() or hashlib.sha256(path.read_bytes()).hexdigest() not in checksum.read_text():
-        raise UserError(f"{path}: changed or damaged since it was written; delete {folder} and give the command again")
-    return Predictions.read_csv(path)
+    path, checksum = folder / "predictions.csv", folder / "checksum.json"
+    try:
+        known = read_json_object(checksum)
+        if known.get(path.name) == hashlib.sha256(read_bytes(path)).hexdigest():
+            return Predictions.read_csv(path)
+        reason = "it is not as it was written"
+    except UserError as error:
+        reason = str(error)
+    told = f"{path}: changed or damaged since it was written"
+    raise UserError(f"{told} ({reason}); delete {folder} and give the command again")
 
 
 def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:

@@ -9,6 +9,9 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldlevel.errors import UserError
+from fieldlevel.files import make_folder, sync
+
 
 @dataclass(frozen=True)
 class Store:
@@ -36,22 +39,22 @@ class Store:
             The complete folder.
         """
         final = self.folder(name, key)
-        if final.exists():
+        if os.path.lexists(final):
+            _refuse_other_than_folder(final)
             return final
         partial = self.root / f".{name}-{key}.partial"
-        partial.mkdir(parents=True, exist_ok=True)
+        _refuse_other_than_folder(partial)
+        make_folder(partial)
         work(partial)
         for path in (*partial.rglob("*"), partial):
-            _flush(path)
+            if not path.is_symlink() and (path.is_file() or path.is_dir()):
+                sync(path)
         partial.rename(final)
-        _flush(self.root)
+        sync(self.root)
         return final
 
 
-def _flush(path: Path) -> None:
-    """Have a file or folder on the disk: else a power failure could leave a folder with its final name and no bytes."""
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
+def _refuse_other_than_folder(path: Path) -> None:
+    """Refuse a link, which would lead work elsewhere, or a file in the place of a run's folder."""
+    if path.is_symlink() or (path.exists() and not path.is_dir()):
+        raise UserError(f"{path}: is no folder of a run; take it away, and the same command makes one")

@@ -10,11 +10,20 @@ import os
 from contextlib import ExitStack
 from pathlib import Path
 
+from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
 from fieldlevel.errors import UserError
+from fieldlevel.files import check_regular
+from fieldlevel.json_files import parse_json
 from fieldlevel.locks import locked
+
+_LONGEST_REASON = 200
+_OF_STRANGE_EVENTS = (
+    *(ArithmeticError, AssertionError, AttributeError, LookupError, OptunaError, RuntimeError, TypeError, ValueError),
+)
+"""What Optuna raises where events are not what they should be."""
 
 
 def open_journal(path: Path) -> JournalStorage:
@@ -29,30 +38,45 @@ def open_journal(path: Path) -> JournalStorage:
     Raises:
         UserError: a line of the journal is damaged, or the lines do not fit together.
     """
+    check_regular(path, f"delete {path.parent} to search anew")
     backend = JournalFileBackend(str(path), lock_obj=_ProcessLock(path))
     _check_lines(path)
     try:
         return JournalStorage(backend)
-    except (AssertionError, LookupError, TypeError, ValueError) as error:  # whatever a strange event leads to
-        told = f"{path}: not the journal of a search ({type(error).__name__} {error})"
+    except _OF_STRANGE_EVENTS as error:
+        told = f"{path}: not the journal of a search ({type(error).__name__} {_short(error)})"
         raise UserError(f"{told}; delete {path.parent} to search anew") from None
+
+
+def _short(error: Exception) -> str:
+    return " ".join(str(error).split())[:_LONGEST_REASON]
 
 
 def _check_lines(path: Path) -> None:
     """Refuse a line that is no event; a last one without an end is still being written, or will be cut off."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if line.endswith(b"\n") and not _is_event(line):
-                told = f"{path}: line {number} is damaged"
-                raise UserError(f"{told}; delete that line if it is foreign, or {path.parent} to search anew")
+            if _is_event(line) or not (line.endswith(b"\n") or _holds_more(line)):
+                continue
+            told = f"{path}: line {number} is damaged"
+            raise UserError(f"{told}; delete that line if it is foreign, or {path.parent} to search anew")
 
 
 def _is_event(line: bytes) -> bool:
     try:
-        event = json.loads(line)
-    except ValueError:
+        event = parse_json(line.decode(), "an event")
+    except (UserError, UnicodeDecodeError):
         return False
     return isinstance(event, dict) and "op_code" in event
+
+
+def _holds_more(line: bytes) -> bool:
+    """Whether an event and something after it stand in one line, which no killed process leaves."""
+    try:
+        json.JSONDecoder().raw_decode(line.decode(errors="replace"))
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 class _ProcessLock(JournalFileOpenLock):
@@ -73,13 +97,21 @@ class _ProcessLock(JournalFileOpenLock):
 
 
 def _cut_half_line(path: Path) -> None:
-    """Cut off a last line without an end: the next event would be appended to it, and neither could be read."""
+    """Cut off a last line without an end: the next event would be appended to it, and neither could be read.
+
+    One that is whole but for its end, as editors leave it, gets that.
+    """
     with path.open("rb+") as file:
         size = file.seek(0, os.SEEK_END)
         if size == 0 or _last_byte(file.fileno(), size) == b"\n":
             return
         file.seek(0)
-        file.truncate(file.read().rfind(b"\n") + 1)
+        start = file.read().rfind(b"\n") + 1
+        file.seek(start)
+        if _is_event(file.read()):
+            file.write(b"\n")
+        else:
+            file.truncate(start)
 
 
 def _last_byte(file: int, size: int) -> bytes:

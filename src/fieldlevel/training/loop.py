@@ -18,19 +18,22 @@ import torch
 
 from fieldlevel.config import TrainSpec, digest, read_spec, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_folder, write_text, written_aside
+from fieldlevel.files import make_folder, starts_with, write_text, written_aside
+from fieldlevel.json_files import holds_keys
+from fieldlevel.locks import refuse_foreign
 from fieldlevel.maps.catalogue import Suite, is_old_fingerprint, open_suite, split_simulations
 from fieldlevel.maps.labels import used_columns
 from fieldlevel.maps.loader import AnyNormaliser, MapSet, fit_inputs, load_map_set
 from fieldlevel.maps.seen import record_seen
 from fieldlevel.maps.split import Split
+from fieldlevel.maps.transformed import refuse_idle_scale
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training import parallel
 from fieldlevel.training.checkpoint import load, save_network
 from fieldlevel.training.device import seeded
 from fieldlevel.training.resume import ResumeFile
-from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 
 
@@ -81,8 +84,7 @@ def train(
         >>> mean.shape, bool((std >= 0).all())
         ((120, 6), True)
     """
-    check_train_spec(spec)
-    out = Path(out)
+    spec, out = check_train_spec(spec), Path(out)
     listener = parallel.told_once(listener)
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
@@ -128,10 +130,13 @@ def open_data(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: a set of the split would be empty, or all its training simulations have the same label.
+        UserError: a set of the split would be empty, all its training simulations have the same label, a batch is
+            larger than the training set, or a transform leaves all or nothing of such maps.
     """
     suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
     split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
+    refuse_idle_scale(spec.transform, suite.n_pixels)
+    refuse_large_batch(spec.batch_size, len(suite.maps_of(split.train)))
     _refuse_equal_labels(suite, split)
     if check:
         suite = open_suite(directory, spec.suite, spec.field, spec.set_name, listener=listener)
@@ -193,7 +198,7 @@ def train_network(
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
-    check_train_spec(spec)
+    spec = check_train_spec(spec)
     listener = parallel.told_once(listener)
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
@@ -219,9 +224,8 @@ def validations(state: TrainingState, file: ResumeFile | None, listener: Listene
         TrainingError: the loss is not finite.
         UserError: the state on disk cannot be read, or is of another run.
     """
-    known = file.read() if file is not None else None
-    if known is not None:
-        state.load_state_dict(known)
+    if file is not None:
+        file.restore(state)
     parallel.check_agreement(state.step, "optimiser steps done", state.device)
     yield
     while state.step < state.spec.n_steps:
@@ -234,11 +238,37 @@ def validations(state: TrainingState, file: ResumeFile | None, listener: Listene
 
 
 def _claim_folder(out: Path, spec: TrainSpec) -> None:
+    """Refuse a folder of another run or of somebody else's; a run that has begun is not judged again."""
+    is_finished, path = (out / "weights.safetensors").exists(), out / "spec.json"
+    has_begun = is_finished or (out / "resume.pt").exists()
+    if not has_begun:
+        refuse_unused(spec)
     make_folder(out)
-    path = out / "spec.json"
-    has_begun = any((out / name).exists() for name in ("weights.safetensors", "resume.pt"))
-    if has_begun and path.exists() and read_spec(TrainSpec, path) != spec:
-        raise UserError(f"{out}: holds a run of another spec; train in another folder, or delete it")
+    if has_begun and path.exists():
+        _refuse_other_spec(path, spec)
+    elif not is_finished:
+        refuse_foreign(out, OURS)
+
+
+def _refuse_other_spec(path: Path, spec: TrainSpec) -> None:
+    try:
+        known = read_spec(TrainSpec, path)
+    except UserError as error:
+        raise UserError(f"{error}; if it is not of this run, train in another folder") from None
+    if known != spec:
+        raise UserError(f"{path.parent}: holds a run of another spec; train in another folder, or delete it")
+
+
+def _is_spec(path: Path) -> bool:
+    return holds_keys(path, "suite", "network", "optimiser", "n_steps")
+
+
+def _is_history(path: Path) -> bool:
+    return starts_with(path, "step,learning_rate,")
+
+
+OURS = {"spec.json": _is_spec, "history.csv": _is_history}
+"""What a run replaces, and how it is known."""
 
 
 def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:

@@ -6,12 +6,12 @@ from collections.abc import Mapping
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 
 from fieldlevel.errors import UserError
-from fieldlevel.files import write_bytes
+from fieldlevel.files import check_regular, write_bytes
 
 VERSION = 4
 """Of what a state holds: 2 has several optimisers, 4 a key of all maps of its data; there was no 3."""
@@ -19,6 +19,22 @@ QUICK = 0.1
 """Seconds: writing that takes less is never put off."""
 SHARE = 0.05
 """Of the time that other writing may take."""
+
+
+_LONGEST_REASON = 200
+_REMEDY = "delete it to start this run again"
+_OF_DAMAGED_FILES = (
+    *(OSError, EOFError, RuntimeError, UnpicklingError, LookupError, TypeError, ValueError),
+    *(ArithmeticError, AssertionError, AttributeError, ImportError, MemoryError),
+)
+"""What PyTorch raises where bytes are not what they should be; it has no fewer."""
+
+
+class Resumable(Protocol):
+    """What goes on from a state."""
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Go on from a state; one of these errors where it does not fit: `ValueError` or what PyTorch raises."""
 
 
 class ResumeFile:
@@ -48,11 +64,27 @@ class ResumeFile:
         if not self.path.exists():
             return None
         state = read_state(self.path)
-        if state.pop("key", None) != self._key:
+        key = state.pop("key", None)
+        if not isinstance(key, str) or key != self._key:
             raise UserError(
                 f"{self.path}: belongs to another spec or other data; train in another folder, or delete it"
             )
         return state
+
+    def restore(self, run: Resumable) -> None:
+        """Have a run go on from the state, if there is one.
+
+        Raises:
+            UserError: it cannot be read, is of another version or run, or does not fit the run.
+        """
+        state = self.read()
+        if state is None:
+            return
+        try:
+            run.load_state_dict(state)
+        except _OF_DAMAGED_FILES as error:
+            reason = " ".join(str(error).split())[:_LONGEST_REASON]
+            raise UserError(f"{self.path}: damaged ({type(error).__name__}: {reason}); {_REMEDY}") from None
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Write the state; errors as in `write_state`."""
@@ -85,12 +117,14 @@ def read_state(path: Path) -> dict[str, Any]:
     Raises:
         UserError: the file cannot be read, or was written by another version.
     """
+    check_regular(path, _REMEDY)
     try:
         state = torch.load(path, map_location="cpu", weights_only=True)
-    except (OSError, RuntimeError, EOFError, UnpicklingError, ValueError, LookupError, TypeError, AttributeError):
-        state = None  # PyTorch has no fewer for damaged files
+    except _OF_DAMAGED_FILES:
+        state = None
     if not isinstance(state, dict):
-        raise UserError(f"{path}: cannot be read; delete it to start this run again") from None
-    if state.pop("version", 1) != VERSION:
-        raise UserError(f"{path}: written by another version of fieldlevel; delete it to start this run again")
+        raise UserError(f"{path}: cannot be read; {_REMEDY}") from None
+    version = state.pop("version", 1)
+    if not isinstance(version, int) or version != VERSION:
+        raise UserError(f"{path}: written by another version of fieldlevel; {_REMEDY}")
     return state

@@ -13,6 +13,8 @@ References:
 
 import csv
 import json
+import math
+import re
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -24,15 +26,17 @@ import optuna
 from optuna.distributions import IntDistribution
 from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
 from optuna.storages import BaseStorage
+from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, Trial, TrialState
 
-from fieldlevel.config import TrainSpec, TuneSpec, read_spec, to_json
+from fieldlevel.config import TrainSpec, TuneSpec, from_json, read_spec, to_json
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.files import make_folder, write_text, written_aside
-from fieldlevel.locks import locked
+from fieldlevel.files import make_folder, read_table, starts_with, write_text, written_aside
+from fieldlevel.json_files import holds_keys, read_json_object
+from fieldlevel.locks import locked, refuse_foreign
 from fieldlevel.maps.catalogue import is_old_fingerprint
 from fieldlevel.training.journal import open_journal
-from fieldlevel.training.search_space import pruner, sampler, search_space, starting_points, trial_spec
+from fieldlevel.training.search_space import Space, pruner, sampler, search_space, starting_points, trial_spec
 
 STUDY_NAME = "fieldlevel"
 
@@ -70,6 +74,10 @@ class Search:
     def folder(self, number: int) -> Path:
         """Where a trial keeps its state and weights."""
         return self.out / f"trial-{number}"
+
+    def lost(self) -> list[FrozenTrial]:
+        """Trials that are kept, but whose weights somebody took away."""
+        return [trial for trial in self.best() if not (self.folder(trial.number) / "weights.safetensors").exists()]
 
     def best_weights(self) -> list[Path]:
         """Weights of the trials that are kept.
@@ -162,11 +170,14 @@ def open_search(
         trials: of a published database, to begin with (`starting_points`).
 
     Raises:
-        UserError: the folder holds a search of another spec, on other data, or that began with other trials.
+        UserError: the folder holds a search of another spec, on other data, or that began with other trials, a damaged
+            one, or foreign files.
     """
     make_folder(out)
     with locked(out / ".search.lock", wait=True):
         _refuse_other_spec(spec, out)
+        refuse_foreign(out, OURS)
+        _refuse_lost_journal(out)
         storage = open_journal(out / "journal.log")
         study = optuna.create_study(
             storage=storage, study_name=STUDY_NAME, load_if_exists=True, pruner=pruner(spec), sampler=sampler(spec, 0)
@@ -174,6 +185,7 @@ def open_search(
         if is_old_fingerprint(study.user_attrs.get("data_fingerprint")):
             told = "holds a search of an earlier version, which looked at 64 maps of its data only"
             raise UserError(f"{out}: {told}; tune in another folder, or delete it")
+        _check_trials(out, study, search_space(spec))
         if study.user_attrs.get("data_fingerprint", fingerprint) != fingerprint:
             raise UserError(f"{out}: holds a search on other data; tune in another folder, or delete it")
         points = starting_points(spec, trials)
@@ -200,10 +212,77 @@ def _keep_beginning(study: optuna.Study, points: list[dict[str, float | int]], o
 
 def _refuse_other_spec(spec: TuneSpec, out: Path) -> None:
     path = out / "spec.json"
-    if path.exists():
+    if path.exists() and _is_spec(path):
         known = read_spec(TuneSpec, path)
         if replace(known, n_trials=spec.n_trials) != spec:
             raise UserError(f"{out}: holds a search of another spec; tune in another folder, or delete it")
+
+
+def _is_spec(path: Path) -> bool:
+    return holds_keys(path, "train", "n_trials", "search")
+
+
+def _is_importance(path: Path) -> bool:
+    return holds_keys(path, "method", "importance")
+
+
+def _is_table(path: Path) -> bool:
+    return starts_with(path, "number,state,")
+
+
+OURS = {"spec.json": _is_spec, "trials.csv": _is_table, "importance.json": _is_importance}
+"""What a search replaces, and how it is known."""
+
+
+def _refuse_lost_journal(out: Path) -> None:
+    """Refuse to begin again over trials whose journal somebody took away or emptied."""
+    journal = out / "journal.log"
+    if journal.is_file() and journal.stat().st_size > 0:
+        return
+    left = [path for path in (*(out / name for name in OURS), *_trial_folders(out).values()) if path.exists()]
+    if left:
+        what = "is empty" if journal.exists() else "is gone"
+        told = f"{journal}: {what}, but {left[0].name} is there"
+        raise UserError(f"{told}; bring it back, or delete {out} to search anew")
+
+
+def _trial_folders(out: Path) -> dict[int, Path]:
+    found = ((re.fullmatch(r"trial-(\d{1,9})", path.name), path) for path in out.glob("trial-*"))
+    return {int(match[1]): path for match, path in found if match}
+
+
+def _check_trials(out: Path, study: optuna.Study, space: Space) -> None:
+    """Refuse a journal that was changed: of trials that cannot be, or without some that were begun.
+
+    Raises:
+        UserError: with the trial.
+    """
+    journal, remedy = out / "journal.log", f"bring the journal back, or delete {out} to search anew"
+    if study.directions != [StudyDirection.MINIMIZE]:
+        raise UserError(f"{journal}: its search does not look for the lowest loss; {remedy}")
+    trials = study.get_trials(deepcopy=False)
+    for trial in trials:
+        if not _can_be(trial, space):
+            raise UserError(f"{journal}: trial {trial.number} is damaged; {remedy}")
+    for number, folder in _trial_folders(out).items():
+        if number >= len(trials):
+            raise UserError(f"{journal}: does not know {folder.name}, which is there; {remedy}")
+    n_finished = sum(trial.state in STATES for trial in trials)
+    if (out / "trials.csv").exists() and (n_told := len(read_trials(out))) > n_finished:
+        raise UserError(f"{journal}: has {n_finished} finished trials, trials.csv {n_told}; {remedy}")
+
+
+def _can_be(trial: FrozenTrial, space: Space) -> bool:
+    found = trial.values or [] if trial.state == TrialState.COMPLETE else []
+    values = [*trial.params.values(), *found]
+    return (
+        len(found) == (trial.state == TrialState.COMPLETE)
+        and all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+        and set(trial.params) <= set(space)
+        and (trial.state not in (TrialState.COMPLETE, TrialState.PRUNED) or set(trial.params) == set(space))
+        and isinstance(trial.user_attrs.get("worker", ""), str)
+        and "/" not in trial.user_attrs.get("worker", "")
+    )
 
 
 @contextmanager
@@ -225,7 +304,7 @@ def _living_workers(out: Path) -> set[str]:
 
 
 def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
+    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(["number", "state", *names, "value", "seconds", "error"])
         for trial in trials:
@@ -255,13 +334,40 @@ def best_row(trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
 
 
 def read_importance(out: Path) -> dict[str, float]:
-    """Importance of each hyper-parameter; empty where too few trials ran to the end."""
+    """Importance of each hyper-parameter; empty where too few trials ran to the end.
+
+    Raises:
+        UserError: a damaged file.
+    """
     path = out / "importance.json"
-    importance: dict[str, float] = json.loads(path.read_text())["importance"] if path.exists() else {}
+    if not path.exists():
+        return {}
+    document = read_json_object(path)
+    importance: dict[str, float] = from_json(dict[str, float], json.dumps(document.get("importance")), str(path))
+    if not all(math.isfinite(share) for share in importance.values()):
+        raise UserError(f"{path}: importances that are not finite; take it away")
     return importance
 
 
 def read_trials(out: Path) -> list[dict[str, str]]:
-    """Rows of the `trials.csv` of a search, in the order of their numbers."""
-    with (out / "trials.csv").open(newline="") as file:
-        return list(csv.DictReader(file))
+    """Rows of the `trials.csv` of a search, in the order of their numbers.
+
+    Raises:
+        UserError: a damaged file.
+    """
+    path = out / "trials.csv"
+    rows = read_table(path)
+    for row in rows:
+        numbers = [row.get(name, "") for name in row if name not in ("state", "error", "value", "seconds")]
+        if row.get("state") == "complete":
+            numbers.append(row.get("value", ""))
+        if row.get("state") not in STATES.values() or not all(map(_is_number, numbers)):
+            raise UserError(f"{path}: row {row.get('number')!r} is damaged; give the command again")
+    return rows
+
+
+def _is_number(text: str) -> bool:
+    try:
+        return math.isfinite(float(text))
+    except ValueError:
+        return False

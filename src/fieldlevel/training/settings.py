@@ -1,39 +1,75 @@
 """Settings that training cannot have, refused before anything is loaded."""
 
 import math
-from collections.abc import Callable, Mapping
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from fieldlevel.config import TrainSpec, from_json, to_json
+from fieldlevel.config import (
+    TRAIN_PRESETS,
+    NetworkSpec,
+    PerceptronSpec,
+    TrainSpec,
+    TuneSpec,
+    in_plain_types,
+    laptop_scale,
+    letter_scale,
+    summary_training,
+)
 from fieldlevel.errors import UserError
-from fieldlevel.maps.transformed import check_transform
+from fieldlevel.maps.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.training import parallel
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is allowed, and in words what must hold."""
 
+_LONGEST_SHOWN = 60
+_OF_PERCEPTRON = tuple(field.name for field in fields(PerceptronSpec))
+_OF_MAPS = (
+    *(f"network.{field.name}" for field in fields(NetworkSpec)),
+    "augmentation",
+    "statistics_batches",
+    "head_batches",
+)
 
-def _at_least(least: int) -> Rule:
-    return lambda value: value >= least, f"at least {least}"
+
+def _whole(least: int, most: int) -> Rule:
+    return lambda value: least <= value <= most, f"at least {least} and at most {most:,}"
 
 
 def _below_power(exponent: int) -> Rule:
     return lambda value: 0 <= value < 2**exponent, f"from 0 to 2^{exponent} - 1"
 
 
+def _like(pattern: str, words: str) -> Rule:
+    return lambda value: re.fullmatch(pattern, value) is not None, words
+
+
 _PROBABILITY: Rule = (lambda value: 0.0 <= value < 1.0, "in [0, 1)")
 _PART: Rule = (lambda value: 0.0 < value < 1.0, "a fraction between 0 and 1")
 _POSITIVE: Rule = (lambda value: 0.0 < value < math.inf, "positive and finite")
 
+MOST_TRIALS = 10_000
+"""Of a search for hyper-parameters, which models all of them for each new one."""
+
+SUITE_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", "letters and digits, with _ . + - after the first")
+"""Of suites: they stand in names of files, in tables and in reports."""
+PART_OF_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,99}", "letters and digits, with . + - after the first")
+"""Of fields and sets, which an underscore parts from the rest of a file's name."""
+
 RULES: Mapping[str, Rule] = {
+    "suite": SUITE_NAME,
+    "field": PART_OF_NAME,
+    "set_name": PART_OF_NAME,
     "split.seed": _below_power(32),
     "split.train": _PART,
     "split.validation": _PART,
-    "network.hidden": _at_least(1),
+    "network.hidden": _whole(1, 1024),
     "network.dropout": _PROBABILITY,
-    "perceptron.n_layers": _at_least(1),
-    "perceptron.n_neurons": _at_least(1),
+    "perceptron.n_layers": _whole(1, 100),
+    "perceptron.n_neurons": _whole(1, 2**16),
     "perceptron.dropout": _PROBABILITY,
     "optimiser.learning_rate": _POSITIVE,
     "optimiser.weight_decay": (lambda value: 0.0 <= value < math.inf, "finite and not negative"),
@@ -41,28 +77,31 @@ RULES: Mapping[str, Rule] = {
     "optimiser.beta2": _PROBABILITY,
     "optimiser.warm_up": (lambda value: 0.0 <= value <= 1.0, "a fraction in [0, 1]"),
     "optimiser.longest_gradient": (lambda value: value is None or 0.0 < value < math.inf, "positive and finite"),
-    "batch_size": _at_least(2),
-    "n_steps": _at_least(1),
-    "validate_every": _at_least(1),
-    "squared_error_steps": _at_least(0),
-    "statistics_batches": _at_least(0),
-    "head_batches": _at_least(0),
+    "batch_size": _whole(2, 2**20),
+    "n_steps": _whole(1, 10**9),
+    "validate_every": _whole(1, 10**9),
+    "squared_error_steps": _whole(0, 10**9),
+    "statistics_batches": _whole(0, 10**6),
+    "head_batches": _whole(0, 10**6),
     "seed": _below_power(63),
 }
-"""Of the numbers of a `TrainSpec`; those of the network that it does not train hold too."""
+"""Of the values of a `TrainSpec`; those of the network that it does not train hold too."""
 
 
-def check_train_spec(spec: TrainSpec) -> None:
+def check_train_spec(spec: TrainSpec) -> TrainSpec:
     """Refuse settings that training cannot have, before anything is loaded.
+
+    Returns:
+        The spec in plain types.
 
     Raises:
         UserError: with the setting, its value and what is allowed.
     """
-    from_json(TrainSpec, to_json(spec))
+    spec = in_plain_types(TrainSpec, spec)
     check_transform(spec.transform)
     for name, (is_allowed, words) in RULES.items():
         if not is_allowed(value := attrgetter(name)(spec)):
-            raise UserError(f"{name} = {value}: must be {words}")
+            raise UserError(f"{name} = {shown(value)}: must be {words}")
     if spec.split.train + spec.split.validation >= 1.0:
         given = f"split.train = {spec.split.train} and split.validation = {spec.split.validation}"
         raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
@@ -70,3 +109,100 @@ def check_train_spec(spec: TrainSpec) -> None:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
     parallel.equal_share(spec.batch_size)
+    return spec
+
+
+def shown(value: object) -> str:
+    """A value of a setting in one line of modest length."""
+    text = str(value)
+    return text if text.isprintable() and len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r}"
+
+
+def unused_settings(spec: TrainSpec) -> dict[str, str]:
+    """Settings that have no effect beside the others, each with the reason.
+
+    Example:
+        >>> list(unused_settings(TrainSpec(inputs="power spectrum")))[-3:]
+        ['statistics_batches', 'head_batches', 'precision']
+    """
+    kind, inputs, optimiser = spec.transform.kind, spec.inputs, spec.optimiser
+    reasons = {
+        "transform.scale": (kind not in OF_SCALE, f"transform.kind = {kind} has no scale"),
+        "transform.seed": (kind not in OF_SEED, f"transform.kind = {kind} draws no random numbers"),
+        "optimiser.warm_up": (optimiser.schedule == "triangular", "the triangular schedule has a rise of its own"),
+        **{f"perceptron.{name}": (inputs == "maps", "maps are read by `network`") for name in _OF_PERCEPTRON},
+        **dict.fromkeys(_OF_MAPS, (inputs != "maps", f"the {inputs} of a map is read by `perceptron`")),
+        "precision": (
+            inputs != "maps" and optimiser.method == "AdamW",
+            f"a network on the {inputs} computes in float32",
+        ),
+    }
+    return {name: reason for name, (is_unused, reason) in reasons.items() if is_unused}
+
+
+def refuse_unused(spec: TrainSpec, usual: Iterable[TrainSpec] | None = None, part: str = "") -> None:
+    """Refuse settings that somebody gave in vain.
+
+    Args:
+        spec: that may be used.
+        usual: where it comes from: what these have, nobody gave. When None all presets, whatever has to do with maps
+            alone left out: in Python a spec of maps becomes one of summaries by its `inputs`.
+        part: what the spec is called in another one, with a dot.
+
+    Raises:
+        UserError: with the setting and the reason.
+    """
+    known = [*_presets()] if usual is None else [*usual]
+    for name, reason in unused_settings(spec).items():
+        value = attrgetter(name)(spec)
+        if (usual is None and name in _OF_MAPS) or any(attrgetter(name)(each) == value for each in known):
+            continue
+        raise UserError(f"{part}{name} = {value}: would have no effect, as {reason}; leave it out")
+
+
+def refuse_unused_in_search(spec: TuneSpec, usual: TuneSpec | None = None) -> None:
+    """Refuse settings that somebody gave to a search in vain.
+
+    Args:
+        spec: that may be used.
+        usual: as in `refuse_unused`.
+
+    Raises:
+        UserError: with the setting and the reason.
+    """
+    refuse_unused(spec.train, None if usual is None else [usual.train])
+    if spec.search != "released":
+        return
+    optimiser, is_on_maps = spec.train.optimiser, spec.train.inputs == "maps"
+    if optimiser.method != "AdamW":
+        raise UserError(
+            f"search = released: its space is one of AdamW, not of {optimiser.method}; take --preset released or "
+            "--optimiser.method AdamW, or the default search"
+        )
+    own = ("network.hidden", "network.dropout") if is_on_maps else ("perceptron.n_layers", "perceptron.dropout")
+    for name in ("optimiser.learning_rate", "optimiser.weight_decay", *own):
+        value = attrgetter(name)(spec.train)
+        if usual is not None and value != attrgetter(name)(usual.train):
+            reason = "search = released finds it without a first guess"
+            raise UserError(f"{name} = {value}: would have no effect, as {reason}; leave it out")
+
+
+def refuse_large_batch(batch_size: int, n_maps: int, part: str = "") -> None:
+    """Refuse batches that would hold maps twice, but for the usual size, which nobody chose.
+
+    Args:
+        batch_size: of a spec.
+        n_maps: to train on.
+        part: what the spec is called in another one, with a dot.
+
+    Raises:
+        UserError: with both numbers.
+    """
+    if batch_size > n_maps and batch_size != TrainSpec().batch_size:
+        raise UserError(f"{part}batch_size = {batch_size}: there are {n_maps} training maps; take at most as many")
+
+
+def _presets() -> list[TrainSpec]:
+    scales = (laptop_scale(), letter_scale())
+    trained = [part for scale in scales for part in (scale.train, scale.summary)]
+    return [TrainSpec(), summary_training(), *(preset() for preset in TRAIN_PRESETS.values()), *trained]

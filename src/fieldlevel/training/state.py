@@ -6,8 +6,8 @@ every step; a loss that is not finite is still reported with its own step, and b
 
 import math
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import astuple, dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import astuple, dataclass, fields, replace
 from typing import Any
 
 import torch
@@ -162,7 +162,17 @@ class TrainingState:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state of `state_dict`; sets the global random state too."""
+        """Go on from a state of `state_dict`; sets the global random state too.
+
+        Raises:
+            ValueError: it is no state of this network, these maps and this spec; PyTorch has other errors too.
+        """
+        own = {
+            "network": self.network.state_dict(),
+            "optimisers": self.take_step.state_dict(),
+            "sampler": self.sampler.state_dict(),
+        }
+        check_state(state, own, self.spec.n_steps, self.sampler.map_set.n_maps)
         self.network.load_state_dict(state["network"])
         self.take_step.load_state_dict(state["optimisers"])
         self.sampler.load_state_dict(state["sampler"])
@@ -211,6 +221,84 @@ class TrainingState:
         if self.history:
             detail += f", validation {self.history[-1].validation_loss:.2f}"
         return Progress(f"train {self.spec.suite}", self.step, self.spec.n_steps, "steps", detail)
+
+
+def check_state(state: Mapping[str, Any], own: Mapping[str, Any], n_steps: int, n_maps: int) -> None:
+    """Refuse a state that another network, other maps or an accident left.
+
+    Args:
+        state: as it comes from the disk.
+        own: network, optimisers and sampler of the new run that is to go on from it.
+        n_steps: optimiser steps of the whole run.
+        n_maps: to train on.
+
+    Raises:
+        ValueError: with what does not fit.
+    """
+    if state.keys() != _OF_A_STATE:
+        raise ValueError(f"it holds {', '.join(sorted(map(str, state)))}, not {', '.join(sorted(_OF_A_STATE))}")
+    step, history = state["step"], state["history"]
+    if not (_is_whole(step) and 0 < step <= n_steps):
+        raise ValueError(f"step {step!r} of {n_steps}")
+    if not (isinstance(state["seconds"], float) and math.isfinite(state["seconds"])):
+        raise ValueError("its seconds are no number")
+    if not (isinstance(history, list) and history and all(map(_is_row, history)) and history[-1][0] == step):
+        raise ValueError("its history is none of validations up to its step")
+    for name in ("network", "best"):
+        _check_tensors(state[name], own["network"], name)
+    _check_optimisers(state["optimisers"], own["optimisers"])
+    _check_sampler(state["sampler"], own["sampler"], n_maps)
+
+
+_OF_A_STATE = {"network", "optimisers", "sampler", "random", "best", "history", "step", "seconds"}
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)
+
+
+def _is_row(row: object) -> bool:
+    return (
+        isinstance(row, tuple | list)
+        and len(row) == len(fields(HistoryRow))
+        and _is_whole(row[0])
+        and all(isinstance(value, float) and math.isfinite(value) for value in row[1:])
+    )
+
+
+def _check_tensors(state: Any, own: Mapping[str, Tensor], name: str) -> None:
+    if not isinstance(state, Mapping) or state.keys() != own.keys():
+        raise ValueError(f"{name}: of other layers")
+    for layer, expected in own.items():
+        value = state[layer]
+        if not isinstance(value, Tensor) or (value.shape, value.dtype) != (expected.shape, expected.dtype):
+            raise ValueError(f"{name}: {layer} is no tensor of shape {tuple(expected.shape)} and {expected.dtype}")
+        if not torch.isfinite(value).all():
+            raise ValueError(f"{name}: {layer} has numbers that are not finite")
+
+
+def _check_optimisers(states: Any, own: Sequence[Mapping[str, Any]]) -> None:
+    if not isinstance(states, list) or len(states) != len(own):
+        raise ValueError("its optimisers are others")
+    for state, expected in zip(states, own, strict=True):
+        numbers = [group["params"] for group in expected["param_groups"]]
+        if [group["params"] for group in state["param_groups"]] != numbers:
+            raise ValueError("its optimisers move other weights")
+        if not set(state["state"]) <= {number for group in numbers for number in group}:
+            raise ValueError("its optimisers know other weights")
+        values = [value for moments in state["state"].values() for value in moments.values()]
+        if not all(isinstance(value, Tensor) and torch.isfinite(value).all() for value in values):
+            raise ValueError("its optimisers hold what is no finite tensor")
+
+
+def _check_sampler(state: Any, own: Mapping[str, Tensor], n_maps: int) -> None:
+    if not isinstance(state, Mapping) or state.keys() != own.keys():
+        raise ValueError("its sampler is another")
+    queue = state["queue"]
+    if not isinstance(queue, Tensor) or (queue.dtype, queue.ndim) != (torch.int64, 1):
+        raise ValueError("its sampler draws no maps")
+    if len(queue) and not 0 <= int(queue.min()) <= int(queue.max()) < n_maps:
+        raise ValueError("its sampler draws maps that are not there")
 
 
 def _network(spec: TrainSpec, training: MapSet) -> AnyNetwork:

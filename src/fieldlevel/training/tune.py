@@ -17,7 +17,7 @@ import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
-from fieldlevel.config import TrainSpec, TuneSpec, digest, refuse_values
+from fieldlevel.config import TrainSpec, TuneSpec, digest, in_plain_types, refuse_values
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import make_folder
 from fieldlevel.maps.catalogue import Suite
@@ -28,12 +28,12 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
 from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import load_sets, open_data, provenance_of, validations
+from fieldlevel.training.loop import load_sets, open_data, provenance_of, train_network, validations
 from fieldlevel.training.published_trials import Point, published_trials
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.search import STATES, Search, open_search, value_of, working
 from fieldlevel.training.search_space import trial_spec
-from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.settings import MOST_TRIALS, check_train_spec, refuse_unused_in_search
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 
 
@@ -75,14 +75,17 @@ def tune(
         UserError: settings or a database that cannot be used, or an `out` that belongs to another spec, other data or
             another database.
     """
-    _check_spec(spec)
+    spec = _check_spec(spec)
+    if not (Path(out) / "journal.log").exists():
+        refuse_unused_in_search(spec)
     trials = [] if begin_with is None else _trials_for(spec, begin_with)
     suite, _ = open_data(spec.train, directory, check=False)
     with _quiet_optuna():
         search = open_search(spec, Path(out), suite.fingerprint, trials)
-        if len(search.finished()) < spec.n_trials:
+        if len(search.finished()) < spec.n_trials or search.lost():
             data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
+            _make_again(search, data, listener)
         return search.best_weights()
 
 
@@ -158,6 +161,19 @@ def _work(search: Search, data: _Data, listener: Listener) -> None:
             _tell(search, n_steps * len(search.finished()), f"trial {trial.number} {STATES[state]}", listener)
 
 
+def _make_again(search: Search, data: _Data, listener: Listener) -> None:
+    """Train the trials again whose weights were taken away: on a CPU, the same to the bit."""
+    with search.locked():
+        for trial in search.lost():
+            spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
+            make_folder(folder)
+            file = folder / "resume.pt"
+            told = _in_search(search, trial.number, listener)
+            trained = train_network(spec, data.training, data.validation, file, told, facts=[data.suite.fingerprint])
+            _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+            file.unlink(missing_ok=True)
+
+
 def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) -> TrialState:
     """Train, save, close: weights are on disk before the trial is complete."""
     spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
@@ -204,18 +220,21 @@ def _tell(search: Search, n_steps: int, detail: str, listener: Listener) -> None
     listener(Progress(f"tune {spec.train.suite}", n_steps, total, "steps", f"{detail}{best}"))
 
 
-def _check_spec(spec: TuneSpec) -> None:
+def _check_spec(spec: TuneSpec) -> TuneSpec:
+    """The spec in plain types, unless it cannot be."""
+    spec = in_plain_types(TuneSpec, spec)
     check_train_spec(spec.train)
-    at_least_one = "numbers of at least 1"
+    at_least_one = f"numbers of at least 1 and at most {MOST_TRIALS:,}"
     refuse_values(
         spec,
         {
-            "n_trials": (spec.n_trials >= 1, at_least_one),
-            "n_kept": (spec.n_kept >= 1, at_least_one),
+            "n_trials": (1 <= spec.n_trials <= MOST_TRIALS, at_least_one),
+            "n_kept": (1 <= spec.n_kept <= MOST_TRIALS, at_least_one),
         },
     )
-    if spec.seed < 0:
-        raise UserError(f"search-seed = {spec.seed}: the seed of the search must be at least 0")
+    if not 0 <= spec.seed < 1 << 63:
+        raise UserError(f"search-seed = {spec.seed}: the seed of the search must be at least 0 and below 2^63")
+    return spec
 
 
 @contextmanager
