@@ -27,7 +27,7 @@ from fieldlevel.config import (
     released_preset,
     to_json,
 )
-from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.errors import DataError, TrainingError, UserError
 from fieldlevel.maps.catalogue import open_suite, split_simulations
 from fieldlevel.models.cnn import MomentNetwork
 from fieldlevel.training import search, tune
@@ -294,13 +294,27 @@ def test_best_trial_is_the_complete_one_with_the_lowest_loss(tuning, directory, 
     assert best_trial(tmp_path / "out") == load(first, "cpu").spec
 
 
-def test_loss_that_is_not_finite_fails_the_trial(tuning, directory, tmp_path):
-    maps = np.load(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy")
-    maps[open_suite(directory, "MockTNG").maps_of(split_simulations(8, train=0.75, validation=0.125).validation)] = -1.0
-    np.save(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy", maps)
+def test_loss_that_is_not_finite_fails_the_trial(tuning, directory, tmp_path, monkeypatch):
+    load = tune._load
+
+    def poisoned(*arguments, **options):
+        data = load(*arguments, **options)
+        data.validation.maps[3, 4, 4] = torch.nan
+        return data
+
+    monkeypatch.setattr(tune, "_load", poisoned)
     with pytest.raises(TrainingError, match="validation loss is nan at step 8"):
-        tune.tune(replace(tuning, n_trials=2), directory, tmp_path / "out", "cpu", check=False)
+        tune.tune(replace(tuning, n_trials=2), directory, tmp_path / "out", "cpu")
     assert [row["state"] for row in read_trials(tmp_path / "out")] == ["failed", "failed"]
+
+
+def test_maps_without_a_logarithm_end_a_search_before_its_first_trial(tuning, directory, tmp_path):
+    path = directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    maps = np.load(path)
+    maps[open_suite(directory, "MockTNG").maps_of(split_simulations(8, train=0.75, validation=0.125).validation)] = -1.0
+    np.save(path, maps)
+    with pytest.raises(DataError, match="have no logarithm"):
+        tune.tune(tuning, directory, tmp_path / "out", "cpu", check=False)
 
 
 def test_search_in_which_every_trial_failed_says_why(tuning, directory, tmp_path, monkeypatch):
