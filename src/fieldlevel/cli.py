@@ -1,20 +1,23 @@
 """The command line: parses arguments, calls the library, turns errors into exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or data. A spec comes from a preset, then a TOML file, then flags; one flag
+Exit codes: 0 done, 1 failed, 2 bad usage or data, 130 interrupted, 143 terminated. A spec comes from a preset, then a TOML file, then flags; one flag
 changes one field. Modules that need PyTorch are imported by the command that runs them, so `--help` answers at once.
 """
 
 import argparse
+import errno
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import nullcontext, redirect_stderr
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, Union
 
 import tyro
 
+from fieldlevel import __version__, interrupts, streams, usage
 from fieldlevel.config import (
     SCALES,
     SIMULATION_SCALES,
@@ -213,7 +216,7 @@ Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer 
 
 
 def parse(arguments: Sequence[str]) -> Command:
-    """Turn arguments into a command; usage errors exit with code 2.
+    """Turn arguments into a command; usage errors are told in a line and exit with code 2.
 
     Raises:
         UserError: the TOML file cannot be used.
@@ -247,20 +250,38 @@ def parse(arguments: Sequence[str]) -> Command:
         Shrink(tyro.MISSING, tyro.MISSING),
         Import(tyro.MISSING, tyro.MISSING),
     )
-    union: Any = Union[tuple(_subcommand(default) for default in defaults)]  # noqa: UP007
-    command: Command = tyro.cli(
-        union,
-        args=list(arguments),
-        prog="fieldlevel",
-        description="Cosmological inference from maps at the field level, marginalised over baryonic physics.",
-    )
+    return _read(list(arguments), Union[tuple(_subcommand(default) for default in defaults)])  # noqa: UP007
+
+
+def _read(arguments: list[str], union: Any) -> Command:
+    """Have tyro read the arguments; `--help` and `--version` print and exit with code 0."""
+    if "--version" in arguments[:1]:
+        sys.stdout.write(f"fieldlevel {__version__}\n")
+        sys.exit(0)
+    caught = io.StringIO()
+    try:
+        with redirect_stderr(caught):
+            command: Command = tyro.cli(
+                union,
+                args=arguments,
+                prog="fieldlevel",
+                description="Cosmological inference from maps at the field level, marginalised over baryonic physics.",
+            )
+    except SystemExit as stop:
+        if stop.code:
+            streams.say_error(usage.in_a_line(caught.getvalue(), arguments, [_name(kind) for kind in _RUN]))
+        raise
     return command
+
+
+def _name(kind: type) -> str:
+    return kind.__name__.lower()
 
 
 def _subcommand(default: Command) -> Any:
     kind = type(default)
     return Annotated[
-        kind, tyro.conf.subcommand(kind.__name__.lower(), default=default, description=kind.__doc__, prefix_name=False)
+        kind, tyro.conf.subcommand(_name(kind), default=default, description=kind.__doc__, prefix_name=False)
     ]
 
 
@@ -289,14 +310,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         arguments: without the program's name; those of the process when omitted.
 
     Returns:
-        Exit code: 0 done, 1 failed or interrupted, 2 bad usage or data.
+        Exit code: 0 done, 1 failed, 2 bad usage or data, 130 interrupted, 143 terminated.
     """
     from fieldlevel import console
 
+    streams.prepare()
+    given = sys.argv[1:] if arguments is None else list(arguments)
     try:
-        command = parse(sys.argv[1:] if arguments is None else arguments)
-        _check_launch(command)
-        return _RUN[type(command)](command)
+        with interrupts.raised(), streams.brief_warnings(), streams.flushed():
+            command = parse(given)
+            _check_launch(command)
+            return _RUN[type(command)](command)
     except UserError as trouble:
         console.error(str(trouble))
         return 2
@@ -304,11 +328,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console.error(str(trouble))
         return 1
     except OSError as trouble:
-        console.error(f"{trouble.filename or 'operating system'}: {trouble.strerror or trouble}")
+        console.error(_system_trouble(trouble, given[:1]))
         return 1
     except KeyboardInterrupt:
-        console.error("interrupted; the same command continues")
-        return 1
+        interrupts.tell(console.error)
+        return interrupts.exit_code()
     except (RuntimeError, MemoryError) as trouble:
         told = _memory_trouble(trouble)
         if told is None:
@@ -317,10 +341,33 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
 
 
+_REMEDIES = {
+    errno.ENOSPC: "make room there",
+    errno.EDQUOT: "make room in your quota",
+    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or take another file system",
+    errno.EROFS: "name another folder",
+    errno.EACCES: "change its permissions, or name another",
+    errno.EPERM: "change its permissions, or name another",
+    errno.EMFILE: "raise the limit on open files (ulimit -n)",
+    errno.ENFILE: "end other processes that hold files open",
+    errno.ENAMETOOLONG: "give it a shorter name",
+    errno.EIO: "see whether the disk is sound",
+}
+"""Of errors of the operating system that the user can mend; after most the same command continues."""
+
+
+def _system_trouble(error: OSError, command: Sequence[str]) -> str:
+    """What to say of an error of the operating system: the file or the command, what is wrong, what to do."""
+    what = error.filename or " ".join(command) or "fieldlevel"
+    where = os.fsdecode(what) if isinstance(what, str | bytes | os.PathLike) else str(what)
+    remedy = _REMEDIES.get(error.errno or 0)
+    return f"{where}: {error.strerror or error}" + (f"; {remedy}, the same command continues" if remedy else "")
+
+
 def _check_launch(command: Command) -> None:
     """Refuse to do the same work in every process of torchrun."""
     if torchrun.n_processes() > 1 and not isinstance(command, Train):
-        raise UserError(f"torchrun: only `train` shares its work; start {type(command).__name__.lower()} without it")
+        raise UserError(f"torchrun: only `train` shares its work; start {_name(type(command))} without it")
 
 
 def _memory_trouble(error: RuntimeError | MemoryError) -> str | None:
@@ -543,5 +590,5 @@ _RUN: dict[type, Callable[[Any], int]] = {
 
 
 def entry_point() -> NoReturn:
-    """The console script."""
-    sys.exit(main())
+    """Run the command of this process's arguments and end the process."""
+    interrupts.leave(main())

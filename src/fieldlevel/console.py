@@ -10,15 +10,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.progress import Progress as Bars
 from rich.table import Table
 
+from fieldlevel import streams
 from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 from fieldlevel.progress import Listener, Progress
+from fieldlevel.streams import printable
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,14 +40,19 @@ N_MAPS_SHOWN = 10
 
 def error(message: str) -> None:
     """One line on standard error."""
-    sys.stderr.write(f"fieldlevel: {' '.join(message.split())}\n")
+    streams.say_error(message)
 
 
 def say(*lines: str) -> None:
     """Plain lines on standard output."""
     for line in lines:
-        sys.stdout.write(f"{line}\n")
+        sys.stdout.write(f"{printable(line)}\n")
     sys.stdout.flush()
+
+
+def escape(text: str) -> str:
+    """Text that shows in a table as it is."""
+    return markup.escape(printable(text))
 
 
 @contextmanager
@@ -78,11 +85,11 @@ class _BarListener:
 
     def __call__(self, event: Progress) -> None:
         if event.task not in self.known:
-            self.known[event.task] = self.bars.add_task(event.task, unit=event.unit, detail="")
+            self.known[event.task] = self.bars.add_task(escape(event.task), unit=event.unit, detail="")
         bar = self.known[event.task]
         if event.done < self.bars.tasks[bar].completed:
             self.bars.reset(bar)
-        self.bars.update(bar, completed=event.done, total=event.total, unit=event.unit, detail=event.detail)
+        self.bars.update(bar, completed=event.done, total=event.total, unit=event.unit, detail=escape(event.detail))
 
 
 class _LineListener:
@@ -110,7 +117,7 @@ class _LineListener:
         if not finished and event.done > done_before:
             left = (now - began) / (event.done - done_before) * (event.total - event.done)
             words.insert(1, f"{timedelta(seconds=round(left))} left")
-        sys.stderr.write(" ".join(word for word in words if word) + "\n")
+        sys.stderr.write(printable(" ".join(word for word in words if word)) + "\n")
         sys.stderr.flush()
 
 
@@ -123,12 +130,13 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
     """
     console, mark = Console(), f" · {document['data_mark']}" if document["data_mark"] else ""
     console.print(_pair_table(f"Four pairs{mark}", document["pairs"]))
-    table = Table(title=f"Verdicts{mark}", title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table = Table(title=escape(f"Verdicts{mark}"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("experiment", "outcome", "measured"):
         table.add_column(column)
     for verdict in document["verdicts"]:
         outcome = verdict["outcome"]
-        table.add_row(verdict["experiment"], "[bold]fails[/]" if outcome == "fails" else outcome, verdict["measured"])
+        shown = "[bold]fails[/]" if outcome == "fails" else escape(outcome)
+        table.add_row(escape(verdict["experiment"]), shown, escape(verdict["measured"]))
     console.print(table)
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
 
@@ -248,6 +256,6 @@ def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]
     """
     table = _score_table(title, "")
     for name in scores:
-        table.add_row(name, *_cells(scores[name]))
+        table.add_row(escape(name), *_cells(scores[name]))
     Console().print(table)
     say(*(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))

@@ -1,27 +1,44 @@
-"""Work spread over processes, each with a device of its own: simulations, projections, networks."""
+"""Work spread over processes, each with a device of its own: simulations, projections, networks.
+
+A worker is a process and a pipe, with nothing shared beside them: one that is killed, or whose parent is, leaves
+nothing behind, and whoever stops the work ends them all at once.
+"""
 
 import multiprocessing
 import os
 import signal
+import sys
 import threading
+import traceback
+import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
-from concurrent.futures.process import BrokenProcessPool
-from contextlib import contextmanager, nullcontext
-from itertools import islice
-from multiprocessing.queues import SimpleQueue
-from typing import Any, TypeVar
+from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import dataclass
+from multiprocessing import connection
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any, Generic, TypeVar
 
 import torch
 
+from fieldlevel import streams
 from fieldlevel.errors import UserError
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 
 Result = TypeVar("Result")
+Make = Callable[[int, torch.device], Result]
 
 N_AHEAD = 2
-"""Pieces of work that wait for each process."""
+"""Pieces of work, being done or waiting to be taken, for each process."""
+
+_HELD = {signal.SIGINT, signal.SIGTERM}
+_NOT_GUARDED = 97
+"""Exit code of a worker that would have started workers itself."""
+_GUARD = 'put the call under `if __name__ == "__main__":`, as every worker process reads the script'
 
 
 def choose_devices(name: str, workers: int) -> list[torch.device]:
@@ -34,8 +51,11 @@ def choose_devices(name: str, workers: int) -> list[torch.device]:
     Raises:
         UserError: no such device, or no process to work.
     """
+    _leave_if_unguarded()
     if workers < 1:
         raise UserError(f"workers = {workers}: allowed are numbers from 1")
+    if workers > (most := _most_workers()):
+        raise UserError(f"workers = {workers}: allowed are at most {most} on a machine of {os.cpu_count()} cores")
     device = select_device(name)
     if device.type == "cpu":
         return [device] * workers
@@ -44,8 +64,12 @@ def choose_devices(name: str, workers: int) -> list[torch.device]:
     return [device]
 
 
+def _most_workers() -> int:
+    return max(64, 4 * (os.cpu_count() or 1))
+
+
 def spread(
-    make: Callable[[int, torch.device], Result],
+    make: Make[Result],
     todo: Sequence[int],
     devices: Sequence[torch.device],
     listener: Listener = ignore,
@@ -62,27 +86,16 @@ def spread(
         Place in `todo` and result of each piece, as they finish.
 
     Raises:
-        UserError: a worker was killed.
+        UserError: a worker was killed, or the script that asks for several has no main guard.
     """
     if len(devices) == 1:
         _Worker.listener = listener
         for place, number in enumerate(todo):
             yield place, _make_on(devices[0], make, number)
         return
-    context = multiprocessing.get_context("spawn")
-    free, events = context.SimpleQueue(), context.SimpleQueue()
-    for device in devices:
-        free.put(str(device))
-    threading.Thread(target=_pass_on, args=(events, listener), daemon=True).start()
-    pool = ProcessPoolExecutor(len(devices), context, _start_worker, (free, events))
-    try:
-        yield from _stream(pool, make, todo, n_ahead=N_AHEAD * len(devices))
-    except (BrokenProcessPool, BrokenPipeError):  # the latter while a worker starts
-        told = "a worker process was killed, perhaps for want of memory"
-        raise UserError(f"{told}; take fewer --workers, the same command continues") from None
-    finally:
-        pool.shutdown(cancel_futures=True)
-        events.put(None)
+    _check_script()
+    with _started(devices[: len(todo)]) as workers:
+        yield from _Crew(workers, make, todo, listener).results()
 
 
 def worker_listener() -> Listener:
@@ -90,25 +103,146 @@ def worker_listener() -> Listener:
     return _Worker.listener
 
 
-def _pass_on(events: "SimpleQueue[Progress | None]", listener: Listener) -> None:
-    while (event := events.get()) is not None:
-        listener(event)
+@dataclass(frozen=True)
+class _Hired:
+    """A worker as its parent sees it."""
+
+    process: BaseProcess
+    pipe: "Connection[Any, Any]"
 
 
-def _stream(
-    pool: ProcessPoolExecutor, make: Callable[[int, torch.device], Result], todo: Sequence[int], n_ahead: int
-) -> Iterator[tuple[int, Result]]:
-    """Results as they finish, at most `n_ahead` of them computed or waiting at a time."""
-    waiting = enumerate(todo)
-    running: dict[Future[Result], int] = {}
-    while True:
-        for place, number in islice(waiting, n_ahead - len(running)):
-            with _interrupts_held():
-                running[pool.submit(_make_in_worker, make, number)] = place
-        if not running:
-            return
-        for future in wait(running, return_when=FIRST_COMPLETED).done:
-            yield running.pop(future), future.result()
+@dataclass(frozen=True)
+class _Ready:
+    """What a worker sends once it can be given work."""
+
+
+@dataclass(frozen=True)
+class _Done(Generic[Result]):
+    """What a worker sends of a piece of work: its result or why there is none."""
+
+    result: Result | None = None
+    error: BaseException | None = None
+
+    def take(self) -> Result:
+        if self.error is not None:
+            raise self.error
+        return self.result  # type: ignore[return-value]
+
+
+class _Crew(Generic[Result]):
+    """Workers and the work that they are given, at most `N_AHEAD` pieces for each being done or waiting to be taken."""
+
+    def __init__(self, workers: Sequence[_Hired], make: Make[Result], todo: Sequence[int], listener: Listener) -> None:
+        self.workers, self.make = {worker.pipe: worker for worker in workers}, make
+        self.todo, self.listener = todo, listener
+        self.waiting, self.idle = enumerate(todo), list[Any]()
+        self.places: dict[Any, int] = {}
+        self.ready: set[Any] = set()
+        self.finished: SimpleQueue[tuple[int, _Done[Result]]] = SimpleQueue()
+        self.lock, self.free = threading.Lock(), N_AHEAD * len(workers)
+
+    def results(self) -> Iterator[tuple[int, Result]]:
+        """Results as they finish."""
+        threading.Thread(target=self._listen, daemon=True).start()
+        for _ in self.todo:
+            place, done = self.finished.get()
+            yield place, done.take()
+            with self.lock:
+                self.free += 1
+            self._assign()
+
+    def _assign(self) -> None:
+        with self.lock:
+            while self.idle and self.free:
+                place, number = next(self.waiting, (None, None))
+                if place is None:
+                    return
+                pipe, self.free = self.idle.pop(), self.free - 1
+                self.places[pipe] = place
+                with suppress(OSError):  # a worker that is gone, which `_listen` notices
+                    pipe.send(number)
+
+    def _listen(self) -> None:
+        """Hear all workers until they are gone."""
+        pipes: list[Any] = list(self.workers)
+        try:
+            while pipes:
+                for pipe in connection.wait(pipes):
+                    if not self._hear(pipe):
+                        pipes.remove(pipe)
+        except Exception as error:  # noqa: BLE001 (raised where the results are taken)
+            self.finished.put((0, _Done(error=error)))
+
+    def _hear(self, pipe: Any) -> bool:
+        """Take what a worker sent; whether it is still there."""
+        try:
+            told = pipe.recv()
+            if isinstance(told, _Ready):
+                pipe.send(self.make)
+                self.ready.add(pipe)
+        except (EOFError, ConnectionError):
+            process = self.workers[pipe].process
+            process.join()
+            told = UserError(_why_gone(process.exitcode, is_ready=pipe in self.ready))
+            self.finished.put((0, _Done(error=told)))
+            return False
+        if isinstance(told, Progress):
+            self.listener(told)
+            return True
+        if isinstance(told, _Done):
+            self.finished.put((self.places.pop(pipe), told))
+        self.idle.append(pipe)
+        self._assign()
+        return True
+
+
+def _why_gone(exit_code: int | None, *, is_ready: bool) -> str:
+    """What to tell of a worker that ended while it was needed."""
+    if exit_code == _NOT_GUARDED:
+        return f"several workers need a main guard in the script: {_GUARD}"
+    if exit_code is not None and exit_code > 0 and not is_ready:
+        return f"a worker process could not start (exit code {exit_code}, see above); in a script {_GUARD}"
+    told = "a worker process was killed, perhaps for want of memory"
+    return f"{told}; take fewer --workers, the same command continues"
+
+
+def _leave_if_unguarded() -> None:
+    """End a worker that reads a script without a main guard, before it does the work of the script once more."""
+    if getattr(multiprocessing.current_process(), "_inheriting", False):
+        os._exit(_NOT_GUARDED)
+
+
+def _check_script() -> None:
+    """Refuse a script that workers cannot read."""
+    _leave_if_unguarded()
+    main = sys.modules["__main__"]
+    path = getattr(main, "__file__", None)
+    if path is not None and getattr(main, "__spec__", None) is None and not Path(path).exists():
+        raise UserError(f"workers: a script from {path} cannot have several, as each reads it; save it as a file")
+
+
+@contextmanager
+def _started(devices: Sequence[torch.device]) -> Iterator[list[_Hired]]:
+    """Processes that wait for work; they are gone when the context is left."""
+    context = multiprocessing.get_context("spawn")
+    is_brief = warnings.showwarning is streams.show_warning
+    workers: list[_Hired] = []
+    try:
+        with _interrupts_held():
+            for device in devices:
+                ours, theirs = context.Pipe()
+                process = context.Process(target=_work, args=(theirs, device, is_brief), daemon=True)
+                workers.append(_Hired(process, ours))
+                process.start()
+                theirs.close()
+        yield workers
+    finally:
+        for worker in workers:
+            if worker.process.pid is not None:
+                worker.process.kill()
+        for worker in workers:
+            if worker.process.pid is not None:
+                worker.process.join()
 
 
 @contextmanager
@@ -117,35 +251,69 @@ def _interrupts_held() -> Iterator[None]:
 
     Ctrl-C goes to all processes of a terminal, but is this one's to handle.
     """
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    heard: list[int] = []
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in _HELD} if is_main else {}
+    for held in handlers:
+        signal.signal(held, lambda number, _: heard.append(number))
+    blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+        for held, handler in handlers.items():
+            signal.signal(held, handler)
+        for number in heard[:1]:
+            signal.raise_signal(number)
 
 
 class _Worker:
     """What a worker process knows of itself."""
 
-    device = torch.device("cpu")
     listener: Listener = staticmethod(ignore)
 
 
-def _start_worker(free: "SimpleQueue[str]", events: "SimpleQueue[Progress | None]") -> None:
-    """Take a device and one thread; no worker outlives its parent."""
-    _Worker.device = torch.device(free.get())
-    _Worker.listener = events.put
-    torch.set_num_threads(1)
+def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) -> None:
+    """Do what the parent sends, until it sends no more; no worker outlives its parent."""
     parent = multiprocessing.parent_process()
-    if parent is not None:
-        threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    threading.Thread(target=_exit_with, args=(parent,), daemon=True).start()
+    if is_brief:
+        streams.prepare()
+        warnings.showwarning = streams.show_warning
+    torch.set_num_threads(1)
+    sending = threading.Lock()  # work may have threads of its own that tell of it
+
+    def send(told: Progress | _Ready | _Done[Any]) -> None:
+        with sending:
+            pipe.send(told)
+
+    _Worker.listener = send
+    with suppress(EOFError, ConnectionError):
+        send(_Ready())
+        make = pipe.recv()
+        while True:
+            send(_try(make, device, pipe.recv()))
 
 
-def _make_in_worker(make: Callable[[int, torch.device], Result], number: int) -> Result:
-    return _make_on(_Worker.device, make, number)
+def _try(make: Make[Result], device: torch.device, number: int) -> _Done[Result]:
+    try:
+        return _Done(_make_on(device, make, number))
+    except Exception as error:  # noqa: BLE001 (the parent raises it)
+        return _Done(error=_portable(error))
 
 
-def _make_on(device: torch.device, make: Callable[[int, torch.device], Result], number: int) -> Result:
+def _portable(error: Exception) -> Exception:
+    """The error, with where it came from, as another process can read it."""
+    told = "".join(traceback.format_exception(error))
+    try:
+        sent: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
+    except Exception:  # noqa: BLE001 (classes of errors may ask for anything)
+        sent = RuntimeError(f"{type(error).__name__}: {error}")
+    sent.add_note(f"in a worker process:\n{told}")
+    return sent
+
+
+def _make_on(device: torch.device, make: Make[Result], number: int) -> Result:
     with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
         return make(number, device)
 

@@ -2,14 +2,15 @@
 
 import math
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from fieldlevel.numerics.compiled import compiled
 
 Array = npt.NDArray[np.float64]
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def add_discs(image: Array, discs: Array) -> None:
     """Add discs to an image, each pixel by the area that it shares with the disc.
 
@@ -44,7 +45,7 @@ def add_discs(image: Array, discs: Array) -> None:
             above, below = below, above
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _cut(centre: float, radius: float, t: Array, s: Array, integral: Array) -> tuple[int, int]:
     """First pixel of a disc along an axis, their number n, and t, s(t), I(t) of the n + 1 edges."""
     first = math.floor(centre - radius)

@@ -10,9 +10,10 @@ import math
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 
-import numba
 import numpy as np
 import numpy.typing as npt
+
+from fieldlevel.numerics.compiled import compiled
 
 Array = npt.NDArray[np.float64]
 Numbers = npt.NDArray[np.int64]
@@ -52,7 +53,7 @@ def tree_neighbour_distance(wrapped: Array, box: float, k: int, n_threads: int =
     return distance
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _plant(points: Array, order: Numbers, n_leaves: int, leaf_size: int) -> None:
     """Put the points into the order of a k-d tree: halves across the longest side, down to leaves of one size."""
     size = n_leaves * leaf_size
@@ -69,7 +70,7 @@ def _plant(points: Array, order: Numbers, n_leaves: int, leaf_size: int) -> None
         size //= 2
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _halve(points: Array, order: Numbers, axis: int, first: int, last: int, middle: int) -> None:
     """Hoare's selection: points before the middle are not beyond it, those after it not before it."""
     while first < last:
@@ -115,7 +116,7 @@ def _boxes(points: Array, n_leaves: int, leaf_size: int) -> tuple[Array, Array]:
     return low, high
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _search(
     points: Array, leaves: Array, low: Array, high: Array, box: float, k: int, square: Array, first: int, last: int
 ) -> None:
@@ -140,7 +141,7 @@ def _search(
         square[i] = bound
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _visit(
     leaves: Array,
     low: Array,
@@ -180,7 +181,7 @@ def _visit(
     return count, bound
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _gap(low: Array, high: Array, node: int, x: float, y: float, z: float) -> float:
     """Squared distance to a box."""
     u = max(low[node, 0] - x, x - high[node, 0], 0.0)
@@ -189,7 +190,7 @@ def _gap(low: Array, high: Array, node: int, x: float, y: float, z: float) -> fl
     return float(u * u + v * v + w * w)
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _smallest(values: Array, count: int, k: int) -> float:
     """Value number k from 0 of the first values by Hoare's selection; smaller ones go before it."""
     first, last = 0, count - 1
@@ -214,7 +215,7 @@ def _smallest(values: Array, count: int, k: int) -> float:
     return float(values[k])
 
 
-@numba.njit(nogil=True, cache=True)
+@compiled
 def _among_all(points: Array, box: float, k: int, i: int) -> float:
     """Squared distance to neighbour k by the nearest images of all points: its sphere reaches across half the box."""
     square = np.zeros(len(points))

@@ -1,0 +1,78 @@
+"""Usage errors in a line: what tyro says in a box, with the way to more."""
+
+import difflib
+import re
+import textwrap
+from collections.abc import Sequence
+
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m")
+_SIDE = "│|"
+_RULE = re.compile(r"[╭╮╰╯│─|+\- ]*")
+_INDENT = " " * 4
+_N_SUGGESTIONS = 3
+_LONGEST = 300
+
+
+def in_a_line(box: str, arguments: Sequence[str], commands: Sequence[str]) -> str:
+    """One line for a usage error.
+
+    Args:
+        box: what tyro printed: a title, what is wrong, perhaps what was meant, where the help is.
+        arguments: what was given.
+        commands: those that there are.
+
+    Returns:
+        The command, what is wrong, what was perhaps meant and how to see the help.
+    """
+    parts = _parts(box)
+    command = arguments[0] if arguments and arguments[0] in commands else ""
+    told = _told(parts[0], arguments, command)
+    meant = _suggestions(parts, arguments, commands, command)
+    words = [told, f"did you mean {' or '.join(meant)}?" if meant else "", f"see {_program(command)} --help"]
+    return (f"{command}: " if command else "") + "; ".join(word for word in words if word).replace("?;", "?")
+
+
+def _parts(box: str) -> list[list[str]]:
+    """Lines of the parts of a box, which rules divide; the title is left out."""
+    parts: list[list[str]] = [[]]
+    for line in _COLOURS.sub("", box).splitlines()[1:]:
+        if _RULE.fullmatch(line):
+            parts.append([])
+        else:
+            parts[-1].append(line.strip().strip(_SIDE).rstrip() if line[:1] in _SIDE else line.rstrip())
+    return [textwrap.dedent("\n".join(part)).splitlines() for part in parts if part] or [[]]
+
+
+def _told(lines: Sequence[str], arguments: Sequence[str], command: str) -> str:
+    """What is wrong, in lower case as other errors are."""
+    told = " ".join(line.strip() for line in lines) or "cannot be read"
+    if not arguments:
+        return "no command"
+    if not command and not arguments[0].startswith("-"):
+        return f"unrecognised command {arguments[0]}"
+    if told.startswith("Unrecognized options: "):
+        listed = told.partition(": ")[2].split(", ")
+        first = next((word for word in listed if word.startswith("-")), listed[0])
+        kind = "option" if first.startswith("-") else "argument" if command else "command"
+        told = f"unrecognised {kind} {first}"
+    elif told.startswith("Missing from "):
+        names = [line.strip() for line in lines if line.startswith(_INDENT) and not line.startswith(_INDENT + " ")]
+        told = f"missing: {', '.join(names)}" if names else told
+    told = told.rstrip(".")
+    told = told[:1].lower() + told[1:]
+    return told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
+
+
+def _suggestions(
+    parts: Sequence[Sequence[str]], arguments: Sequence[str], commands: Sequence[str], command: str
+) -> list[str]:
+    """What was perhaps meant: tyro's similar options, or similar commands."""
+    if not command:
+        return difflib.get_close_matches(arguments[0], commands, n=_N_SUGGESTIONS) if arguments else []
+    similar = [part[1:] for part in parts if part and part[0].startswith(("Perhaps you meant", "Arguments similar"))]
+    options = [line.split()[0].rstrip(",") for part in similar for line in part if line.startswith(_INDENT + "--")]
+    return list(dict.fromkeys(options))[:_N_SUGGESTIONS]
+
+
+def _program(command: str) -> str:
+    return f"fieldlevel {command}".strip()
