@@ -1,7 +1,8 @@
 """The command line: parses arguments, calls the library, turns errors into exit codes.
 
-Exit codes: 0 done, 1 failed, 2 bad usage or data, 130 interrupted, 143 terminated. A spec comes from a preset, then a TOML file, then flags; one flag
-changes one field. Modules that need PyTorch are imported by the command that runs them, so `--help` answers at once.
+Exit codes: 0 done, 1 failed, 2 bad usage or data, 130 interrupted, 143 terminated; they do not depend on whether
+anybody reads what is printed. A spec comes from a preset, then a TOML file, then flags; one flag changes one field.
+Modules that need PyTorch are imported by the command that runs them, so `--help` answers at once.
 """
 
 import argparse
