@@ -366,8 +366,10 @@ def _system_trouble(error: OSError, command: Sequence[str]) -> str:
 
 
 def _check_launch(command: Command) -> None:
-    """Refuse to do the same work in every process of torchrun."""
-    if torchrun.n_processes() > 1 and not isinstance(command, Train):
+    """Refuse to do the same work in every process of torchrun, and to train in processes that cannot meet."""
+    if isinstance(command, Train):
+        torchrun.check()
+    elif torchrun.n_processes() > 1:
         raise UserError(f"torchrun: only `train` shares its work; start {_name(type(command))} without it")
 
 

@@ -26,8 +26,12 @@ def in_a_line(box: str, arguments: Sequence[str], commands: Sequence[str]) -> st
     """
     parts = _parts(box)
     command = arguments[0] if arguments and arguments[0] in commands else ""
-    told = _told(parts[0], arguments, command)
-    meant = _suggestions(parts, arguments, commands, command)
+    unknown = _unknown(parts[0])
+    told = _told(parts[0], unknown, arguments, command)
+    if command:
+        meant = _similar_options(parts, unknown, command)
+    else:
+        meant = difflib.get_close_matches(arguments[0], commands, n=_N_SUGGESTIONS) if arguments else []
     words = [told, f"did you mean {' or '.join(meant)}?" if meant else "", f"see {_program(command)} --help"]
     return (f"{command}: " if command else "") + "; ".join(word for word in words if word).replace("?;", "?")
 
@@ -43,18 +47,27 @@ def _parts(box: str) -> list[list[str]]:
     return [textwrap.dedent("\n".join(part)).splitlines() for part in parts if part] or [[]]
 
 
-def _told(lines: Sequence[str], arguments: Sequence[str], command: str) -> str:
+def _unknown(lines: Sequence[str]) -> str:
+    """The first option, or else argument, that tyro does not know."""
+    told = " ".join(lines)
+    if told.startswith("Unrecognized options: "):
+        listed = told.partition(": ")[2].split(", ")
+    elif told.startswith("Unrecognized or misplaced options:"):
+        listed = re.findall(r"(\S+) \(applied to ", told)
+    else:
+        return ""
+    return next((word for word in listed if word.startswith("-")), listed[0] if listed else "")
+
+
+def _told(lines: Sequence[str], unknown: str, arguments: Sequence[str], command: str) -> str:
     """What is wrong, in lower case as other errors are."""
-    told = " ".join(line.strip() for line in lines) or "cannot be read"
     if not arguments:
         return "no command"
     if not command and not arguments[0].startswith("-"):
         return f"unrecognised command {arguments[0]}"
-    if told.startswith("Unrecognized options: "):
-        listed = told.partition(": ")[2].split(", ")
-        first = next((word for word in listed if word.startswith("-")), listed[0])
-        kind = "option" if first.startswith("-") else "argument" if command else "command"
-        told = f"unrecognised {kind} {first}"
+    told = " ".join(line.strip() for line in lines) or "cannot be read"
+    if unknown:
+        told = f"unrecognised {'option' if unknown.startswith('-') else 'argument'} {unknown}"
     elif told.startswith("Missing from "):
         names = [line.strip() for line in lines if line.startswith(_INDENT) and not line.startswith(_INDENT + " ")]
         told = f"missing: {', '.join(names)}" if names else told
@@ -63,15 +76,17 @@ def _told(lines: Sequence[str], arguments: Sequence[str], command: str) -> str:
     return told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
 
 
-def _suggestions(
-    parts: Sequence[Sequence[str]], arguments: Sequence[str], commands: Sequence[str], command: str
-) -> list[str]:
-    """What was perhaps meant: tyro's similar options, or similar commands."""
-    if not command:
-        return difflib.get_close_matches(arguments[0], commands, n=_N_SUGGESTIONS) if arguments else []
-    similar = [part[1:] for part in parts if part and part[0].startswith(("Perhaps you meant", "Arguments similar"))]
-    options = [line.split()[0].rstrip(",") for part in similar for line in part if line.startswith(_INDENT + "--")]
-    return list(dict.fromkeys(options))[:_N_SUGGESTIONS]
+def _similar_options(parts: Sequence[Sequence[str]], unknown: str, command: str) -> list[str]:
+    """Options of the command that tyro finds similar to the unknown one."""
+    similar: dict[str, None] = {}
+    for heading, *lines in filter(None, parts):
+        if heading == "Perhaps you meant:" or heading == f"Arguments similar to {unknown}:":
+            option = ""
+            for line in lines:
+                option = line.split()[0].rstrip(",") if line.startswith(_INDENT + "--") else option
+                if line.strip() == f"in {_program(command)} --help":
+                    similar[option] = None
+    return list(similar)[:_N_SUGGESTIONS]
 
 
 def _program(command: str) -> str:

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
-from multiprocessing import connection
+from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
@@ -256,6 +256,7 @@ def _interrupts_held() -> Iterator[None]:
     handlers = {number: signal.getsignal(number) for number in _HELD} if is_main else {}
     for held in handlers:
         signal.signal(held, lambda number, _: heard.append(number))
+    resource_tracker.ensure_running()  # which unblocks interrupts when it starts
     blocked = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield

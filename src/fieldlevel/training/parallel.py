@@ -63,9 +63,10 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
         The device of this process.
 
     Raises:
-        UserError: a device that the processes would share, or fewer GPUs than processes.
+        UserError: a device that the processes would share, fewer GPUs than processes, or no place where they meet.
         TrainingError: the others did not come.
     """
+    torchrun.check()
     if torchrun.n_processes() == 1:
         yield select_device(device)
         return
