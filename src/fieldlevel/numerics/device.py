@@ -1,11 +1,16 @@
 """Which device to compute on, and how exactly."""
 
+import os
 import re
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path
 
 import torch
 
 from fieldlevel.errors import UserError
+
+_MOST_DIGITS = 9
+_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def select_device(name: str) -> torch.device:
@@ -16,17 +21,27 @@ def select_device(name: str) -> torch.device:
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    if not re.fullmatch(r"cpu|cuda(:\d+)?", name):
+    match = re.fullmatch(r"(cpu|cuda)(?::([0-9]+))?", name)
+    if match is None or name.startswith("cpu:"):
         raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>")
-    device = torch.device(name)
-    if device.type == "cpu":
-        return device
+    if name == "cpu":
+        return torch.device(name)
     if not torch.cuda.is_available():
         raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
     count = torch.cuda.device_count()
-    if device.index is not None and device.index >= count:
+    if match[2] is not None and (len(match[2]) > _MOST_DIGITS or int(match[2]) >= count):
         raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
-    return device
+    return torch.device(name)
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes that a device has in all; of the CPU, what this machine or its container has."""
+    if device.type == "cuda":
+        return int(torch.cuda.get_device_properties(device).total_memory)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        return min(machine, int(_LIMIT_OF_CONTAINER.read_text()))
+    return machine
 
 
 def exact_float32(*, benchmark: bool = False) -> AbstractContextManager[None]:

@@ -19,6 +19,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.maps.ledger import Ledger, Plan
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.shards import Shard
+from fieldlevel.numerics.device import memory_of
 from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
@@ -29,6 +30,9 @@ from fieldlevel.workers import choose_devices
 _WHOLE = Shard()
 MANY = 100
 """Simulations for which it is worth while to start processes that share a GPU."""
+_MOST_PARTICLES, _MOST_CELLS = 4096, 16384
+_SHARE_OF_A_DISC = 8
+_BYTES = 4
 
 
 def simulate_suite(
@@ -69,6 +73,7 @@ def simulate_suite(
     """
     devices = choose_devices(device, workers)
     _check_spec(spec)
+    _check_memory(spec, devices[0])
     rows = rows_of_set(spec)
     if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
         devices = devices * workers
@@ -131,13 +136,41 @@ def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
 def _check_spec(spec: SimulateSpec) -> None:
     is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
     known, fields = ", ".join(SURFACE_DENSITIES), spec.fields
+    n_most = spec.n_particles**3 // _SHARE_OF_A_DISC
     allowed = {
         "fields": (len(fields) == len(set(fields) & set(SURFACE_DENSITIES)) > 0, f"{known}, each once"),
-        "n_particles": (spec.n_particles >= 8 and spec.n_particles % 2 == 0, "even numbers from 8"),
-        "n_mesh": (spec.n_mesh >= spec.n_particles and spec.n_mesh % 2 == 0, "even numbers from n_particles"),
+        "n_particles": (
+            8 <= spec.n_particles <= _MOST_PARTICLES and spec.n_particles % 2 == 0,
+            f"even numbers from 8 to {_MOST_PARTICLES}",
+        ),
+        "n_mesh": (
+            spec.n_particles <= spec.n_mesh <= _MOST_CELLS and spec.n_mesh % 2 == 0,
+            f"even numbers from n_particles, {spec.n_particles}, to {_MOST_CELLS}",
+        ),
         "step_error": (1e-4 <= spec.step_error <= 1, "0.0001 to 1"),
         "a_start": (0.005 <= spec.a_start < 1, "0.005 to 1"),
-        "n_pixels": (spec.n_pixels >= 16 and is_power_of_two, "16, 32, 64, 128, 256, ..."),
-        "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
+        "n_pixels": (
+            16 <= spec.n_pixels <= _MOST_CELLS and is_power_of_two,
+            f"16, 32, 64, 128, 256, ... to {_MOST_CELLS}",
+        ),
+        "n_neighbours": (
+            1 <= spec.n_neighbours <= n_most,
+            f"numbers from 1 to {n_most}, an eighth of the particles of a kind",
+        ),
     }
     refuse_values(spec, allowed)
+
+
+def _check_memory(spec: SimulateSpec, device: torch.device) -> None:
+    """Refuse sizes for which the memory of the device cannot do, by what is surely in it at a time.
+
+    These are place, velocity and acceleration of two kinds of particles and three meshes of the force; later two of
+    the neighbour search, as fine as the pixels, beside them.
+    """
+    particles = 2 * 9 * spec.n_particles**3
+    needed = _BYTES * (particles + max(3 * spec.n_mesh**3, 2 * spec.n_pixels**3))
+    if needed > (there := memory_of(device)):
+        raise UserError(
+            f"n_particles = {spec.n_particles}, n_mesh = {spec.n_mesh}, n_pixels = {spec.n_pixels}: need at least "
+            f"{needed / 1e9:.3g} GB of memory, {device} has {there / 1e9:.3g} GB; ask for smaller sizes"
+        )
