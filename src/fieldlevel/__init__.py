@@ -1,9 +1,11 @@
 """Cosmological inference from maps at the field level, marginalised over baryonic physics (arXiv:2109.10360)."""
 
 import importlib
-from typing import TYPE_CHECKING, Any
 
+TYPE_CHECKING = False  # `typing` takes time to import, in which an interrupt of the command line is not answered yet
 if TYPE_CHECKING:
+    from typing import Any
+
     from fieldlevel.config import NetworkSpec, OptimiserSpec, ProjectSpec, SimulateSpec, SplitSpec, TrainSpec, TuneSpec
     from fieldlevel.errors import DataError, UserError
     from fieldlevel.maps.catalogue import check_directory, open_suite, split_simulations
@@ -74,7 +76,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name: str) -> Any:
+def __getattr__(name: str) -> "Any":
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fieldlevel' has no attribute {name!r}")
     return getattr(importlib.import_module(f"fieldlevel.{_PUBLIC[name]}"), name)

@@ -9,14 +9,17 @@ Python answers signals in its main thread between two steps of its own. A thread
 `signal.set_wakeup_fd` sees to it that a main thread which is busy elsewhere ends as well.
 """
 
+from __future__ import annotations
+
 import os
 import signal
 import sys
-import threading
-import time
-from collections.abc import Callable
-from types import FrameType, TracebackType
-from typing import Any, NoReturn
+
+TYPE_CHECKING = False  # the less is imported here, the earlier interrupts are answered
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from types import FrameType, TracebackType
+    from typing import Any, NoReturn
 
 SECONDS_TO_TIDY_UP = 3.0
 
@@ -41,13 +44,19 @@ def install() -> None:
 
     Signals that somebody else handles, and all of them outside the main thread, are left alone.
     """
-    if _Signals.before is not None or threading.current_thread() is not threading.main_thread():
+    if _Signals.before is not None:
         return
     usual = {signal.SIGINT: signal.default_int_handler, signal.SIGTERM: signal.SIG_DFL}
-    _Signals.before = {number: signal.getsignal(number) for number in usual}
-    for number, handler in usual.items():
-        if _Signals.before[number] == handler:
-            signal.signal(number, _answer)
+    before: dict[int, Any] = {number: signal.getsignal(number) for number in usual}
+    try:
+        for number, handler in usual.items():
+            if before[number] == handler:
+                signal.signal(number, _answer)
+    except ValueError:  # not the main thread
+        return
+    _Signals.before = before
+    import threading  # noqa: PLC0415 (see above)
+
     _Signals.hooks = sys.unraisablehook, threading.excepthook
     sys.unraisablehook = _unless_interrupted(sys.unraisablehook)
     threading.excepthook = _unless_interrupted(threading.excepthook)
@@ -59,6 +68,8 @@ def _uninstall() -> None:
         if signal.getsignal(number) is _answer:
             signal.signal(number, handler)
     if _Signals.hooks is not None:
+        import threading  # noqa: PLC0415 (see above)
+
         sys.unraisablehook, threading.excepthook = _Signals.hooks
     if _Signals.watch is not None:
         signal.set_wakeup_fd(-1)
@@ -150,6 +161,8 @@ def _unless_interrupted(hook: Callable[[Any], object]) -> Callable[[Any], None]:
 
 
 def _watch() -> None:
+    import threading  # noqa: PLC0415 (see above)
+
     told, telling = os.pipe()
     os.set_blocking(telling, False)
     before = signal.set_wakeup_fd(telling, warn_on_full_buffer=False)
@@ -162,6 +175,8 @@ def _watch() -> None:
 
 def _end_in_time(told: int) -> None:
     """End the process if it has not done so itself a while after an interrupt."""
+    import time  # noqa: PLC0415 (see above)
+
     while heard := os.read(told, 1):
         if signal.getsignal(heard[0]) is _answer:
             time.sleep(SECONDS_TO_TIDY_UP)

@@ -80,7 +80,7 @@ def _similar_options(parts: Sequence[Sequence[str]], unknown: str, command: str)
     """Options of the command that tyro finds similar to the unknown one."""
     similar: dict[str, None] = {}
     for heading, *lines in filter(None, parts):
-        if heading == "Perhaps you meant:" or heading == f"Arguments similar to {unknown}:":
+        if heading in ("Perhaps you meant:", f"Arguments similar to {unknown}:"):
             option = ""
             for line in lines:
                 option = line.split()[0].rstrip(",") if line.startswith(_INDENT + "--") else option
