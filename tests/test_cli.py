@@ -363,23 +363,24 @@ def assert_first_maps_are_printed(printed: str, posterior: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("error", "told"),
+    ("error", "code", "told"),
     [
         (
             torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 2.00 GiB. GPU 0 has a capacity of 8 GiB"),
+            1,
             "fieldlevel: CUDA out of memory. Tried to allocate 2.00 GiB: free the GPU of other work, "
             "or lower batch_size; the same command continues\n",
         ),
-        (KeyboardInterrupt(), "fieldlevel: interrupted; the same command continues\n"),
+        (KeyboardInterrupt(), 130, "fieldlevel: interrupted; the same command continues\n"),
     ],
 )
-def test_a_full_device_and_an_interrupt_are_told_in_one_line(tmp_path, monkeypatch, capsys, error, told):
+def test_a_full_device_and_an_interrupt_are_told_in_one_line(tmp_path, monkeypatch, capsys, error, code, told):
     def fail(*arguments):
         raise error
 
     monkeypatch.setattr(inference, "infer_file", fail)
     np.save(tmp_path / "maps.npy", np.ones((1, 16, 16)))
-    assert main(["infer", "MockTNG", str(tmp_path / "maps.npy")]) == 1
+    assert main(["infer", "MockTNG", str(tmp_path / "maps.npy")]) == code
     assert capsys.readouterr().err == told
 
 

@@ -61,17 +61,16 @@ def _unknown(lines: Sequence[str]) -> str:
 
 def _told(lines: Sequence[str], unknown: str, arguments: Sequence[str], command: str) -> str:
     """What is wrong, in lower case as other errors are."""
+    told = " ".join(line.strip() for line in lines).rstrip(".") or "cannot be read"
     if not arguments:
         return "no command"
     if not command and not arguments[0].startswith("-"):
-        return f"unrecognised command {arguments[0]}"
-    told = " ".join(line.strip() for line in lines) or "cannot be read"
-    if unknown:
+        told = f"unrecognised command {arguments[0]}"
+    elif unknown:
         told = f"unrecognised {'option' if unknown.startswith('-') else 'argument'} {unknown}"
     elif told.startswith("Missing from "):
         names = [line.strip() for line in lines if line.startswith(_INDENT) and not line.startswith(_INDENT + " ")]
         told = f"missing: {', '.join(names)}" if names else told
-    told = told.rstrip(".")
     told = told[:1].lower() + told[1:]
     return told if len(told) <= _LONGEST else told[:_LONGEST] + "..."
 

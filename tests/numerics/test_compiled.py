@@ -57,8 +57,20 @@ def flip(content: bytes) -> bytes:
     return content[:middle] + bytes([content[middle] ^ 1]) + content[middle + 1 :]
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, lambda _: b"", lambda _: b"garbage" * 99, lambda _: b"."])
-@pytest.mark.parametrize("kind", ["nbi", "nbc"])
+def slow(*values):
+    return pytest.param(*values, marks=pytest.mark.slow)
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind"),
+    [
+        (flip, "nbc"),
+        (lambda _: b"garbage" * 99, "nbi"),
+        *(slow(damage, kind) for damage in (truncate, lambda _: b"", lambda _: b".") for kind in ("nbc", "nbi")),
+        slow(flip, "nbi"),
+        slow(lambda _: b"garbage" * 99, "nbc"),
+    ],
+)
 def test_a_damaged_cache_is_made_again(filled, tmp_path, damage, kind):
     cache = tmp_path / "cache"
     shutil.copytree(filled, cache)
