@@ -60,6 +60,11 @@ def stop(process: subprocess.Popen[str], number: int, gaps: list[float]) -> tupl
     return process.returncode, [line for line in told.splitlines() if not PROGRESS.match(line)]
 
 
+def finish(process: subprocess.Popen[str]) -> None:
+    _, told = process.communicate()
+    assert process.returncode == 0, told
+
+
 @pytest.fixture(scope="module")
 def data(tmp_path_factory):
     spec = SimulateSpec(n_simulations=10, n_particles=16, n_mesh=16, n_pixels=16)
@@ -120,16 +125,14 @@ def wait_for_the_end_of_group(group: int) -> None:
 @pytest.mark.parametrize("name", RESULT)
 def test_interrupts_at_random_moments_change_nothing(tmp_path, data, name):
     began = time.monotonic()
-    whole = start(*command(name, data), "--out", tmp_path / "whole")
-    assert whole.communicate()
-    assert whole.returncode == 0
+    finish(start(*command(name, data), "--out", tmp_path / "whole"))
     seconds, random_moments = time.monotonic() - began, random.Random(name)
     for _ in range(8):
         process = start(*command(name, data), "--out", tmp_path / "cut")
         time.sleep(random_moments.uniform(SECONDS_TO_START, seconds / 2))
         gaps = [random_moments.uniform(0.15, 1) for _ in range(random_moments.choice([1, 2]))]
         check_end(*stop(process, signal.SIGINT, gaps))
-    assert start(*command(name, data), "--out", tmp_path / "cut").wait() == 0
+    finish(start(*command(name, data), "--out", tmp_path / "cut"))
     results = [tmp_path / folder / RESULT[name] for folder in ("whole", "cut")]
     if name == "tune":  # an interrupted trial counts as one that was begun
         assert len(results[1].read_text().splitlines()) >= len(results[0].read_text().splitlines())
