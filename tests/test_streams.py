@@ -13,7 +13,7 @@ import pytest
 import fieldlevel
 from fieldlevel import console, streams
 from fieldlevel.cli import main
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, printable
 
 SOURCE = str(Path(fieldlevel.__file__).parents[1])
 
@@ -107,7 +107,7 @@ def test_tables_are_spelled_where_symbols_are_lacking(encoding, monkeypatch, tmp
     ],
 )
 def test_what_cannot_be_seen_is_escaped(text, shown):
-    assert streams.printable(text) == shown
+    assert printable(text) == shown
 
 
 def test_a_warning_is_one_line(monkeypatch, capsys):

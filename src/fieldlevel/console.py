@@ -17,10 +17,10 @@ from rich.progress import Progress as Bars
 from rich.table import Table
 
 from fieldlevel import streams
+from fieldlevel.errors import printable
 from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 from fieldlevel.progress import Listener, Progress
-from fieldlevel.streams import printable
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -23,7 +23,7 @@ def one_line(text: str) -> str:
         "x.txt: holds 'a\\x1b[31m'; mend the row"
     """
     line = " ".join(part for each in text.splitlines() if (part := each.strip()))
-    shown = "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in line)
+    shown = printable(line)
     place, colon, rest = shown.partition(": ")
     if colon and "/" in place and len(place) <= _LONGEST_PATH:
         return f"{place}: {_bounded(rest)}"
@@ -32,6 +32,23 @@ def one_line(text: str) -> str:
 
 def _bounded(text: str) -> str:
     return _without_middle(" ".join(_without_middle(word, _LONGEST_WORD) for word in text.split(" ")), _LONGEST_LINE)
+
+
+def printable(text: str) -> str:
+    r"""Text with escapes for what is no visible character: line ends, codes for terminals, bytes of no encoding.
+
+    Example:
+        >>> printable("a\x1b[2Jb\n")
+        'a\\x1b[2Jb\\n'
+    """
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    byte = ord(character) - 0xDC00  # of a name that is not in the encoding of the file system
+    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode("ascii")
 
 
 def _without_middle(text: str, most: int) -> str:

@@ -18,6 +18,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any, TextIO
 
+from fieldlevel.errors import one_line
+
 _SPELLED = "fieldlevel.spelled"
 _SPELLING = {
     "σ": "sigma", "μ": "mu", "χ": "chi", "Ω": "Omega", "±": "+-", "×": "x", "²": "^2", "³": "^3", "→": "->", "·": "-",
@@ -48,20 +50,10 @@ def flushed() -> Iterator[None]:
         sys.stdout.flush()
 
 
-def printable(text: str) -> str:
-    r"""Text with escapes for what is no visible character: line ends, codes for terminals, bytes of no encoding.
-
-    Example:
-        >>> printable("a\x1b[2Jb\n")
-        'a\\x1b[2Jb\\n'
-    """
-    return text if text.isprintable() else "".join(map(_escaped, text))
-
-
 def say_error(message: str) -> None:
     """One line on standard error, the package's name before it."""
     with suppress(OSError):
-        sys.stderr.write(f"fieldlevel: {printable(' '.join(message.split()))}\n")
+        sys.stderr.write(f"fieldlevel: {one_line(message)}\n")
         sys.stderr.flush()
 
 
@@ -78,13 +70,6 @@ def brief_warnings() -> Iterator[None]:
         yield
     finally:
         warnings.showwarning = before
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    byte = ord(character) - 0xDC00  # of a name that is not in the encoding of the file system
-    return f"\\x{byte:02x}" if 0x80 <= byte <= 0xFF else character.encode("unicode_escape").decode("ascii")
 
 
 def _spelled(error: UnicodeError) -> tuple[str, int]:

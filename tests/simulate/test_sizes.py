@@ -56,7 +56,7 @@ def test_feedback_beyond_all_models_is_refused_with_its_row(value, column, tmp_p
     rows = [["0.3", "0.8", "1", "1", "1", "1"], ["0.2", "0.9", "1", "1", "1", "1"]]
     rows[1][column] = value
     table.write_text("\n".join(" ".join(row) for row in rows))
-    with pytest.raises(UserError, match=r"row 1 .*allowed are 0.001 to 1000"):
+    with pytest.raises(UserError, match=r"row 1 .*allowed are positive numbers from 0.001 to 1000"):
         simulate_suite(
             replace(TOY, set_name="mine", parameters=str(table), n_simulations=None), tmp_path / "out", "cpu"
         )
