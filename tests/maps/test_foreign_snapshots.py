@@ -719,6 +719,7 @@ ODD: dict[str, Change] = {
     "boolean box": header(BoxSize=True),
     "huge box": header(BoxSize=1e300),
     "tiny box": header(BoxSize=1e-300),
+    "smallest box": header(BoxSize=5e-324),
     "negative box": header(BoxSize=-25e3),
     "infinite unit": header(UnitLength_in_cm=np.inf),
     "huge unit": header(UnitLength_in_cm=1e300),

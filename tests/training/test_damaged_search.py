@@ -51,6 +51,15 @@ def test_a_journal_that_is_gone_or_empty_is_not_begun_again(tuning, directory, f
     assert tables(finished) == told
 
 
+def test_a_journal_that_is_a_link_is_not_written_through(tuning, directory, tmp_path):
+    (tmp_path / "victim").touch()
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "journal.log").symlink_to(tmp_path / "victim")
+    with pytest.raises(UserError, match=r"journal\.log: is a link"):
+        tune(tuning, directory, tmp_path / "out", "cpu")
+    assert (tmp_path / "victim").read_bytes() == b""
+
+
 def test_a_journal_cut_to_its_beginning_is_refused(tuning, directory, finished):
     journal = finished / "journal.log"
     lines = journal.read_bytes().splitlines(keepends=True)

@@ -96,7 +96,7 @@ def _not_left_empty(folder: Path) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        with suppress(OSError):
+        with suppress(OSError, ValueError):  # the latter of names that no file can have
             for place in made:
                 place.rmdir()
         raise

@@ -12,6 +12,7 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (CAMELS).
 """
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -349,7 +350,7 @@ def _in_units(
     return Snapshot(
         path=path,
         files=files,
-        box_size_mpc_h=settle_box(path, None if header.box_size is None else header.box_size * side, given),
+        box_size_mpc_h=settle_box(path, _scaled(header.box_size, side), given),
         redshift=redshift,
         Omega_m=header.Omega_m,
         Omega_lambda=header.Omega_lambda,
@@ -362,6 +363,11 @@ def _in_units(
         units=units,
         parts=parts,
     )
+
+
+def _scaled(length: float | None, side: float) -> float | None:
+    """A length in another unit, that of a length above zero above zero."""
+    return max(length * side, math.nextafter(0.0, 1.0)) if length else length
 
 
 def _check_names(kind: str, quantities: Sequence[str]) -> None:

@@ -39,6 +39,8 @@ def open_journal(path: Path) -> JournalStorage:
         UserError: a line of the journal is damaged, or the lines do not fit together.
     """
     check_regular(path, f"delete {path.parent} to search anew")
+    if path.is_symlink():
+        raise UserError(f"{path}: is a link, through which another file would be changed; take it away")
     backend = JournalFileBackend(str(path), lock_obj=_ProcessLock(path))
     _check_lines(path)
     try:
