@@ -138,3 +138,11 @@ def test_an_error_of_the_system_names_what_was_done_and_the_way_out(errno, monke
 
 def test_the_version_is_told():
     assert shell("$F --version").stdout == f"fieldlevel {fieldlevel.__version__}\n".encode()
+
+
+def test_a_limit_on_the_size_of_files_names_the_file(tmp_path):
+    ran = shell('ulimit -f 0; $F shrink MockTNG "$D/small.safetensors"', str(tmp_path))
+    assert ran.returncode == 1
+    assert ran.stderr.startswith(f"fieldlevel: {tmp_path}/small.safetensors: File too large; raise the limit".encode())
+    assert ran.stderr.count(b"\n") == 1
+    assert list(tmp_path.iterdir()) == []
