@@ -146,3 +146,16 @@ def test_a_limit_on_the_size_of_files_names_the_file(tmp_path):
     assert ran.stderr.startswith(f"fieldlevel: {tmp_path}/small.safetensors: File too large; raise the limit".encode())
     assert ran.stderr.count(b"\n") == 1
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("command", [["simulate", "--n-simulations", "1"], ["project", "x"], ["shrink", "MockTNG"]])
+def test_a_zero_byte_in_a_name_is_refused(command, capsys):
+    place = ["a\0b"] if command[0] == "shrink" else ["--out", "a\0b"]
+    assert main([*command, *place]) == 2
+    told = capsys.readouterr().err
+    assert (told.count("\n"), "\0" in told) == (1, False)
+
+
+def test_a_shard_of_five_thousand_digits_is_refused(capsys):
+    assert main(["simulate", "--shard", f"1/{'9' * 5000}"]) == 2
+    assert capsys.readouterr().err.startswith("fieldlevel: shard '1/999")

@@ -29,7 +29,7 @@ class Shard:
             >>> list(Shard.parse("2/8").of(20))
             [1, 9, 17]
         """
-        match = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", text)
+        match = re.fullmatch(r"([1-9][0-9]{0,8})/([1-9][0-9]{0,8})", text)
         if match is None or int(match[1]) > int(match[2]):
             raise UserError(f"shard {text!r}: give its number and how many there are, from 1/8 to 8/8 for eight")
         return Shard(int(match[1]), int(match[2]))
