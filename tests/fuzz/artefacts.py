@@ -1,0 +1,194 @@
+"""Valid files of every kind, as small as they can be: 16 x 16 maps, 8 simulations, networks of width 1."""
+
+import shutil
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fieldlevel.config import (
+    LetterSpec,
+    NetworkSpec,
+    OptimiserSpec,
+    PerceptronSpec,
+    ProjectSpec,
+    SplitSpec,
+    TrainSpec,
+    TuneSpec,
+)
+from fieldlevel.maps.projection import project_snapshots
+from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA
+from fieldlevel.progress import Progress
+from fieldlevel.training.loop import train
+from fieldlevel.training.tune import tune
+
+N_SIMULATIONS, N_PIXELS = 8, 16
+SPLIT = SplitSpec(train=0.75, validation=0.125)
+TRAIN = TrainSpec(
+    split=SPLIT,
+    network=NetworkSpec(hidden=1, dropout=0.0, std_from="softplus"),
+    perceptron=PerceptronSpec(n_layers=1, n_neurons=4, std_from="softplus"),
+    optimiser=OptimiserSpec(learning_rate=1e-2),
+    batch_size=16,
+    n_steps=4,
+    validate_every=2,
+    statistics_batches=2,
+    head_batches=1,
+)
+TUNE = TuneSpec(TRAIN, n_trials=2, n_kept=1)
+FLAGS = (
+    "--split.train", "0.75", "--split.validation", "0.125", "--network.hidden", "1", "--network.dropout", "0",
+    "--perceptron.n-layers", "1", "--perceptron.n-neurons", "4", "--batch-size", "16", "--n-steps", "4",
+    "--validate-every", "2", "--statistics-batches", "2", "--head-batches", "1", "--device", "cpu",
+)  # fmt: skip
+"""Of `train` and `tune` on the command line."""
+LETTER_FLAGS = (
+    "--device", "cpu", "--only", "mean map", "--summary-trials", "0", "--suites", "MockTNG", "MockSIMBA",
+    *(flag.replace("--", "--train.") if flag.startswith("--") else flag for flag in FLAGS[:-2]),
+)  # fmt: skip
+LETTER = LetterSpec(suites=("MockTNG", "MockSIMBA"), only=("mean map",), summary_trials=0, train=TRAIN)
+PROJECT = ProjectSpec(n_pixels=16, n_neighbours=4)
+PROJECT_FLAGS = ("--n-pixels", "16", "--n-neighbours", "4", "--device", "cpu")
+
+
+def write_suite(folder: Path, suite: str, seed: int, field: str = "Mtot", set_name: str = "LH") -> None:
+    """A sound suite in which the five slabs of an axis hold all the mass of the box."""
+    rng = np.random.default_rng(seed)
+    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
+    theta = MINIMA + (strata + 0.5) / N_SIMULATIONS * (MAXIMA - MINIMA)
+    maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, N_PIXELS, N_PIXELS))
+    maps *= 5 * CRITICAL_DENSITY * theta[:, 0, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"Maps_{field}_{suite}_{set_name}_z=0.00.npy", maps.reshape(-1, N_PIXELS, N_PIXELS).astype("<f4"))
+    np.savetxt(folder / f"params_{set_name}_{suite}.txt", theta, fmt="%.6f")
+
+
+def write_snapshot(path: Path, n: int = 40, seed: int = 0) -> None:
+    """Gas and dark matter as IllustrisTNG writes them."""
+    rng = np.random.default_rng(seed)
+    mass = 0.3 * CRITICAL_DENSITY * 25**3 / 1e10 * rng.dirichlet(np.full(2 * n, 9.0)).reshape(2, n)
+    with h5py.File(path, "w") as file:
+        file.create_group("Header").attrs.update(
+            BoxSize=25e3, Redshift=0.0, Time=1.0, Omega0=0.3, OmegaLambda=0.7, HubbleParam=0.7, NumFilesPerSnapshot=1,
+            NumPart_ThisFile=[n, n, 0, 0, 0, 0], NumPart_Total=[n, n, 0, 0, 0, 0],
+            NumPart_Total_HighWord=np.zeros(6, "u4"), MassTable=np.zeros(6),
+            UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
+        )  # fmt: skip
+        for number in range(2):
+            kind = file.create_group(f"PartType{number}")
+            kind["Coordinates"] = rng.uniform(0, 25e3, (n, 3))
+            kind["Masses"] = mass[number]
+            kind["Velocities"] = rng.normal(0, 100, (n, 3))
+            kind["ParticleIDs"] = np.arange(n)
+        gas = file["PartType0"]
+        gas["Density"] = 10 ** rng.uniform(-9, -5, n)
+        gas["InternalEnergy"] = 10 ** rng.uniform(1, 5, n)
+        gas["SmoothingLength"] = rng.uniform(200, 4000, n)
+        gas["MagneticField"] = rng.normal(0, 1, (n, 3))
+        gas["GFM_Metallicity"] = 10 ** rng.uniform(-5, -2, n)
+        gas["ElectronAbundance"] = rng.uniform(0, 1.16, n)
+        gas["NeutralHydrogenAbundance"] = rng.uniform(0, 1, n)
+
+
+def stop_after(n_events: int):
+    """A listener that interrupts the work."""
+    heard = iter(range(n_events))
+
+    def listener(_event: Progress) -> None:
+        if next(heard, None) is None:
+            raise KeyboardInterrupt
+
+    return listener
+
+
+class Valid:
+    """Files by kind, each made when it is first asked for."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @cached_property
+    def data(self) -> Path:
+        """Two suites in a folder."""
+        for seed, suite in enumerate(("MockTNG", "MockSIMBA")):
+            write_suite(self.root / "data", suite, seed)
+        return self.root / "data"
+
+    @cached_property
+    def snapshot(self) -> Path:
+        write_snapshot(self.root / "snapshot_090.hdf5")
+        return self.root / "snapshot_090.hdf5"
+
+    @cached_property
+    def network(self) -> Path:
+        """The finished folder of `train`."""
+        train(TRAIN, self.data, self.root / "network", "cpu")
+        return self.root / "network"
+
+    @cached_property
+    def weights(self) -> Path:
+        return self.network / "weights.safetensors"
+
+    @cached_property
+    def perceptron(self) -> Path:
+        """Weights of a network that reads power spectra."""
+        return train(replace(TRAIN, inputs="power spectrum", head_batches=0), self.data, self.root / "summary", "cpu")
+
+    @cached_property
+    def unfinished(self) -> Path:
+        """The folder of a `train` that was interrupted, with its resume.pt."""
+        folder = self.root / "unfinished"
+        try:
+            train(replace(TRAIN, n_steps=40), self.data, folder, "cpu", stop_after(12))
+        except KeyboardInterrupt:
+            assert (folder / "resume.pt").exists()
+        return folder
+
+    @cached_property
+    def search(self) -> Path:
+        """The finished folder of `tune`."""
+        tune(TUNE, self.data, self.root / "search", "cpu")
+        return self.root / "search"
+
+    @cached_property
+    def projected(self) -> Path:
+        """The finished folder of `project`, with two snapshots beside it."""
+        project_snapshots(self.snapshots, PROJECT, self.root / "projected", "cpu")
+        return self.root / "projected"
+
+    @cached_property
+    def snapshots(self) -> list[Path]:
+        paths = [self.root / f"snapshot_{number}.hdf5" for number in range(3)]
+        for seed, path in enumerate(paths):
+            write_snapshot(path, seed=seed)
+        return paths
+
+    @cached_property
+    def half_projected(self) -> Path:
+        """The folder of a `project` that was interrupted: plan.json, run-*.json, done-*.txt, map files."""
+        folder = self.root / "half"
+        try:
+            project_snapshots(self.snapshots, PROJECT, folder, "cpu", listener=stop_after(1))
+        except KeyboardInterrupt:
+            assert list(folder.glob(".*.partial/plan.json"))
+        return folder
+
+    @cached_property
+    def letter(self) -> Path:
+        """The finished folder of a `letter` of four pairs and one null test on `data`."""
+        from fieldlevel.experiments.runner import prepare_data, run_letter  # noqa: PLC0415 (seconds)
+        from fieldlevel.report import write_letter  # noqa: PLC0415
+
+        out = self.root / "letter"
+        found = prepare_data(LETTER, self.data, out, "cpu")
+        write_letter(out, run_letter(LETTER, found, out, "cpu"))
+        return out
+
+
+def copy(source: Path, target: Path) -> Path:
+    """A copy to damage."""
+    if source.is_dir():
+        return Path(shutil.copytree(source, target, symlinks=True))
+    return Path(shutil.copy(source, target))
