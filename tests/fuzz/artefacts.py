@@ -46,9 +46,10 @@ FLAGS = (
 """Of `train` and `tune` on the command line."""
 LETTER_FLAGS = (
     "--device", "cpu", "--only", "mean map", "--summary-trials", "0", "--suites", "MockTNG", "MockSIMBA",
+    "--smoothing", "1", "--k-max", "1",
     *(flag.replace("--", "--train.") if flag.startswith("--") else flag for flag in FLAGS[:-2]),
 )  # fmt: skip
-LETTER = LetterSpec(suites=("MockTNG", "MockSIMBA"), only=("mean map",), summary_trials=0, train=TRAIN)
+LETTER = LetterSpec(suites=("MockTNG", "MockSIMBA"), smoothing=(1.0,), k_max=(1.0,), only=("mean map",), summary_trials=0, train=TRAIN)
 PROJECT = ProjectSpec(n_pixels=16, n_neighbours=4)
 PROJECT_FLAGS = ("--n-pixels", "16", "--n-neighbours", "4", "--device", "cpu")
 
@@ -103,6 +104,11 @@ def stop_after(n_events: int):
     return listener
 
 
+def _stop_at_step_20(event: Progress) -> None:
+    if event.unit == "steps" and event.done >= 20:
+        raise KeyboardInterrupt
+
+
 class Valid:
     """Files by kind, each made when it is first asked for."""
 
@@ -118,7 +124,9 @@ class Valid:
 
     @cached_property
     def snapshot(self) -> Path:
+        """One snapshot; what projects it has been compiled then."""
         write_snapshot(self.root / "snapshot_090.hdf5")
+        project_snapshots([self.root / "snapshot_090.hdf5"], PROJECT, self.root / "compiled", "cpu")
         return self.root / "snapshot_090.hdf5"
 
     @cached_property
@@ -141,7 +149,7 @@ class Valid:
         """The folder of a `train` that was interrupted, with its resume.pt."""
         folder = self.root / "unfinished"
         try:
-            train(replace(TRAIN, n_steps=40), self.data, folder, "cpu", stop_after(12))
+            train(replace(TRAIN, n_steps=40), self.data, folder, "cpu", _stop_at_step_20)
         except KeyboardInterrupt:
             assert (folder / "resume.pt").exists()
         return folder

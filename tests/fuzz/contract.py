@@ -3,6 +3,7 @@
 Nothing but the output folder changes, no temporary file stays, nothing takes long or much memory.
 """
 
+import faulthandler
 import hashlib
 import io
 import json
@@ -12,6 +13,7 @@ import resource
 import shutil
 import signal
 import stat
+import sys
 import traceback
 import warnings
 from collections import Counter
@@ -77,6 +79,8 @@ class Bench:
     def case(self, kind: str, drawn: object = "") -> Iterator["Case"]:
         """A folder of its own, taken away afterwards."""
         self.number += 1
+        if trace := os.environ.get("FUZZ_TRACE"):
+            _append(Path(trace), f"{self.number} {kind} {str(drawn)[:300]}")
         folder = self.scratch / str(self.number)
         folder.mkdir()
         case = Case(kind, folder, folder / "out", self)
@@ -92,8 +96,12 @@ class Bench:
 
     def _note(self, kind: str, breach: Breach, drawn: object) -> None:
         record = {"kind": kind, "rule": breach.rule, "cause": breach.cause, "told": breach.told, "drawn": repr(drawn)}
-        with self.survey.open("a") as file:
-            file.write(json.dumps(record) + "\n")
+        _append(self.survey, json.dumps(record))
+
+
+def _append(path: Path, line: str) -> None:
+    with path.open("a", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"{line}\n")
 
 
 @dataclass
@@ -236,8 +244,10 @@ def _limits(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
         try:
             resource.setrlimit(resource.RLIMIT_AS, (held + memory, hard))
             signal.setitimer(signal.ITIMER_REAL, seconds, 1.0)
+            faulthandler.dump_traceback_later(3 * seconds, exit=True, file=sys.__stderr__)
             yield
         finally:
+            faulthandler.cancel_dump_traceback_later()
             signal.setitimer(signal.ITIMER_REAL, 0)
             signal.signal(signal.SIGALRM, before)
             resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
