@@ -44,7 +44,7 @@ MEMORY = 2 * 2**30
 CODES = (0, 1, 2, 130)
 SOURCE = str(Path(fieldlevel.__file__).parent)
 INSIDE = re.compile(
-    r"Traceback|NoneType|<class|<[\w.]+ object| object at 0x|File \"|"
+    r"Traceback|'NoneType'|<class|<[\w.]+ object| object at 0x|File \"|"
     r"\b(?:Key|Type|Value|Attribute|Index|Assertion|Recursion|Overflow|Runtime|Unpickling|Unicode\w+|OS|EOF)Error\b"
 )
 """Words of a traceback, which no message has."""
@@ -145,17 +145,21 @@ class Case:
         for defect in self.library(lambda: check_directory(folder)) or ():
             self._judge(defect, (), "check_directory")
 
-    def command(self, *arguments: object, names: Sequence[str] = ()) -> int:
+    def command(self, *arguments: object, names: Sequence[str] = (), may_interrupt: bool = False) -> int:
         """Run a command in this process; its exit code."""
         told, output = io.StringIO(), io.StringIO()
         with self._unchanged():
             try:
                 with _limits(), redirect_stderr(told), redirect_stdout(output):
                     code = main([str(argument) for argument in arguments])
+            except KeyboardInterrupt:
+                raise Breach("traceback", "KeyboardInterrupt leaves main") from None
             except SystemExit as leave:
                 code = 2 if leave.code is None else leave.code
             except (TooLong, Exception) as error:
                 raise _broken(error) from error
+        if may_interrupt and "interrupted" in told.getvalue():
+            names = ()
         self._judge_output(code, told.getvalue(), output.getvalue(), names)
         self.bench.counts[self.kind, "refused" if code else "worked"] += 1
         return code
