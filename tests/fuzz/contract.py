@@ -112,6 +112,13 @@ class Case:
     folder: Path
     out: Path
     bench: Bench
+    also: tuple[str, ...] = ()
+    """Other names in the folder that may change, as what the output links to."""
+
+    def must(self, holds: bool, rule: str, told: str) -> None:
+        """Say what else the law asks of a case."""
+        if not holds:
+            raise Breach(rule, told, f"{rule}: {told}")
 
     def library(
         self, work: Callable[[], Any], *names: str, sensible: Callable[[Any], bool] | None = None
@@ -201,18 +208,25 @@ class Case:
             if path.is_file() and (found := re.search(r"(?i)(?<![a-z])(nan|inf)(?![a-z])", path.read_text())):
                 raise Breach("not finite", f"{found[0]} in {path.name}")
         for path in self.out.rglob("*.npy") if self.out.is_dir() else ():
-            if path.is_file() and not path.is_symlink() and not np.isfinite(np.load(path)).all():
+            if path.is_file() and not path.is_symlink() and not _is_finite_map(path):
                 raise Breach("not finite", path.name)
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
-        before = _state(self.folder, self.out)
+        may_change = (self.out, *(self.folder / name for name in self.also))
+        before = _state(self.folder, may_change)
         yield
-        after = _state(self.folder, self.out)
+        after = _state(self.folder, may_change)
         if changed := sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)):
             raise Breach("changed beside the output", ", ".join(map(repr, changed[:5])))
         if left := [path for path in _walk(self.folder) if ".part." in os.path.basename(path)]:
             raise Breach("temporary file left", ", ".join(map(repr, left[:5])))
+
+
+def _is_finite_map(path: Path) -> bool:
+    """Also of what is no map file but bears such a name."""
+    with path.open("rb") as file:
+        return file.read(6) != b"\x93NUMPY" or bool(np.isfinite(np.load(path)).all())
 
 
 def _walk(folder: Path) -> Iterator[str]:
@@ -220,11 +234,11 @@ def _walk(folder: Path) -> Iterator[str]:
         yield from (os.path.join(place, name) for name in (*folders, *files))
 
 
-def _state(folder: Path, without: Path) -> dict[str, str]:
+def _state(folder: Path, without: Sequence[Path]) -> dict[str, str]:
     """What everything in a folder is, but for the output."""
     held = {}
     for path in _walk(folder):
-        if path != str(without) and not path.startswith(f"{without}/"):
+        if not any(path == str(each) or path.startswith(f"{each}/") for each in without):
             status = os.lstat(path)
             content = ""
             if stat.S_ISREG(status.st_mode) and status.st_size < 2**24:

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from artefacts import FLAGS, LETTER_FLAGS, PROJECT, PROJECT_FLAGS, TRAIN, TUNE, copy
+from artefacts import FLAGS, LETTER_FLAGS, PROJECT, PROJECT_FLAGS, TRAIN, TUNE, copy, one_core
 from contract import cases
 from hypothesis import strategies as st
 
@@ -109,7 +109,8 @@ def test_command_line(bench, valid, case):
         patch.setattr("fieldlevel.console.progress_display", _interrupted_display)
         given = (flag(command, name), value) if value != "" else (f"{flag(command, name)}=",)
         words = {name.rpartition(".")[2], flag(command, name).rpartition(".")[2].lstrip("-"), "memory", "interrupted", "simulations", str(value)[:20]}
-        here.command(*arguments(command, valid, here), *given, names=[*words, *related(name)], may_interrupt=True)
+        with one_core():
+            here.command(*arguments(command, valid, here), *given, names=[*words, *related(name)], may_interrupt=True)
 
 
 def related(name: str) -> list[str]:
@@ -170,7 +171,8 @@ def test_usage(bench, valid, command, words):
         for name in ("simulate", "letter"):
             patch.setattr(f"fieldlevel.cli._{name}", _nothing)
         here.out = here.folder
-        here.command(command, *words, may_interrupt=True)
+        with one_core():
+            here.command(command, *words, may_interrupt=True)
 
 
 def _nothing(_command: object) -> int:
