@@ -6,14 +6,25 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 
 from artefacts import FLAGS, PROJECT_FLAGS, one_core
 from contract import cases
 from hypothesis import strategies as st
 
+from fieldlevel import cli
+
 LONGER = [*FLAGS, "--n-steps", 40, "--validate-every", 4]
 SIMULATE = ("--n-simulations", 2, "--n-particles", 8, "--n-mesh", 8, "--n-pixels", 16, "--n-neighbours", 4, "--step-error", 1, "--workers", 1, "--device", "cpu")  # fmt: skip
 ENDED_BY_INTERRUPT = 130
+
+
+def _raise_inside_of_main(_signal: int, frame: FrameType | None) -> None:
+    """What Python does, but for interrupts that come when the command has ended."""
+    while frame is not None:
+        if frame.f_code.co_name == "main" and frame.f_code.co_filename == cli.__file__:
+            raise KeyboardInterrupt
+        frame = frame.f_back
 
 
 @contextmanager
@@ -27,13 +38,12 @@ def interrupted(*seconds: float) -> Iterator[None]:
                 return
             os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.getsignal(signal.SIGINT)
+    before = signal.signal(signal.SIGINT, _raise_inside_of_main)
     thread = threading.Thread(target=interrupt, daemon=True)
     thread.start()
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
         ended.set()
         thread.join()
         signal.signal(signal.SIGINT, before)
