@@ -32,7 +32,6 @@ SPLIT = SplitSpec(train=0.75, validation=0.125)
 TRAIN = TrainSpec(
     split=SPLIT,
     network=NetworkSpec(hidden=1, dropout=0.0, std_from="softplus"),
-    perceptron=PerceptronSpec(n_layers=1, n_neurons=4, std_from="softplus"),
     optimiser=OptimiserSpec(learning_rate=1e-2),
     batch_size=16,
     n_steps=4,
@@ -40,10 +39,18 @@ TRAIN = TrainSpec(
     statistics_batches=2,
     head_batches=1,
 )
+SUMMARY = TrainSpec(
+    inputs="power spectrum",
+    split=SPLIT,
+    perceptron=PerceptronSpec(n_layers=1, n_neurons=4, std_from="softplus"),
+    batch_size=16,
+    n_steps=4,
+    validate_every=2,
+)
 TUNE = TuneSpec(TRAIN, n_trials=2, n_kept=1)
 FLAGS = (
     "--split.train", "0.75", "--split.validation", "0.125", "--network.hidden", "1", "--network.dropout", "0",
-    "--perceptron.n-layers", "1", "--perceptron.n-neurons", "4", "--batch-size", "16", "--n-steps", "4",
+    "--batch-size", "16", "--n-steps", "4",
     "--validate-every", "2", "--statistics-batches", "2", "--head-batches", "1", "--device", "cpu",
 )  # fmt: skip
 """Of `train` and `tune` on the command line."""
@@ -144,7 +151,7 @@ class Valid:
     @cached_property
     def perceptron(self) -> Path:
         """Weights of a network that reads power spectra."""
-        return train(replace(TRAIN, inputs="power spectrum", head_batches=0), self.data, self.root / "summary", "cpu")
+        return train(SUMMARY, self.data, self.root / "summary", "cpu")
 
     @cached_property
     def unfinished(self) -> Path:

@@ -58,7 +58,7 @@ class TooLong(BaseException):
     """The case's time is up."""
 
 
-class Breach(AssertionError):
+class BreachError(AssertionError):
     """A case that breaks the law; `cause` is the same for cases of one root."""
 
     def __init__(self, rule: str, told: str, cause: str = "") -> None:
@@ -86,7 +86,7 @@ class Bench:
         case = Case(kind, folder, folder / "out", self)
         try:
             yield case
-        except Breach as breach:
+        except BreachError as breach:
             self.counts[kind, "broken"] += 1
             if self.survey is None:
                 raise
@@ -94,7 +94,7 @@ class Bench:
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def _note(self, kind: str, breach: Breach, drawn: object) -> None:
+    def _note(self, kind: str, breach: BreachError, drawn: object) -> None:
         record = {"kind": kind, "rule": breach.rule, "cause": breach.cause, "told": breach.told, "drawn": repr(drawn)}
         _append(self.survey, json.dumps(record))
 
@@ -118,11 +118,13 @@ class Case:
     def must(self, holds: bool, rule: str, told: str) -> None:
         """Say what else the law asks of a case."""
         if not holds:
-            raise Breach(rule, told, f"{rule}: {told}")
+            raise BreachError(rule, told, f"{rule}: {told}")
 
-    def library(
-        self, work: Callable[[], Any], *names: str, sensible: Callable[[Any], bool] | None = None
-    ) -> Any:
+    def count(self, how: str) -> None:
+        """Count a case that was tried by other means."""
+        self.bench.counts[self.kind, how] += 1
+
+    def library(self, work: Callable[[], Any], *names: str, sensible: Callable[[Any], bool] | None = None) -> Any:
         """Call the library; None where it refuses.
 
         Args:
@@ -143,7 +145,7 @@ class Case:
             except (TooLong, Exception) as error:
                 raise _broken(error) from error
         if sensible is not None and not sensible(result):
-            raise Breach("not sensible", _short(result))
+            raise BreachError("not sensible", _short(result))
         self.bench.counts[self.kind, "worked"] += 1
         return result
 
@@ -160,7 +162,7 @@ class Case:
                 with _limits(), redirect_stderr(told), redirect_stdout(output):
                     code = main([str(argument) for argument in arguments])
             except KeyboardInterrupt:
-                raise Breach("traceback", "KeyboardInterrupt leaves main") from None
+                raise BreachError("traceback", "KeyboardInterrupt leaves main") from None
             except SystemExit as leave:
                 code = 2 if leave.code is None else leave.code
             except (TooLong, Exception) as error:
@@ -173,12 +175,12 @@ class Case:
 
     def _judge_output(self, code: int, told: str, output: str, names: Sequence[str]) -> None:
         if code not in CODES:
-            raise Breach("exit code", repr(code))
+            raise BreachError("exit code", repr(code))
         lines = [line for line in told.splitlines() if not PROGRESS.fullmatch(line)]
         if len(lines) > MOST_LINES:
-            raise Breach("many lines", "\n".join(lines)[:2000], f"many lines: {_template(lines[0])}")
+            raise BreachError("many lines", "\n".join(lines)[:2000], f"many lines: {_template(lines[0])}")
         if "Traceback" in told + output:
-            raise Breach("traceback", (told + output)[-2000:], f"traceback: {_template(told[-200:])}")
+            raise BreachError("traceback", (told + output)[-2000:], f"traceback: {_template(told[-200:])}")
         if code == 0:
             self._judge_files()
         elif code == 2 and not lines:
@@ -191,25 +193,25 @@ class Case:
         text = message.replace(str(self.folder), "").strip()
         cause = f"{where} {_template(text)}"
         if not text:
-            raise Breach("empty message", "", cause)
+            raise BreachError("empty message", "", cause)
         if "\n" in text:
-            raise Breach("several lines", text, cause)
+            raise BreachError("several lines", text, cause)
         if len(text) > MOST_CHARACTERS:
-            raise Breach("long message", f"{len(text)} characters: {text[:300]} ... {text[-100:]}", cause)
+            raise BreachError("long message", f"{len(text)} characters: {text[:300]} ... {text[-100:]}", cause)
         if found := INSIDE.search(text):
-            raise Breach("words of a traceback", f"{found[0]!r} in {text}", cause)
+            raise BreachError("words of a traceback", f"{found[0]!r} in {text}", cause)
         if ANSI.search(text):
-            raise Breach("control characters", repr(text), cause)
+            raise BreachError("control characters", repr(text), cause)
         if names and not any(name in text for name in names):
-            raise Breach("names nothing", f"none of {list(names)} in: {text}", cause)
+            raise BreachError("names nothing", f"none of {list(names)} in: {text}", cause)
 
     def _judge_files(self) -> None:
         for path in self.out.rglob("*.csv") if self.out.is_dir() else ():
             if path.is_file() and (found := re.search(r"(?i)(?<![a-z])(nan|inf)(?![a-z])", path.read_text())):
-                raise Breach("not finite", f"{found[0]} in {path.name}")
+                raise BreachError("not finite", f"{found[0]} in {path.name}")
         for path in self.out.rglob("*.npy") if self.out.is_dir() else ():
             if path.is_file() and not path.is_symlink() and not _is_finite_map(path):
-                raise Breach("not finite", path.name)
+                raise BreachError("not finite", path.name)
 
     @contextmanager
     def _unchanged(self) -> Iterator[None]:
@@ -218,9 +220,9 @@ class Case:
         yield
         after = _state(self.folder, may_change)
         if changed := sorted(path for path in before.keys() | after.keys() if before.get(path) != after.get(path)):
-            raise Breach("changed beside the output", ", ".join(map(repr, changed[:5])))
-        if left := [path for path in _walk(self.folder) if ".part." in os.path.basename(path)]:
-            raise Breach("temporary file left", ", ".join(map(repr, left[:5])))
+            raise BreachError("changed beside the output", ", ".join(map(repr, changed[:5])))
+        if left := [path for path in _walk(self.folder) if ".part." in path.rpartition("/")[2]]:
+            raise BreachError("temporary file left", ", ".join(map(repr, left[:5])))
 
 
 def _is_finite_map(path: Path) -> bool:
@@ -231,7 +233,7 @@ def _is_finite_map(path: Path) -> bool:
 
 def _walk(folder: Path) -> Iterator[str]:
     for place, folders, files in os.walk(folder):
-        yield from (os.path.join(place, name) for name in (*folders, *files))
+        yield from (f"{place}/{name}" for name in (*folders, *files))
 
 
 def _state(folder: Path, without: Sequence[Path]) -> dict[str, str]:
@@ -244,7 +246,7 @@ def _state(folder: Path, without: Sequence[Path]) -> dict[str, str]:
             if stat.S_ISREG(status.st_mode) and status.st_size < 2**24:
                 content = hashlib.sha256(Path(path).read_bytes()).hexdigest()
             elif stat.S_ISLNK(status.st_mode):
-                content = os.readlink(path)
+                content = str(Path(path).readlink())
             held[path] = f"{stat.S_IFMT(status.st_mode)} {content}"
     return held
 
@@ -272,22 +274,22 @@ def _limits(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     if shown:
         first = shown[0]
         place = f"{first.filename.replace(SOURCE, 'fieldlevel')}:{first.lineno}"
-        raise Breach("warning", f"{first.category.__name__}: {first.message} at {place}", f"warning at {place}")
+        raise BreachError("warning", f"{first.category.__name__}: {first.message} at {place}", f"warning at {place}")
 
 
 def _stop(_signal: int, _frame: FrameType | None) -> None:
     raise TooLong
 
 
-def _broken(error: BaseException) -> Breach:
-    if isinstance(error, Breach):
+def _broken(error: BaseException) -> BreachError:
+    if isinstance(error, BreachError):
         return error
     where = _last_line(error.__traceback__)
     if isinstance(error, TooLong):
-        return Breach("too long", f"more than {SECONDS} s at {where}", f"too long: {where}")
+        return BreachError("too long", f"more than {SECONDS} s at {where}", f"too long: {where}")
     last = traceback.extract_tb(error.__traceback__)[-1]
     told = f"{type(error).__name__}: {_short(error)} at {where} (raised in {Path(last.filename).name}:{last.lineno})"
-    return Breach("traceback", told, f"{type(error).__name__} at {where}")
+    return BreachError("traceback", told, f"{type(error).__name__} at {where}")
 
 
 def _last_line(trace: TracebackType | None) -> str:
@@ -332,7 +334,11 @@ def cases(few: int, many: int, *, seeds: Sequence[dict[str, Any]] = (), **strate
                 tried = example(**one)(tried)
             tried = seed(int(os.environ.get("FUZZ_SEED", "0")))(tried)
             settings(
-                max_examples=amount, deadline=None, database=None, phases=phases, suppress_health_check=list(HealthCheck)
+                max_examples=amount,
+                deadline=None,
+                database=None,
+                phases=phases,
+                suppress_health_check=list(HealthCheck),
             )(tried)()
 
         test.__name__, test.__doc__, test.__module__ = law.__name__, law.__doc__, law.__module__

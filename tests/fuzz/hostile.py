@@ -10,7 +10,25 @@ HUGE = "9" * 5000
 DEEP = 3000
 
 numbers = st.sampled_from(
-    [0, 1, -1, 2, 3, 7, 2**31, -(2**31), 2**32 + 5, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 2**70, 10**30, -(10**30), 10**300]
+    [
+        0,
+        1,
+        -1,
+        2,
+        3,
+        7,
+        2**31,
+        -(2**31),
+        2**32 + 5,
+        2**53 + 1,
+        2**63 - 1,
+        2**63,
+        2**64,
+        2**70,
+        10**30,
+        -(10**30),
+        10**300,
+    ]
 )
 floats = st.sampled_from(
     [0.0, -0.0, 0.5, 1.0, -1.0, 1.5, 1e-300, 5e-324, 1e-30, 1e-9, 1e9, 1e30, 1e300, 1.7976931348623157e308]
@@ -18,11 +36,44 @@ floats = st.sampled_from(
 strange_floats = st.sampled_from([float("nan"), float("inf"), -float("inf")])
 texts = st.sampled_from(
     [
-        "", " ", "x", "0", "1e5", "nan", "null", "true", "LH", "Mtot", "MockTNG", "../../etc/passwd", "/dev/zero", "a/b",
-        "\0", "a\0b", "\n", "a\nb", "\r\n", "\x1b[31mred", "=cmd|' /C calc'!A0", "<script>alert(1)</script>", "%s%n", "{}",
-        "[bold]x[/bold]", "[/]", "été", "日本語", "\u202e", "\ud800", "A" * 300, "B" * 100_000, "--out", "-1", "'", '"',
+        "",
+        " ",
+        "x",
+        "0",
+        "1e5",
+        "nan",
+        "null",
+        "true",
+        "LH",
+        "Mtot",
+        "MockTNG",
+        "../../etc/passwd",
+        "/dev/zero",
+        "a/b",
+        "\0",
+        "a\0b",
+        "\n",
+        "a\nb",
+        "\r\n",
+        "\x1b[31mred",
+        "=cmd|' /C calc'!A0",
+        "<script>alert(1)</script>",
+        "%s%n",
+        "{}",
+        "[bold]x[/bold]",
+        "[/]",
+        "été",
+        "日本語",
+        "\u202e",
+        "\ud800",
+        "A" * 300,
+        "B" * 100_000,
+        "--out",
+        "-1",
+        "'",
+        '"',
     ]
-)  # fmt: skip
+)
 scalars = st.one_of(numbers, floats, strange_floats, texts, st.none(), st.booleans())
 
 
@@ -47,7 +98,9 @@ values = st.one_of(
 def paths_of(document: Any, here: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
     """Every place in a document."""
     found = [here]
-    items = document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    items = (
+        document.items() if isinstance(document, dict) else enumerate(document) if isinstance(document, list) else ()
+    )
     for key, value in items:
         found += paths_of(value, (*here, key))
     return found
@@ -81,13 +134,32 @@ json_damage = st.tuples(
             st.just("raw"),
             st.sampled_from(
                 [
-                    "", " ", "{", "[", "}", "nul", "\0", "\ufeff{}", '{"a":1}{', "NaN", "-Infinity", "1e999", HUGE, f"[{HUGE}]",
-                    "[" * 100_000, '{"a":' * 50_000, '"\\ud800"', "'x'", "{'a': 1}", '{"a": 1, "a": 2}', "// c\n{}",
+                    "",
+                    " ",
+                    "{",
+                    "[",
+                    "}",
+                    "nul",
+                    "\0",
+                    "\ufeff{}",
+                    '{"a":1}{',
+                    "NaN",
+                    "-Infinity",
+                    "1e999",
+                    HUGE,
+                    f"[{HUGE}]",
+                    "[" * 100_000,
+                    '{"a":' * 50_000,
+                    '"\\ud800"',
+                    "'x'",
+                    "{'a': 1}",
+                    '{"a": 1, "a": 2}',
+                    "// c\n{}",
                 ]
             ),
         ),
     ),
-)  # fmt: skip
+)
 """Where (a number of a place) and what happens there."""
 
 
@@ -104,7 +176,7 @@ def damaged_json(text: str, damage: tuple[int, tuple[str, Any]]) -> bytes:
         "whole": lambda _: value,
         "missing": lambda old: MISSING if path else old,
         "extra": lambda old: {**old, "extra": value} if isinstance(old, dict) else value,
-        "text": lambda old: json.dumps(old),
+        "text": json.dumps,
         "wrapped": lambda old: [old],
     }
     return json.dumps(changed(document, path, changes[how])).encode(errors="surrogatepass")
@@ -123,7 +195,9 @@ def damaged_bytes(content: bytes, damage: tuple[str, float, bytes]) -> bytes:
     place = min(int(where * len(content)), max(0, len(content) - 1))
     end = min(place + len(junk), len(content))
     return {
-        "flip": content[:place] + bytes(b ^ (j or 1) for b, j in zip(content[place:end], junk)) + content[end:],
+        "flip": content[:place]
+        + bytes(b ^ (j or 1) for b, j in zip(content[place:end], junk, strict=False))
+        + content[end:],
         "cut": content[:place],
         "insert": content[:place] + junk + content[place:],
         "zero": content[:place] + bytes(len(content) - place),

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from fieldlevel.config import LetterSpec, TrainSpec, TuneSpec, laptop_scale, modern_preset, overlay_toml
 
-SOUND = '''field = "Mtot"
+SOUND = """field = "Mtot"
 batch_size = 16
 n_steps = 4
 [optimiser]
@@ -18,20 +18,115 @@ learning_rate = 1e-2
 train = 0.75
 [network]
 hidden = 1
-'''
+"""
 VALUES = [
-    "1", "-1", "0", "1.5", "nan", "inf", "-inf", "1e999", "true", '""', '"x"', '"MockTNG"', '"A\\nB"', '"\\u0000"', '"\\u001b[31m"', "[]", "[[]]",
-    "[1, 2]", '["a"]', "{}", "{a = 1}", "1979-05-27", "07:32:00", "1979-05-27T07:32:00Z", HUGE, f"-{HUGE}", f"0x{'f' * 5000}", "0b1", "1_000",
-    "[" * 90 + "]" * 90, "[" * 5000 + "]" * 5000, "{a=" * 300 + "1" + "}" * 300, '"""' + "x" * 5000 + '"""', "'''\n\n'''", "9223372036854775807",
-    "9223372036854775808", "1e-320", "+1", "01", "1.", ".5", "None", "null", "'", '"', "\\", "", "1 2", '"\ud800"', "[1, 'a', 2.0]", "{a.b = 1}",
-]  # fmt: skip
+    "1",
+    "-1",
+    "0",
+    "1.5",
+    "nan",
+    "inf",
+    "-inf",
+    "1e999",
+    "true",
+    '""',
+    '"x"',
+    '"MockTNG"',
+    '"A\\nB"',
+    '"\\u0000"',
+    '"\\u001b[31m"',
+    "[]",
+    "[[]]",
+    "[1, 2]",
+    '["a"]',
+    "{}",
+    "{a = 1}",
+    "1979-05-27",
+    "07:32:00",
+    "1979-05-27T07:32:00Z",
+    HUGE,
+    f"-{HUGE}",
+    f"0x{'f' * 5000}",
+    "0b1",
+    "1_000",
+    "[" * 90 + "]" * 90,
+    "[" * 5000 + "]" * 5000,
+    "{a=" * 300 + "1" + "}" * 300,
+    '"""' + "x" * 5000 + '"""',
+    "'''\n\n'''",
+    "9223372036854775807",
+    "9223372036854775808",
+    "1e-320",
+    "+1",
+    "01",
+    "1.",
+    ".5",
+    "None",
+    "null",
+    "'",
+    '"',
+    "\\",
+    "",
+    "1 2",
+    '"\ud800"',
+    "[1, 'a', 2.0]",
+    "{a.b = 1}",
+]
 TEXTS = [
-    "", "\n", "#", "=", "[", "]", "[]", "[[x]]", "[x", "x", "x =", "x = 1\nx = 2", "[network]\n[network]", "network = 1\n[network]", '"" = 1', "a.b.c = 1",
-    "[a.b.c.d]", ".a = 1", "a..b = 1", "network.hidden.x = 1", "[network.hidden]", "[[network]]\nhidden = 1", "\ufeffn_steps = 1", "\0", "n_steps = 1\0",
-    "a" * 100_000, "a." * 5000 + "b = 1", "[" + "a." * 5000 + "b]", "\r", "n_steps = 1\r", "é = 1", '"é" = 1', "set = 'LH'", "set_name = 'LH'", "__class__ = 1",
-    "n-steps = 1", "split = {train = 0.5}", "split = {train = 0.5, }", "train = {}", "[train]", "[train]\nsuite = 'x'", "suites = ['a', 'b']", "only = ''",
-    "{}", '{"n_steps": 4}', "<xml/>", "n_steps: 4", "k_max = [nan]", "smoothing = [-1.0]", "k_max = []", "seeds = 0", "n_trials = 0", "search = 'x'",
-]  # fmt: skip
+    "",
+    "\n",
+    "#",
+    "=",
+    "[",
+    "]",
+    "[]",
+    "[[x]]",
+    "[x",
+    "x",
+    "x =",
+    "x = 1\nx = 2",
+    "[network]\n[network]",
+    "network = 1\n[network]",
+    '"" = 1',
+    "a.b.c = 1",
+    "[a.b.c.d]",
+    ".a = 1",
+    "a..b = 1",
+    "network.hidden.x = 1",
+    "[network.hidden]",
+    "[[network]]\nhidden = 1",
+    "\ufeffn_steps = 1",
+    "\0",
+    "n_steps = 1\0",
+    "a" * 100_000,
+    "a." * 5000 + "b = 1",
+    "[" + "a." * 5000 + "b]",
+    "\r",
+    "n_steps = 1\r",
+    "é = 1",
+    '"é" = 1',
+    "set = 'LH'",
+    "set_name = 'LH'",
+    "__class__ = 1",
+    "n-steps = 1",
+    "split = {train = 0.5}",
+    "split = {train = 0.5, }",
+    "train = {}",
+    "[train]",
+    "[train]\nsuite = 'x'",
+    "suites = ['a', 'b']",
+    "only = ''",
+    "{}",
+    '{"n_steps": 4}',
+    "<xml/>",
+    "n_steps: 4",
+    "k_max = [nan]",
+    "smoothing = [-1.0]",
+    "k_max = []",
+    "seeds = 0",
+    "n_trials = 0",
+    "search = 'x'",
+]
 
 
 def _names(kind: type, prefix: str = "") -> list[str]:
@@ -73,6 +168,8 @@ def test_toml(bench, valid, content, command):
         if command:
             flags = FLAGS if kind != "letter" else ("--device", "cpu")
             names = ["config.toml", "=", ":"]
-            case.command(kind, "--config", path, "--data", case.folder / "absent", "--out", case.out, *flags, names=names)
+            case.command(
+                kind, "--config", path, "--data", case.folder / "absent", "--out", case.out, *flags, names=names
+            )
         else:
             case.library(lambda: overlay_toml(PRESETS[kind](), path), "config.toml")

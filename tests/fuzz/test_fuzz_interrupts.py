@@ -2,51 +2,114 @@
 
 import os
 import signal
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+import time
+import traceback
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
+from typing import NoReturn
 
 from artefacts import FLAGS, PROJECT_FLAGS, one_core
-from contract import cases
+from contract import MOST_LINES, PROGRESS, cases
 from hypothesis import strategies as st
 
-from fieldlevel import cli
+from fieldlevel.cli import main
 
 LONGER = [*FLAGS, "--n-steps", 40, "--validate-every", 4]
-SIMULATE = ("--n-simulations", 2, "--n-particles", 8, "--n-mesh", 8, "--n-pixels", 16, "--n-neighbours", 4, "--step-error", 1, "--workers", 1, "--device", "cpu")  # fmt: skip
+SIMULATE = (
+    "--n-simulations",
+    2,
+    "--n-particles",
+    8,
+    "--n-mesh",
+    8,
+    "--n-pixels",
+    16,
+    "--n-neighbours",
+    4,
+    "--step-error",
+    1,
+    "--workers",
+    1,
+    "--device",
+    "cpu",
+)
 ENDED_BY_INTERRUPT = 130
+SECONDS_TO_END = 5.0
+SECONDS_OF_WORK = 60.0
 
 
-def _raise_inside_of_main(_signal: int, frame: FrameType | None) -> None:
-    """What Python does, but for interrupts that come when the command has ended."""
-    while frame is not None:
-        if frame.f_code.co_name == "main" and frame.f_code.co_filename == cli.__file__:
-            raise KeyboardInterrupt
-        frame = frame.f_back
+def run(arguments: Sequence[object], told: Path, moments: Sequence[float] = ()) -> int:
+    """Run a command in a process of its own, a copy of this one, and interrupt it.
+
+    Args:
+        arguments: of the command.
+        told: file for what it says on standard error.
+        moments: seconds before each interrupt, counted from the one before.
+
+    Returns:
+        Its exit code; -9 where it did not end within seconds after the last interrupt.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # of Python 3.12, of forks beside threads
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+        process = os.fork()
+    if process == 0:
+        _work([str(argument) for argument in arguments], told)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    for pause in moments:
+        if _ended(process, pause) is not None:
+            break
+        os.kill(process, signal.SIGINT)
+    code = _ended(process, SECONDS_TO_END if moments else SECONDS_OF_WORK)
+    if code is None:
+        os.kill(process, signal.SIGKILL)
+        return _ended(process, SECONDS_OF_WORK) or -9
+    return code
 
 
-@contextmanager
-def interrupted(*seconds: float) -> Iterator[None]:
-    """Have this process interrupted after so many seconds, each counted from the one before."""
-    ended = threading.Event()
+_codes: dict[int, int] = {}
 
-    def interrupt() -> None:
-        for pause in seconds:
-            if ended.wait(pause):
-                return
-            os.kill(os.getpid(), signal.SIGINT)
 
-    before = signal.signal(signal.SIGINT, _raise_inside_of_main)
-    thread = threading.Thread(target=interrupt, daemon=True)
-    thread.start()
+def _ended(process: int, seconds: float) -> int | None:
+    """Exit code of a process, as soon as it has one."""
+    until = time.monotonic() + seconds
+    while process not in _codes:
+        number, status = os.waitpid(process, os.WNOHANG)
+        if number:
+            _codes[process] = os.waitstatus_to_exitcode(status)
+        elif time.monotonic() > until:
+            return None
+        else:
+            time.sleep(0.005)
+    return _codes[process]
+
+
+def _work(arguments: list[str], told: Path) -> NoReturn:
+    code = 99
     try:
-        yield
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        for stream, path in ((1, os.devnull), (2, told)):
+            os.dup2(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
+        code = _unblocked(arguments)
+    except BaseException:  # noqa: BLE001 (what leaves the command is what is looked for)
+        os.write(2, traceback.format_exc().encode())
     finally:
-        ended.set()
-        thread.join()
-        signal.signal(signal.SIGINT, before)
+        os._exit(code)
+
+
+def _unblocked(arguments: list[str]) -> int:
+    """Run a command; an interrupt before it begins, or after its end, ends the process as a shell would tell."""
+    code = ENDED_BY_INTERRUPT
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+        code = main(arguments)
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    except KeyboardInterrupt as interrupt:
+        places = [frame.f_code for frame, _ in traceback.walk_tb(interrupt.__traceback__)]
+        if main.__code__ in places:
+            raise
+    return code
 
 
 def command_of(name: str, valid, out: Path) -> list[object]:
@@ -58,24 +121,33 @@ def command_of(name: str, valid, out: Path) -> list[object]:
     }[name]
 
 
-KEPT = {"train": ["weights.safetensors"], "tune": ["trial-*/weights.safetensors"], "project": ["Maps_*.npy"], "simulate": ["Maps_*.npy"]}  # fmt: skip
+KEPT = {
+    "train": "weights.safetensors",
+    "tune": "trial-*/weights.safetensors",
+    "project": "Maps_*.npy",
+    "simulate": "Maps_*.npy",
+}
 
 
 def contents(name: str, out: Path) -> dict[str, bytes]:
     """What must come out the same."""
-    found = (path for pattern in KEPT[name] for path in sorted(out.glob(pattern)))
-    return {path.name: path.read_bytes() for path in found}
+    return {path.name: path.read_bytes() for path in out.glob(KEPT[name])}
 
 
 @cases(8, 80, name=st.sampled_from(sorted(KEPT)), moments=st.lists(st.floats(0.0, 1.2), min_size=1, max_size=3))
 def test_interrupts(bench, valid, name, moments):
-    with bench.case("interrupts", (name, moments)) as case, one_core():
-        with interrupted(*moments):
-            code = case.command(*command_of(name, valid, case.out), may_interrupt=True)
+    told = bench.scratch / "told"
+    with one_core(), bench.case("interrupts", (name, moments)) as case:
+        told.unlink(missing_ok=True)
+        code = run(command_of(name, valid, case.out), told, moments)
+        said = told.read_text()
+        lines = [line for line in said.splitlines() if not PROGRESS.fullmatch(line)]
+        case.must("Traceback" not in said, "traceback", f"{name}: {said[-500:]}")
         case.must(code in (0, ENDED_BY_INTERRUPT), "exit code of an interrupt", f"{code} of {name}")
-        code = case.command(*command_of(name, valid, case.out))
-        whole = case.folder / "whole"
-        case.also = ("whole",)
-        case.command(*command_of(name, valid, whole))
-        same = contents(name, case.out) == contents(name, whole) != {}
-        case.must(code == 0 and same, "other result after an interrupt", name)
+        case.must(len(lines) <= MOST_LINES, "many lines", said)
+        again = run(command_of(name, valid, case.out), told)
+        case.must(again == 0, "does not go on after an interrupt", f"{again} of {name}: {told.read_text()[-300:]}")
+        whole = run(command_of(name, valid, case.folder / "whole"), told)
+        same = contents(name, case.out) == contents(name, case.folder / "whole") != {}
+        case.must(whole == 0 and same, "other result after an interrupt", name)
+        case.count("refused" if code else "worked")

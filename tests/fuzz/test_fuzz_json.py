@@ -18,7 +18,6 @@ from fieldlevel.training.checkpoint import load
 from fieldlevel.training.loop import train
 from fieldlevel.training.tune import tune
 
-
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
 
 
@@ -51,7 +50,13 @@ def test_provenance_of_maps(bench, valid, damage, command):
         project(valid, case, "provenance.json", str(case.out), "out", command=command)
 
 
-@cases(40, 250, damage=any_damage, which=st.sampled_from(["plan.json", "run-*.json", "done-*.txt", "Maps_*.npy"]), command=st.booleans())
+@cases(
+    40,
+    250,
+    damage=any_damage,
+    which=st.sampled_from(["plan.json", "run-*.json", "done-*.txt", "Maps_*.npy"]),
+    command=st.booleans(),
+)
 def test_partial_folders(bench, valid, damage, which, command):
     with bench.case("plan.json, run files", (damage, which, command)) as case:
         copy(valid.half_projected, case.out)
@@ -66,7 +71,13 @@ def test_partial_folders(bench, valid, damage, which, command):
         project(valid, case, path.name, ".partial", command=command)
 
 
-@cases(40, 250, damage=any_damage, line=st.integers(0, 60), how=st.sampled_from(["change", "add", "double", "drop", "swap", "no end"]))
+@cases(
+    40,
+    250,
+    damage=any_damage,
+    line=st.integers(0, 60),
+    how=st.sampled_from(["change", "add", "double", "drop", "swap", "no end"]),
+)
 def test_journals(bench, valid, damage, line, how):
     with bench.case("journal.log", (damage, line, how)) as case:
         copy(valid.search, case.out)
@@ -125,12 +136,18 @@ def test_finished_letters(bench, valid, damage):
         put(case.out / "metrics.json", damage[1], damage[0])
         patch.setattr("fieldlevel.experiments.runner.run_letter", _again)
         with one_core():
-            case.command("letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=["metrics.json", str(case.out)])
+            case.command(
+                "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=["metrics.json", str(case.out)]
+            )
 
 
 RECORDS = [
-    "train-*/provenance.json", "train-*/history.csv", "train-*/weights.safetensors", "test-*/checksum.json", "test-*/predictions.csv",
-]  # fmt: skip
+    "train-*/provenance.json",
+    "train-*/history.csv",
+    "train-*/weights.safetensors",
+    "test-*/checksum.json",
+    "test-*/predictions.csv",
+]
 
 
 @cases(6, 60, damage=any_damage, which=st.sampled_from(RECORDS))
@@ -146,7 +163,9 @@ def test_runs_of_letters(bench, valid, damage, which):
             put(path, damage[1])
         patch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
         with one_core():
-            case.command("letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name])
+            case.command(
+                "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name]
+            )
 
 
 def read_metadata(content: bytes) -> tuple[dict, bytes]:
@@ -161,10 +180,20 @@ def with_header(header: bytes, body: bytes) -> bytes:
 
 metadata_names = st.sampled_from(
     [
-        "spec", "network", "normaliser", "labels", "training_simulations", "validation_simulations", "suite", "mock", "provenance",
-        "format_version", "fieldlevel_version", "checksum",
+        "spec",
+        "network",
+        "normaliser",
+        "labels",
+        "training_simulations",
+        "validation_simulations",
+        "suite",
+        "mock",
+        "provenance",
+        "format_version",
+        "fieldlevel_version",
+        "checksum",
     ]
-)  # fmt: skip
+)
 
 
 @cases(60, 400, damage=json_damage, name=metadata_names, command=st.booleans(), summary=st.booleans())

@@ -26,19 +26,153 @@ from fieldlevel.training.loop import train
 from fieldlevel.training.tune import tune
 
 NUMBERS = [
-    0, 1, 2, 3, 7, 15, 16, 17, 1000, 65536, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**30, -1, -(2**63), -(10**30),
-    0.0, -0.0, 0.5, 1.0, 1.5, 0.999999, 1e-300, 5e-324, 1e-9, 1e9, 1e20, 1e300, float("nan"), float("inf"), float("-inf"),
-]  # fmt: skip
+    0,
+    1,
+    2,
+    3,
+    7,
+    15,
+    16,
+    17,
+    1000,
+    65536,
+    2**31 - 1,
+    2**31,
+    2**32,
+    2**53 + 1,
+    2**63 - 1,
+    2**63,
+    2**64,
+    10**30,
+    -1,
+    -(2**63),
+    -(10**30),
+    0.0,
+    -0.0,
+    0.5,
+    1.0,
+    1.5,
+    0.999999,
+    1e-300,
+    5e-324,
+    1e-9,
+    1e9,
+    1e20,
+    1e300,
+    float("nan"),
+    float("inf"),
+    float("-inf"),
+]
 TEXTS = [
-    "", " ", "x", "LH", "CV", "1P", "EX", "mine", "Mtot", "Mgas", "Mstar", "HI", "B", "MockTNG", "MockSIMBA", "Nbody_MockTNG", "IllustrisTNG", "../x", "/etc/passwd",
-    "/dev/zero", "a/b", "a b", "\n", "\x1b[31m", "=cmd", "<b>x</b>", "[red]x", "é", "日本", "A" * 300, "B" * 5000, "none", "None", "true", "1,2", "auto", "float32", "smoothing",
-    "k_max", "mean map", "power spectrum", "-", "--", "%d", "{}", "\\", "'", "*", "?", "~", "$HOME", ".", "..", "\udcff",
-]  # fmt: skip
+    "",
+    " ",
+    "x",
+    "LH",
+    "CV",
+    "1P",
+    "EX",
+    "mine",
+    "Mtot",
+    "Mgas",
+    "Mstar",
+    "HI",
+    "B",
+    "MockTNG",
+    "MockSIMBA",
+    "Nbody_MockTNG",
+    "IllustrisTNG",
+    "../x",
+    "/etc/passwd",
+    "/dev/zero",
+    "a/b",
+    "a b",
+    "\n",
+    "\x1b[31m",
+    "=cmd",
+    "<b>x</b>",
+    "[red]x",
+    "é",
+    "日本",
+    "A" * 300,
+    "B" * 5000,
+    "none",
+    "None",
+    "true",
+    "1,2",
+    "auto",
+    "float32",
+    "smoothing",
+    "k_max",
+    "mean map",
+    "power spectrum",
+    "-",
+    "--",
+    "%d",
+    "{}",
+    "\\",
+    "'",
+    "*",
+    "?",
+    "~",
+    "$HOME",
+    ".",
+    "..",
+    "\udcff",
+]
 PYTHON: list[Any] = [
-    None, True, False, b"x", [], {}, (), [1], ["x"], ("Mtot", "Mtot"), ("Mgas",), {"a": 1}, 1j, object, Ellipsis, Decimal("1"), Fraction(1, 2), Path("x"), range(2), "1", "0.5",
-    np.int64(1), np.int64(16), np.float64(0.5), np.float32(0.5), np.array(1), np.array([1]), np.bool_(True), np.str_("LH"), lambda: 0, SimulateSpec(), TRAIN, "\0", (1.0,), (float("nan"),), (-1.0,), (1e-9,), (2.0, 2.0),
-]  # fmt: skip
-DIRECT = {"simulate": SimulateSpec(n_simulations=1, n_particles=8, n_mesh=8, n_pixels=16, n_neighbours=4, step_error=1.0), "project": PROJECT, "train": TRAIN, "tune": TUNE, "letter": LetterSpec(smoothing=(1.0,), k_max=(1.0,), only=("mean map",), summary_trials=0, train=TRAIN, suites=("MockTNG", "MockSIMBA"))}  # fmt: skip
+    None,
+    True,
+    False,
+    b"x",
+    [],
+    {},
+    (),
+    [1],
+    ["x"],
+    ("Mtot", "Mtot"),
+    ("Mgas",),
+    {"a": 1},
+    1j,
+    object,
+    Ellipsis,
+    Decimal("1"),
+    Fraction(1, 2),
+    Path("x"),
+    range(2),
+    "1",
+    "0.5",
+    np.int64(1),
+    np.int64(16),
+    np.float64(0.5),
+    np.float32(0.5),
+    np.array(1),
+    np.array([1]),
+    np.bool_(True),
+    np.str_("LH"),
+    lambda: 0,
+    SimulateSpec(),
+    TRAIN,
+    "\0",
+    (1.0,),
+    (float("nan"),),
+    (-1.0,),
+    (1e-9,),
+    (2.0, 2.0),
+]
+DIRECT = {
+    "simulate": SimulateSpec(n_simulations=1, n_particles=8, n_mesh=8, n_pixels=16, n_neighbours=4, step_error=1.0),
+    "project": PROJECT,
+    "train": TRAIN,
+    "tune": TUNE,
+    "letter": LetterSpec(
+        smoothing=(1.0,),
+        k_max=(1.0,),
+        only=("mean map",),
+        summary_trials=0,
+        train=TRAIN,
+        suites=("MockTNG", "MockSIMBA"),
+    ),
+}
 KINDS = {"simulate": SimulateSpec, "project": ProjectSpec, "train": TrainSpec, "tune": TuneSpec, "letter": LetterSpec}
 
 
@@ -90,16 +224,23 @@ def _interrupted_display() -> Iterator[_Begun]:
 commands = st.sampled_from(sorted(KINDS))
 cases_of_settings = commands.flatmap(
     lambda command: st.tuples(
-        st.just(command), st.sampled_from(SETTINGS[command]), st.one_of(st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.sampled_from([1, 0.5, 16]))
+        st.just(command),
+        st.sampled_from(SETTINGS[command]),
+        st.one_of(st.sampled_from(NUMBERS), st.sampled_from(TEXTS), st.sampled_from([1, 0.5, 16])),
     )
-)  # fmt: skip
+)
 cases_in_python = commands.flatmap(
     lambda command: st.tuples(
         st.just(command),
         st.sampled_from(SETTINGS[command]),
-        st.one_of(*(st.sampled_from(range(len(values))).map(lambda n, values=values: (id(values), n)) for values in (NUMBERS, TEXTS, PYTHON))),
+        st.one_of(
+            *(
+                st.sampled_from(range(len(values))).map(lambda n, values=values: (id(values), n))
+                for values in (NUMBERS, TEXTS, PYTHON)
+            )
+        ),
     )
-)  # fmt: skip
+)
 
 
 @cases(60, 700, case=cases_of_settings)
@@ -108,21 +249,59 @@ def test_command_line(bench, valid, case):
     with bench.case("settings, command line", case) as here, pytest.MonkeyPatch.context() as patch:
         patch.setattr("fieldlevel.console.progress_display", _interrupted_display)
         given = (flag(command, name), value) if value != "" else (f"{flag(command, name)}=",)
-        words = {name.rpartition(".")[2], flag(command, name).rpartition(".")[2].lstrip("-"), "memory", "interrupted", "simulations", str(value)[:20]}
+        words = {
+            name.rpartition(".")[2],
+            flag(command, name).rpartition(".")[2].lstrip("-"),
+            "memory",
+            "interrupted",
+            "simulations",
+            str(value)[:20],
+        }
         with one_core():
             here.command(*arguments(command, valid, here), *given, names=[*words, *related(name)], may_interrupt=True)
 
 
 def related(name: str) -> list[str]:
     """Other settings that the same refusal may tell of."""
-    groups = {"n_pixels": ["k_max", "maps"], "suite": ["Maps_", "suite"], "field": ["Maps_", "logarithm"], "set_name": ["Maps_", "set"], "n_steps": ["squared_error_steps"], "squared_error_steps": ["n_steps"], "other_seeds": ["seeds"], "seeds": ["seeds"], "suites": ["suites", "Maps_"], "fields": ["no particles", "field"], "slab_thickness_mpc_h": ["slabs"], "n_slabs": ["slabs"], "length_unit": ["snapshot"], "transform": ["transform"], "kind": ["transform", "scale"], "scale": ["transform", "kind"], "inputs": ["inputs", "head_batches"]}  # fmt: skip
+    groups = {
+        "n_pixels": ["k_max", "maps"],
+        "suite": ["Maps_", "suite"],
+        "field": ["Maps_", "logarithm"],
+        "set_name": ["Maps_", "set"],
+        "n_steps": ["squared_error_steps"],
+        "squared_error_steps": ["n_steps"],
+        "other_seeds": ["seeds"],
+        "seeds": ["seeds"],
+        "suites": ["suites", "Maps_"],
+        "fields": ["no particles", "field"],
+        "slab_thickness_mpc_h": ["slabs"],
+        "n_slabs": ["slabs"],
+        "length_unit": ["snapshot"],
+        "transform": ["transform"],
+        "kind": ["transform", "scale"],
+        "scale": ["transform", "kind"],
+        "inputs": ["inputs", "head_batches"],
+    }
     return ["--", *groups.get(name.rpartition(".")[2], [])]
 
 
 def arguments(command: str, valid: Any, case: Any) -> list[object]:
     """A command that works as it stands."""
     if command == "simulate":
-        sizes = ("--n-simulations", 1, "--n-particles", 8, "--n-mesh", 8, "--n-pixels", 16, "--n-neighbours", 4, "--step-error", 1)
+        sizes = (
+            "--n-simulations",
+            1,
+            "--n-particles",
+            8,
+            "--n-mesh",
+            8,
+            "--n-pixels",
+            16,
+            "--n-neighbours",
+            4,
+            "--step-error",
+            1,
+        )
         return ["simulate", "--out", case.out, *sizes, "--device", "cpu", "--workers", 1]
     if command == "project":
         return ["project", copy(valid.snapshot, case.folder / "snapshot_090.hdf5"), "--out", case.out, *PROJECT_FLAGS]
@@ -159,10 +338,41 @@ def _begin(command: str, spec: Any, valid: Any, case: Any) -> None:
         assert listener.heard
 
 
-OTHER = ["--device", "--workers", "--shard", "--scale", "--preset", "--out", "--data", "--config", "--simulations", "--keep-snapshots", "--only", "--suites", "--fields", "--no-such", "--train", "--help", "--version", "-h", "-x", "--", "train", "infer", ""]  # fmt: skip
+OTHER = [
+    "--device",
+    "--workers",
+    "--shard",
+    "--scale",
+    "--preset",
+    "--out",
+    "--data",
+    "--config",
+    "--simulations",
+    "--keep-snapshots",
+    "--only",
+    "--suites",
+    "--fields",
+    "--no-such",
+    "--train",
+    "--help",
+    "--version",
+    "-h",
+    "-x",
+    "--",
+    "train",
+    "infer",
+    "",
+]
 
 
-@cases(40, 300, command=st.sampled_from([*sorted(KINDS), "check", "evaluate", "infer", "shrink", "import", "nothing", ""]), words=st.lists(st.one_of(st.sampled_from(OTHER), st.sampled_from(TEXTS), st.sampled_from(NUMBERS).map(str)), max_size=4))  # fmt: skip
+@cases(
+    40,
+    300,
+    command=st.sampled_from([*sorted(KINDS), "check", "evaluate", "infer", "shrink", "import", "nothing", ""]),
+    words=st.lists(
+        st.one_of(st.sampled_from(OTHER), st.sampled_from(TEXTS), st.sampled_from(NUMBERS).map(str)), max_size=4
+    ),
+)
 def test_usage(bench, valid, command, words):
     """Words in any order: nothing runs, as no data folder is sound there."""
     with bench.case("usage", (command, words)) as here, pytest.MonkeyPatch.context() as patch:

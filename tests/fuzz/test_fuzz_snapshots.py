@@ -15,21 +15,72 @@ from fieldlevel.maps.projection import project_snapshots
 from fieldlevel.maps.snapshots import open_snapshot
 
 ATTRIBUTES = [
-    "BoxSize", "Redshift", "Time", "Omega0", "OmegaLambda", "HubbleParam", "NumFilesPerSnapshot", "NumPart_ThisFile",
-    "NumPart_Total", "NumPart_Total_HighWord", "MassTable", "UnitLength_in_cm", "UnitMass_in_g", "UnitVelocity_in_cm_per_s",
-    "Origin", "sigma_8", "A_SN1", "Omega_m", "Flag_DoublePrecision",
-]  # fmt: skip
+    "BoxSize",
+    "Redshift",
+    "Time",
+    "Omega0",
+    "OmegaLambda",
+    "HubbleParam",
+    "NumFilesPerSnapshot",
+    "NumPart_ThisFile",
+    "NumPart_Total",
+    "NumPart_Total_HighWord",
+    "MassTable",
+    "UnitLength_in_cm",
+    "UnitMass_in_g",
+    "UnitVelocity_in_cm_per_s",
+    "Origin",
+    "sigma_8",
+    "A_SN1",
+    "Omega_m",
+    "Flag_DoublePrecision",
+]
 VALUES = {
-    "zero": 0, "one": 1, "negative": -1, "nan": np.nan, "inf": np.inf, "tiny": 5e-324, "huge": 1e308, "big int": 2**63 - 1,
-    "unsigned": np.uint64(2**64 - 1), "text": "x", "bytes": b"\xff\xfe", "empty text": "", "long text": "A" * 60_000,
-    "line": "a\nb", "escape": "\x1b[31m", "none": h5py.Empty("f8"), "empty list": np.zeros(0), "one of six": [5], "six zeros": [0] * 6,
-    "six negative": [-1] * 6, "six huge": [2**62] * 6, "six nan": [np.nan] * 6, "seven": [40, 40, 0, 0, 0, 0, 0], "many": [1] * 7000,
-    "matrix": np.ones((6, 6)), "true": True, "complex": 1 + 2j, "float counts": [40.5, 40, 0, 0, 0, 0], "half": np.float16(0.5),
-    "long double": np.longdouble(0.3), "list of text": ["a", "b"], "compound": np.array((1, 2.0), dtype=[("a", "i4"), ("b", "f8")]),
-    "sides": [25e3, 25e3, 25e3], "no cube": [25e3, 25e3, 24e3], "big endian": np.array(0.3, ">f8"), "ten thousand": 10_000,
-    "trillion": 10**12, "reference": "REFERENCE", "vlen": "VLEN", "enum": "ENUM", "missing": "MISSING", "array of arrays": [[40] * 6] * 2,
-    "string number": "0.7", "opaque": np.void(b"abc"),
-}  # fmt: skip
+    "zero": 0,
+    "one": 1,
+    "negative": -1,
+    "nan": np.nan,
+    "inf": np.inf,
+    "tiny": 5e-324,
+    "huge": 1e308,
+    "big int": 2**63 - 1,
+    "unsigned": np.uint64(2**64 - 1),
+    "text": "x",
+    "bytes": b"\xff\xfe",
+    "empty text": "",
+    "long text": "A" * 60_000,
+    "line": "a\nb",
+    "escape": "\x1b[31m",
+    "none": h5py.Empty("f8"),
+    "empty list": np.zeros(0),
+    "one of six": [5],
+    "six zeros": [0] * 6,
+    "six negative": [-1] * 6,
+    "six huge": [2**62] * 6,
+    "six nan": [np.nan] * 6,
+    "seven": [40, 40, 0, 0, 0, 0, 0],
+    "many": [1] * 7000,
+    "matrix": np.ones((6, 6)),
+    "true": True,
+    "complex": 1 + 2j,
+    "float counts": [40.5, 40, 0, 0, 0, 0],
+    "half": np.float16(0.5),
+    "long double": np.longdouble(0.3),
+    "list of text": ["a", "b"],
+    "compound": np.array((1, 2.0), dtype=[("a", "i4"), ("b", "f8")]),
+    "sides": [25e3, 25e3, 25e3],
+    "no cube": [25e3, 25e3, 24e3],
+    "big endian": np.array(0.3, ">f8"),
+    "ten thousand": 10_000,
+    "trillion": 10**12,
+    "reference": "REFERENCE",
+    "vlen": "VLEN",
+    "enum": "ENUM",
+    "missing": "MISSING",
+    "array of arrays": [[40] * 6] * 2,
+    "string number": "0.7",
+    "opaque": np.void(b"abc"),
+}
 
 
 def set_attribute(file: h5py.File, name: str, value: Any) -> None:
@@ -51,9 +102,12 @@ def set_attribute(file: h5py.File, name: str, value: Any) -> None:
 
 PLACES = [
     f"PartType{number}/{name}"
-    for number, names in ((0, ("Coordinates", "Masses", "Density", "SmoothingLength", "InternalEnergy", "Velocities")), (1, ("Coordinates", "Masses", "Velocities")))
+    for number, names in (
+        (0, ("Coordinates", "Masses", "Density", "SmoothingLength", "InternalEnergy", "Velocities")),
+        (1, ("Coordinates", "Masses", "Velocities")),
+    )
     for name in names
-] + ["PartType0", "PartType1", "Header"]  # fmt: skip
+] + ["PartType0", "PartType1", "Header"]
 
 
 def _fill(value: float) -> Callable[[h5py.File, str], None]:
@@ -74,7 +128,11 @@ def _one(value: float) -> Callable[[h5py.File, str], None]:
 
 def _instead(make: Callable[[h5py.File, str, np.ndarray], Any]) -> Callable[[h5py.File, str], None]:
     def change(file: h5py.File, place: str) -> None:
-        values = file[place][()] if isinstance(file[place], h5py.Dataset) and (file[place].size or 0) < 1000 else np.zeros((40, 3))
+        values = (
+            file[place][()]
+            if isinstance(file[place], h5py.Dataset) and (file[place].size or 0) < 1000
+            else np.zeros((40, 3))
+        )
         del file[place]
         made = make(file, place, values)
         if made is not None:
@@ -121,40 +179,79 @@ def _external_storage(file: h5py.File, place: str, values: np.ndarray) -> None:
 
 CHANGES: dict[str, Callable[[h5py.File, str], None]] = {
     "taken away": lambda file, place: file.__delitem__(place),
-    "nan": _fill(np.nan), "inf": _fill(np.inf), "zero": _fill(0), "negative": _fill(-5.0), "huge": _fill(1e300), "tiny": _fill(1e-300),
-    "one nan": _one(np.nan), "one inf": _one(-np.inf), "one huge": _one(1e300), "one negative": _one(-1e-3), "one beyond": _one(25e3),
-    "one far beyond": _one(1e9), "equal": _fill(12.5e3),
-    "text": _instead(lambda *_: "x"), "scalar": _instead(lambda *_: 1.0), "empty": _instead(lambda *_: h5py.Empty("f8")),
+    "nan": _fill(np.nan),
+    "inf": _fill(np.inf),
+    "zero": _fill(0),
+    "negative": _fill(-5.0),
+    "huge": _fill(1e300),
+    "tiny": _fill(1e-300),
+    "one nan": _one(np.nan),
+    "one inf": _one(-np.inf),
+    "one huge": _one(1e300),
+    "one negative": _one(-1e-3),
+    "one beyond": _one(25e3),
+    "one far beyond": _one(1e9),
+    "equal": _fill(12.5e3),
+    "text": _instead(lambda *_: "x"),
+    "scalar": _instead(lambda *_: 1.0),
+    "empty": _instead(lambda *_: h5py.Empty("f8")),
     "a group": _instead(lambda file, place, _: file.create_group(place) and None),
-    "no rows": _dataset(data=np.zeros((0, 3))), "short": _instead(lambda _f, _p, values: values[:-1]),
-    "long": _instead(lambda _f, _p, values: np.concatenate([values, values])), "flat": _instead(lambda _f, _p, v: v.reshape(-1)),
-    "column": _instead(lambda _f, _p, v: v.reshape(len(v), -1, 1)), "two columns": _instead(lambda *_: np.ones((40, 2))),
-    "four axes": _instead(lambda *_: np.ones((40, 3, 1, 1))), "transposed": _instead(lambda _f, _p, v: v.T),
-    "int": _instead(lambda _f, _p, v: v.astype("i8")), "unsigned": _instead(lambda _f, _p, v: v.astype("u2")),
-    "half": _instead(lambda _f, _p, v: v.astype("f2")), "bool": _instead(lambda _f, _p, v: v > 0), "big endian": _instead(lambda _f, _p, v: v.astype(">f4")),
-    "complex": _instead(lambda _f, _p, v: v.astype("c16")), "long double": _instead(lambda _f, _p, v: v.astype("longdouble")),
-    "strings": _instead(lambda _f, _p, v: np.array([b"abc"] * len(v))), "compound": _instead(lambda *_: np.zeros(40, [("a", "f4"), ("b", "f8")])),
-    "opaque": _instead(lambda *_: np.zeros(40, "V8")), "enum": _dataset(data=np.zeros((40, 3), "i4"), dtype=h5py.enum_dtype({"a": 0})),
+    "no rows": _dataset(data=np.zeros((0, 3))),
+    "short": _instead(lambda _f, _p, values: values[:-1]),
+    "long": _instead(lambda _f, _p, values: np.concatenate([values, values])),
+    "flat": _instead(lambda _f, _p, v: v.reshape(-1)),
+    "column": _instead(lambda _f, _p, v: v.reshape(len(v), -1, 1)),
+    "two columns": _instead(lambda *_: np.ones((40, 2))),
+    "four axes": _instead(lambda *_: np.ones((40, 3, 1, 1))),
+    "transposed": _instead(lambda _f, _p, v: v.T),
+    "int": _instead(lambda _f, _p, v: v.astype("i8")),
+    "unsigned": _instead(lambda _f, _p, v: v.astype("u2")),
+    "half": _instead(lambda _f, _p, v: v.astype("f2")),
+    "bool": _instead(lambda _f, _p, v: v > 0),
+    "big endian": _instead(lambda _f, _p, v: v.astype(">f4")),
+    "complex": _instead(lambda _f, _p, v: v.astype("c16")),
+    "long double": _instead(lambda _f, _p, v: v.astype("longdouble")),
+    "strings": _instead(lambda _f, _p, v: np.array([b"abc"] * len(v))),
+    "compound": _instead(lambda *_: np.zeros(40, [("a", "f4"), ("b", "f8")])),
+    "opaque": _instead(lambda *_: np.zeros(40, "V8")),
+    "enum": _dataset(data=np.zeros((40, 3), "i4"), dtype=h5py.enum_dtype({"a": 0})),
     "object references": _instead(lambda file, place, _: file.create_dataset(place, (40,), h5py.ref_dtype) and None),
-    "text of any length": _instead(lambda file, place, _: file.create_dataset(place, (40,), h5py.string_dtype()) and None),
-    "lists of any length": _instead(_vlen), "array type": _instead(lambda f, p, _: f.create_dataset(p, (40,), np.dtype(("f8", (3,)))) and None),
-    "gzip": _dataset(compression="gzip", chunks=True), "lzf": _dataset(compression="lzf", chunks=True), "shuffled": _dataset(shuffle=True, fletcher32=True, chunks=True),
-    "scale-offset": _dataset(scaleoffset=3, chunks=True), "unlimited": _instead(lambda f, p, v: f.create_dataset(p, data=v, maxshape=(None, *v.shape[1:])) and None),
-    "trillion rows": _sparse((10**12, 3), chunks=(1000, 3)), "trillion flat": _sparse((10**12,), chunks=(1000,)), "billion rows": _sparse((10**9, 3), chunks=(1000, 3)),
-    "never written": _sparse((40, 3)), "never written, filled": _sparse((40, 3), fillvalue=np.nan),
-    "link to nothing": _instead(lambda *_: h5py.SoftLink("/no/such")), "link to itself": _instead(lambda _f, p, _: h5py.SoftLink(f"/{p}")),
-    "link to the root": _instead(lambda *_: h5py.SoftLink("/")), "link to the header": _instead(lambda *_: h5py.SoftLink("/Header")),
-    "link elsewhere": _instead(lambda *_: h5py.ExternalLink("/etc/passwd", "/")), "link to no file": _instead(lambda *_: h5py.ExternalLink("absent.hdf5", "/x")),
-    "link to a device": _instead(lambda *_: h5py.ExternalLink("/dev/zero", "/x")), "hard link to the root": _instead(lambda file, *_: file["/"]),
-    "a type": _instead(lambda file, place, _: np.dtype("f8")), "virtual": _instead(_virtual), "virtual with a gap": _instead(_virtual_gap),
+    "text of any length": _instead(
+        lambda file, place, _: file.create_dataset(place, (40,), h5py.string_dtype()) and None
+    ),
+    "lists of any length": _instead(_vlen),
+    "array type": _instead(lambda f, p, _: f.create_dataset(p, (40,), np.dtype(("f8", (3,)))) and None),
+    "gzip": _dataset(compression="gzip", chunks=True),
+    "lzf": _dataset(compression="lzf", chunks=True),
+    "shuffled": _dataset(shuffle=True, fletcher32=True, chunks=True),
+    "scale-offset": _dataset(scaleoffset=3, chunks=True),
+    "unlimited": _instead(lambda f, p, v: f.create_dataset(p, data=v, maxshape=(None, *v.shape[1:])) and None),
+    "trillion rows": _sparse((10**12, 3), chunks=(1000, 3)),
+    "trillion flat": _sparse((10**12,), chunks=(1000,)),
+    "billion rows": _sparse((10**9, 3), chunks=(1000, 3)),
+    "never written": _sparse((40, 3)),
+    "never written, filled": _sparse((40, 3), fillvalue=np.nan),
+    "link to nothing": _instead(lambda *_: h5py.SoftLink("/no/such")),
+    "link to itself": _instead(lambda _f, p, _: h5py.SoftLink(f"/{p}")),
+    "link to the root": _instead(lambda *_: h5py.SoftLink("/")),
+    "link to the header": _instead(lambda *_: h5py.SoftLink("/Header")),
+    "link elsewhere": _instead(lambda *_: h5py.ExternalLink("/etc/passwd", "/")),
+    "link to no file": _instead(lambda *_: h5py.ExternalLink("absent.hdf5", "/x")),
+    "link to a device": _instead(lambda *_: h5py.ExternalLink("/dev/zero", "/x")),
+    "hard link to the root": _instead(lambda file, *_: file["/"]),
+    "a type": _instead(lambda file, place, _: np.dtype("f8")),
+    "virtual": _instead(_virtual),
+    "virtual with a gap": _instead(_virtual_gap),
     "storage elsewhere": _instead(_external_storage),
     "of a-scaling nan": lambda file, place: file[place].attrs.update(a_scaling=np.nan, h_scaling=0, to_cgs=1.0),
     "of to_cgs zero": lambda file, place: file[place].attrs.update(a_scaling=1, h_scaling=-1, to_cgs=0.0),
     "of to_cgs text": lambda file, place: file[place].attrs.update(a_scaling="x", h_scaling=[1, 2], to_cgs=b"1"),
     "of to_cgs huge": lambda file, place: file[place].attrs.update(a_scaling=1e10, h_scaling=-300, to_cgs=1e300),
-}  # fmt: skip
+}
 
-attribute_changes = st.lists(st.tuples(st.sampled_from(ATTRIBUTES), st.sampled_from(sorted(VALUES))), min_size=1, max_size=2)
+attribute_changes = st.lists(
+    st.tuples(st.sampled_from(ATTRIBUTES), st.sampled_from(sorted(VALUES))), min_size=1, max_size=2
+)
 dataset_changes = st.lists(st.tuples(st.sampled_from(PLACES), st.sampled_from(sorted(CHANGES))), min_size=1, max_size=2)
 fields = st.sampled_from([("Mtot",), ("Mtot",), ("Mgas", "T"), ("Vcdm", "HI"), ("ne", "P", "Z", "B"), ("Mstar",)])
 targets = st.sampled_from(["open", "open", "project", "command", "no mass"])

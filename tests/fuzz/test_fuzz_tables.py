@@ -14,11 +14,83 @@ from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.training.search import best_trial, read_trials
 
 WORDS = [
-    "nan", "inf", "-inf", "NaN", "1e999", "-1", "0", "1e308", "1e-320", "5", "x", "", ",", ";", "\t", "0x1p-2", "1_0", "١", "0,3", "0.3,", '"0.3"', "'0.3'",
-    "1e", "--", "None", "True", "1+2j", "\0", "\x1b[31m", "#", "# 0.3", "0.3 0.3", "\n", "\r", "\x85", "\u2028", "\ufeff", "é", HUGE, "A" * 100_000, "=1+1",
-    "1e5000", "0.30000000000000000000000000000000001", "9" * 400, "-0", "+0.3", ".3", "3.", "1d0", "0.3f", "\\", "%", "{}", "[bold]", "1e-5", "1000000",
-]  # fmt: skip
-STRUCTURES = ["drop row", "double row", "add row", "drop column", "add column", "empty", "only comments", "header", "reverse", "no end", "one line", "crlf", "bom", "utf-16", "latin-1", "blank lines", "commas", "huge"]  # fmt: skip
+    "nan",
+    "inf",
+    "-inf",
+    "NaN",
+    "1e999",
+    "-1",
+    "0",
+    "1e308",
+    "1e-320",
+    "5",
+    "x",
+    "",
+    ",",
+    ";",
+    "\t",
+    "0x1p-2",
+    "1_0",
+    "١",
+    "0,3",
+    "0.3,",
+    '"0.3"',
+    "'0.3'",
+    "1e",
+    "--",
+    "None",
+    "True",
+    "1+2j",
+    "\0",
+    "\x1b[31m",
+    "#",
+    "# 0.3",
+    "0.3 0.3",
+    "\n",
+    "\r",
+    "\x85",
+    "\u2028",
+    "\ufeff",
+    "é",
+    HUGE,
+    "A" * 100_000,
+    "=1+1",
+    "1e5000",
+    "0.30000000000000000000000000000000001",
+    "9" * 400,
+    "-0",
+    "+0.3",
+    ".3",
+    "3.",
+    "1d0",
+    "0.3f",
+    "\\",
+    "%",
+    "{}",
+    "[bold]",
+    "1e-5",
+    "1000000",
+]
+STRUCTURES = [
+    "drop row",
+    "double row",
+    "add row",
+    "drop column",
+    "add column",
+    "empty",
+    "only comments",
+    "header",
+    "reverse",
+    "no end",
+    "one line",
+    "crlf",
+    "bom",
+    "utf-16",
+    "latin-1",
+    "blank lines",
+    "commas",
+    "huge",
+]
 
 damages = st.one_of(
     st.tuples(st.just("word"), st.sampled_from(WORDS), st.integers(0, 200)),
@@ -89,7 +161,20 @@ def test_tables_of_the_user(bench, valid, damage, target, seeded):
             spec = SimulateSpec(set_name="mine", parameters=str(path))
             case.library(lambda: [row.parameters for row in rows_of_set(spec)], path.name, sensible=is_finite)
         elif target == "simulate":
-            flags = ("--n-particles", 8, "--n-mesh", 8, "--n-pixels", 8, "--n-simulations", 1, "--device", "cpu", "--workers", 1)
+            flags = (
+                "--n-particles",
+                8,
+                "--n-mesh",
+                8,
+                "--n-pixels",
+                8,
+                "--n-simulations",
+                1,
+                "--device",
+                "cpu",
+                "--workers",
+                1,
+            )
             names = [path.name, "n_pixels", "n_simulations"]
             case.command("simulate", "--set", "mine", "--parameters", path, *flags, "--out", case.out, names=names)
         else:
@@ -132,7 +217,9 @@ def test_histories(bench, valid, damage):
         path.write_bytes(damaged_table(path.read_text(), damage, ","))
         patch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
         with one_core():
-            case.command("letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name])
+            case.command(
+                "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name]
+            )
 
 
 def test_what_is_damaged_was_sound(valid):
