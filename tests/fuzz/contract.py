@@ -185,7 +185,9 @@ class Case:
             self._judge_files()
         elif code == 2 and not lines:
             for line in output.splitlines() or [""]:
-                self._judge(line, names)
+                self._judge(line, ())
+            if names and not any(name in output for name in names):
+                raise BreachError("names nothing", f"none of {list(names)} in: {output[:500]}")
         elif code in (1, 2):
             self._judge(" ".join(lines), names)
 

@@ -159,7 +159,22 @@ contents = st.one_of(
 )
 
 
-@cases(60, 500, content=contents, command=st.booleans())
+FAILED = [
+    f"train.seed = {HUGE}",
+    f"train.seed = 0x{'f' * 5000}",
+    f"summary.perceptron = {'[' * 5000}{']' * 5000}",
+    f"[{'a.' * 5000}b]",
+    f"{'a.' * 5000}b = 1",
+]
+
+
+@cases(
+    24,
+    500,
+    content=contents,
+    command=st.booleans(),
+    seeds=[{"content": ("letter", line.encode()), "command": False} for line in FAILED],
+)
 def test_toml(bench, valid, content, command):
     kind, text = content
     with bench.case("TOML", (content, command)) as case:

@@ -169,7 +169,7 @@ def use(case, valid, data: Path, command: str, suite: str = "MockTNG") -> None:
 
 
 @cases(
-    50,
+    20,
     350,
     changes=st.lists(
         st.tuples(st.sampled_from(FILES), st.sampled_from(sorted(CHANGES))),
@@ -188,7 +188,7 @@ def test_files(bench, valid, changes, command):
 
 
 @cases(
-    40,
+    16,
     250,
     name=st.sampled_from(NAMES),
     content=st.sampled_from(["maps", "labels", "nothing", "folder"]),
@@ -236,7 +236,7 @@ SUITES = [
 
 
 @cases(
-    30,
+    12,
     200,
     suite=st.sampled_from(SUITES),
     set_name=st.sampled_from(["LH", *SUITES]),
@@ -299,7 +299,17 @@ OUTPUTS: dict[str, Callable[[Path], Path]] = {
 makers = st.sampled_from(["train", "tune", "project", "infer", "infer in", "evaluate", "shrink", "simulate"])
 
 
-@cases(60, 250, output=st.sampled_from(sorted(OUTPUTS)), command=makers)
+@cases(
+    24,
+    250,
+    output=st.sampled_from(sorted(OUTPUTS)),
+    command=makers,
+    seeds=[
+        {"output": output, "command": command}
+        for output in ("nul", "long path")
+        for command in ("train", "infer", "project")
+    ],
+)
 def test_outputs(bench, valid, output, command):
     with bench.case("output folders", (output, command)) as case:
         out = OUTPUTS[output](case.out)
@@ -392,11 +402,16 @@ FORMS: dict[str, Callable[[Path], object]] = {
 
 
 @cases(
-    50,
+    20,
     300,
     name=st.sampled_from(FOREIGN),
     form=st.sampled_from(sorted(FORMS)),
     command=st.sampled_from(["train", "tune", "project", "evaluate"]),
+    seeds=[
+        {"name": "journal.log", "form": "link out", "command": "tune"},
+        {"name": "journal.log", "form": "pipe", "command": "tune"},
+        {"name": "spec.json", "form": "pipe", "command": "tune"},
+    ],
 )
 def test_foreign_files(bench, valid, name, form, command):
     """Files of somebody else's in the output folder stay as they are where they are text of another kind."""

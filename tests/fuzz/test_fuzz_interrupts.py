@@ -134,7 +134,7 @@ def contents(name: str, out: Path) -> dict[str, bytes]:
     return {path.name: path.read_bytes() for path in out.glob(KEPT[name])}
 
 
-@cases(8, 80, name=st.sampled_from(sorted(KEPT)), moments=st.lists(st.floats(0.0, 1.2), min_size=1, max_size=3))
+@cases(4, 80, name=st.sampled_from(sorted(KEPT)), moments=st.lists(st.floats(0.0, 1.2), min_size=1, max_size=3))
 def test_interrupts(bench, valid, name, moments):
     told = bench.scratch / "told"
     with one_core(), bench.case("interrupts", (name, moments)) as case:

@@ -42,7 +42,7 @@ any_damage = st.one_of(
 )
 
 
-@cases(25, 150, damage=any_damage, command=st.booleans())
+@cases(10, 150, damage=any_damage, command=st.booleans())
 def test_provenance_of_maps(bench, valid, damage, command):
     with bench.case("provenance.json", (damage, command)) as case:
         copy(valid.projected, case.out)
@@ -51,7 +51,7 @@ def test_provenance_of_maps(bench, valid, damage, command):
 
 
 @cases(
-    40,
+    16,
     250,
     damage=any_damage,
     which=st.sampled_from(["plan.json", "run-*.json", "done-*.txt", "Maps_*.npy"]),
@@ -72,11 +72,16 @@ def test_partial_folders(bench, valid, damage, which, command):
 
 
 @cases(
-    40,
+    16,
     250,
     damage=any_damage,
     line=st.integers(0, 60),
     how=st.sampled_from(["change", "add", "double", "drop", "swap", "no end"]),
+    seeds=[
+        {"damage": (False, (21094, ("extra", None))), "line": 6, "how": "change"},
+        {"damage": (False, (4, ("missing", None))), "line": 4, "how": "add"},
+        {"damage": (False, (25, ("value", "x"))), "line": 25, "how": "add"},
+    ],
 )
 def test_journals(bench, valid, damage, line, how):
     with bench.case("journal.log", (damage, line, how)) as case:
@@ -101,7 +106,7 @@ def test_journals(bench, valid, damage, line, how):
         case.library(lambda: tune(TUNE, valid.data, case.out, "cpu"), "journal.log", str(case.out), "out")
 
 
-@cases(40, 250, damage=any_damage, kind=st.sampled_from(["train", "tune", "config"]), command=st.booleans())
+@cases(16, 250, damage=any_damage, kind=st.sampled_from(["train", "tune", "config"]), command=st.booleans())
 def test_specs(bench, valid, damage, kind, command):
     with bench.case("spec.json", (damage, kind, command)) as case:
         if kind == "config":
@@ -129,7 +134,7 @@ def _again(*_: object, **__: object) -> None:
     raise _LetterAgainError("metrics.json: the letter is done again")
 
 
-@cases(25, 200, damage=any_damage)
+@cases(10, 200, damage=any_damage, seeds=[{"damage": (False, (78, ("missing", None)))}])
 def test_finished_letters(bench, valid, damage):
     with bench.case("metrics.json", damage) as case, pytest.MonkeyPatch.context() as patch:
         copy(valid.letter, case.out)
@@ -150,7 +155,13 @@ RECORDS = [
 ]
 
 
-@cases(6, 60, damage=any_damage, which=st.sampled_from(RECORDS))
+@cases(
+    4,
+    60,
+    damage=any_damage,
+    which=st.sampled_from(RECORDS),
+    seeds=[{"damage": (False, (0, ("value", 0))), "which": "train-*/provenance.json"}],
+)
 def test_runs_of_letters(bench, valid, damage, which):
     """A letter is written again from damaged runs, as where its report was taken away."""
     with bench.case("records of runs", (damage, which)) as case, pytest.MonkeyPatch.context() as patch:
@@ -196,7 +207,7 @@ metadata_names = st.sampled_from(
 )
 
 
-@cases(60, 400, damage=json_damage, name=metadata_names, command=st.booleans(), summary=st.booleans())
+@cases(24, 400, damage=json_damage, name=metadata_names, command=st.booleans(), summary=st.booleans())
 def test_metadata_of_weights(bench, valid, damage, name, command, summary):
     with bench.case("metadata of weights", (damage, name, command, summary)) as case:
         header, body = read_metadata((valid.perceptron if summary else valid.weights).read_bytes())
@@ -220,7 +231,7 @@ def _maps(path: Path):
     return np.load(path)[:4]
 
 
-@cases(40, 250, damage=json_damage, command=st.booleans())
+@cases(16, 250, damage=json_damage, command=st.booleans())
 def test_headers_of_weights(bench, valid, damage, command):
     with bench.case("headers of weights", (damage, command)) as case:
         header, body = read_metadata(valid.weights.read_bytes())
@@ -234,7 +245,7 @@ def test_headers_of_weights(bench, valid, damage, command):
             case.library(lambda: load(path, "cpu").predict(_maps(maps)), path.name, sensible=is_finite)
 
 
-@cases(30, 250, damage=byte_damage, command=st.booleans())
+@cases(12, 250, damage=byte_damage, command=st.booleans())
 def test_bytes_of_weights(bench, valid, damage, command):
     """Damaged weights are refused, or answer as the sound ones do."""
     import numpy as np  # noqa: PLC0415
@@ -251,7 +262,7 @@ def test_bytes_of_weights(bench, valid, damage, command):
         case.library(lambda: load(path, "cpu").predict(_maps(maps)), path.name, sensible=same)
 
 
-@cases(15, 120, damage=byte_damage)
+@cases(6, 120, damage=byte_damage)
 def test_bytes_of_states(bench, valid, damage):
     from dataclasses import replace  # noqa: PLC0415
 

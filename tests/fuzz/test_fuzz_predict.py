@@ -127,7 +127,7 @@ may_differ = {"logarithms", "overdensity", "in kpc", "times 1e10", "all huge", "
 
 
 @cases(
-    60, 300, name=st.sampled_from(sorted(INPUTS)), batch=st.sampled_from([128, 128, *BATCHES]), summary=st.booleans()
+    24, 300, name=st.sampled_from(sorted(INPUTS)), batch=st.sampled_from([128, 128, *BATCHES]), summary=st.booleans()
 )
 def test_predict(bench, valid, name, batch, summary):
     with bench.case("predict", (name, batch, summary)) as case:
@@ -141,7 +141,7 @@ def test_predict(bench, valid, name, batch, summary):
 
 
 @cases(
-    25,
+    10,
     120,
     name=st.sampled_from(sorted(INPUTS)),
     device=st.sampled_from(["cpu", "cpu", "auto", "cuda", "cuda:9", "x", "", "mps", "cpu:7", "meta"]),
@@ -180,7 +180,7 @@ ARRAYS = {
 three = st.tuples(*(st.one_of(st.just("floats"), st.sampled_from(sorted(ARRAYS))) for _ in range(3)))
 
 
-@cases(30, 120, names=three, warm=st.sampled_from([False, False, True, None, "x"]))
+@cases(12, 120, names=three, warm=st.sampled_from([False, False, True, None, "x"]))
 def test_losses(bench, valid, names, warm):
     with bench.case("moment_loss", (names, warm)) as case:
         mean, std, theta = (ARRAYS[name]() for name in names)
@@ -229,7 +229,7 @@ NUMBERS = [
 ]
 
 
-@cases(20, 60, which=st.sampled_from(range(len(NUMBERS))))
+@cases(8, 60, which=st.sampled_from(range(len(NUMBERS))))
 def test_numbers_of_maps(bench, valid, which):
     with bench.case("maps_of", NUMBERS[which]) as case:
         suite = fieldlevel.open_suite(valid.data, "MockTNG", check=False)
@@ -267,7 +267,7 @@ SPLITS = [
 ]
 
 
-@cases(15, 40, which=st.sampled_from(range(len(SPLITS))))
+@cases(6, 40, which=st.sampled_from(range(len(SPLITS))))
 def test_splits(bench, valid, which):
     with bench.case("split_simulations", SPLITS[which]) as case:
         whole = lambda found: min(len(found.train), len(found.validation), len(found.test)) > 0  # noqa: E731
@@ -276,7 +276,7 @@ def test_splits(bench, valid, which):
 
 
 @cases(
-    20,
+    8,
     80,
     name=st.sampled_from(sorted(INPUTS)),
     box=st.sampled_from([25.0, 0.0, -1.0, np.nan, np.inf, 1e-300, 1e300, None, "25"]),

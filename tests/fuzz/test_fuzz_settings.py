@@ -243,7 +243,7 @@ cases_in_python = commands.flatmap(
 )
 
 
-@cases(60, 700, case=cases_of_settings)
+@cases(24, 700, case=cases_of_settings)
 def test_command_line(bench, valid, case):
     command, name, value = case
     with bench.case("settings, command line", case) as here, pytest.MonkeyPatch.context() as patch:
@@ -311,7 +311,7 @@ def arguments(command: str, valid: Any, case: Any) -> list[object]:
     return [command, "--data", valid.data, "--out", case.out, *FLAGS, *more]
 
 
-@cases(60, 700, case=cases_in_python)
+@cases(24, 700, case=cases_in_python)
 def test_python(bench, valid, case):
     command, name, (which, number) = case
     value = next(values for values in (NUMBERS, TEXTS, PYTHON) if id(values) == which)[number]
@@ -366,7 +366,7 @@ OTHER = [
 
 
 @cases(
-    40,
+    16,
     300,
     command=st.sampled_from([*sorted(KINDS), "check", "evaluate", "infer", "shrink", "import", "nothing", ""]),
     words=st.lists(

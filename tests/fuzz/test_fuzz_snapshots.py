@@ -280,7 +280,19 @@ def _read(path: Path, unit: str | None) -> list[Any]:
     return [*facts, *(snapshot.read(kind, ["position", "mass"]) for kind in snapshot.n_particles)]
 
 
-@cases(60, 400, changes=attribute_changes, target=targets, field=fields, unit=units)
+@cases(
+    24,
+    400,
+    changes=attribute_changes,
+    target=targets,
+    field=fields,
+    unit=units,
+    seeds=[
+        {"changes": [("BoxSize", "tiny")], "target": "open", "field": ("Mtot",), "unit": None},
+        {"changes": [("NumPart_ThisFile", "huge")], "target": "no mass", "field": ("Mtot",), "unit": None},
+        {"changes": [("BoxSize", "long text")], "target": "open", "field": ("Mtot",), "unit": None},
+    ],
+)
 def test_attributes(bench, valid, changes, target, field, unit):
     with bench.case("HDF5 attributes", (changes, target, field, unit)) as case:
         path = copy(valid.snapshot, case.folder / "snapshot_090.hdf5")
@@ -290,7 +302,7 @@ def test_attributes(bench, valid, changes, target, field, unit):
         use(bench, "HDF5 attributes", path, target, field, unit, case)
 
 
-@cases(80, 500, changes=dataset_changes, target=targets, field=fields, unit=units)
+@cases(32, 500, changes=dataset_changes, target=targets, field=fields, unit=units)
 def test_datasets(bench, valid, changes, target, field, unit):
     with bench.case("HDF5 structure", (changes, target, field, unit)) as case:
         path = copy(valid.snapshot, case.folder / "snapshot_090.hdf5")
@@ -304,7 +316,7 @@ def test_datasets(bench, valid, changes, target, field, unit):
         use(bench, "HDF5 structure", path, target, field, unit, case)
 
 
-@cases(40, 300, damage=byte_damage, target=targets, field=fields, again=st.booleans())
+@cases(16, 300, damage=byte_damage, target=targets, field=fields, again=st.booleans())
 def test_bytes(bench, valid, damage, target, field, again):
     with bench.case("HDF5 bytes", (damage, target, field)) as case:
         path = copy(valid.snapshot, case.folder / "snapshot_090.hdf5")

@@ -134,7 +134,7 @@ def damaged_table(text: str, damage, blank: str = " ") -> bytes:
     }[what]()
 
 
-@cases(50, 300, damage=damages, target=st.sampled_from(["check", "list", "open", "train"]))
+@cases(20, 300, damage=damages, target=st.sampled_from(["check", "list", "open", "train"]))
 def test_parameter_files(bench, valid, damage, target):
     with bench.case("parameter files", (damage, target)) as case:
         data = copy(valid.data, case.folder / "data")
@@ -151,7 +151,7 @@ def test_parameter_files(bench, valid, damage, target):
             case.command("train", "--data", data, "--n-steps", 0, "--out", case.out)
 
 
-@cases(50, 300, damage=damages, target=st.sampled_from(["rows", "simulate", "project"]), seeded=st.booleans())
+@cases(20, 300, damage=damages, target=st.sampled_from(["rows", "simulate", "project"]), seeded=st.booleans())
 def test_tables_of_the_user(bench, valid, damage, target, seeded):
     with bench.case("--parameters", (damage, target, seeded)) as case:
         path = case.folder / "table.txt"
@@ -188,7 +188,7 @@ def _predictions() -> Predictions:
     return Predictions(theta, theta + 0.01, np.full((15, 6), 0.1), np.zeros(15, int), np.arange(15))
 
 
-@cases(40, 250, damage=damages)
+@cases(16, 250, damage=damages)
 def test_predictions(bench, valid, damage):
     with bench.case("predictions.csv", damage) as case:
         path = case.folder / "predictions.csv"
@@ -198,7 +198,7 @@ def test_predictions(bench, valid, damage):
         case.library(read, path.name, sensible=lambda found: is_finite([found.mean, found.std, found.theta]))
 
 
-@cases(30, 200, damage=damages)
+@cases(12, 200, damage=damages)
 def test_trials(bench, valid, damage):
     with bench.case("trials.csv", damage) as case:
         copy(valid.search, case.folder / "search")
@@ -208,7 +208,7 @@ def test_trials(bench, valid, damage):
         case.library(read, path.name, "search")
 
 
-@cases(5, 40, damage=damages)
+@cases(4, 40, damage=damages)
 def test_histories(bench, valid, damage):
     with bench.case("history.csv", damage) as case, pytest.MonkeyPatch.context() as patch:
         copy(valid.letter, case.out)

@@ -13,6 +13,8 @@ from fieldlevel.errors import UserError
 
 IndexArray = npt.NDArray[np.int64]
 
+_MOST_SIMULATIONS = 10**7
+
 
 class Split(NamedTuple):
     """Numbers of the simulations in each set; the three are disjoint and hold every simulation once."""
@@ -46,8 +48,9 @@ def split_simulations(n_simulations: int, seed: int = 1, train: float = 0.90, va
     """
     if not all(_is_number(fraction) and abs(fraction) <= 1 for fraction in (train, validation)):
         raise UserError(f"split: train={train}, validation={validation}; give fractions between 0 and 1")
-    if isinstance(n_simulations, bool) or not isinstance(n_simulations, int | np.integer):
-        raise UserError(f"split: {n_simulations} simulations; give a whole number")
+    is_whole = isinstance(n_simulations, int | np.integer) and not isinstance(n_simulations, bool)
+    if not is_whole or n_simulations > _MOST_SIMULATIONS:
+        raise UserError(f"split: {n_simulations} simulations; give a whole number, at most {_MOST_SIMULATIONS}")
     n_train, n_validation = round(train * n_simulations), round(validation * n_simulations)
     n_test = n_simulations - n_train - n_validation
     if min(n_train, n_validation, n_test) < 1:

@@ -9,6 +9,7 @@ the mean taken over the modes of a shell, so that white noise of variance \(s^2\
 """
 
 from functools import lru_cache
+from numbers import Real
 from typing import overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.numerics.mesh import fourier, squared_wavenumber
 from fieldlevel.parameters import BOX_SIZE_MPC_H, FloatArray
 
+_LARGEST_BOX_MPC_H = 1e9
 _PIXELS_AT_ONCE = 2**20
 """Of the maps in one array: what the processor's cache just holds in float64."""
 
@@ -106,12 +108,20 @@ def power_spectrum_2d(
     return k[:n_bins].numpy(), power[:, :n_bins].numpy()
 
 
-def _check(maps: FloatArray | Tensor, box_size_mpc_h: float) -> None:
+def _check(maps: object, box_size_mpc_h: float) -> None:
+    if not isinstance(maps, np.ndarray | Tensor) or not _is_real(maps):
+        raise UserError("power_spectrum_2d: maps are no array or tensor of real numbers; give one, (n, N, N)")
     shape = tuple(maps.shape)
     if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 2:
         raise UserError(f"power_spectrum_2d: maps have shape {shape}; give (n, N, N) with n > 0 and N > 1")
-    if not 0 < box_size_mpc_h < float("inf"):
+    if not isinstance(box_size_mpc_h, Real) or not 0 < box_size_mpc_h < _LARGEST_BOX_MPC_H:
         raise UserError(f"power_spectrum_2d: box_size_mpc_h is {box_size_mpc_h}; give the side of the maps in Mpc/h")
+
+
+def _is_real(maps: FloatArray | Tensor) -> bool:
+    if isinstance(maps, Tensor):
+        return not maps.is_complex() and maps.layout == torch.strided and maps.device.type != "meta"
+    return maps.dtype.kind in "fiu" and not isinstance(maps, np.ma.MaskedArray)
 
 
 def _shell_power(maps: FloatArray | Tensor, first: int) -> Tensor:
