@@ -34,10 +34,8 @@ def select_device(name: str) -> torch.device:
     return torch.device(name)
 
 
-def memory_of(device: torch.device) -> int:
-    """Bytes that a device has in all; of the CPU, what this machine or its container has."""
-    if device.type == "cuda":
-        return int(torch.cuda.get_device_properties(device).total_memory)
+def memory_of_cpu() -> int:
+    """Bytes of memory that this machine, or the container of this process, has in all."""
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     with suppress(OSError, ValueError):  # no container, or one without a limit
         return min(machine, int(_LIMIT_OF_CONTAINER.read_text()))

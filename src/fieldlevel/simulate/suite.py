@@ -19,7 +19,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.maps.ledger import Ledger, Plan
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.shards import Shard
-from fieldlevel.numerics.device import memory_of
+from fieldlevel.numerics.device import memory_of_cpu
 from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
@@ -73,7 +73,8 @@ def simulate_suite(
     """
     devices = choose_devices(device, workers)
     _check_spec(spec)
-    _check_memory(spec, devices[0])
+    if devices[0].type == "cpu":
+        _check_memory(spec)
     rows = rows_of_set(spec)
     if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
         devices = devices * workers
@@ -161,16 +162,16 @@ def _check_spec(spec: SimulateSpec) -> None:
     refuse_values(spec, allowed)
 
 
-def _check_memory(spec: SimulateSpec, device: torch.device) -> None:
-    """Refuse sizes for which the memory of the device cannot do, by what is surely in it at a time.
+def _check_memory(spec: SimulateSpec) -> None:
+    """Refuse sizes for which the memory of the machine cannot do, by what is surely in it at a time.
 
     These are place, velocity and acceleration of two kinds of particles and three meshes of the force; later two of
     the neighbour search, as fine as the pixels, beside them.
     """
     particles = 2 * 9 * spec.n_particles**3
     needed = _BYTES * (particles + max(3 * spec.n_mesh**3, 2 * spec.n_pixels**3))
-    if needed > (there := memory_of(device)):
+    if needed > (there := memory_of_cpu()):
         raise UserError(
             f"n_particles = {spec.n_particles}, n_mesh = {spec.n_mesh}, n_pixels = {spec.n_pixels}: need at least "
-            f"{needed / 1e9:.3g} GB of memory, {device} has {there / 1e9:.3g} GB; ask for smaller sizes"
+            f"{needed / 1e9:.3g} GB of memory, this machine has {there / 1e9:.3g} GB; ask for smaller sizes"
         )

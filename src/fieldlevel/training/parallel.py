@@ -66,11 +66,12 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
         UserError: a device that the processes would share, fewer GPUs than processes, or no place where they meet.
         TrainingError: the others did not come.
     """
-    torchrun.check()
     if torchrun.n_processes() == 1:
+        torchrun.check()
         yield select_device(device)
         return
     own = own_device(device)
+    torchrun.check()
     with _others_needed():
         if own.type == "cuda":
             torch.cuda.set_device(own)
