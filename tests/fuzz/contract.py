@@ -170,7 +170,8 @@ class Case:
         if may_interrupt and "interrupted" in told.getvalue():
             names = ()
         self._judge_output(code, told.getvalue(), output.getvalue(), names)
-        self.bench.counts[self.kind, "refused" if code else "worked"] += 1
+        is_refused = code != 0 and "interrupted" not in told.getvalue()
+        self.bench.counts[self.kind, "refused" if is_refused else "worked"] += 1
         return code
 
     def _judge_output(self, code: int, told: str, output: str, names: Sequence[str]) -> None:

@@ -250,7 +250,7 @@ def test_command_line(bench, valid, case):
         patch.setattr("fieldlevel.console.progress_display", _interrupted_display)
         given = (flag(command, name), value) if value != "" else (f"{flag(command, name)}=",)
         words = {
-            name.rpartition(".")[2],
+            *name.split("."),
             flag(command, name).rpartition(".")[2].lstrip("-"),
             "memory",
             "interrupted",
@@ -277,6 +277,7 @@ def related(name: str) -> list[str]:
         "slab_thickness_mpc_h": ["slabs"],
         "n_slabs": ["slabs"],
         "length_unit": ["snapshot"],
+        "parameters": ["set ", "cannot be read"],
         "transform": ["transform"],
         "kind": ["transform", "scale"],
         "scale": ["transform", "kind"],
@@ -317,7 +318,7 @@ def test_python(bench, valid, case):
     value = next(values for values in (NUMBERS, TEXTS, PYTHON) if id(values) == which)[number]
     with bench.case("settings, Python", (command, name, value)) as here:
         spec = with_value(DIRECT[command], name, value)
-        words = [name.rpartition(".")[2], "memory", *related(name)]
+        words = [*name.split("."), "memory", *related(name), *([shown] if (shown := str(value)[:20]) else [])]
         here.library(lambda: _begin(command, spec, valid, here), *words)
 
 
