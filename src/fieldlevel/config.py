@@ -478,6 +478,8 @@ def _overlay(spec: Spec, values: dict[str, Any], path: Path) -> Spec:
         text = json.dumps(_plain(_merge(asdict(spec), named), "spec"))  # type: ignore[call-overload]
     except RecursionError:
         raise UserError(f"{path}: nested too deep") from None
+    except ValueError:  # of whole numbers of thousands of digits
+        raise UserError(f"{path}: holds a number that is too long") from None
     except UserError as error:
         raise UserError(f"{path}: {error}") from None
     return from_json(type(spec), text, source=str(path))

@@ -9,7 +9,7 @@ import numpy.typing as npt
 from fieldlevel.errors import UserError
 from fieldlevel.experiments.predictions import write_table
 from fieldlevel.files import check_regular, make_place_for
-from fieldlevel.maps.cmd_format import MapHeader, read_header
+from fieldlevel.maps.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.maps.given import as_maps
 from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, MOCK_MARK, PARAMETER_NAMES, FloatArray, outside_prior
@@ -122,8 +122,9 @@ def _open_maps(path: Path) -> npt.NDArray[np.floating]:
     try:
         if not path.is_dir():
             check_regular(path, "give an .npy file of maps")
-        _check_header(path, read_header(path))
-        maps = np.lib.format.open_memmap(path, mode="r")
+        header = read_header(path)
+        _check_header(path, header)
+        maps = map_to_memory(path, header)
     except OSError as error:
         raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:

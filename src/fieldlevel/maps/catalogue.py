@@ -21,6 +21,7 @@ from fieldlevel.maps.cmd_format import (
     Float64Array,
     SuiteFiles,
     list_suites,
+    map_to_memory,
     read_header,
     read_maps,
     read_parameters,
@@ -254,7 +255,7 @@ def open_suite(
         raise DataError([missing, *orphan_defects(files.directory, found)])
     if defects := check_suite(files, listener) if check else check_tables(files):
         raise DataError(defects)
-    maps = np.load(files.maps_path, mmap_mode="r", allow_pickle=False)
+    maps = map_to_memory(files.maps_path, read_header(files.maps_path))
     parameters = read_parameters(files.parameters_path)
     parameters.setflags(write=False)
     return Suite(files.directory, suite, field, set_name, maps, parameters)

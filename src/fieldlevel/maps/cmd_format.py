@@ -13,7 +13,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import Any, BinaryIO, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -247,6 +247,19 @@ def read_maps(path: Path, header: MapHeader, first: int, count: int) -> Float32A
     if pixels.size != count * n_pixels:
         raise DataError([f"{path}: truncated, it ends before map {first + count}; fetch the file again"])
     return pixels.reshape(count, *header.shape[1:])
+
+
+def map_to_memory(path: Path, header: MapHeader) -> npt.NDArray[Any]:
+    """The array of a `.npy` file, mapped read-only; NumPy would read the header again, and warn of old ones.
+
+    Args:
+        path: the file, as long as its header promises.
+        header: its header.
+    """
+    if 0 in header.shape:
+        return np.empty(header.shape, header.dtype)
+    order: Literal["F", "C"] = "F" if header.fortran_order else "C"
+    return np.memmap(path, header.dtype, "r", header.offset, header.shape, order)
 
 
 def stream_maps(path: Path, header: MapHeader) -> Iterator[tuple[int, Float32Array]]:

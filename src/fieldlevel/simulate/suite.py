@@ -14,7 +14,7 @@ from pathlib import Path
 
 import torch
 
-from fieldlevel.config import SimulateSpec, refuse_values
+from fieldlevel.config import SimulateSpec, in_plain_types, refuse_values
 from fieldlevel.errors import UserError
 from fieldlevel.maps.ledger import Ledger, Plan
 from fieldlevel.maps.production import Maps, produce_maps
@@ -72,6 +72,7 @@ def simulate_suite(
         (15, 16, 16)
     """
     devices = choose_devices(device, workers)
+    spec = in_plain_types(SimulateSpec, spec)
     _check_spec(spec)
     if devices[0].type == "cpu":
         _check_memory(spec)
@@ -92,6 +93,7 @@ def plan_suite(spec: SimulateSpec) -> Plan:
     Raises:
         UserError: unknown set, a table that cannot be used, more simulations than there are.
     """
+    spec = in_plain_types(SimulateSpec, spec)
     fixed, rows = pinned(spec), rows_of_set(spec)
     record = {
         "origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",

@@ -7,7 +7,8 @@ killed process by 30 seconds and may be taken from one that only sleeps; the loc
 
 import json
 import os
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from optuna.exceptions import OptunaError
@@ -19,7 +20,6 @@ from fieldlevel.files import check_regular
 from fieldlevel.json_files import parse_json
 from fieldlevel.locks import locked
 
-_LONGEST_REASON = 200
 _OF_STRANGE_EVENTS = (
     *(ArithmeticError, AssertionError, AttributeError, LookupError, OptunaError, RuntimeError, TypeError, ValueError),
 )
@@ -43,15 +43,22 @@ def open_journal(path: Path) -> JournalStorage:
         raise UserError(f"{path}: is a link, through which another file would be changed; take it away")
     backend = JournalFileBackend(str(path), lock_obj=_ProcessLock(path))
     _check_lines(path)
-    try:
+    with naming_journal(path):
         return JournalStorage(backend)
-    except _OF_STRANGE_EVENTS as error:
-        told = f"{path}: not the journal of a search ({type(error).__name__} {_short(error)})"
-        raise UserError(f"{told}; delete {path.parent} to search anew") from None
 
 
-def _short(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST_REASON]
+@contextmanager
+def naming_journal(path: Path) -> Iterator[None]:
+    """Say of what Optuna makes of strange events that the journal holds them.
+
+    Raises:
+        UserError: with the journal.
+    """
+    try:
+        yield
+    except _OF_STRANGE_EVENTS:
+        told = f"{path}: not the journal of a search, or one that was changed"
+        raise UserError(f"{told}; bring it back, or delete {path.parent} to search anew") from None
 
 
 def _check_lines(path: Path) -> None:

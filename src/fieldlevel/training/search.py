@@ -35,7 +35,7 @@ from fieldlevel.files import make_folder, read_table, starts_with, write_text, w
 from fieldlevel.json_files import holds_keys, read_json_object
 from fieldlevel.locks import locked, refuse_foreign
 from fieldlevel.maps.catalogue import is_old_fingerprint
-from fieldlevel.training.journal import open_journal
+from fieldlevel.training.journal import naming_journal, open_journal
 from fieldlevel.training.search_space import Space, pruner, sampler, search_space, starting_points, trial_spec
 
 STUDY_NAME = "fieldlevel"
@@ -179,9 +179,14 @@ def open_search(
         refuse_foreign(out, OURS)
         _refuse_lost_journal(out)
         storage = open_journal(out / "journal.log")
-        study = optuna.create_study(
-            storage=storage, study_name=STUDY_NAME, load_if_exists=True, pruner=pruner(spec), sampler=sampler(spec, 0)
-        )
+        with naming_journal(out / "journal.log"):
+            study = optuna.create_study(
+                storage=storage,
+                study_name=STUDY_NAME,
+                load_if_exists=True,
+                pruner=pruner(spec),
+                sampler=sampler(spec, 0),
+            )
         if is_old_fingerprint(study.user_attrs.get("data_fingerprint")):
             told = "holds a search of an earlier version, which looked at 64 maps of its data only"
             raise UserError(f"{out}: {told}; tune in another folder, or delete it")
@@ -192,8 +197,9 @@ def open_search(
         _keep_beginning(study, points if trials else [], out)
         if "data_fingerprint" not in study.user_attrs:
             study.set_user_attr("data_fingerprint", fingerprint)
-        for point in points:
-            study.enqueue_trial(point, skip_if_exists=True)
+        with naming_journal(out / "journal.log"):
+            for point in points:
+                study.enqueue_trial(point, skip_if_exists=True)
         write_text(out / "spec.json", to_json(spec) + "\n")
         search = Search(spec, out, study, storage)
         search.tidy()
@@ -321,11 +327,19 @@ def value_of(trial: FrozenTrial) -> float:
 
 
 def best_trial(out: Path) -> TrainSpec:
-    """Spec of the best trial of a finished search: the network to train, with its hyper-parameters."""
+    """Spec of the best trial of a finished search: the network to train, with its hyper-parameters.
+
+    Raises:
+        UserError: a file of the search is damaged.
+    """
     spec = read_spec(TuneSpec, out / "spec.json")
-    best = best_row(read_trials(out))
     kinds = {name: int if isinstance(bounds, IntDistribution) else float for name, bounds in search_space(spec).items()}
-    return trial_spec(spec.train, {name: kind(best[name]) for name, kind in kinds.items()})
+    try:
+        best = best_row(read_trials(out))
+        found = {name: kind(best[name]) for name, kind in kinds.items()}
+    except (LookupError, TypeError, ValueError):
+        raise UserError(f"{out / 'trials.csv'}: damaged; give the command of the search again") from None
+    return trial_spec(spec.train, found)
 
 
 def best_row(trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
