@@ -165,3 +165,9 @@ def test_numbers_of_numpy_and_paths_are_plain_in_json():
 def test_what_json_has_no_type_for_is_refused(wrong):
     with pytest.raises(UserError, match="of type"):
         to_json(wrong)
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800b"])
+def test_characters_that_are_none_name_their_setting(text):
+    with pytest.raises(UserError, match=r"suite: .*characters that are none"):
+        to_json(TrainSpec(suite=text))

@@ -344,9 +344,19 @@ def _plain(value: Any, path: str) -> Any:
         return os.fspath(value)
     if hasattr(value, "tolist"):  # of NumPy or PyTorch
         return value.tolist()
+    if isinstance(value, str) and not value.isascii():
+        _check_text(value, path)
     if value is None or isinstance(value, bool | int | float | str):
         return value
     raise UserError(f"{path}: of type {type(value).__name__}; give numbers or text")
+
+
+def _check_text(value: str, path: str) -> None:
+    """Refuse bytes of no encoding, as names of files may hold them: no JSON does."""
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise UserError(f"{path}: {value!r} holds characters that are none; give other text") from None
 
 
 def read_spec(kind: type[Spec], path: Path) -> Spec:

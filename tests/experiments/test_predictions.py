@@ -51,3 +51,13 @@ def test_impossible_predictions_are_refused(one_column):
         one_column([], [], [])
     with pytest.raises(UserError, match="1 map numbers for 2 maps"):
         Predictions(good.theta, good.mean, good.std, good.simulation, good.map_index[:1])
+
+
+@pytest.mark.parametrize("number", ["1e999", "-inf", "nan"])
+def test_numbers_that_are_not_finite_name_their_file(tmp_path, gaussian_posterior, number):
+    path = tmp_path / "predictions.csv"
+    gaussian_posterior(n_simulations=1).write_csv(path)
+    lines = path.read_text().splitlines()
+    path.write_text("\n".join([lines[0], lines[1].rpartition(",")[0] + f",{number}", *lines[2:]]))
+    with pytest.raises(UserError, match=r"predictions\.csv: .*not finite"):
+        Predictions.read_csv(path)

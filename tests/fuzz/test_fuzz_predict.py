@@ -79,7 +79,7 @@ INPUTS: dict[str, Any] = {
     "int8": lambda: np.ones((3, N, N), "i1"),
     "uint64": lambda: np.full((3, N, N), 10**11, "u8"),
     "negative int": lambda: np.full((3, N, N), -5),
-    "float16": lambda: maps().astype("f2"),
+    "float16": lambda: torch.from_numpy(maps()).half().numpy(),
     "float64": lambda: maps().astype("f8"),
     "long double": lambda: maps().astype("longdouble"),
     "big endian": lambda: maps().astype(">f4"),

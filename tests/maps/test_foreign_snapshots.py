@@ -740,6 +740,10 @@ ODD: dict[str, Change] = {
     "matrix of counts": header(NumPart_ThisFile=np.full((2, 3), 40)),
     "many counts": header(NumPart_ThisFile=np.zeros(7000, int)),
     "reference": lambda file: file["Header"].attrs.__setitem__("BoxSize", file["PartType0"].ref),
+    "no shape": lambda file: (
+        file["PartType0"].pop("Coordinates"),
+        file.create_dataset("PartType0/Coordinates", data=h5py.Empty("f8")),
+    ),
     "vlen box": lambda file: file["Header"].attrs.create(
         "BoxSize", np.array([np.ones(3), np.ones(2)], dtype=object), dtype=h5py.vlen_dtype(float)
     ),

@@ -101,7 +101,10 @@ class Predictions:
             raise UserError(f"{path}: columns are not {', '.join(CSV_COLUMNS[:4])}, ...; evaluate the network again")
         if not (np.abs(table[:, :2]) < LARGEST_NUMBER).all():
             raise UserError(f"{path}: numbers of simulations or maps that cannot be; evaluate the network again")
-        return cls.from_table(table)
+        try:
+            return cls.from_table(table)
+        except UserError as error:
+            raise UserError(f"{path}: {error}") from None
 
     @classmethod
     def from_table(cls, table: FloatArray) -> "Predictions":

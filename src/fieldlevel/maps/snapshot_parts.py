@@ -85,6 +85,8 @@ def check_shape(dataset: h5py.Dataset, part: Part, shape: tuple[int, ...] | None
     Raises:
         DataError: the shapes disagree, it holds no numbers, or some of them are not there to be read.
     """
+    if dataset.shape is None:
+        raise DataError([f"{part.file}: {dataset.name} is empty, without even a shape; write the snapshot again"])
     columns = dataset.shape[1:]
     is_table = len(columns) < 2 and all(1 <= n <= _MOST_COLUMNS for n in columns)
     expected = (part.n, *(columns if shape is None and is_table else shape or ()))
@@ -154,7 +156,7 @@ def _refuse_twins(name: Path, file: h5py.File, beginnings: dict[bytes, Path]) ->
     """Refuse two files of a snapshot that begin with the same particles."""
     for number in range(_N_TYPES):
         dataset = find_dataset(find_member(file, f"PartType{number}"), COORDINATES)
-        if dataset is None or len(dataset.shape) != 2 or dataset.shape[0] < _COMPARED or dataset.shape[1] != 3:
+        if dataset is None or len(dataset.shape or ()) != 2 or dataset.shape[0] < _COMPARED or dataset.shape[1] != 3:
             continue
         check_storage(dataset)
         first = beginnings.setdefault(dataset[:_COMPARED].tobytes(), name)
