@@ -494,6 +494,12 @@ def test_facts_that_contradict_or_cannot_be_are_refused(write_hydro, tmp_path, f
     refuse(write_hydro(), replace(MINE, **facts), tmp_path, *words)
 
 
+def test_a_given_unit_or_box_that_does_not_suit_the_positions_is_named(write_hydro, tmp_path):
+    thin = write_hydro(change=without("BoxSize", "UnitLength_in_cm", "UnitMass_in_g", "UnitVelocity_in_cm_per_s"))
+    spec = replace(MINE, box_size_mpc_h=25.0, length_unit="Mpc/h", check_mass=False)
+    refuse(thin, spec, tmp_path, "positions from", "BoxSize, --box-size-mpc-h", "(--length-unit)")
+
+
 def test_facts_that_agree_change_nothing(write_hydro, tmp_path):
     path, given = write_hydro(), {"box_size_mpc_h": 25.001, "Omega_m": 0.3, "redshift": 0.001}
     for name, spec in (("without", MINE), ("with", replace(MINE, **given))):

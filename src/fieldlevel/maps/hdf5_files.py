@@ -143,7 +143,8 @@ def check_storage(dataset: h5py.Dataset, depth: int = 0) -> None:
 
 def _import_filters(dataset: h5py.Dataset, code: int, name: str) -> None:
     """Load the filters of hdf5plugin; CAMELS compresses its N-body snapshots with one of them."""
-    told = f"{dataset.file.filename}: {dataset.name} is compressed with {name or 'a filter'} (HDF5 filter {code})"
+    named = name.partition(";")[0] or "a filter"
+    told = f"{dataset.file.filename}: {dataset.name} is compressed with {named} (HDF5 filter {code})"
     try:
         import hdf5plugin  # noqa: F401, PLC0415 (optional, and registers its filters when imported)
     except ImportError:

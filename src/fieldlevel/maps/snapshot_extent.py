@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import DataError
-from fieldlevel.maps.snapshot_parts import Part, kind_of_group
+from fieldlevel.maps.snapshot_parts import REMEDY_OF_EXTENT, Part, kind_of_group
 
 Positions = npt.NDArray[np.floating[Any]]
 
@@ -90,7 +90,7 @@ def _refuse_partly_filled(path: Path, samples: Mapping[str, Positions], side: fl
             continue
         extent = float(along(np.ptp(np.concatenate(stretches), axis=0)))
         if extent < wanted:
-            remedy = "mend BoxSize, or give --length-unit; take --no-check-mass for a cut-out"
+            remedy = f"{REMEDY_OF_EXTENT}; take --no-check-mass for a cut-out"
             raise DataError([f"{path}: {told} fill {extent:.4g} Mpc/h of a box of {side:.4g} Mpc/h; {remedy}"])
 
 

@@ -22,6 +22,9 @@ COORDINATES = ("Coordinates",)
 MASSES = ("Masses", "Mass", "DynamicalMasses")
 """In all codes but old GADGET and the black holes of SWIFT; in old GADGET; in those."""
 
+REMEDY_OF_EXTENT = "mend the size of the box (BoxSize, --box-size-mpc-h) or the unit of length (--length-unit)"
+"""Of positions that do not suit the box, whoever said how large it is."""
+
 _KIND_OF_TYPE: Mapping[int, Kind] = {0: "gas", 4: "stars", 5: "black holes"}
 _TRACERS = 3
 _N_TYPES = 7
@@ -236,7 +239,7 @@ def wrap_positions(
         raise DataError(
             [
                 f"{where}: positions from {position.min():.4g} to {position.max():.4g} Mpc/h in a box of "
-                f"{box_size_mpc_h:.4g} Mpc/h; mend BoxSize, or give --length-unit"
+                f"{box_size_mpc_h:.4g} Mpc/h; {REMEDY_OF_EXTENT}"
             ]
         )
     wrapped: npt.NDArray[np.floating[Any]] = np.remainder(position, box_size_mpc_h)
