@@ -126,6 +126,8 @@ def test_command_refuses_a_search_of_impossible_settings(directory: Path, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+MODERN_OF_SUMMARIES = replace(TRAIN_PRESETS["modern"](), inputs="power spectrum")
+
 IN_VAIN = [
     (["--perceptron.n-layers", "2"], "perceptron.n_layers = 2"),
     (["--perceptron.dropout", "0.3"], "perceptron.dropout = 0.3"),
@@ -163,6 +165,13 @@ def test_what_a_preset_has_is_no_setting_in_vain():
         for inputs in ("maps", "power spectrum", "one-point PDF"):
             refuse_unused(replace(preset(), inputs=inputs))
             refuse_unused(replace(preset(), inputs=inputs), [preset()])
+
+
+@pytest.mark.parametrize(
+    "settings", [{"statistics_batches": 0}, {"head_batches": 0}, {"precision": "float32"}], ids=lambda each: [*each][0]
+)
+def test_who_says_what_happens_anyway_is_not_refused(settings):
+    refuse_unused(replace(MODERN_OF_SUMMARIES, **settings), [MODERN_OF_SUMMARIES])
 
 
 def test_a_finished_run_is_not_judged_again(spec, directory, tmp_path, monkeypatch):

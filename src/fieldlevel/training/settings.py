@@ -33,6 +33,8 @@ _OF_MAPS = (
     "statistics_batches",
     "head_batches",
 )
+_AS_IT_IS: Mapping[str, object] = {"statistics_batches": 0, "head_batches": 0, "precision": "float32"}
+"""What happens where these have no effect: nobody is refused who says so."""
 
 
 def _whole(least: int, most: int) -> Rule:
@@ -155,7 +157,8 @@ def refuse_unused(spec: TrainSpec, usual: Iterable[TrainSpec] | None = None, par
     known = [*_presets()] if usual is None else [*usual]
     for name, reason in unused_settings(spec).items():
         value = attrgetter(name)(spec)
-        if (usual is None and name in _OF_MAPS) or any(attrgetter(name)(each) == value for each in known):
+        of_preset = any(attrgetter(name)(each) == value for each in known)
+        if of_preset or value == _AS_IT_IS.get(name) or (usual is None and name in _OF_MAPS):
             continue
         raise UserError(f"{part}{name} = {value}: would have no effect, as {reason}; leave it out")
 
