@@ -238,7 +238,7 @@ def print_seen(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
 def print_outside(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
     """Which maps have posteriors that none inside the prior can have."""
     if len(maps):
-        told = "unlike those of the training, with Omega_m or sigma_8 outside the prior"
+        told = "unlike those of the training, with Omega_m or sigma_8 wider than or outside the prior"
         say(f"{told}: {_count(maps)} ({name_some(maps)})")
 
 
