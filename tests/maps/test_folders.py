@@ -244,6 +244,19 @@ def test_other_boxes_are_told(tmp_path, n):
 
 
 @pytest.mark.parametrize(
+    ("box", "remedy"), [(50.0, "project a smaller box"), (25.0, "again without --slab-thickness-mpc-h")]
+)
+def test_slabs_that_do_not_fill_the_box_are_told(write_suite, box, remedy):
+    directory = write_suite()
+    uneven = np.repeat(np.linspace(0.7, 1.1, 8), 15).astype(np.float32)
+    np.save(directory / MAPS, np.load(directory / MAPS) * uneven[:, None, None])
+    record(directory, box=box, slab_thickness_mpc_h=4.0)
+    assert f"they are 5 slabs of 4 Mpc/h of a box of {box:g} Mpc/h, as provenance.json says" in told(directory)
+    assert remedy in told(directory)
+    assert "labels of another suite" not in told(directory)
+
+
+@pytest.mark.parametrize(
     "text",
     [
         '{"MockTNG_LH": {"spec": {"n_slabs": %s, "slab_thickness_mpc_h": null, "radius": 1}, "snapshots": '

@@ -46,7 +46,7 @@ def test_links_to_files_elsewhere_are_not_written_through(tmp_path):
     (out / PARTIAL).mkdir(parents=True)
     for name in (MAPS, "done-1-of-1.txt", "plan.json"):
         (out / PARTIAL / name).symlink_to(victim)
-    with pytest.raises(UserError, match="another spec"):
+    with pytest.raises(UserError, match=r"plan.json: not JSON"):
         simulate(out)
     (out / PARTIAL / "plan.json").unlink()
     with pytest.raises(UserError, match=r"done-1-of-1.*is a link"):
@@ -69,9 +69,10 @@ def test_a_map_file_in_progress_that_became_a_link_is_refused(begun, tmp_path):
 @pytest.mark.parametrize(
     ("name", "content", "words"),
     [
-        ("plan.json", b"\0" * 4096, "another spec"),
+        ("plan.json", b"\0" * 4096, "not JSON.*remove .*the same command begins again"),
         ("plan.json", b"\xff\xfe\x00", "not a file of text; remove .*the same command begins again"),
-        ("plan.json", b"", "another spec"),
+        ("plan.json", b"", "not JSON.*remove .*the same command begins again"),
+        ("plan.json", b"{}", "another spec"),
         ("plan.json", None, "no plan.json.*remove it, and the same command begins again"),
         (MAPS, b"", "not the map file.*remove it, and the same command begins again"),
         (MAPS, b"\x93NUMPY\x01\x00", "not the map file.*remove it"),

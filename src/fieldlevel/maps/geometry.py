@@ -34,6 +34,15 @@ class Geometry:
         """Whether there may be pixels that no particle reaches."""
         return self.radius != "neighbours"
 
+    @property
+    def fills_box(self) -> bool:
+        """Whether the slabs of an axis hold all the mass of the box."""
+        return math.isclose(self.n_slabs * self.thickness_mpc_h, self.box_size_mpc_h, rel_tol=1e-6)
+
+    def __str__(self) -> str:
+        """In words."""
+        return f"{self.n_slabs} slabs of {self.thickness_mpc_h:g} Mpc/h of a box of {self.box_size_mpc_h:g} Mpc/h"
+
 
 def recorded_geometry(files: SuiteFiles) -> Geometry | None:
     """The geometry that the record of a folder gives for a suite; None where it gives none that can be understood."""

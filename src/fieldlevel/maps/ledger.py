@@ -213,7 +213,9 @@ class Ledger:
         recorded = self.partial / "plan.json"
         described = json.dumps(self.plan.record, sort_keys=True, indent=2) + "\n"
         if recorded.exists():
-            if read_text(recorded, f"remove {self.partial}, and the same command begins again") != described:
+            remedy = f"remove {self.partial}, and the same command begins again"
+            if read_text(recorded, remedy) != described:
+                read_json_object(recorded, remedy)
                 raise UserError(
                     f"{self.partial}: unfinished simulations of another spec; remove it or choose another directory"
                 )

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles
-from fieldlevel.maps.geometry import RECORD_NAME, recorded_geometry
+from fieldlevel.maps.geometry import RECORD_NAME, Geometry, recorded_geometry
 from fieldlevel.maps.pixels import PixelSurvey
 from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import (
@@ -33,6 +33,7 @@ MASS_TOLERANCE = 0.02
 """Relative; a row of a shuffled latin hypercube agrees this well by chance in about 3% of the simulations."""
 
 _UNIT = "(Msun/h)/(Mpc/h)^2"
+_WANTED = f"{SLABS_PER_AXIS} slabs of a box of {BOX_SIZE_MPC_H:g} Mpc/h"
 _H = 0.6711
 """Of all CAMELS simulations of six parameters."""
 _OTHER_UNITS = {
@@ -123,6 +124,10 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> 
     if not wrong.size:
         return
     usual = float(np.median(ratio[is_known]))
+    known = recorded_geometry(files)
+    if known is not None and not known.fills_box:
+        yield f"{files.maps_path}: not all mass of the box is in the maps: {_told_of_geometry(known)}"
+        return
     if np.ptp(ratio[is_known]) <= MASS_TOLERANCE * usual or not 1 / _LARGEST_RATIO < usual < _LARGEST_RATIO:
         yield _told_of_ratio(files, theta[is_known], usual)
         return
@@ -155,13 +160,8 @@ def _told_of_ratio(files: SuiteFiles, theta: Float64Array, ratio: float) -> str:
     holds = f"every map holds {ratio:.3g} times the mass of a slab of {SLAB_THICKNESS_MPC_H:g} Mpc/h"
     numbers = f"mean pixel {ratio * expected:.3g}, {expected:.3g} by Omega_m of the labels"
     known = recorded_geometry(files)
-    wanted = f"{SLABS_PER_AXIS} slabs of a box of {BOX_SIZE_MPC_H:g} Mpc/h"
     if known is not None and _agrees(known.thickness_mpc_h / SLAB_THICKNESS_MPC_H, ratio):
-        slabs = f"{known.n_slabs} slabs of {known.thickness_mpc_h:g} Mpc/h of a box of {known.box_size_mpc_h:g} Mpc/h"
-        return (
-            f"{files.maps_path}: {holds}: they are {slabs}, as {RECORD_NAME} says; this version takes {wanted}, "
-            "project a smaller box"
-        )
+        return f"{files.maps_path}: {holds}: {_told_of_geometry(known)}"
     causes = [f"these are {unit}" for unit, factor in _OTHER_UNITS.items() if _agrees(factor, ratio)]
     if 1 < ratio < 100:
         causes.append(f"the slabs are {ratio * SLAB_THICKNESS_MPC_H:.3g} Mpc/h thick")
@@ -169,8 +169,14 @@ def _told_of_ratio(files: SuiteFiles, theta: Float64Array, ratio: float) -> str:
         causes.append("the label is that of another simulation")
     guess = f", or {' or '.join(causes)}" if causes else ""
     return (
-        f"{files.maps_path}: {holds} ({numbers}): another unit or another box{guess}; give maps of {wanted} in {_UNIT}"
+        f"{files.maps_path}: {holds} ({numbers}): another unit or another box{guess}; give maps of {_WANTED} in {_UNIT}"
     )
+
+
+def _told_of_geometry(known: Geometry) -> str:
+    is_cut = known.box_size_mpc_h == BOX_SIZE_MPC_H
+    remedy = "project the snapshots again without --slab-thickness-mpc-h" if is_cut else "project a smaller box"
+    return f"they are {known}, as {RECORD_NAME} says; this version takes {_WANTED}, {remedy}"
 
 
 def _agrees(one: float, other: float) -> bool:
