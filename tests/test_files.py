@@ -211,6 +211,13 @@ def test_a_file_system_without_sync_of_folders_is_good_enough(tmp_path, monkeypa
     assert (tmp_path / "a.txt").read_text() == "text"
 
 
+@pytest.mark.parametrize("refused", [make_place_for, lambda path: write_text(path, "text")])
+def test_names_that_are_too_long_are_refused(tmp_path, refused):
+    with pytest.raises(UserError, match="too long"):
+        refused(tmp_path / f"{'a' * 300}.csv")
+    refused(tmp_path / f"{'a' * 250}.csv")
+
+
 @pytest.mark.parametrize("refused", [make_folder, make_place_for, lambda path: write_text(path, "text")])
 @pytest.mark.parametrize("name", ["a\0b", "a\0b/c"])
 def test_names_that_no_file_can_have_are_refused(tmp_path, refused, name):

@@ -204,7 +204,9 @@ def _refuse_special(path: Path) -> None:
     _refuse_devices(path.parent)
     try:
         mode = path.lstat().st_mode
-    except OSError:
+    except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:
+            raise UserError(f"{path}: the name is too long; give it a shorter one") from None
         return
     except ValueError:
         raise UserError(f"{str(path)!r}: no name that a file can have; name another") from None
