@@ -167,9 +167,7 @@ def test_what_a_preset_has_is_no_setting_in_vain():
             refuse_unused(replace(preset(), inputs=inputs), [preset()])
 
 
-@pytest.mark.parametrize(
-    "settings", [{"statistics_batches": 0}, {"head_batches": 0}, {"precision": "float32"}], ids=lambda each: [*each][0]
-)
+@pytest.mark.parametrize("settings", [{"statistics_batches": 0}, {"head_batches": 0}, {"precision": "float32"}])
 def test_who_says_what_happens_anyway_is_not_refused(settings):
     refuse_unused(replace(MODERN_OF_SUMMARIES, **settings), [MODERN_OF_SUMMARIES])
 
