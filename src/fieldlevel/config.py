@@ -17,14 +17,12 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import tyro
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_text
 
 Spec = TypeVar("Spec")
 
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
-
-_LONGEST_NAME = 80
 
 
 @dataclass(frozen=True)
@@ -396,14 +394,8 @@ def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
         return _adapter(kind).validate_json(text)  # type: ignore[no-any-return, arg-type]
     except ValidationError as error:
         first = error.errors()[0]
-        path = ".".join(_shown(part) for part in first["loc"]) or "text"
+        path = ".".join(shown(part) for part in first["loc"]) or "text"
         raise UserError(f"{source}: {path}: {_explain(kind, first)}") from None
-
-
-def _shown(name: object) -> str:
-    """A name out of a file, which may be anything, on one line."""
-    text = str(name)
-    return text if text.isprintable() and len(text) <= _LONGEST_NAME else f"{text[:_LONGEST_NAME]!r}"
 
 
 @cache
@@ -519,7 +511,7 @@ def _with_field_names(kind: type[Any], values: Mapping[str, Any], source: str) -
     for key, value in values.items():
         name = key if key in hints else by_flag.get(key.replace("-", "_"), key)
         if name in named:
-            raise UserError(f"{source}: {_shown(key)}: the same as {name}, which is there too; give it once")
+            raise UserError(f"{source}: {shown(key)}: the same as {name}, which is there too; give it once")
         inner = get_type_hints(kind).get(name)
         is_nested = isinstance(value, Mapping) and dataclasses.is_dataclass(inner) and isinstance(inner, type)
         named[name] = _with_field_names(inner, value, source) if is_nested else value  # type: ignore[arg-type]

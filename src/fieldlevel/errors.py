@@ -6,6 +6,7 @@ and keeps its traceback.
 
 _LONGEST_WORD, _LONGEST_LINE = 300, 600
 _LONGEST_PATH = 4200
+_LONGEST_REASON, _LONGEST_VALUE = 300, 80
 
 
 def one_line(text: str) -> str:
@@ -42,6 +43,28 @@ def printable(text: str) -> str:
         'a\\x1b[2Jb\\n'
     """
     return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def shown(value: object) -> str:
+    r"""A value that somebody gave, in one line of modest length: as it is, or its beginning in quotes.
+
+    Example:
+        >>> shown(0.5), shown("two\nlines")
+        ('0.5', "'two\\nlines'")
+    """
+    text = str(value)
+    return text if text.isprintable() and len(text) <= _LONGEST_VALUE else f"{text[:_LONGEST_VALUE]!r}"
+
+
+def reason(error: BaseException) -> str:
+    r"""What an error of other code says, in a line of modest length, to be told in a message of our own.
+
+    Example:
+        >>> reason(FileNotFoundError(2, "No such file or directory", "x.txt")), reason(ValueError("two\n  lines"))
+        ('No such file or directory', 'two lines')
+    """
+    told = getattr(error, "strerror", None) or error
+    return " ".join(str(told).split())[:_LONGEST_REASON]
 
 
 def _escaped(character: str) -> str:

@@ -18,7 +18,7 @@ from hashlib import blake2b
 from io import StringIO
 from pathlib import Path
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 
 MOST_BYTES = 2**28
 """Of a file of text that is read whole: tables, records, settings; larger ones are something else."""
@@ -260,8 +260,7 @@ def read_bytes(path: Path, remedy: str = "give a file", most: int = MOST_BYTES) 
         with path.open("rb") as file:
             content = file.read(most + 1)
     except (OSError, ValueError) as error:  # the latter of names that hold a zero byte
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read ({reason}); {remedy}") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)}); {remedy}") from None
     if len(content) > most:
         raise UserError(f"{path}: is larger than {most} bytes, as no such file is; {remedy}")
     return content

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.files import read_text, write_text
 
 
@@ -52,10 +52,10 @@ def parse_json(text: str, source: str, remedy: str = "take it away") -> Any:
     try:
         return json.loads(text)
     except RecursionError:
-        reason = "nested too deep"
+        told = "nested too deep"
     except ValueError as error:
-        reason = " ".join(str(error).split())
-    raise UserError(f"{source}: not JSON ({reason}); {remedy}") from None
+        told = reason(error)
+    raise UserError(f"{source}: not JSON ({told}); {remedy}") from None
 
 
 def write_json(path: Path, record: Any) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.experiments.predictions import write_table
 from fieldlevel.files import check_regular, make_place_for
 from fieldlevel.maps.cmd_format import MapHeader, map_to_memory, read_header
@@ -126,10 +126,9 @@ def _open_maps(path: Path) -> npt.NDArray[np.floating]:
         _check_header(path, header)
         maps = map_to_memory(path, header)
     except OSError as error:
-        raise UserError(f"{path}: cannot be read ({error.strerror or error}); give an .npy file of maps") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)}); give an .npy file of maps") from None
     except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:
-        reason = " ".join(str(error).split())[:200]
-        raise UserError(f"{path}: not an .npy file of numbers ({reason})") from None
+        raise UserError(f"{path}: not an .npy file of numbers ({reason(error)})") from None
     return maps[np.newaxis] if maps.ndim == 2 else maps
 
 

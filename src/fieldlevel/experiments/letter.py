@@ -20,14 +20,14 @@ from fieldlevel.config import (
     TuneSpec,
     refuse_values,
 )
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.json_files import read_json_object
 from fieldlevel.maps.cmd_format import list_suites
 from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.maps.transformed import OF_LOGARITHM
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
 from fieldlevel.training import settings
-from fieldlevel.training.settings import MOST_TRIALS, SUITE_NAME, shown
+from fieldlevel.training.settings import MOST_TRIALS, SUITE_NAME
 
 
 def simulations(spec: LetterSpec) -> list[SimulateSpec]:

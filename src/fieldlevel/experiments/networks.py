@@ -14,7 +14,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fieldlevel.config import TrainSpec, TuneSpec, digest, from_json
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.experiments.letter import Tests, Tuned
 from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
@@ -278,8 +278,9 @@ def _complete(folder: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, SafetensorError, UserError, LookupError, TypeError, ValueError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"{folder}: damaged ({reason}); delete it, and the same command makes it again") from None
+        raise UserError(
+            f"{folder}: damaged ({reason(error)}); delete it, and the same command makes it again"
+        ) from None
 
 
 def _is_trainable(name: str) -> bool:

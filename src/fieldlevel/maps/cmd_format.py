@@ -18,7 +18,7 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.errors import DataError, UserError
+from fieldlevel.errors import DataError, UserError, reason
 from fieldlevel.files import check_regular, naming, read_bytes
 from fieldlevel.parameters import FEEDBACK_UNITS, NBODY_PREFIX, PARAMETER_NAMES, hydro_twin, is_nbody
 
@@ -136,10 +136,10 @@ def list_names(folder: Path) -> list[str]:
     try:
         return sorted(path.name for path in folder.iterdir())
     except (FileNotFoundError, NotADirectoryError):
-        reason = "no such folder"
+        told = "no such folder"
     except (OSError, ValueError) as error:  # the latter of names that hold a zero byte
-        reason = f"cannot be read ({getattr(error, 'strerror', None) or error})"
-    raise DataError([f"{folder}: {reason}; name the folder that holds the map files"]) from None
+        told = f"cannot be read ({reason(error)})"
+    raise DataError([f"{folder}: {told}; name the folder that holds the map files"]) from None
 
 
 def _natural(text: str) -> list[tuple[int, str]]:

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 
 LARGEST_FLOAT16 = 65504
 
@@ -74,8 +74,7 @@ def _array_of_list(maps: Sequence[Any]) -> Any:
             return np.ma.stack(maps)
         return np.asarray(maps)
     except (ValueError, TypeError, RuntimeError, OverflowError) as error:
-        reason = " ".join(str(error).split())
-        raise UserError(f"maps in a list of {len(maps)}: no array can be made of them ({reason})") from None
+        raise UserError(f"maps in a list of {len(maps)}: no array can be made of them ({reason(error)})") from None
 
 
 def _check_tensor(maps: Tensor) -> None:

@@ -17,7 +17,7 @@ import h5py
 import numpy as np
 from h5py._hl.vds import VDSmap
 
-from fieldlevel.errors import DataError
+from fieldlevel.errors import DataError, reason
 from fieldlevel.files import check_regular
 from fieldlevel.maps.memory import physical_memory
 
@@ -46,9 +46,8 @@ def open_hdf5(path: Path) -> Iterator[h5py.File]:
     except PermissionError:
         raise DataError([f"{path}: permission denied; make the file readable"]) from None
     except _DAMAGE as error:
-        reason = " ".join(str(error).split())
         remedy = "it is damaged, of another format, or needs a filter: give an HDF5 snapshot"
-        raise DataError([f"{path}: cannot be read as HDF5 ({reason}); {remedy}"]) from error
+        raise DataError([f"{path}: cannot be read as HDF5 ({reason(error)}); {remedy}"]) from error
 
 
 _DAMAGE = (OSError, RuntimeError, KeyError, TypeError, ValueError, ArithmeticError, MemoryError)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fieldlevel.errors import DataError, UserError
+from fieldlevel.errors import DataError, UserError, printable
 from fieldlevel.maps.clustering import clustering_defects, has_clustering
 from fieldlevel.maps.cmd_format import (
     MAPS_NAME,
@@ -35,7 +35,6 @@ from fieldlevel.maps.pixels import MAY_VANISH, PixelSurvey, pixel_defects, surve
 from fieldlevel.maps.reference import is_verified, seed_tables, table_defects
 from fieldlevel.maps.twins import label_conflicts, shared_maps
 from fieldlevel.maps.weighing import mass_defects, unit_defect
-from fieldlevel.maps.wording import printable
 from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
 from fieldlevel.progress import Listener, ignore
 

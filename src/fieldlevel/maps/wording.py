@@ -28,13 +28,3 @@ def equal_pairs(keys: Sequence[bytes]) -> list[str]:
     """
     first: dict[bytes, int] = {}
     return [f"{first[key]} and {number}" for number, key in enumerate(keys) if first.setdefault(key, number) != number]
-
-
-def printable(name: str) -> str:
-    r"""A name with line ends, control characters and bytes that are no text written as escapes.
-
-    Example:
-        >>> printable("two\nlines"), printable("Größe")
-        ('two\\nlines', 'Größe')
-    """
-    return name if name.isprintable() else repr(name)[1:-1]

@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular
 
 MOST_BYTES = 2**31
@@ -195,8 +195,7 @@ def _refuse_strangers(path: Path) -> None:
         with path.open("rb") as file:
             head = file.read(16)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{path}: cannot be read ({reason}); {_REMEDY}") from None
+        raise UserError(f"{path}: cannot be read ({reason(error)}); {_REMEDY}") from None
     if head[8:9] == b"{":
         raise UserError(f"{path}: a safetensors file, not one of PyTorch; what this package wrote needs no import")
     kind = name_format(path)

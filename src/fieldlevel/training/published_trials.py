@@ -17,7 +17,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular
 
 STUDY_NAME = "wd_dr_hidden_lr_o3"
@@ -56,8 +56,7 @@ def published_trials(path: str | Path) -> list[Point]:
                 _limit_work(connection)
                 rows = _read(connection, database)
         except (sqlite3.Error, OverflowError) as error:
-            reason = " ".join(str(error).split())[:150]
-            raise UserError(f"{database}: not a database of Optuna ({reason}); {_REMEDY}") from None
+            raise UserError(f"{database}: not a database of Optuna ({reason(error)}); {_REMEDY}") from None
     points = [point for _, values in sorted(rows.items(), key=lambda row: row[0]) if (point := _point(values))]
     if not points:
         told = f"{database}: the study {STUDY_NAME} has no complete trial of {', '.join(PARAMETERS)}"
@@ -83,8 +82,7 @@ def _copied(database: Path) -> Iterator[Path]:
                     shutil.copyfile(beside, copy.with_name(copy.name + ending))
             yield copy
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise UserError(f"{database}: cannot be read ({reason}); {_REMEDY}") from None
+        raise UserError(f"{database}: cannot be read ({reason(error)}); {_REMEDY}") from None
 
 
 def _told_size(size: int) -> str:

@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import torch
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, write_bytes
 
 VERSION = 4
@@ -21,7 +21,6 @@ SHARE = 0.05
 """Of the time that other writing may take."""
 
 
-_LONGEST_REASON = 200
 _REMEDY = "delete it to start this run again"
 _OF_DAMAGED_FILES = (
     *(OSError, EOFError, RuntimeError, UnpicklingError, LookupError, TypeError, ValueError),
@@ -83,8 +82,7 @@ class ResumeFile:
         try:
             run.load_state_dict(state)
         except _OF_DAMAGED_FILES as error:
-            reason = " ".join(str(error).split())[:_LONGEST_REASON]
-            raise UserError(f"{self.path}: damaged ({type(error).__name__}: {reason}); {_REMEDY}") from None
+            raise UserError(f"{self.path}: damaged ({type(error).__name__}: {reason(error)}); {_REMEDY}") from None
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Write the state; errors as in `write_state`."""

@@ -18,14 +18,13 @@ from fieldlevel.config import (
     letter_scale,
     summary_training,
 )
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.maps.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.training import parallel
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is allowed, and in words what must hold."""
 
-_LONGEST_SHOWN = 60
 _OF_PERCEPTRON = tuple(field.name for field in fields(PerceptronSpec))
 _OF_MAPS = (
     *(f"network.{field.name}" for field in fields(NetworkSpec)),
@@ -112,12 +111,6 @@ def check_train_spec(spec: TrainSpec) -> TrainSpec:
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
     parallel.equal_share(spec.batch_size)
     return spec
-
-
-def shown(value: object) -> str:
-    """A value of a setting in one line of modest length."""
-    text = str(value)
-    return text if text.isprintable() and len(text) <= _LONGEST_SHOWN else f"{text[:_LONGEST_SHOWN]!r}"
 
 
 def unused_settings(spec: TrainSpec) -> dict[str, str]:

@@ -18,7 +18,7 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from fieldlevel.config import TrainSpec, TuneSpec, digest, in_plain_types, refuse_values
-from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.errors import TrainingError, UserError, reason
 from fieldlevel.files import make_folder
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.maps.loader import AnyNormaliser, MapSet
@@ -182,7 +182,7 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
         file = ResumeFile(folder / "resume.pt", digest(spec, data.suite.fingerprint))
         trained = train_trial(trial, spec, data.training, data.validation, file, listener)
     except (TrainingError, torch.OutOfMemoryError) as error:
-        trial.set_user_attr("error", " ".join(str(error).split()))
+        trial.set_user_attr("error", reason(error))
         search.finish(trial, TrialState.FAIL)
         return TrialState.FAIL
     if trained is None:

@@ -25,7 +25,7 @@ from torch import Tensor
 
 import fieldlevel
 from fieldlevel.config import TrainSpec, from_json, to_json
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular
 from fieldlevel.maps.loader import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.maps.seen import SeenMaps
@@ -56,7 +56,6 @@ _MANDATORY = {
     "provenance",
 }
 _KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_LONGEST_REASON = 400
 _MOST_SIMULATIONS = 2**31
 
 
@@ -162,7 +161,7 @@ def read_parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
             _priors(path, metadata)
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise UserError(f"{path}: not a weights file ({_one_line(error)}); give a weights.safetensors") from None
+        raise UserError(f"{path}: not a weights file ({reason(error)}); give a weights.safetensors") from None
 
 
 def read_weights_file(path: Path) -> WeightsFile:
@@ -224,7 +223,7 @@ def _naming_damage(path: Path) -> Iterator[None]:
     try:
         yield
     except (UserError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"{path}: damaged weights file ({_one_line(error)}); {REMEDY}") from None
+        raise UserError(f"{path}: damaged weights file ({reason(error)}); {REMEDY}") from None
 
 
 def _check_keys(metadata: Mapping[str, str]) -> None:
@@ -279,7 +278,3 @@ def _check_tensor(name: str, value: Tensor) -> None:
         raise UserError(f"{name} has numbers that are not finite")
     if name.endswith("running_var") and bool((value < 0).any()):
         raise UserError(f"{name} has variances below zero")
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:_LONGEST_REASON]
