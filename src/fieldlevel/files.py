@@ -14,7 +14,7 @@ import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
-from hashlib import blake2b
+from hashlib import blake2b, file_digest
 from io import StringIO
 from pathlib import Path
 
@@ -277,6 +277,20 @@ def read_text(path: Path, remedy: str = "give a file of text", most: int = MOST_
         return content.decode()
     except UnicodeDecodeError:
         raise UserError(f"{path}: not a file of text; {remedy}") from None
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 of a file of any size, 64 hexadecimal digits.
+
+    Raises:
+        UserError: it cannot be read, or is no file.
+    """
+    check_regular(path)
+    try:
+        with path.open("rb") as file:
+            return file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); give a file") from None
 
 
 def starts_with(path: Path, *beginnings: str) -> bool:

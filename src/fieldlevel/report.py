@@ -29,7 +29,7 @@ from fieldlevel.experiments.verdicts import SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure
 from fieldlevel.figures.letter import letter_plates
 from fieldlevel.files import make_folder, read_bytes, read_text, starts_with, write_text
-from fieldlevel.json_files import holds_json, holds_keys, read_json_object
+from fieldlevel.json_files import holds_json, holds_keys, read_json_object, write_json
 from fieldlevel.locks import refuse_foreign
 from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, is_mock
 
@@ -416,7 +416,7 @@ def write_letter(out: Path, run: LetterRun) -> dict[str, Any]:
         "figures": figures,
         **metrics_document(results),
     }
-    write_text(out / "metrics.json", json.dumps(document, indent=2) + "\n")
+    write_json(out / "metrics.json", document)
     return document
 
 

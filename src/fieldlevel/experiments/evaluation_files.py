@@ -1,9 +1,6 @@
 """The folder of one evaluation: `predictions.csv` and, written last, `metrics.json`, which speaks of it."""
 
-import csv
-import json
 from dataclasses import asdict
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +11,8 @@ from fieldlevel.experiments.metrics import METRICS, evaluate, scores_to_json
 from fieldlevel.experiments.pairs import PREDICTION_COLUMNS, PairResult, write_predictions
 from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.provenance import describe_software
-from fieldlevel.files import write_text
-from fieldlevel.json_files import holds_keys
+from fieldlevel.files import starts_with
+from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, COSMOLOGICAL_NAMES, MOCK_MARK, is_nbody, outside_prior
@@ -23,8 +20,8 @@ from fieldlevel.training.checkpoint import Predictor
 
 
 def _is_table(path: Path) -> bool:
-    with path.open(newline="", errors="replace") as file:
-        return next(csv.reader(islice(file, 1)), []) == list(PREDICTION_COLUMNS)
+    header = ",".join(PREDICTION_COLUMNS)
+    return starts_with(path, f"{header}\n", f"{header}\r\n")
 
 
 def _is_document(path: Path) -> bool:
@@ -75,7 +72,7 @@ def write_evaluation(
     (folder / "metrics.json").unlink(missing_ok=True)
     pair = PairResult(spec.suite, suite.suite, predictions, measured, spec.seed)
     write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
-    write_text(folder / "metrics.json", json.dumps(document, indent=2) + "\n")
+    write_json(folder / "metrics.json", document)
     return document
 
 

@@ -23,6 +23,7 @@ from fieldlevel.config import (
 from fieldlevel.errors import UserError, shown
 from fieldlevel.json_files import read_json_object
 from fieldlevel.maps.cmd_format import list_suites
+from fieldlevel.maps.geometry import RECORD_NAME
 from fieldlevel.maps.pixels import ZERO_FIELDS
 from fieldlevel.maps.transformed import OF_LOGARITHM
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, hydro_twin, is_mock, is_nbody, nbody_twin
@@ -168,7 +169,7 @@ def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) ->
 def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
     """Whether a folder's own record says that its mock suites were simulated with this setting."""
     try:
-        record = read_json_object(directory / "provenance.json")
+        record = read_json_object(directory / RECORD_NAME)
     except UserError:
         return False
     specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]

@@ -1,6 +1,5 @@
 """Training the networks of experiments: each once, several at a time, found again where they are complete."""
 
-import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +19,7 @@ from fieldlevel.experiments.provenance import record_software
 from fieldlevel.experiments.store import Store
 from fieldlevel.files import check_regular, read_bytes, read_table, read_text, write_bytes
 from fieldlevel.maps.catalogue import Suite
+from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.parameters import FloatArray
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.loop import train
@@ -291,5 +291,4 @@ def affordable(devices: Sequence[torch.device], suites: Suites) -> Sequence[torc
     """As many processes on the CPU as can hold the maps of a suite each in half of the memory."""
     if devices[0].type != "cpu":
         return devices
-    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") if hasattr(os, "sysconf") else 0
-    return devices[: max(1, memory // 2 // max(suite.maps.nbytes for suite in suites.values()))]
+    return devices[: max(1, physical_memory() // 2 // max(suite.maps.nbytes for suite in suites.values()))]

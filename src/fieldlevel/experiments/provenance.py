@@ -1,6 +1,5 @@
 """Where a result comes from: software, commit, hardware, date."""
 
-import json
 import os
 import platform
 import subprocess
@@ -10,7 +9,7 @@ from pathlib import Path
 import torch
 
 from fieldlevel import __version__
-from fieldlevel.files import write_text
+from fieldlevel.json_files import write_json
 
 
 def describe_software(device: torch.device) -> dict[str, str]:
@@ -69,4 +68,4 @@ def _git(folder: Path, *arguments: str) -> str:
 
 def record_software(folder: Path, device: torch.device) -> None:
     """Write `provenance.json` of a run."""
-    write_text(folder / "provenance.json", json.dumps(describe_software(device), indent=2) + "\n")
+    write_json(folder / "provenance.json", describe_software(device))

@@ -5,8 +5,6 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
-import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,8 +32,8 @@ from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.experiments.provenance import describe_software, record_software
 from fieldlevel.experiments.ratios import TransferRatios, transfer_ratios
 from fieldlevel.experiments.store import Store
-from fieldlevel.files import read_bytes, write_text
-from fieldlevel.json_files import read_json_object
+from fieldlevel.files import sha256_of, write_text
+from fieldlevel.json_files import read_json_object, write_json
 from fieldlevel.maps.catalogue import Suite, check_distinct, open_suite, split_simulations
 from fieldlevel.maps.transformed import idle_scale
 from fieldlevel.numerics.device import select_device
@@ -328,8 +326,7 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         suite = data.opened[spec.suite].transformed(spec.transform)
         predictions = predict_suite(load(weights, device), suite, spec.simulations)
         predictions.write_csv(folder / "predictions.csv")
-        checksum = hashlib.sha256(read_bytes(folder / "predictions.csv")).hexdigest()
-        write_text(folder / "checksum.json", json.dumps({"predictions.csv": checksum}) + "\n")
+        write_json(folder / "checksum.json", {"predictions.csv": sha256_of(folder / "predictions.csv")})
         write_text(folder / "spec.json", to_json(spec) + "\n")
         record_software(folder, select_device(device))
 
@@ -342,7 +339,7 @@ def _read_predictions(folder: Path) -> Predictions:
     path, checksum = folder / "predictions.csv", folder / "checksum.json"
     try:
         known = read_json_object(checksum)
-        if known.get(path.name) == hashlib.sha256(read_bytes(path)).hexdigest():
+        if known.get(path.name) == sha256_of(path):
             return Predictions.read_csv(path)
         reason = "it is not as it was written"
     except UserError as error:

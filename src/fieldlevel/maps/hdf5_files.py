@@ -19,7 +19,7 @@ from h5py._hl.vds import VDSmap
 
 from fieldlevel.errors import DataError, reason
 from fieldlevel.files import check_regular
-from fieldlevel.maps.memory import physical_memory
+from fieldlevel.numerics.memory import physical_memory
 
 Member: TypeAlias = h5py.Group | h5py.Dataset
 

@@ -26,7 +26,7 @@ import numpy as np
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, naming, open_own, read_bytes, read_text, sync, write_text
-from fieldlevel.json_files import read_json_object
+from fieldlevel.json_files import read_json_object, write_json
 from fieldlevel.locks import locked
 from fieldlevel.maps.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles
 from fieldlevel.maps.provenance import Run, is_recorded, record_maps
@@ -139,7 +139,7 @@ class Ledger:
     def record(self, run: Run) -> None:
         """Write down what a process has done since it started; again with every simulation, as it may be killed."""
         stamp = "".join(character for character in run.started if character.isalnum())
-        write_text(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", json.dumps(asdict(run)))
+        write_json(self.partial / f"run-{run.shard.replace('/', '-of-')}-{stamp}.json", asdict(run))
 
     def note(self, shard: Shard, number: int) -> None:
         """Count a simulation, written and recorded, as done; after the last one another process may close the work."""

@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from fieldlevel.errors import UserError
-from fieldlevel.maps.memory import check_fits
 from fieldlevel.numerics.discs import paint_layers, paint_points
 from fieldlevel.numerics.discs_exact import paint_layers_exact
+from fieldlevel.numerics.memory import check_fits
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.parameters import SLABS_PER_AXIS
 

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.config import ProjectSpec
+from fieldlevel.config import ProjectSpec, in_plain_types
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.maps.fields import FIELDS, Field
 from fieldlevel.maps.production import Maps, produce_maps
@@ -24,7 +24,6 @@ from fieldlevel.maps.projection_plan import (
     cut_slabs,
     map_keys,
     open_for,
-    plain_spec,
     plan_projection,
     source_of_radius,
 )
@@ -74,7 +73,7 @@ def project_snapshots(
         UserError: a spec or a snapshot that cannot be used.
     """
     devices = choose_devices(device, workers)
-    spec = plain_spec(spec)
+    spec = in_plain_types(ProjectSpec, spec)
     check_project_spec(spec)
     files, folder = _as_paths(paths), Path(directory)
     plan, make = plan_projection(files, spec), partial(_project_number, files, spec)

@@ -5,24 +5,24 @@ A snapshot is known by its content, wherever it lies. The snapshots of a folder 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 
-from fieldlevel.config import ProjectSpec, refuse_values, to_json
+from fieldlevel.config import ProjectSpec, refuse_values
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
 from fieldlevel.maps.cmd_format import Float64Array, read_parameters
 from fieldlevel.maps.fields import FIELDS, POINTS
 from fieldlevel.maps.hdf5_files import open_hdf5
 from fieldlevel.maps.ledger import Plan, SuiteField
-from fieldlevel.maps.memory import check_fits
 from fieldlevel.maps.project import MOST_PIXELS, MOST_SLABS, Slabs
 from fieldlevel.maps.snapshot_facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
 from fieldlevel.maps.snapshot_files import find_files, fingerprint, read_header
 from fieldlevel.maps.snapshots import Snapshot, open_snapshot
+from fieldlevel.numerics.memory import check_fits
 from fieldlevel.parameters import (
     COSMOLOGICAL_NAMES,
     MOCK_MARK,
@@ -233,29 +233,6 @@ def lacking_parameters(paths: Sequence[Path], spec: ProjectSpec | None = None) -
         with open_hdf5(find_files(path)[0]) as file:
             lacking.update(_lacking(read_header(file).parameters))
     return [name for name in PARAMETER_NAMES if name in lacking - given]
-
-
-def plain_spec(spec: ProjectSpec) -> ProjectSpec:
-    """A spec whose numbers are Python's, whatever NumPy numbers and paths it was made from.
-
-    Raises:
-        UserError: a field is of another type.
-    """
-    plain: dict[str, Any] = {name: _plain(getattr(spec, name)) for name in asdict(spec)}
-    made = replace(spec, **plain)
-    try:
-        to_json(made)
-    except TypeError as error:
-        raise UserError(f"ProjectSpec: {error}; give numbers, words and their tuples") from None
-    return made
-
-
-def _plain(value: object) -> object:
-    if isinstance(value, np.generic):
-        return value.item()
-    if isinstance(value, list | tuple):
-        return tuple(_plain(each) for each in value)
-    return str(value) if isinstance(value, Path) else value
 
 
 def check_project_spec(spec: ProjectSpec) -> None:

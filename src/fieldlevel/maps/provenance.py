@@ -12,8 +12,7 @@ import torch
 from fieldlevel import __version__
 from fieldlevel.errors import UserError
 from fieldlevel.json_files import read_json, write_json
-
-PROVENANCE_NAME = "provenance.json"
+from fieldlevel.maps.geometry import RECORD_NAME
 
 
 @dataclass(frozen=True)
@@ -86,11 +85,11 @@ def record_maps(directory: Path, name: str, record: Mapping[str, Any], runs: Seq
     """
     software = {"fieldlevel": __version__, "torch": torch.__version__}
     known = _read(directory) | {name: {**record, **software, "runs": list(runs)}}
-    write_json(directory / PROVENANCE_NAME, known)
+    write_json(directory / RECORD_NAME, known)
 
 
 def _read(directory: Path) -> dict[str, dict[str, Any]]:
-    path = directory / PROVENANCE_NAME
+    path = directory / RECORD_NAME
     if not path.exists():
         return {}
     known = read_json(path, "take it away, or choose another directory")

@@ -1,16 +1,14 @@
 """Which device to compute on, and how exactly."""
 
-import os
 import re
-from contextlib import AbstractContextManager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager
 
 import torch
 
 from fieldlevel.errors import UserError
+from fieldlevel.numerics.memory import physical_memory
 
 _MOST_DIGITS = 9
-_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
 
 
 def select_device(name: str) -> torch.device:

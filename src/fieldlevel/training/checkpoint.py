@@ -5,9 +5,7 @@ in column order and the simulations that the network has seen, so that an evalua
 may hold the weights in float16, at half the size (`shrink_weights`).
 """
 
-import hashlib
 import json
-import operator
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +18,7 @@ from torch import Tensor, nn
 
 from fieldlevel.config import TrainSpec
 from fieldlevel.errors import UserError
-from fieldlevel.files import make_place_for, write_bytes
+from fieldlevel.files import make_place_for, sha256_of, write_bytes
 from fieldlevel.maps.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.maps.level import refuse_far_levels
 from fieldlevel.maps.loader import AnyNormaliser, SummaryNormaliser
@@ -29,6 +27,7 @@ from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.maps.wording import name_some
 from fieldlevel.models.build import AnyNetwork
 from fieldlevel.models.published import refuse_other_formats
+from fieldlevel.models.sizes import whole_number
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
 from fieldlevel.progress import Listener, Progress, ignore
@@ -126,7 +125,7 @@ class Predictor:
                 the training; answers that are not finite.
         """
         given = as_maps(maps, self.n_pixels)
-        size = _block_size(batch_size)
+        size = whole_number("batch_size", batch_size)
         mean, std = np.empty((2, len(given), self.network.n_parameters))
         for start in range(0, len(given), size):
             block = slice(start, min(start + size, len(given)))
@@ -153,16 +152,6 @@ class Predictor:
         if bad.any():
             told = f"its answers for maps {name_some(numbers[bad])} are not finite"
             raise UserError(f"{self.source}: {told}; damaged weights, or maps unlike any: {REMEDY}")
-
-
-def _block_size(batch_size: int) -> int:
-    try:
-        size = 0 if isinstance(batch_size, bool) else operator.index(batch_size)
-    except TypeError:
-        size = 0
-    if size < 1:
-        raise UserError(f"batch_size = {batch_size!r}: must be a whole number of maps, at least 1")
-    return size
 
 
 def save_network(
@@ -224,7 +213,7 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
             state[f"{layer}.weight"] = _to_float16(state[f"{layer}.weight"], f"{source}: {layer}")
     provenance = json.loads(metadata["provenance"])
     if "stored_as" not in provenance:
-        provenance |= {"stored_as": "float16", "source_sha256": hashlib.sha256(source.read_bytes()).hexdigest()}
+        provenance |= {"stored_as": "float16", "source_sha256": sha256_of(source)}
     write_bytes(place, content_of(state, metadata | {"provenance": to_text(provenance, sort_keys=True)}))
     return out
 

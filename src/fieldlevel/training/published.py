@@ -8,7 +8,6 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10915 (CMD and its released networks).
 """
 
-import hashlib
 import math
 import re
 from collections.abc import Iterator
@@ -21,7 +20,7 @@ from torch import Tensor
 
 from fieldlevel.config import NetworkSpec, TrainSpec, TransformSpec, released_preset
 from fieldlevel.errors import UserError
-from fieldlevel.files import check_regular, make_place_for
+from fieldlevel.files import check_regular, make_place_for, sha256_of
 from fieldlevel.maps.cmd_format import files_of, stream_maps
 from fieldlevel.maps.loader import Normaliser, measure_logarithm
 from fieldlevel.maps.soundness import sound_header
@@ -292,12 +291,10 @@ def _spec(origin: _Origin, hidden: int) -> TrainSpec:
 
 
 def _provenance(source: Path, statistics: str) -> dict[str, Any]:
-    with source.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
     return {
         "remark": REMARK,
         "imported_from": source.name,
-        "source_sha256": sha256,
+        "source_sha256": sha256_of(source),
         "normaliser_statistics": statistics,
         "not_in_the_file": ["optimiser.learning_rate", "optimiser.weight_decay", "network.dropout"],
     }

@@ -32,7 +32,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 from fieldlevel.config import TrainSpec, TuneSpec, from_json, read_spec, to_json
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import make_folder, read_table, starts_with, write_text, written_aside
-from fieldlevel.json_files import holds_keys, read_json_object
+from fieldlevel.json_files import holds_keys, read_json_object, write_json
 from fieldlevel.locks import locked, refuse_foreign
 from fieldlevel.maps.catalogue import is_old_fingerprint
 from fieldlevel.training.journal import naming_journal, open_journal
@@ -155,7 +155,7 @@ class Search:
             return
         importance = get_param_importances(self.study, evaluator=PedAnovaImportanceEvaluator())
         document = {"method": "PED-ANOVA, best tenth", "n_trials": len(values), "importance": importance}
-        write_text(self.out / "importance.json", json.dumps(document, indent=2) + "\n")
+        write_json(self.out / "importance.json", document)
 
 
 def open_search(

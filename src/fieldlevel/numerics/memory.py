@@ -1,0 +1,38 @@
+"""What fits into the memory of this machine: asked before it is allocated."""
+
+import os
+from contextlib import suppress
+from pathlib import Path
+
+from fieldlevel.errors import UserError
+
+_LIMIT_OF_CONTAINER = Path("/sys/fs/cgroup/memory.max")
+
+
+def physical_memory() -> int:
+    """Bytes of memory of this machine, or of its container.
+
+    Example:
+        >>> physical_memory() > 2**28
+        True
+    """
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no container, or one without a limit
+        return min(machine, int(_LIMIT_OF_CONTAINER.read_text()))
+    return machine
+
+
+def check_fits(n_bytes: int, what: str, remedy: str) -> None:
+    """Refuse what no memory of this machine can hold.
+
+    Args:
+        n_bytes: that are needed at least.
+        what: needs them.
+        remedy: what to do.
+
+    Raises:
+        UserError: they are more than the machine has.
+    """
+    if n_bytes > (there := physical_memory()):
+        needed, held = (f"{number / 2**30:.3g} GiB" for number in (n_bytes, there))
+        raise UserError(f"{what} need {needed} of memory, and this machine has {held}; {remedy}")
