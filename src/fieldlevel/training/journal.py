@@ -15,7 +15,7 @@ from optuna.exceptions import OptunaError
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
 from fieldlevel.json_files import parse_json
 from fieldlevel.locks import locked

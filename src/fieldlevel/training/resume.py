@@ -82,7 +82,7 @@ class ResumeFile:
         try:
             run.load_state_dict(state)
         except _OF_DAMAGED_FILES as error:
-            raise UserError(f"{self.path}: damaged ({type(error).__name__}: {reason(error)}); {_REMEDY}") from None
+            raise UserError(f"{self.path}: damaged ({reason(error)}); {_REMEDY}") from None
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Write the state; errors as in `write_state`."""
