@@ -6,8 +6,6 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from filelock import FileLock, Timeout
-
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder
 
@@ -31,6 +29,8 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     Raises:
         UserError: the file cannot be made there.
     """
+    from filelock import FileLock, Timeout  # noqa: PLC0415 (keeps `--help` fast)
+
     lock = FileLock(path, timeout=-1 if wait else 0, poll_interval=SECONDS_BETWEEN_TRIES)
     try:
         with warnings.catch_warnings():

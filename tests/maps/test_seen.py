@@ -107,3 +107,11 @@ def test_what_is_recorded_is_of_the_maps_in_the_file_with_their_own_labels(tmp_p
 def test_a_record_that_is_none_is_refused(parameters, maps):
     with pytest.raises(ValueError, match=r"parameters|digests"):
         SeenMaps(parameters, maps)
+
+
+def test_maps_are_read_once_for_many_networks_on_a_suite(write_suite, monkeypatch):
+    folder, read = write_suite(), []
+    first = record_seen(open_suite(folder, "MockTNG"), np.arange(4))
+    monkeypatch.setattr("fieldlevel.maps.catalogue.Suite.read_simulation", lambda suite, number: read.append(number))
+    assert record_seen(open_suite(folder, "MockTNG"), np.arange(4)) == first
+    assert not read

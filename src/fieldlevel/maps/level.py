@@ -14,6 +14,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
 from fieldlevel.config import TrainSpec
@@ -41,7 +42,8 @@ _OTHER_UNITS = {
     "g/cm^2": -15.8,
     "protons/cm^2": 8.0,
 }
-"""Logarithm of the numbers over those in (Msun/h)/(Mpc/h)^2, h taken for one."""
+"""Logarithm of the numbers over those in (Msun/h)/(Mpc/h)^2, h taken for one: the level of other simulations tells no
+finer ones, as the mass of labelled maps does (`maps.weighing`)."""
 _NEAR_UNIT_DEX = 0.7
 
 
@@ -124,10 +126,15 @@ def likely_unit(maps: Tensor, expected: float, field: str) -> str:
 
 
 def _levels(normaliser: AnyNormaliser, normalised: Tensor) -> npt.NDArray[np.float64]:
+    if isinstance(normaliser, Normaliser):  # without copies of the maps in double precision
+        return normaliser.std * _means(normalised.flatten(1)) + normaliser.mean
     read = normalised.double()
-    values = read * read.new_tensor(normaliser.std) + read.new_tensor(normaliser.mean)
-    levels: npt.NDArray[np.float64] = values.flatten(1).mean(1).cpu().numpy()
-    return levels
+    return _means((read * read.new_tensor(normaliser.std) + read.new_tensor(normaliser.mean)).flatten(1))
+
+
+def _means(values: Tensor) -> npt.NDArray[np.float64]:
+    means: npt.NDArray[np.float64] = values.mean(1, dtype=torch.float64).cpu().numpy()
+    return means
 
 
 def _scatters(normaliser: Normaliser, normalised: Tensor) -> npt.NDArray[np.float64]:

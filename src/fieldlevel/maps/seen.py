@@ -2,7 +2,7 @@
 
 Of every simulation in training and validation the weights file keeps the row of parameters and a digest of each map.
 A digest is made of the pixels whatever their order: a map that was turned, mirrored, shifted or shuffled has that of
-its original.
+its original. Digests of the check (`maps.pixels`) tell such maps apart, as the fingerprint of the data must.
 """
 
 import re
@@ -26,6 +26,10 @@ _SAME = 1e-5
 _COARSE = 100
 """Multiples of 1/100 in Omega_m or sigma_8 are those of grids, fiducial points and one-parameter sets, which
 simulations of different seeds share."""
+
+_recorded: dict[tuple[str, int], str] = {}
+"""Digests of the maps of a simulation, by the fingerprint of its suite and its number: many networks are trained on one
+suite, whose maps are read for this once in a process."""
 
 
 @dataclass(frozen=True)
@@ -86,10 +90,12 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         simulations: their numbers.
         listener: told about simulations read.
     """
-    raw = suite.transformed(TransformSpec())
+    raw, fingerprint = suite.transformed(TransformSpec()), suite.fingerprint
     digests = []
-    for done, number in enumerate(simulations, start=1):
-        digests.append("".join(map_digests(raw.read_simulation(int(number)))))
+    for done, number in enumerate(map(int, simulations), start=1):
+        if (fingerprint, number) not in _recorded:
+            _recorded[fingerprint, number] = "".join(map_digests(raw.read_simulation(number)))
+        digests.append(_recorded[fingerprint, number])
         listener(Progress(f"remember {suite.suite}", done, len(simulations), "simulations"))
     rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
     return SeenMaps(rows, tuple(digests))
