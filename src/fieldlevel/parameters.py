@@ -57,6 +57,9 @@ COSMOLOGICAL_NAMES: tuple[str, ...] = tuple(p.name for p in PARAMETERS if p.cosm
 COSMOLOGICAL_COLUMNS = [column for column, parameter in enumerate(PARAMETERS) if parameter.cosmological]
 """Both of Omega_m and sigma_8, which mean something in gravity-only twins too."""
 
+HUBBLE = 0.6711
+"""Of all CAMELS simulations of six parameters."""
+
 CRITICAL_DENSITY = 2.775e11
 """Critical density today [(Msun/h) / (Mpc/h)^3]."""
 

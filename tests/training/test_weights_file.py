@@ -250,7 +250,7 @@ def test_names_are_nothing_but_names(weights, kind, name):
     metadata = metadata_of(weights)
     change = {"spec": json.dumps(json.loads(metadata["spec"]) | {kind: name})}
     change |= {"suite": name, "mock": "false"} if kind == "suite" else {}
-    assert "names have letters, digits" in refusal(rewrite(weights, change))
+    assert "must be letters and digits" in refusal(rewrite(weights, change))
 
 
 def test_a_mock_network_does_not_lose_its_mark(weights):

@@ -20,6 +20,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import DataError, UserError, reason
 from fieldlevel.files import check_regular, naming, read_bytes
+from fieldlevel.maps.camels_sets import SET_NAMES
 from fieldlevel.parameters import FEEDBACK_UNITS, NBODY_PREFIX, PARAMETER_NAMES, hydro_twin, is_nbody
 
 Float32Array = npt.NDArray[np.float32]
@@ -31,8 +32,6 @@ PARAMETERS_NAME = "params_<set>_<suite>.txt"
 
 FIELD_NAMES = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "Z", "T", "P", "ne", "B", "MgFe", "Vgas", "Vcdm")
 """Of CMD; fields of the user's own may have other names."""
-SET_NAMES = ("LH", "CV", "1P", "EX", "BE")
-"""Of CAMELS, besides the Sobol sets SB<n>."""
 
 _WORD = r"[^\W_][\w.+-]*"
 _MAPS_PATTERN = re.compile(rf"Maps_(?P<field>[^\W_]+)_(?P<suite>{_WORD})_(?P<set_name>[^\W_]+)_z=0\.00\.npy")

@@ -1,11 +1,11 @@
 """Are the labels sound: in range, in order, in the unit and with the columns of CMD?"""
 
-import re
 from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.maps.camels_sets import keeps_to_priors
 from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles, describe_units
 from fieldlevel.maps.wording import equal_pairs, name_some
 from fieldlevel.parameters import (
@@ -20,8 +20,6 @@ from fieldlevel.parameters import (
 )
 
 _PRIOR_TOLERANCE, _UNIT_TOLERANCE = 1e-6, 1e-3
-_BOUNDED_SETS = re.compile(r"LH|CV|1P|BE|SB\d+")
-"""Sets that keep to the priors by design; the extreme set EX and sets of the user's own need not."""
 _PLAUSIBLE = {"Omega_m": (0.01, 1.0), "sigma_8": (0.1, 2.0)}
 _PLAUSIBLE_FEEDBACK = (0.0, 1000.0)
 """Multiples of the fiducial value: EX switches feedback off, and takes a hundredfold."""
@@ -80,7 +78,7 @@ def _told_of_columns(files: SuiteFiles, theta: Float64Array) -> tuple[str, tuple
             f"the feedback columns are physical numbers; divide {', '.join(PARAMETER_NAMES[2:])} by the fiducial values"
         )
         return f"{files.parameters_path}: {told} of {files.suite}: {describe_units(files.suite)}", (2, 3, 4, 5)
-    if _BOUNDED_SETS.fullmatch(files.set_name) and _has_swapped_columns(theta):
+    if keeps_to_priors(files.set_name) and _has_swapped_columns(theta):
         order = ", ".join(PARAMETER_NAMES)
         told = f"columns A_AGN1 and A_SN2 are swapped; put the columns in the order {order}"
         return f"{files.parameters_path}: {told}", (_A_AGN1, _A_SN2)
@@ -135,7 +133,7 @@ def _range_defects(files: SuiteFiles, column: int, values: Float64Array) -> Iter
 
 
 def _bounds(files: SuiteFiles, parameter: Parameter) -> tuple[tuple[float, float], str]:
-    if _BOUNDED_SETS.fullmatch(files.set_name):
+    if keeps_to_priors(files.set_name):
         return prior_range(files.suite, parameter), "its prior range"
     return _PLAUSIBLE.get(parameter.name, _PLAUSIBLE_FEEDBACK), "what any simulation has,"
 

@@ -27,7 +27,8 @@ Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
 
 _LARGEST_LOGARITHM = 100.0
 """Beyond those of all numbers in float32."""
-_LOG_OFFSETS = dict.fromkeys(ZERO_FIELDS, 1.0)
+LOG_OFFSETS = dict.fromkeys(ZERO_FIELDS, 1.0)
+"""What is added before the logarithm, as the released scripts do; nothing to other fields."""
 
 
 @dataclass(frozen=True)
@@ -149,7 +150,7 @@ def fit_summary(
 ) -> SummaryNormaliser:
     """Measure the mean and standard deviation of every number of a summary; arguments as in `fit_normaliser`."""
     numbers = np.arange(suite.n_simulations) if simulations is None else simulations
-    offset = _LOG_OFFSETS.get(suite.field, 0.0)
+    offset = LOG_OFFSETS.get(suite.field, 0.0)
     parts = []
     for done, simulation in enumerate(numbers, start=1):
         parts.append(SUMMARIES[summary](_load_positive(suite, simulation, offset, device) + offset).double())
@@ -185,7 +186,7 @@ def fit_normaliser(
         DataError: all pixels are equal, or some have no logarithm.
     """
     numbers = np.arange(suite.n_simulations) if simulations is None else simulations
-    offset = _LOG_OFFSETS.get(suite.field, 0.0)
+    offset = LOG_OFFSETS.get(suite.field, 0.0)
     blocks = _simulations(suite, numbers, offset, listener, device)
     mean, std = measure_logarithm(blocks, offset)
     if not std > 0:

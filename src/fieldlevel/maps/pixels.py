@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import re
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -13,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.maps.camels_sets import has_own_seeds
 from fieldlevel.maps.cmd_format import Float64Array, MapHeader, SuiteFiles, cut_into_blocks, read_maps
 from fieldlevel.maps.wording import equal_pairs, name_some
 from fieldlevel.parameters import MAPS_PER_SIMULATION
@@ -22,8 +22,6 @@ ZERO_FIELDS = ("Mstar",)
 """Fields whose maps may be zero somewhere and are read as log10(1 + x)."""
 MAY_VANISH = (*ZERO_FIELDS, "HI", "Z", "MgFe", "ne", "B")
 """Fields that may be zero somewhere: there are no stars, metals, electrons, fields or neutral gas."""
-OWN_SEED_SETS = re.compile(r"LH|CV|SB\d+")
-"""Sets in which no two simulations share their seed."""
 
 _REMEDY = "make these maps again or fetch the file again"
 _DIGEST_BYTES = 16
@@ -163,7 +161,7 @@ def _equal_maps(files: SuiteFiles, survey: PixelSurvey) -> list[str]:
     Empty maps may be equal. So may maps of two simulations of one seed: a gravity-only run knows nothing of feedback.
     """
     number = np.arange(len(survey.maximum))
-    compared_with = 0 * number if OWN_SEED_SETS.fullmatch(files.set_name) else number // MAPS_PER_SIMULATION
+    compared_with = 0 * number if has_own_seeds(files.set_name) else number // MAPS_PER_SIMULATION
     compared_with = np.where((survey.maximum == 0) & (survey.minimum == 0), -1 - number, compared_with)
     keys = zip(survey.digests, compared_with, strict=True)
     return equal_pairs([digest.tobytes() + place.tobytes() for digest, place in keys])

@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import read_bytes
+from fieldlevel.maps.camels_sets import is_sobol
 from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles, is_number, list_names
 from fieldlevel.maps.labels import used_columns
 from fieldlevel.maps.wording import name_some
@@ -104,7 +105,7 @@ def _read_seed_table(path: Path, files: SuiteFiles) -> Float64Array | None:
     except (UserError, ValueError, IndexError):
         return None
     units = FEEDBACK_UNITS.get(hydro_twin(files.suite))
-    is_long = re.fullmatch(r"SB\d+", files.set_name) or (table[:, 5] > 4).all()
+    is_long = is_sobol(files.set_name) or (table[:, 5] > 4).all()
     if units is not None and is_long and not is_nbody(files.suite):
         table[:, 2:] /= units
     return table

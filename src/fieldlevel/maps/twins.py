@@ -4,19 +4,17 @@ Two suites that hold the same maps are one suite under two names: a network test
 Labels of a gravity-only suite are those of its hydrodynamic twin.
 """
 
-import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import combinations
 
 import numpy as np
 
+from fieldlevel.maps.camels_sets import fills_priors, is_of_camels
 from fieldlevel.maps.cmd_format import Float64Array, SuiteFiles
 from fieldlevel.maps.pixels import PixelSurvey
 from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, KNOWN_SUITES, SURFACE_DENSITIES, hydro_twin, is_nbody
 
-_OWN_SEEDS = re.compile(r"LH|SB\d+")
-_CAMELS_SETS = re.compile(r"LH|CV|1P|EX|BE|SB\d+")
 _TOLERANCE = 1e-4
 
 
@@ -56,22 +54,18 @@ def _may_share(one: SuiteFiles, other: SuiteFiles, is_whole: bool) -> bool:
     if one.field != other.field:
         return one.field in SURFACE_DENSITIES and other.field in SURFACE_DENSITIES
     both_nbody = is_nbody(one.suite) and is_nbody(other.suite)
-    return both_nbody and one.suite != other.suite and one.set_name == other.set_name and not _has_own_seeds(one)
+    return both_nbody and one.suite != other.suite and one.set_name == other.set_name and not fills_priors(one.set_name)
 
 
 def _must_differ(one: SuiteFiles, other: SuiteFiles) -> bool:
     if one.field != other.field:
         return True
     if one.suite == other.suite:
-        both_known = all(_CAMELS_SETS.fullmatch(files.set_name) for files in (one, other))
-        return both_known and (_has_own_seeds(one) or _has_own_seeds(other))
+        both_known = is_of_camels(one.set_name) and is_of_camels(other.set_name)
+        return both_known and (fills_priors(one.set_name) or fills_priors(other.set_name))
     if is_nbody(one.suite) and is_nbody(other.suite):
         return all(hydro_twin(files.suite) in KNOWN_SUITES for files in (one, other))
     return True
-
-
-def _has_own_seeds(files: SuiteFiles) -> bool:
-    return _OWN_SEEDS.fullmatch(files.set_name) is not None
 
 
 def label_conflicts(labels: Mapping[SuiteFiles, Float64Array], suites: Sequence[SuiteFiles]) -> Iterator[str]:

@@ -22,6 +22,7 @@ from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import (
     BOX_SIZE_MPC_H,
     CRITICAL_DENSITY,
+    HUBBLE,
     MAPS_PER_SIMULATION,
     PARAMETERS,
     SLAB_THICKNESS_MPC_H,
@@ -34,18 +35,16 @@ MASS_TOLERANCE = 0.02
 
 _UNIT = "(Msun/h)/(Mpc/h)^2"
 _WANTED = f"{SLABS_PER_AXIS} slabs of a box of {BOX_SIZE_MPC_H:g} Mpc/h"
-_H = 0.6711
-"""Of all CAMELS simulations of six parameters."""
 _OTHER_UNITS = {
     "(Msun/h)/(kpc/h)^2": 1e-6,
-    "Msun/kpc^2": 1e-6 * _H,
-    "Msun/Mpc^2": _H,
-    "(Msun/h)/Mpc^2": _H**2,
-    "Msun/(Mpc/h)^2": 1 / _H,
+    "Msun/kpc^2": 1e-6 * HUBBLE,
+    "Msun/Mpc^2": HUBBLE,
+    "(Msun/h)/Mpc^2": HUBBLE**2,
+    "Msun/(Mpc/h)^2": 1 / HUBBLE,
     "10^10 (Msun/h)/(Mpc/h)^2": 1e-10,
     "10^10 (Msun/h)/(kpc/h)^2": 1e-16,
-    "Msun/pc^2": 1e-12 * _H,
-    "g/cm^2": _H * 1.98841e33 / 3.085678e24**2,
+    "Msun/pc^2": 1e-12 * HUBBLE,
+    "g/cm^2": HUBBLE * 1.98841e33 / 3.085678e24**2,
 }
 _LOWEST_OVERDENSITY, _NEAR = 1.001, 0.2
 _LARGEST_LOGARITHM = 45.0

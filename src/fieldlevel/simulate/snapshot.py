@@ -13,13 +13,12 @@ import numpy as np
 from fieldlevel.config import SimulateSpec
 from fieldlevel.files import make_folder, written_aside
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, MOCK_ORIGIN, PARAMETER_NAMES, nbody_twin
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, HUBBLE, MOCK_ORIGIN, PARAMETER_NAMES, nbody_twin
 from fieldlevel.simulate.feedback import HydroParticles, Species
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
 """Today, as CAMELS numbers it."""
 
-_HUBBLE = 0.6711
 _KPC_CM, _MASS_G, _KM_CM = 3.085678e21, 1.989e43, 1e5
 _N_TYPES = 6
 _TYPES = {"Mgas": 0, "Mcdm": 1, "Mstar": 4}
@@ -49,7 +48,7 @@ def _header(counts: np.ndarray, suite: str, parameters: Sequence[float]) -> dict
     Omega_m = parameters[0]
     return dict(zip(PARAMETER_NAMES, parameters, strict=True)) | {
         "BoxSize": BOX_SIZE_MPC_H * 1e3,
-        "HubbleParam": _HUBBLE,
+        "HubbleParam": HUBBLE,
         "MassTable": np.zeros(_N_TYPES),
         "NumFilesPerSnapshot": 1,
         "NumPart_ThisFile": counts.astype(np.int32),

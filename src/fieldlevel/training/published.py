@@ -21,8 +21,8 @@ from torch import Tensor
 from fieldlevel.config import NetworkSpec, TrainSpec, TransformSpec, released_preset
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular, make_place_for, sha256_of
-from fieldlevel.maps.cmd_format import files_of, stream_maps
-from fieldlevel.maps.loader import Normaliser, measure_logarithm
+from fieldlevel.maps.cmd_format import FIELD_NAMES, files_of, stream_maps
+from fieldlevel.maps.loader import LOG_OFFSETS, Normaliser, measure_logarithm
 from fieldlevel.maps.soundness import sound_header
 from fieldlevel.maps.split import split_simulations
 from fieldlevel.maps.transformed import transform_maps
@@ -31,6 +31,7 @@ from fieldlevel.models.published import PublishedState, is_weights_file, read_pu
 from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, NBODY_PREFIX, PARAMETERS, nbody_twin
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training.checkpoint import save_network
+from fieldlevel.training.settings import RULES
 
 N_SIMULATIONS = 1000
 """Of the latin hypercubes that the released networks were trained on."""
@@ -38,13 +39,7 @@ N_SIMULATIONS = 1000
 KNOWN_STATISTICS = {("IllustrisTNG", "Mtot"): (11.104, 0.492)}
 """Mean and standard deviation of log10 over all maps of a suite and field, not smoothed."""
 
-FIELDS = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "ne", "T", "P", "Z", "B", "MgFe", "Vgas", "Vcdm")
-"""Of the CAMELS Multifield Dataset."""
-
 SUITES = (*HYDRO_SUITES, *map(nbody_twin, HYDRO_SUITES), *MOCK_SUITES, *map(nbody_twin, MOCK_SUITES))
-
-OFFSETS = {"Mstar": 1.0}
-"""What the released scripts add before the logarithm; nothing to other fields."""
 
 REMARK = (
     "trained by the released CMD scripts, not here: the simulations that it has seen are taken to be the 900 training "
@@ -54,7 +49,6 @@ REMARK = (
 _SET = "LH"
 _NAME = re.compile(r"weights_(?P<suite>.+)_(?P<field>[^_]+)_\d+_all_steps_\d+_\d+_[A-Za-z]\d+(_.*)?")
 _WIDTH = re.compile(r"smoothing_?(\d+(?:\.\d+)?)(?![A-Za-z0-9.])")
-_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9_]{0,63}")
 _BARE_NBODY = NBODY_PREFIX.rstrip("_")
 _LARGEST_LOGARITHM, _LARGEST_STD, _SMALLEST_STD = 40.0, 20.0, 1e-6
 """No field of CMD reaches them in its units: 10^40, a scatter of 20 decades, or one of rounding errors."""
@@ -75,7 +69,7 @@ class _Origin:
 
     @property
     def offset(self) -> float:
-        return OFFSETS.get(self.field, 0.0)
+        return LOG_OFFSETS.get(self.field, 0.0)
 
 
 def import_published(
@@ -152,7 +146,7 @@ def _origin(source: Path, suite: str | None, field: str | None, smoothing: float
     match = _NAME.fullmatch(source.stem)
     named = match.groupdict() if match else {"suite": None, "field": None}
     suite = _agreed(source, "suite", _named_suite(named["suite"], suite), suite, SUITES)
-    field = _agreed(source, "field", named["field"], field, FIELDS)
+    field = _agreed(source, "field", named["field"], field, FIELD_NAMES)
     named_width = _named_smoothing(source, smoothing)
     if named_width is not None and smoothing is not None and named_width != smoothing:
         raise UserError(f"{source}: named for a smoothing of {named_width:g} pixels, not {smoothing:g}; give the one")
@@ -171,7 +165,7 @@ def _agreed(source: Path, what: str, named: str | None, given: str | None, known
         raise UserError(f"{source}: its name does not tell the {what}; give --{what}, one of {allowed}")
     if value == _BARE_NBODY:
         raise UserError(f"{source}: {value} of which suite? give --suite, e.g. --suite {nbody_twin(known[0])}")
-    if not _WORD.fullmatch(value):
+    if not RULES[what][0](value):
         raise UserError(f"{what} = {value[:64]!r}: not a name; give --{what}, e.g. --{what} {known[0]}")
     if value not in known and (near := next((name for name in known if name.lower() == value.lower()), None)):
         raise UserError(f"{what} = {value}: write {near}")

@@ -57,8 +57,8 @@ MOST_TRIALS = 10_000
 
 SUITE_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", "letters and digits, with _ . + - after the first")
 """Of suites: they stand in names of files, in tables and in reports."""
-PART_OF_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9.+-]{0,99}", "letters and digits, with . + - after the first")
-"""Of fields and sets, which an underscore parts from the rest of a file's name."""
+PART_OF_NAME = _like(r"[A-Za-z0-9]{1,100}", "letters and digits")
+"""Of fields and sets, which nothing else may part from the rest of a file's name."""
 
 RULES: Mapping[str, Rule] = {
     "suite": SUITE_NAME,

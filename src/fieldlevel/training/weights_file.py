@@ -9,7 +9,6 @@ table or a page would take for something else) is refused whether there is a che
 import dataclasses
 import hashlib
 import json
-import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -32,6 +31,7 @@ from fieldlevel.maps.seen import SeenMaps
 from fieldlevel.maps.transformed import check_transform
 from fieldlevel.models.build import AnyNetwork, restore_network
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, is_mock, prior_ranges
+from fieldlevel.training.settings import RULES
 
 FORMAT_VERSION = "1"
 
@@ -40,7 +40,6 @@ Priors = tuple[FloatArray, FloatArray]
 
 REMEDY = "train the network again, or fetch the file again"
 
-_NAME = r"[A-Za-z0-9][A-Za-z0-9_-]*"
 _OPTIONAL = {"fieldlevel_version", "seen", "checksum", "format"}
 """Of the metadata; `format` is what other libraries add."""
 _MANDATORY = {
@@ -236,9 +235,10 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
 
 def _check_spec(spec: TrainSpec, metadata: Mapping[str, str]) -> None:
     """Refuse names that are more than names, a suite that contradicts the rest, and an impossible transform."""
-    for kind, name in (("suite", spec.suite), ("field", spec.field), ("set", spec.set_name)):
-        if not re.fullmatch(_NAME, name):
-            raise UserError(f"{kind} {name[:40]!r}: names have letters, digits, _ and - only")
+    for kind in ("suite", "field", "set_name"):
+        is_name, words = RULES[kind]
+        if not is_name(name := getattr(spec, kind)):
+            raise UserError(f"{kind} {name[:40]!r}: must be {words}")
     if metadata["suite"] != spec.suite or metadata["mock"] != to_text(is_mock(spec.suite)):
         said = f"suite {metadata['suite'][:40]!r}, mock {metadata['mock'][:5]!r}"
         raise UserError(f"its metadata say {said}, its spec suite {spec.suite!r}")
