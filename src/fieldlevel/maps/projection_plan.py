@@ -246,6 +246,7 @@ def check_project_spec(spec: ProjectSpec) -> None:
     allowed = {
         "suite": (_is_name(spec.suite, r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*"), "letters, digits and _"),
         "set_name": (_is_name(spec.set_name, r"[A-Za-z0-9]+"), "letters and digits"),
+        "parameters": (spec.parameters != "", "names of files"),
         "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
         "n_pixels": (16 <= n_pixels <= MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {MOST_PIXELS}"),
         "n_slabs": (1 <= spec.n_slabs <= MOST_SLABS, f"1 to {MOST_SLABS}"),
