@@ -220,7 +220,7 @@ def test_what_stops_between_the_files_leaves_no_document_of_other_predictions(we
     out = tmp_path / "out"
     assert main(evaluate_command(weights, data, out)) == 0
     monkeypatch.setattr(
-        "fieldlevel.experiments.evaluation_files.write_text", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "fieldlevel.experiments.evaluation_files.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert main(evaluate_command(weights, data, out)) != 0
     assert [path.name for path in out.iterdir()] == ["predictions.csv"]
