@@ -11,7 +11,7 @@ letter: $(VENV)/installed
 	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest --numprocesses 2
+	$(BIN)/pytest --numprocesses 2 --dist loadfile
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

@@ -69,7 +69,7 @@ def test_streams_do_not_stand_in_the_way(line, code, told, empty):
     ],
 )
 def test_any_encoding_takes_any_name(environment, empty):
-    ran = shell('$F check "$D"; $F train --data "$D" >&2; $F --help', empty, **environment)
+    ran = shell('$F check "$D"; $F train --data d --config "$D" >&2; $F --help', empty, **environment)
     assert ran.returncode == 0
     assert b"Traceback" not in ran.stderr
     if environment.get("PYTHONIOENCODING") != "cp037":

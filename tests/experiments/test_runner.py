@@ -300,6 +300,7 @@ def test_maps_of_another_field_are_refused(finished):
 def test_an_unfinished_report_is_not_taken_for_a_finished_one(finished, monkeypatch):
     out, data, run, _ = finished
     monkeypatch.setattr("fieldlevel.report.write_report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
     with pytest.raises(KeyboardInterrupt):
         write_letter(out, run)
     assert read_finished(out, data.key) is None
