@@ -17,7 +17,7 @@ from typing import Annotated, Any, ClassVar, Literal, TypeVar, get_type_hints
 
 import tyro
 
-from fieldlevel.errors import UserError, reason, shown
+from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_text
 
 Spec = TypeVar("Spec")

@@ -132,7 +132,7 @@ def test_particles_that_no_memory_holds_are_refused_before_they_are_read(write_h
             file["PartType1/Coordinates"][start : start + 9] = np.random.default_rng(start).uniform(0, 25e3, (9, 3))
 
     path = write_hydro(change=change)
-    refuse(path, CUT, tmp_path, f"{n} particles of dark matter", "GiB of memory")
+    refuse(path, CUT, tmp_path, f"{n} particles of dark matter", "GB of memory")
 
 
 def test_without_units_too_many_particles_are_not_weighed(write_hydro, tmp_path):

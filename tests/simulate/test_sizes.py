@@ -7,7 +7,8 @@ import pytest
 
 from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
-from fieldlevel.numerics.device import memory_of_cpu, select_device
+from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.simulate.suite import simulate_suite
 
 TOY = SimulateSpec(n_simulations=1, n_particles=16, n_mesh=16, n_pixels=16)
@@ -40,7 +41,7 @@ def test_sizes_that_cannot_be_are_refused(changes, words, tmp_path):
 
 
 def test_the_presets_are_within_the_bounds_of_a_machine_of_sixteen_gigabytes(monkeypatch, tmp_path):
-    monkeypatch.setattr("fieldlevel.simulate.suite.memory_of_cpu", lambda: 16_000_000_000)
+    monkeypatch.setattr("fieldlevel.numerics.memory.physical_memory", lambda: 16_000_000_000)
     monkeypatch.setattr("fieldlevel.simulate.suite.produce_maps", lambda *_: [])
     from fieldlevel.config import SIMULATION_SCALES  # noqa: PLC0415
 
@@ -84,4 +85,4 @@ def test_devices_that_are_none_are_refused(name):
 
 def test_the_memory_of_the_cpu_is_at_most_that_of_the_machine():
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    assert 0 < memory_of_cpu() <= machine
+    assert 0 < physical_memory() <= machine

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError, reason
 from fieldlevel.experiments.predictions import write_table
-from fieldlevel.files import check_regular, make_place_for
+from fieldlevel.files import make_place_for
 from fieldlevel.maps.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.maps.given import as_maps
 from fieldlevel.maps.seen import SeenMaps
@@ -121,8 +121,6 @@ def _find_seen(seen: SeenMaps | None, maps: npt.NDArray[np.floating]) -> npt.NDA
 
 def _open_maps(path: Path) -> npt.NDArray[np.floating]:
     try:
-        if not path.is_dir():
-            check_regular(path, "give an .npy file of maps")
         header = read_header(path)
         _check_header(path, header)
         maps = map_to_memory(path, header)

@@ -6,7 +6,6 @@ from contextlib import AbstractContextManager
 import torch
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics.memory import physical_memory
 
 _MOST_DIGITS = 9
 
@@ -30,14 +29,6 @@ def select_device(name: str) -> torch.device:
     if match[2] is not None and (len(match[2]) > _MOST_DIGITS or int(match[2]) >= count):
         raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
     return torch.device(name)
-
-
-def memory_of_cpu() -> int:
-    """Bytes of memory that this machine, or the container of this process, has in all."""
-    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    with suppress(OSError, ValueError):  # no container, or one without a limit
-        return min(machine, int(_LIMIT_OF_CONTAINER.read_text()))
-    return machine
 
 
 def exact_float32(*, benchmark: bool = False) -> AbstractContextManager[None]:

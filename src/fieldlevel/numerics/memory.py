@@ -34,5 +34,5 @@ def check_fits(n_bytes: int, what: str, remedy: str) -> None:
         UserError: they are more than the machine has.
     """
     if n_bytes > (there := physical_memory()):
-        needed, held = (f"{number / 2**30:.3g} GiB" for number in (n_bytes, there))
-        raise UserError(f"{what} need {needed} of memory, and this machine has {held}; {remedy}")
+        told = f"need at least {n_bytes / 1e9:.3g} GB of memory, this machine has {there / 1e9:.3g} GB"
+        raise UserError(f"{what} {told}; {remedy}")

@@ -19,7 +19,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.maps.ledger import Ledger, Plan
 from fieldlevel.maps.production import Maps, produce_maps
 from fieldlevel.maps.shards import Shard
-from fieldlevel.numerics.device import memory_of_cpu
+from fieldlevel.numerics.memory import check_fits
 from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
@@ -172,8 +172,5 @@ def _check_memory(spec: SimulateSpec) -> None:
     """
     particles = 2 * 9 * spec.n_particles**3
     needed = _BYTES * (particles + max(3 * spec.n_mesh**3, 2 * spec.n_pixels**3))
-    if needed > (there := memory_of_cpu()):
-        raise UserError(
-            f"n_particles = {spec.n_particles}, n_mesh = {spec.n_mesh}, n_pixels = {spec.n_pixels}: need at least "
-            f"{needed / 1e9:.3g} GB of memory, this machine has {there / 1e9:.3g} GB; ask for smaller sizes"
-        )
+    sizes = f"n_particles = {spec.n_particles}, n_mesh = {spec.n_mesh}, n_pixels = {spec.n_pixels}:"
+    check_fits(needed, sizes, "ask for smaller sizes")
