@@ -22,13 +22,21 @@ LETTER_FLAGS = [
     "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3", "--train.head-batches", "3",
-    "--smoothing", "1", "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6", "--summary.validate-every", "3",
-    "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
+    "--smoothing", "1", "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6",
+    "--summary.validate-every", "3", "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
 ]  # fmt: skip
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_core():
+    """Letters work in this process; `test_runner` has them in several."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fieldlevel.cli._cores", lambda: 1)
+        yield
+
+
 @pytest.fixture(scope="module")
-def out(tmp_path_factory):
+def out(one_core, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "letter"
     assert main([*LETTER_FLAGS, "--out", str(folder)]) == 0
     return folder

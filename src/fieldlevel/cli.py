@@ -6,7 +6,6 @@ Modules that need PyTorch are imported by the command that runs them, so `--help
 """
 
 import argparse
-import errno
 import io
 import os
 import sys
@@ -18,7 +17,7 @@ from typing import Annotated, Any, Literal, NoReturn, Union
 
 import tyro
 
-from fieldlevel import __version__, interrupts, streams, usage
+from fieldlevel import __version__, interrupts, streams, trouble, usage
 from fieldlevel.config import (
     SCALES,
     SIMULATION_SCALES,
@@ -322,47 +321,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
             command = parse(given)
             _check_launch(command)
             return _RUN[type(command)](command)
-    except UserError as trouble:
-        console.error(str(trouble))
+    except UserError as error:
+        console.error(str(error))
         return 2
-    except TrainingError as trouble:
-        console.error(str(trouble))
+    except TrainingError as error:
+        console.error(str(error))
         return 1
-    except OSError as trouble:
-        console.error(_system_trouble(trouble, given[:1]))
+    except OSError as error:
+        console.error(trouble.of_system(error, given[:1]))
         return 1
     except KeyboardInterrupt:
         interrupts.tell(console.error)
         return interrupts.exit_code()
-    except (RuntimeError, MemoryError) as trouble:
-        told = _memory_trouble(trouble)
+    except (RuntimeError, MemoryError) as error:
+        told = trouble.of_memory(error)
         if told is None:
             raise
         console.error(told)
         return 1
-
-
-_REMEDIES = {
-    errno.ENOSPC: "make room there",
-    errno.EDQUOT: "make room in your quota",
-    errno.EFBIG: "raise the limit on the size of files (ulimit -f), or take another file system",
-    errno.EROFS: "name another folder",
-    errno.EACCES: "change its permissions, or name another",
-    errno.EPERM: "change its permissions, or name another",
-    errno.EMFILE: "raise the limit on open files (ulimit -n)",
-    errno.ENFILE: "end other processes that hold files open",
-    errno.ENAMETOOLONG: "give it a shorter name",
-    errno.EIO: "see whether the disk is sound",
-}
-"""Of errors of the operating system that the user can mend; after most the same command continues."""
-
-
-def _system_trouble(error: OSError, command: Sequence[str]) -> str:
-    """What to say of an error of the operating system: the file or the command, what is wrong, what to do."""
-    what = error.filename or " ".join(command) or "fieldlevel"
-    where = os.fsdecode(what) if isinstance(what, str | bytes | os.PathLike) else str(what)
-    remedy = _REMEDIES.get(error.errno or 0)
-    return f"{where}: {error.strerror or error}" + (f"; {remedy}, the same command continues" if remedy else "")
 
 
 def _check_launch(command: Command) -> None:
@@ -371,19 +347,6 @@ def _check_launch(command: Command) -> None:
         torchrun.check()
     elif torchrun.n_processes() > 1:
         raise UserError(f"torchrun: only `train` shares its work; start {_name(type(command))} without it")
-
-
-def _memory_trouble(error: RuntimeError | MemoryError) -> str | None:
-    """What to say where a device or the memory of the CPU was full, None of other errors."""
-    torch = sys.modules.get("torch")  # which whoever fills a device has imported
-    if torch is not None and isinstance(error, torch.OutOfMemoryError):
-        needed = str(error).partition(" GPU ")[0].strip().rstrip(".")
-        return f"{needed}: free the GPU of other work, or lower batch_size; the same command continues"
-    if isinstance(error, MemoryError) or "DefaultCPUAllocator" in str(error):
-        needed = str(error).rpartition("you tried to allocate ")[2].partition(" bytes")[0]
-        amount = f" for {int(needed) / 1e9:.3g} GB" if needed.isdecimal() else ""
-        return f"not enough memory{amount}: ask for smaller sizes, or give the machine more"
-    return None
 
 
 def _letter(command: Letter) -> int:
@@ -540,12 +503,8 @@ def _infer(command: Infer) -> int:
     console.print_remarks(found.remarks)
     console.print_seen(found.seen)
     console.print_outside(found.outside)
-    console.say(f"posterior of {_maps(len(found.mean))}{mark}: {out}")
+    console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
     return 0
-
-
-def _maps(n: int) -> str:
-    return "1 map" if n == 1 else f"{n} maps"
 
 
 def _shrink(command: Shrink) -> int:

@@ -232,18 +232,19 @@ def print_remarks(remarks: Sequence[str]) -> None:
 def print_seen(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
     """Which maps are no test of the network."""
     if len(maps):
-        say(f"note: the network was trained or validated on {_count(maps)}: {name_some(maps)}")
+        say(f"note: the network was trained or validated on {count_maps(len(maps))}: {name_some(maps)}")
 
 
 def print_outside(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
     """Which maps have posteriors that none inside the prior can have."""
     if len(maps):
         told = "unlike those of the training, with Omega_m or sigma_8 wider than or outside the prior"
-        say(f"{told}: {_count(maps)} ({name_some(maps)})")
+        say(f"{told}: {count_maps(len(maps))} ({name_some(maps)})")
 
 
-def _count(maps: "Sequence[int] | npt.NDArray[np.integer]") -> str:
-    return "1 map" if len(maps) == 1 else f"{len(maps)} maps"
+def count_maps(n: int) -> str:
+    """So many maps in words."""
+    return "1 map" if n == 1 else f"{n} maps"
 
 
 def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]]], out: Path) -> None:

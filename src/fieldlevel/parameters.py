@@ -185,6 +185,12 @@ def outside_prior(
     return outside
 
 
+def outside_cosmology(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+    """`outside_prior` of Omega_m and sigma_8 alone, whose priors are the same in all suites, shape (..., 2)."""
+    outside: npt.NDArray[np.bool_] = outside_prior(mean, std)[..., COSMOLOGICAL_COLUMNS]
+    return outside
+
+
 def is_mock(suite: str) -> bool:
     """Whether a suite was simulated by this package rather than by CAMELS."""
     return hydro_twin(suite) in MOCK_SUITES

@@ -15,7 +15,7 @@ from fieldlevel.files import starts_with
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.maps.catalogue import Suite
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, COSMOLOGICAL_NAMES, MOCK_MARK, is_nbody, outside_prior
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, is_nbody, outside_cosmology
 from fieldlevel.training.checkpoint import Predictor
 
 
@@ -78,6 +78,6 @@ def write_evaluation(
 
 def outside_maps(predictions: Predictions) -> npt.NDArray[np.integer]:
     """Numbers of the maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior."""
-    outside = outside_prior(predictions.mean, predictions.std)[:, COSMOLOGICAL_COLUMNS].any(axis=1)
+    outside = outside_cosmology(predictions.mean, predictions.std).any(axis=1)
     numbers: npt.NDArray[np.integer] = predictions.map_index[outside]
     return numbers

@@ -13,7 +13,7 @@ from fieldlevel.files import make_place_for
 from fieldlevel.maps.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.maps.given import as_maps
 from fieldlevel.maps.seen import SeenMaps
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, MOCK_MARK, PARAMETER_NAMES, FloatArray, outside_prior
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, FloatArray, outside_cosmology
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.training.checkpoint import Predictor, load
 from fieldlevel.training.trained import find_weights
@@ -43,7 +43,7 @@ class Posteriors:
     @property
     def outside(self) -> npt.NDArray[np.integer]:
         """Numbers of the maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior."""
-        return np.flatnonzero(_outside(self.mean, self.std).any(axis=1))
+        return np.flatnonzero(outside_cosmology(self.mean, self.std).any(axis=1))
 
 
 def infer_file(
@@ -93,11 +93,7 @@ def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:
         mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
         std: posterior standard deviations, likewise.
     """
-    return int(_outside(mean, std).any(axis=1).sum())
-
-
-def _outside(mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
-    return outside_prior(mean, std)[:, COSMOLOGICAL_COLUMNS]
+    return int(outside_cosmology(mean, std).any(axis=1).sum())
 
 
 def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray) -> None:
@@ -105,8 +101,8 @@ def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray)
     network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
     columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
     moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
-    names = [PARAMETER_NAMES[column] for column in COSMOLOGICAL_COLUMNS]
-    outside = [" ".join(name for name, is_out in zip(names, row, strict=True) if is_out) for row in _outside(mean, std)]
+    flags = outside_cosmology(mean, std).tolist()
+    outside = [" ".join(name for name, out in zip(COSMOLOGICAL_NAMES, row, strict=True) if out) for row in flags]
     rows = zip(moments, outside, strict=True)
     header = ["map", "network", *columns, "outside_prior"]
     write_table(place, header, ([n, network, *row, flag] for n, (row, flag) in enumerate(rows)))

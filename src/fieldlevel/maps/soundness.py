@@ -4,8 +4,6 @@ What is no defect but worth a line is a remark: files that are not read, zero pi
 show of itself.
 """
 
-import math
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -13,11 +11,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fieldlevel.errors import DataError, UserError, printable
+from fieldlevel.errors import DataError, printable
 from fieldlevel.maps.clustering import clustering_defects, has_clustering
 from fieldlevel.maps.cmd_format import (
     MAPS_NAME,
-    PIXEL_DTYPE,
     Float64Array,
     MapHeader,
     SuiteFiles,
@@ -31,15 +28,13 @@ from fieldlevel.maps.cmd_format import (
 from fieldlevel.maps.digests import Stamp, recall, remember
 from fieldlevel.maps.geometry import count_words, recorded_geometry
 from fieldlevel.maps.labels import label_remarks, parameter_defects, used_columns
-from fieldlevel.maps.pixels import MAY_VANISH, PixelSurvey, pixel_defects, survey_pixels, zero_remark
+from fieldlevel.maps.map_headers import hole_defect, inspect_header
+from fieldlevel.maps.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
 from fieldlevel.maps.reference import is_verified, seed_tables, table_defects
 from fieldlevel.maps.twins import label_conflicts, shared_maps
 from fieldlevel.maps.weighing import mass_defects, unit_defect
 from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
 from fieldlevel.progress import Listener, ignore
-
-_SMALLEST_MAP = 16
-_SMALLEST_HOLE = 2**20
 
 
 class _Verdict(NamedTuple):
@@ -183,7 +178,7 @@ def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
     may_have_gaps = known is not None and known.leaves_gaps
     if header is None:
         return _Verdict(defects, remarks, theta, None)
-    if not may_have_gaps and (hole := _hole_defect(files, header)):
+    if not may_have_gaps and (hole := hole_defect(files, header)):
         return _Verdict([*defects, hole], remarks, theta, None)
     try:
         survey = survey_maps(files.maps_path, header, listener)
@@ -259,7 +254,7 @@ def check_tables(files: SuiteFiles) -> list[str]:
 def _inspect_tables(files: SuiteFiles) -> _Tables:
     if wrong := misspelt(files, KNOWN_SUITES):
         return _Tables(None, None, [_told_of_name(files, wrong)])
-    header, defects = _inspect_header(files.maps_path)
+    header, defects = inspect_header(files.maps_path)
     try:
         theta = read_parameters(files.parameters_path)
     except DataError as error:
@@ -293,59 +288,6 @@ def _other_tables(files: SuiteFiles) -> str:
     return "".join(f"; {hint} to {files.own_parameters_path.name}" for hint in found)
 
 
-def sound_header(path: Path) -> MapHeader:
-    """Header of one map file.
-
-    Raises:
-        DataError: the first defect that shows without reading a pixel, in the words of `check_suite`.
-    """
-    header, defects = _inspect_header(path)
-    if header is None:
-        raise DataError(defects[:1])
-    return header
-
-
-def _inspect_header(path: Path) -> tuple[MapHeader | None, list[str]]:
-    try:
-        header = read_header(path)
-    except UserError as error:
-        return None, [str(error)]
-    except OSError as error:
-        return None, [f"{path}: cannot be read ({error.strerror}); every parameter file needs its {MAPS_NAME}"]
-    except ValueError as error:
-        return None, [f"{path}: not a .npy file ({error}); fetch it again or save it with numpy.save"]
-    defects = [f"{path}: {defect}" for defect in _layout_defects(header)] or _size_defects(path, header)
-    return (None if defects else header), defects
-
-
-def _layout_defects(header: MapHeader) -> Iterator[str]:
-    if header.dtype != PIXEL_DTYPE:
-        name = "Python objects" if header.dtype.hasobject else header.dtype.str
-        yield f"pixels are {name}; save the maps as little-endian float32 (<f4)"
-    if header.fortran_order:
-        yield "stored in Fortran order; save numpy.ascontiguousarray of the maps"
-    if header.shape[:1] == (0,):
-        yield f"array of shape {header.shape}, which holds no maps; fetch the file again"
-    elif len(header.shape) != 3:
-        yield f"array of shape {header.shape}; save the maps with shape (number of maps, N, N)"
-    elif not _is_square_of_two_power(header.shape[1:]):
-        yield f"maps of {header.shape[1]} x {header.shape[2]} pixels; give N x N with N = 16, 32, 64, ..."
-
-
-def _is_square_of_two_power(shape: tuple[int, ...]) -> bool:
-    n = shape[0]
-    return shape == (n, n) and n >= _SMALLEST_MAP and n & (n - 1) == 0
-
-
-def _size_defects(path: Path, header: MapHeader) -> list[str]:
-    promised = header.offset + PIXEL_DTYPE.itemsize * math.prod(header.shape)
-    size = path.stat().st_size
-    if size == promised:
-        return []
-    what = "truncated" if size < promised else "too long"
-    return [f"{path}: {what}, {size} bytes where its header promises {promised}; fetch the file again"]
-
-
 def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[str]:
     expected = MAPS_PER_SIMULATION * n_simulations
     if n_maps == expected:
@@ -357,30 +299,3 @@ def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[s
         f"{files.maps_path}: {n_maps} maps, {what} the {n_simulations} simulations of {files.parameters_path.name}, "
         f"which need {expected}{told}; {remedy}"
     ]
-
-
-def _hole_defect(files: SuiteFiles, header: MapHeader) -> str | None:
-    """Name a stretch of a file that was never written, of which every pixel reads as zero."""
-    start, end = _first_hole(files.maps_path, header.offset)
-    if files.field in MAY_VANISH or end - start < _SMALLEST_HOLE:
-        return None
-    bytes_each = PIXEL_DTYPE.itemsize * math.prod(header.shape[1:])
-    first, last = ((place - header.offset) // bytes_each for place in (start, end - 1))
-    return (
-        f"{files.maps_path}: pixels that are zero in maps {first} to {last}: never written, as after a download that "
-        "broke off; fetch the file again"
-    )
-
-
-def _first_hole(path: Path, offset: int) -> tuple[int, int]:
-    """Where the first hole of a file begins and ends; both its end where it has none, or the system cannot tell."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        try:
-            start = os.lseek(file.fileno(), offset, os.SEEK_HOLE)
-        except (OSError, AttributeError):
-            return size, size
-        try:
-            return start, os.lseek(file.fileno(), start, os.SEEK_DATA) if start < size else size
-        except OSError:  # no data behind it
-            return start, size

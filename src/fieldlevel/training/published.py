@@ -23,7 +23,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular, make_place_for, sha256_of
 from fieldlevel.maps.cmd_format import FIELD_NAMES, files_of, stream_maps
 from fieldlevel.maps.loader import LOG_OFFSETS, Normaliser, measure_logarithm
-from fieldlevel.maps.soundness import sound_header
+from fieldlevel.maps.map_headers import sound_header
 from fieldlevel.maps.split import split_simulations
 from fieldlevel.maps.transformed import transform_maps
 from fieldlevel.models.cnn import restore_published
