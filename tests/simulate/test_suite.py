@@ -286,7 +286,7 @@ def test_specs_that_cannot_be_run_are_refused(tmp_path, field, value):
 
 @pytest.mark.parametrize("fields", [(), ("Mtot", "Mtot"), ("T",)])
 def test_fields_that_are_not_made_are_refused(tmp_path, fields):
-    with pytest.raises(UserError, match=r"fields = .*: allowed are Mtot, Mcdm, Mgas, Mstar, each once"):
+    with pytest.raises(UserError, match=r"fields.*Mtot.*Mcdm.*Mgas.*Mstar"):
         simulate_suite(replace(TINY, fields=fields), tmp_path)
 
 
