@@ -132,7 +132,7 @@ HOSTILE = {
     "list.json": ("[1]", "not an object of JSON"),
     "twice.json": ('{"seed": 1, "seed": 2}', "not JSON: a key stands there twice"),
     "deep.json": ('{"a":' * 100_000, "not JSON: nested too deep"),
-    "surrogate.json": ('{"suite": "\\ud800"}', "invalid JSON"),
+    "surrogate.json": ('{"suite": "\\ud800"}', "holds characters that are none"),
 }
 
 
