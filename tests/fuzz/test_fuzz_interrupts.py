@@ -9,11 +9,15 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
+import pytest
+import torch
 from artefacts import FLAGS, PROJECT_FLAGS, one_core
 from contract import MOST_LINES, PROGRESS, cases
 from hypothesis import strategies as st
 
 from fieldlevel.cli import main
+
+pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="commands run in forks, which CUDA does not allow")
 
 LONGER = [*FLAGS, "--n-steps", 40, "--validate-every", 4]
 SIMULATE = (
