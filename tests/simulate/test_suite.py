@@ -22,7 +22,7 @@ from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate import suite as suite_module
 from fieldlevel.simulate.sets import rows_of_set
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.suite import plan_suite, simulate_suite
 from fieldlevel.workers import choose_devices
 
 TINY = SimulateSpec(
@@ -112,7 +112,7 @@ def test_shards_of_real_simulations_make_the_same_files(folder, tmp_path):
 def test_a_killed_run_continues(folder, tmp_path):
     process = multiprocessing.get_context("spawn").Process(target=simulate_suite, args=(TINY, tmp_path, "cpu"))
     process.start()
-    while len(Ledger(TINY, tmp_path).missing()) == 3 and process.is_alive():
+    while len(Ledger(plan_suite(TINY), tmp_path).missing()) == 3 and process.is_alive():
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.join()

@@ -1,0 +1,91 @@
+"""How long `fieldlevel check` takes on a suite of CMD size, beside what reading and hashing its maps takes at least.
+
+    python benchmarks/check_speed.py
+
+Makes a suite of random maps in a temporary folder (3.9 GB by default), checks it with nothing remembered, and reads and
+hashes the same file in one thread: medians after a warm-up, the file in the cache of the system.
+"""
+
+import hashlib
+import os
+import resource
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from measuring import arguments_of, median_seconds, print_cpu, run, write_numbers
+
+from fieldlevel.maps import soundness
+from fieldlevel.maps.cmd_format import SuiteFiles
+from fieldlevel.maps.soundness import check_directory
+from fieldlevel.parameters import CRITICAL_DENSITY, MAPS_PER_SIMULATION, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Time the check of a folder."""
+
+    n_simulations: int = 1000
+    """Of the suite, 15 maps each."""
+    n_pixels: int = 256
+    """Pixels a side."""
+    json: Path | None = None
+    """Write the numbers here too."""
+
+
+def make_suite(folder: Path, n_simulations: int, n_pixels: int) -> Path:
+    """A sound suite of lognormal maps without correlations; returns its map file."""
+    rng = np.random.default_rng(0)
+    strata = np.array([rng.permutation(n_simulations) for _ in MINIMA]).T
+    theta = MINIMA + (strata + 0.5) / n_simulations * (MAXIMA - MINIMA)
+    files = SuiteFiles(folder, "Mine")
+    np.savetxt(files.own_parameters_path, theta, fmt="%.6f")
+    shape = (MAPS_PER_SIMULATION * n_simulations, n_pixels, n_pixels)
+    maps = np.lib.format.open_memmap(files.maps_path, "w+", np.float32, shape)
+    for number, row in enumerate(theta):
+        block = np.exp(row[1] * rng.standard_normal((MAPS_PER_SIMULATION, *shape[1:]), dtype=np.float32))
+        mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * row[0]
+        maps[MAPS_PER_SIMULATION * number :][:MAPS_PER_SIMULATION] = block * (mean / block.mean())
+    maps.flush()
+    return files.maps_path
+
+
+def check(folder: Path) -> None:
+    """Check the folder as a new process would."""
+    soundness._verdicts.clear()
+    with tempfile.TemporaryDirectory() as cache:
+        os.environ["XDG_CACHE_HOME"] = cache
+        defects = check_directory(folder)
+    if defects:
+        raise AssertionError(defects)
+
+
+def read_and_hash(path: Path) -> None:
+    """The least that a digest of every pixel costs one thread."""
+    with path.open("rb") as file:
+        hashlib.file_digest(file, "sha256")
+
+
+def main() -> None:
+    """Time and print."""
+    arguments, device = arguments_of(Arguments), torch.device("cpu")
+    print_cpu(os.cpu_count() or 1, "numpy", "fieldlevel")
+    with tempfile.TemporaryDirectory() as folder:
+        path = make_suite(Path(folder), arguments.n_simulations, arguments.n_pixels)
+        numbers = {
+            "bytes": path.stat().st_size,
+            "check_seconds": median_seconds(lambda: check(Path(folder)), device),
+            "read_and_hash_seconds": median_seconds(lambda: read_and_hash(path), device),
+            "largest_resident_kB": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss,
+        }
+    print(
+        f"{numbers['bytes'] / 1e9:.2f} GB: check {numbers['check_seconds']:.2f} s, "
+        f"reading and SHA-256 in one thread {numbers['read_and_hash_seconds']:.2f} s"
+    )
+    write_numbers(arguments.json, numbers)
+
+
+if __name__ == "__main__":
+    run(main)
