@@ -60,6 +60,12 @@ LETTER_FLAGS = (
     *(flag.replace("--", "--train.") if flag.startswith("--") else flag for flag in FLAGS[:-2]),
 )  # fmt: skip
 PROJECT = ProjectSpec(n_pixels=16, n_neighbours=4)
+SIMULATE_FLAGS = (
+    "--n-particles", "8", "--n-mesh", "8", "--n-pixels", "16", "--n-neighbours", "4", "--step-error", "1",
+    "--workers", "1", "--device", "cpu",
+)  # fmt: skip
+"""Of `simulate`, beside the number of simulations."""
+EVALUATE_FLAGS = ("--suite", "MockSIMBA", "--device", "cpu")
 PROJECT_FLAGS = ("--n-pixels", "16", "--n-neighbours", "4", "--device", "cpu")
 
 

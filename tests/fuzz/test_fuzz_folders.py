@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-from artefacts import FLAGS, PROJECT_FLAGS, copy, one_core, write_suite
+from artefacts import EVALUATE_FLAGS, FLAGS, PROJECT_FLAGS, SIMULATE_FLAGS, copy, one_core, write_suite
 from contract import cases
 from hypothesis import strategies as st
 
@@ -321,40 +321,9 @@ def test_outputs(bench, valid, output, command):
             "project": ("project", valid.snapshot, *PROJECT_FLAGS, "--out", out),
             "infer": ("infer", valid.weights, valid.data / MAPS, "--device", "cpu", "--out", out),
             "infer in": ("infer", valid.weights, valid.data / MAPS, "--device", "cpu", "--out", out / "x.csv"),
-            "evaluate": (
-                "evaluate",
-                valid.weights,
-                "--data",
-                valid.data,
-                "--suite",
-                "MockSIMBA",
-                "--device",
-                "cpu",
-                "--out",
-                out,
-            ),
+            "evaluate": ("evaluate", valid.weights, "--data", valid.data, *EVALUATE_FLAGS, "--out", out),
             "shrink": ("shrink", valid.weights, out),
-            "simulate": (
-                "simulate",
-                "--n-simulations",
-                1,
-                "--n-particles",
-                8,
-                "--n-mesh",
-                8,
-                "--n-pixels",
-                16,
-                "--n-neighbours",
-                4,
-                "--step-error",
-                1,
-                "--workers",
-                1,
-                "--device",
-                "cpu",
-                "--out",
-                out,
-            ),
+            "simulate": ("simulate", "--n-simulations", 1, *SIMULATE_FLAGS, "--out", out),
         }[command]
         case.command(*given)
 
@@ -423,18 +392,7 @@ def test_foreign_files(bench, valid, name, form, command):
             "train": ("train", "--data", valid.data, *FLAGS, "--out", case.out),
             "tune": ("tune", "--data", valid.data, *FLAGS, "--n-trials", 1, "--n-kept", 1, "--out", case.out),
             "project": ("project", valid.snapshot, *PROJECT_FLAGS, "--out", case.out),
-            "evaluate": (
-                "evaluate",
-                valid.weights,
-                "--data",
-                valid.data,
-                "--suite",
-                "MockSIMBA",
-                "--device",
-                "cpu",
-                "--out",
-                case.out,
-            ),
+            "evaluate": ("evaluate", valid.weights, "--data", valid.data, *EVALUATE_FLAGS, "--out", case.out),
         }[command]
         case.command(*given)
         if form == "text" and not name.endswith(".lock"):

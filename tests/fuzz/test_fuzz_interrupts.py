@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 import torch
-from artefacts import FLAGS, PROJECT_FLAGS, one_core
+from artefacts import FLAGS, PROJECT_FLAGS, SIMULATE_FLAGS, one_core
 from contract import MOST_LINES, PROGRESS, cases
 from hypothesis import strategies as st
 
@@ -20,24 +20,6 @@ from fieldlevel.cli import main
 pytestmark = pytest.mark.skipif(torch.cuda.is_available(), reason="commands run in forks, which CUDA does not allow")
 
 LONGER = [*FLAGS, "--n-steps", 40, "--validate-every", 4]
-SIMULATE = (
-    "--n-simulations",
-    2,
-    "--n-particles",
-    8,
-    "--n-mesh",
-    8,
-    "--n-pixels",
-    16,
-    "--n-neighbours",
-    4,
-    "--step-error",
-    1,
-    "--workers",
-    1,
-    "--device",
-    "cpu",
-)
 ENDED_BY_INTERRUPT = 130
 SECONDS_TO_END = 5.0
 SECONDS_OF_WORK = 60.0
@@ -121,7 +103,7 @@ def command_of(name: str, valid, out: Path) -> list[object]:
         "train": ["train", "--data", valid.data, *LONGER, "--out", out],
         "tune": ["tune", "--data", valid.data, *FLAGS, "--n-trials", 2, "--n-kept", 1, "--out", out],
         "project": ["project", *valid.snapshots, *PROJECT_FLAGS, "--out", out],
-        "simulate": ["simulate", *SIMULATE, "--out", out],
+        "simulate": ["simulate", "--n-simulations", 2, *SIMULATE_FLAGS, "--out", out],
     }[name]
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from artefacts import FLAGS, LETTER_FLAGS, PROJECT, PROJECT_FLAGS, TRAIN, TUNE, copy, one_core
+from artefacts import FLAGS, LETTER_FLAGS, PROJECT, PROJECT_FLAGS, SIMULATE_FLAGS, TRAIN, TUNE, copy, one_core
 from contract import cases
 from hypothesis import strategies as st
 
@@ -289,21 +289,7 @@ def related(name: str) -> list[str]:
 def arguments(command: str, valid: Any, case: Any) -> list[object]:
     """A command that works as it stands."""
     if command == "simulate":
-        sizes = (
-            "--n-simulations",
-            1,
-            "--n-particles",
-            8,
-            "--n-mesh",
-            8,
-            "--n-pixels",
-            16,
-            "--n-neighbours",
-            4,
-            "--step-error",
-            1,
-        )
-        return ["simulate", "--out", case.out, *sizes, "--device", "cpu", "--workers", 1]
+        return ["simulate", "--out", case.out, "--n-simulations", 1, *SIMULATE_FLAGS]
     if command == "project":
         return ["project", copy(valid.snapshot, case.folder / "snapshot_090.hdf5"), "--out", case.out, *PROJECT_FLAGS]
     if command == "letter":
