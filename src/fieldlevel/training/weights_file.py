@@ -148,7 +148,7 @@ def read_parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
     """Metadata and tensors of a file of this format and version, as they stand there.
 
     Raises:
-        UserError: no such file, or one of another version, or for other parameters.
+        UserError: no such file, or one of another version.
     """
     try:
         if path.is_dir():
@@ -157,7 +157,6 @@ def read_parts(path: Path) -> tuple[dict[str, str], dict[str, Tensor]]:
         with safe_open(path, framework="pt") as file:
             metadata: dict[str, str] = file.metadata() or {}
             _check_version(path, metadata)
-            _priors(path, metadata)
             return metadata, {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise UserError(f"{path}: not a weights file ({reason(error)}); give a weights.safetensors") from None
