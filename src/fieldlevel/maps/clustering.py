@@ -15,9 +15,9 @@ from fieldlevel.parameters import MAPS_PER_SIMULATION
 _FIELDS = ("Mtot", "Mcdm")
 _FEWEST_SIMULATIONS = 50
 _CLEAR_RATIO = 3.0
-"""Of the variance between simulations and that expected of the mean of 15 maps; 12 in simulated latin hypercubes."""
+"""Of the variance between simulations and that expected of the mean of 15 maps."""
 _LOWEST_CORRELATION = 0.4
-"""Of ranks, at equal Omega_m: 0.84 to 0.90 in the mock suites, below 0.3 for shuffled labels of 100 simulations."""
+"""Of ranks, at equal Omega_m; shuffled labels of few simulations may reach it by chance."""
 
 
 def clustering_defects(files: SuiteFiles, theta: Float64Array, contrast: Float64Array) -> Iterator[str]:
