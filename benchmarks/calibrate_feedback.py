@@ -22,7 +22,6 @@ from measuring import run
 from scipy.optimize import least_squares
 from suppression_tables import read_error, read_suppression
 
-from fieldlevel.config import SIMULATION_SCALES, SimulateSpec
 from fieldlevel.files import write_text
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.device import select_device
@@ -32,7 +31,9 @@ from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run
+from fieldlevel.study.scales import SIMULATION_SCALES
 
 CONSTANTS = {"MockTNG": TNGConstants, "MockSIMBA": SIMBAConstants}
 EXPONENTS = ("Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2")

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 from measuring import arguments_of, median_seconds, print_cpu, run, write_numbers
 
-from fieldlevel.maps.cmd_format import SuiteFiles
+from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.parameters import CRITICAL_DENSITY, MAPS_PER_SIMULATION, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
 
 

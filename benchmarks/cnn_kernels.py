@@ -25,11 +25,11 @@ import torch
 from measuring import run
 from torch import Tensor, nn
 
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.fused.convolutions import DERIVATIVE, STATISTICS, STORE, convolve, correlate
-from fieldlevel.models.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers, remaining_blocks
-from fieldlevel.models.fused.stack import fused_blocks
-from fieldlevel.models.fused.tiles import Pass, Tiles, padded_channels
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.fused.convolutions import DERIVATIVE, STATISTICS, STORE, convolve, correlate
+from fieldlevel.estimators.fused.layers import ACTIVATED, GRADIENT, Layer, Source, first_layers, remaining_blocks
+from fieldlevel.estimators.fused.stack import fused_blocks
+from fieldlevel.estimators.fused.tiles import Pass, Tiles, padded_channels
 from fieldlevel.numerics.device import select_device
 
 PASSES: tuple[Pass, ...] = ("forward", "data", "weight")

@@ -23,10 +23,10 @@ from measuring import arguments_of, print_machine, run, synchronise, write_numbe
 from training_speed import Arguments as SpeedArguments
 from training_speed import random_set, speed_spec
 
-from fieldlevel.config import modern_preset
 from fieldlevel.numerics.device import select_device
 from fieldlevel.training import step
-from fieldlevel.training.device import seeded
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.state import TrainingState
 
 Way = Literal["one by one", "side by side"]

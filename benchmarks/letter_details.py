@@ -26,11 +26,11 @@ import tyro
 from measuring import arguments_of, run, write_numbers
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.letter import FIRST
-from fieldlevel.experiments.metrics import Scores, evaluate
-from fieldlevel.experiments.predictions import CSV_COLUMNS, IntArray, Predictions
 from fieldlevel.parameters import COSMOLOGICAL_NAMES, PARAMETER_NAMES, FloatArray
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import Scores, evaluate
+from fieldlevel.statistics.predictions import CSV_COLUMNS, IntArray, Predictions
+from fieldlevel.study.plan import FIRST
 
 N_PARTS = 4
 """Of the test simulations: quarters."""

@@ -31,12 +31,18 @@ import tyro
 from letter_details import averaged_over_seeds, read_pairs
 from measuring import run
 
-from fieldlevel.config import SCALES, LetterSpec, TrainSpec, TuneSpec, from_json
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
-from fieldlevel.experiments import letter
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS, evaluate, scores_from_json
-from fieldlevel.experiments.networks import (
+from fieldlevel.files import write_bytes, write_text
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, hydro_twin, nbody_twin
+from fieldlevel.report import FORMAT, MAIN_METRICS, read_finished
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import from_json
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS, evaluate, scores_from_json
+from fieldlevel.study import plan as letter
+from fieldlevel.study.jobs import (
     NetworkRun,
     Searches,
     Suites,
@@ -46,12 +52,10 @@ from fieldlevel.experiments.networks import (
     trained_network,
     weights_of,
 )
-from fieldlevel.experiments.store import Store
-from fieldlevel.files import write_bytes, write_text
-from fieldlevel.maps.catalogue import Suite
-from fieldlevel.maps.cmd_format import SuiteFiles
-from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, hydro_twin, nbody_twin
-from fieldlevel.report import FORMAT, MAIN_METRICS, read_finished
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.scales import SCALES
+from fieldlevel.study.store import Store
+from fieldlevel.training.train_spec import TrainSpec
 
 COPIED = ("report.html", "report.md", "metrics.json")
 MADE = {*COPIED, "figures", "predictions.csv.gz", "networks.csv", "provenance.json", "README.md"}

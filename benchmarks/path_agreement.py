@@ -21,12 +21,13 @@ from measuring import arguments_of, print_machine, run, write_numbers
 from presets import with_adamw
 from torch import Tensor
 
-from fieldlevel.config import TrainSpec, modern_preset
-from fieldlevel.maps.loader import MapSet
+from fieldlevel.data.batches import MapSet
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import ignore
-from fieldlevel.training.device import seeded
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.state import TrainingState
+from fieldlevel.training.train_spec import TrainSpec
 
 Precision = Literal["float32", "auto"]
 

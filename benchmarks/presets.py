@@ -21,15 +21,17 @@ from typing import Any
 import torch
 from measuring import arguments_of, print_machine, run, write_numbers
 
-from fieldlevel.config import OptimiserSpec, SplitSpec, TrainSpec, modern_preset, released_preset
+from fieldlevel.data.batches import MapSet
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.maps.loader import MapSet
-from fieldlevel.models.build import AnyNetwork
+from fieldlevel.estimators.build import AnyNetwork
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.parameters import from_unit_interval
-from fieldlevel.training.loop import load_sets, train_network
+from fieldlevel.statistics.metrics import METRICS
+from fieldlevel.training.presets import modern_preset, released_preset
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+from fieldlevel.training.trainer import load_sets, train_network
 
 N_AT_ONCE = 64
 """Maps in a network without gradients, times eight symmetries."""

@@ -15,12 +15,12 @@ from collections import OrderedDict
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.config import TrainSpec
+from fieldlevel.data.batches import MapSet
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import MapSet
 from fieldlevel.numerics.transforms import N_SYMMETRIES, apply_symmetry
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training.state import REPORT_EVERY
+from fieldlevel.training.train_spec import TrainSpec
 
 LOWEST_RATE = 1e-9
 CYCLE_HALF = 500

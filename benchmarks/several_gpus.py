@@ -18,7 +18,8 @@ from training_speed import Arguments as SpeedArguments
 from training_speed import Method, Precision, time_fieldlevel
 
 from fieldlevel.errors import UserError
-from fieldlevel.training import parallel, torchrun
+from fieldlevel.training import distributed as parallel
+from fieldlevel.training import torchrun
 
 METHODS: tuple[Method, ...] = ("AdamW", "Muon")
 

@@ -17,9 +17,9 @@ from torch.profiler import ProfilerActivity, profile
 from training_speed import Arguments as SpeedArguments
 from training_speed import Precision, random_set, speed_spec
 
-from fieldlevel.config import modern_preset
 from fieldlevel.numerics.device import select_device
-from fieldlevel.training.device import seeded
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.state import TrainingState
 
 

@@ -15,8 +15,8 @@ import torch
 import tyro
 from measuring import run
 
+from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.files import write_text
-from fieldlevel.maps.cmd_format import SuiteFiles, list_suites
 from fieldlevel.numerics.device import select_device
 from fieldlevel.parameters import is_mock, is_nbody
 

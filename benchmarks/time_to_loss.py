@@ -23,14 +23,16 @@ import tyro
 from measuring import arguments_of, print_machine, run, write_numbers
 from released_recipe import ReleasedRecipe, train_released
 
-from fieldlevel.config import SplitSpec, TrainSpec, modern_preset, released_preset
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.maps.loader import MapSet
+from fieldlevel.data.batches import MapSet
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import ignore
-from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import load_sets
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.presets import modern_preset, released_preset
 from fieldlevel.training.state import TrainingState
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import load_sets
 
 
 @dataclass(frozen=True)

@@ -35,15 +35,16 @@ from presets import with_adamw
 from released_recipe import ReleasedNetwork, ReleasedRecipe, train_released
 from step_floors import FUSED, KERNELS, Floors, floors, measure_rates, step_bytes, step_operations
 
-from fieldlevel.config import TrainSpec, modern_preset, released_preset
-from fieldlevel.maps.loader import MapSet, Normaliser
-from fieldlevel.models import fused
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.data.batches import MapSet, Normaliser
+from fieldlevel.estimators import fused
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference.predictor import Predictor
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Progress
-from fieldlevel.training.checkpoint import Predictor
-from fieldlevel.training.device import autocast, seeded
+from fieldlevel.training.precision import autocast, seeded
+from fieldlevel.training.presets import modern_preset, released_preset
 from fieldlevel.training.state import REPORT_EVERY, TrainingState
+from fieldlevel.training.train_spec import TrainSpec
 
 Precision = Literal["float32", "bfloat16"]
 Method = Literal["AdamW", "Muon"]

@@ -7,7 +7,12 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, one
 
 import pytest
 
-from fieldlevel.config import LetterSpec, NetworkSpec, PerceptronSpec, SimulateSpec, SplitSpec, TrainSpec, modern_preset
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.training.presets import modern_preset
+from fieldlevel.training.train_spec import TrainSpec
 
 
 @pytest.fixture(scope="session")

@@ -11,10 +11,12 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel import config
+from fieldlevel import spec_io
 from fieldlevel.cli import Train, main, parse
-from fieldlevel.experiments import inference
-from fieldlevel.training import trained
+from fieldlevel.inference import map_files as inference
+from fieldlevel.inference import packaged as trained
+from fieldlevel.study import scales
+from fieldlevel.training import presets
 
 LETTER_FLAGS = [
     "letter", "--device", "cpu",
@@ -57,8 +59,8 @@ def test_one_flag_changes_one_field():
     changed = parse(["train", "--data", "d", "--preset", "released", "--optimiser.weight-decay", "0.5"])
     assert isinstance(plain, Train)
     assert isinstance(changed, Train)
-    assert plain.spec == config.released_preset()
-    differences = set(config.to_json(plain.spec).splitlines()) ^ set(config.to_json(changed.spec).splitlines())
+    assert plain.spec == presets.released_preset()
+    differences = set(spec_io.to_json(plain.spec).splitlines()) ^ set(spec_io.to_json(changed.spec).splitlines())
     assert len(differences) == 2
     assert all("weight_decay" in line for line in differences)
 
@@ -83,14 +85,14 @@ def test_flag_beats_file_beats_preset(tmp_path):
 @pytest.mark.parametrize("scale", ["laptop", "letter", "fine"])
 def test_one_flag_of_simulate_changes_one_field(scale, flags, field, value):
     plain, changed = (parse(["simulate", "--scale", scale, *more]).spec for more in ([], flags))
-    assert plain == config.SIMULATION_SCALES[scale]()
+    assert plain == scales.SIMULATION_SCALES[scale]()
     assert changed == replace(plain, **{field: value})
 
 
 def test_another_set_than_that_of_the_scale_is_taken_whole():
     for arguments in (["--set", "CV"], ["--set=CV"]):
         assert parse(["simulate", *arguments]).spec == replace(
-            config.laptop_scale().simulate, set_name="CV", n_simulations=None
+            scales.laptop_scale().simulate, set_name="CV", n_simulations=None
         )
     assert parse(["simulate", "--set", "1P", "--n-simulations", "9"]).spec.n_simulations == 9
 
@@ -137,10 +139,10 @@ def test_simulate_refuses_in_one_line(tmp_path, capsys, flags, words):
 
 
 def test_scale_decides_the_defaults():
-    assert parse(["letter", "--scale", "letter"]).spec == config.letter_scale()
-    assert parse(["letter"]).spec == config.laptop_scale()
-    assert parse(["letter", "--data", "d"]).spec == config.letter_scale()
-    assert parse(["letter", "--data", "d", "--scale", "laptop"]).spec == config.laptop_scale()
+    assert parse(["letter", "--scale", "letter"]).spec == scales.letter_scale()
+    assert parse(["letter"]).spec == scales.laptop_scale()
+    assert parse(["letter", "--data", "d"]).spec == scales.letter_scale()
+    assert parse(["letter", "--data", "d", "--scale", "laptop"]).spec == scales.laptop_scale()
     assert parse(["simulate", "--suite", "MockSIMBA"]).spec.suite == "MockSIMBA"
 
 

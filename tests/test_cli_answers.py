@@ -13,14 +13,16 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.config import SplitSpec, TrainSpec, TransformSpec
-from fieldlevel.experiments.inference import infer_file
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.maps.loader import Normaliser
-from fieldlevel.maps.seen import record_seen
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.seen import record_seen
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
+from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference.map_files import infer_file
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
-from fieldlevel.training.checkpoint import save_network
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
 
 N_SIMULATIONS = 8
 SPEC = TrainSpec(suite="IllustrisTNG", split=SplitSpec(train=0.5, validation=0.25))
@@ -208,8 +210,8 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(weights, tmp_pat
     def no_work(*arguments, **options):
         raise AssertionError
 
-    monkeypatch.setattr("fieldlevel.experiments.evaluation.predict_suite", no_work)
-    monkeypatch.setattr("fieldlevel.maps.catalogue.open_suite", no_work)
+    monkeypatch.setattr("fieldlevel.inference.evaluation.predict_suite", no_work)
+    monkeypatch.setattr("fieldlevel.data.suite.open_suite", no_work)
     monkeypatch.setattr("filelock.FileLock.acquire", lambda self: (_ for _ in ()).throw(PermissionError(13, "no")))
     assert main(evaluate_command(weights, data, tmp_path / "out")) == 2
     assert f"{tmp_path / 'out'}: cannot be written" in capsys.readouterr().err
@@ -220,7 +222,7 @@ def test_what_stops_between_the_files_leaves_no_document_of_other_predictions(we
     out = tmp_path / "out"
     assert main(evaluate_command(weights, data, out)) == 0
     monkeypatch.setattr(
-        "fieldlevel.experiments.evaluation_files.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        "fieldlevel.inference.evaluation_files.write_json", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
     )
     assert main(evaluate_command(weights, data, out)) != 0
     assert [path.name for path in out.iterdir()] == ["predictions.csv"]

@@ -6,22 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldlevel.config import (
-    SCALES,
-    TRAIN_PRESETS,
-    LetterSpec,
-    NetworkSpec,
-    SplitSpec,
-    TrainSpec,
-    TuneSpec,
-    digest,
-    from_json,
-    overlay_file,
-    overlay_toml,
-    released_preset,
-    to_json,
-)
+from fieldlevel.data.split import SplitSpec
 from fieldlevel.errors import UserError
+from fieldlevel.estimators.network_specs import NetworkSpec
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import digest, from_json, overlay_file, overlay_toml, to_json
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.scales import SCALES
+from fieldlevel.training.presets import TRAIN_PRESETS, released_preset
+from fieldlevel.training.train_spec import TrainSpec
 
 
 def flat(spec) -> dict[str, object]:

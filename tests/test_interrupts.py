@@ -14,8 +14,8 @@ import pytest
 
 import fieldlevel
 from fieldlevel.cli import main
-from fieldlevel.config import SimulateSpec
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 SECONDS_TO_END = 5.0
 SECONDS_TO_START = 0.3

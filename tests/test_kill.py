@@ -6,8 +6,8 @@ import time
 
 import pytest
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 ARGUMENTS = [
     "letter", "--device", "cpu",

@@ -10,9 +10,9 @@ from types import ModuleType
 import numpy as np
 import pytest
 
-from fieldlevel.experiments.metrics import evaluate
-from fieldlevel.experiments.pairs import PairResult, write_predictions
-from fieldlevel.experiments.predictions import Predictions
+from fieldlevel.statistics.metrics import evaluate
+from fieldlevel.statistics.pairs import PairResult, write_predictions
+from fieldlevel.statistics.predictions import Predictions
 
 PAIR = "MOCK DATA: MockTNG -> MockTNG"
 

@@ -14,14 +14,16 @@ import numpy as np
 import pytest
 
 from fieldlevel.cli import parse
-from fieldlevel.config import LetterSpec, TrainSpec, laptop_scale, letter_scale
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS, evaluate
-from fieldlevel.experiments.pairs import PairResult, write_predictions
-from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.experiments.runner import prepare_data, run_letter
 from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.report import write_letter
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS, evaluate
+from fieldlevel.statistics.pairs import PairResult, write_predictions
+from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.runner import prepare_data, run_letter
+from fieldlevel.study.scales import laptop_scale, letter_scale
+from fieldlevel.training.train_spec import TrainSpec
 
 
 @pytest.fixture(scope="module")

@@ -7,14 +7,14 @@ import pytest
 
 from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.metrics import METRICS, evaluate
-from fieldlevel.experiments.pairs import PairResult, write_predictions
-from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.experiments.ratios import transfer_ratios
-from fieldlevel.experiments.verdicts import Verdict
 from fieldlevel.figures import draw_four_pairs, save_figure
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
 from fieldlevel.report import LetterResults, NetworkFacts, ReportFigure, metrics_document, typeset, write_report
+from fieldlevel.statistics.metrics import METRICS, evaluate
+from fieldlevel.statistics.pairs import PairResult, write_predictions
+from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.study.verdicts import Verdict
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 

@@ -115,7 +115,7 @@ def test_a_warning_is_one_line(monkeypatch, capsys):
         warnings.warn("of\nmany\nlines", RuntimeWarning, stacklevel=1)
         raise UserError("after that")
 
-    monkeypatch.setattr("fieldlevel.experiments.inference.infer_file", warn)
+    monkeypatch.setattr("fieldlevel.inference.map_files.infer_file", warn)
     with warnings.catch_warnings():
         warnings.simplefilter("always")
         assert main(["infer", "MockTNG", "maps.npy"]) == 2
@@ -128,7 +128,7 @@ def test_an_error_of_the_system_names_what_was_done_and_the_way_out(errno, monke
     def fail(*_):
         raise OSError(errno, os.strerror(errno))
 
-    monkeypatch.setattr("fieldlevel.experiments.inference.infer_file", fail)
+    monkeypatch.setattr("fieldlevel.inference.map_files.infer_file", fail)
     np.save(tmp_path / "maps.npy", np.ones((1, 16, 16)))
     assert main(["infer", "MockTNG", str(tmp_path / "maps.npy")]) == 1
     told = capsys.readouterr().err

@@ -11,14 +11,17 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
-from fieldlevel.config import NetworkSpec, OptimiserSpec, SimulateSpec, TrainSpec, released_preset
+from fieldlevel.data.batches import MapSet
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import MapSet
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.numerics.transforms import all_symmetries
 from fieldlevel.progress import Progress, ignore
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.training.presets import released_preset
 from fieldlevel.training.state import TrainingState, validation_loss
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 ROUND_OFF = 1e-4  # float32, some ten layers
 

@@ -13,10 +13,10 @@ import pytest
 import torch
 
 import fieldlevel
-from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.progress import Progress
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.workers import choose_devices, spread, worker_listener
 
 CPU = torch.device("cpu")

@@ -11,7 +11,7 @@ from scipy.stats import rankdata
 from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.simulate.simulation import BARYON_MODELS
 
 HIDDEN, BATCH_SIZE, LEARNING_RATE, TRAINING_SHARE = 4, 64, 3e-3, 0.8

@@ -7,13 +7,13 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.config import SimulateSpec
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 FloatArray = npt.NDArray[np.float64]
 

@@ -8,23 +8,14 @@ from itertools import product
 
 import numpy as np
 import torch
-from benchmarks.simulator.fields import (
-    FloatArray,
-    comparison,
-    matter,
-    preset_steps,
-    sharpened,
-    spectrum,
-    start,
-    today,
-)
+from benchmarks.simulator.fields import FloatArray, comparison, matter, preset_steps, sharpened, spectrum, start, today
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting, SkippedError
 
-from fieldlevel.config import SimulateSpec
 from fieldlevel.numerics.cosmology import N_S, OMEGA_B, Cosmology, Growth, linear_power
 from fieldlevel.numerics.mesh import inverse_fourier
 from fieldlevel.simulate.initial import linear_density
 from fieldlevel.simulate.nbody import Particles, evolve, force_kernel, take_steps, time_steps
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 OMEGAS = (0.1, 0.3, 0.5)
 LARGE_BOXES_MPC_H = (200.0, 100.0)

@@ -11,14 +11,14 @@ from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Resu
 from scipy.spatial import cKDTree
 from torch import Tensor
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS, nbody_twin
 from fieldlevel.simulate.feedback import Feedback, Species
 from fieldlevel.simulate.sets import Row, latin_hypercube
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run, simulate_maps
 
 MapStack = npt.NDArray[np.float32]

@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from fieldlevel.config import SIMULATION_SCALES, SimulateSpec
 from fieldlevel.files import make_folder, write_text
 from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.scales import SIMULATION_SCALES
 
 Result = dict[str, Any]
 

@@ -13,8 +13,7 @@ from benchmarks.simulator.maps import of_suite
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
 from torch import Tensor
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import fourier, inverse_fourier
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
@@ -22,6 +21,7 @@ from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps
 from fieldlevel.simulate.sets import Row, latin_hypercube
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import BARYON_MODELS, simulate_maps
 
 _COPIED_BYTES = {"cuda": 2**31, "cpu": 2**26}

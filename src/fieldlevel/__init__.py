@@ -6,46 +6,52 @@ TYPE_CHECKING = False  # `typing` takes time to import, in which an interrupt of
 if TYPE_CHECKING:
     from typing import Any
 
-    from fieldlevel.config import NetworkSpec, OptimiserSpec, ProjectSpec, SimulateSpec, SplitSpec, TrainSpec, TuneSpec
+    from fieldlevel.data.split import SplitSpec
+    from fieldlevel.data.suite import check_directory, open_suite, split_simulations
     from fieldlevel.errors import DataError, UserError
-    from fieldlevel.maps.catalogue import check_directory, open_suite, split_simulations
-    from fieldlevel.maps.project import project_particles
-    from fieldlevel.maps.projection import project_snapshots
-    from fieldlevel.models.cnn import MomentNetwork
-    from fieldlevel.models.moments import moment_loss
+    from fieldlevel.estimators.bodies.cnn import MomentNetwork
+    from fieldlevel.estimators.moments import moment_loss
+    from fieldlevel.estimators.network_specs import NetworkSpec
+    from fieldlevel.inference.predictor import load
+    from fieldlevel.inference.published_network import import_published
+    from fieldlevel.inference.shrink import shrink_weights
+    from fieldlevel.mapmaking.project_spec import ProjectSpec
+    from fieldlevel.mapmaking.projection import project_snapshots
+    from fieldlevel.mapmaking.slabs import project_particles
     from fieldlevel.numerics.spectra import power_spectrum_2d
-    from fieldlevel.simulate.suite import simulate_suite
-    from fieldlevel.training.checkpoint import load, shrink_weights
-    from fieldlevel.training.loop import train
-    from fieldlevel.training.published import import_published
-    from fieldlevel.training.tune import tune
+    from fieldlevel.search.tune import tune
+    from fieldlevel.search.tune_spec import TuneSpec
+    from fieldlevel.simulate.mock_suite import simulate_suite
+    from fieldlevel.simulate.simulate_spec import SimulateSpec
+    from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+    from fieldlevel.training.trainer import train
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "DataError": "errors",
-    "MomentNetwork": "models.cnn",
-    "NetworkSpec": "config",
-    "OptimiserSpec": "config",
-    "ProjectSpec": "config",
-    "SimulateSpec": "config",
-    "SplitSpec": "config",
-    "TrainSpec": "config",
-    "TuneSpec": "config",
+    "MomentNetwork": "estimators.bodies.cnn",
+    "NetworkSpec": "estimators.network_specs",
+    "OptimiserSpec": "training.train_spec",
+    "ProjectSpec": "mapmaking.project_spec",
+    "SimulateSpec": "simulate.simulate_spec",
+    "SplitSpec": "data.split",
+    "TrainSpec": "training.train_spec",
+    "TuneSpec": "search.tune_spec",
     "UserError": "errors",
-    "check_directory": "maps.catalogue",
-    "import_published": "training.published",
-    "load": "training.checkpoint",
-    "moment_loss": "models.moments",
-    "open_suite": "maps.catalogue",
+    "check_directory": "data.suite",
+    "import_published": "inference.published_network",
+    "load": "inference.predictor",
+    "moment_loss": "estimators.moments",
+    "open_suite": "data.suite",
     "power_spectrum_2d": "numerics.spectra",
-    "project_particles": "maps.project",
-    "project_snapshots": "maps.projection",
-    "shrink_weights": "training.checkpoint",
-    "simulate_suite": "simulate.suite",
-    "split_simulations": "maps.catalogue",
-    "train": "training.loop",
-    "tune": "training.tune",
+    "project_particles": "mapmaking.slabs",
+    "project_snapshots": "mapmaking.projection",
+    "shrink_weights": "inference.shrink",
+    "simulate_suite": "simulate.mock_suite",
+    "split_simulations": "data.suite",
+    "train": "training.trainer",
+    "tune": "search.tune",
 }
 """Where each public name lives; it is imported when it is first asked for."""
 

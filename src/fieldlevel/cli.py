@@ -18,24 +18,18 @@ from typing import Annotated, Any, Literal, NoReturn, Union
 import tyro
 
 from fieldlevel import __version__, interrupts, streams, trouble, usage
-from fieldlevel.config import (
-    SCALES,
-    SIMULATION_SCALES,
-    TRAIN_PRESETS,
-    LetterSpec,
-    ProjectSpec,
-    SimulateSpec,
-    Spec,
-    TrainSpec,
-    TuneSpec,
-    is_json,
-    laptop_scale,
-    overlay_file,
-)
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
+from fieldlevel.mapmaking.project_spec import ProjectSpec
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.spec_io import Spec, is_json, overlay_file
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.scales import SCALES, SIMULATION_SCALES, laptop_scale
 from fieldlevel.training import torchrun
+from fieldlevel.training.presets import TRAIN_PRESETS
+from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
@@ -351,8 +345,8 @@ def _check_launch(command: Command) -> None:
 
 def _letter(command: Letter) -> int:
     from fieldlevel import console, report
-    from fieldlevel.experiments import letter
-    from fieldlevel.experiments.runner import prepare_data, run_letter
+    from fieldlevel.study import plan as letter
+    from fieldlevel.study.runner import prepare_data, run_letter
 
     letter.refuse_unused(command.spec, _usual(_scale_of(command), command.config), command.data)
     with claimed(command.out, report.OURS), console.progress_display() as listener:
@@ -380,9 +374,9 @@ def _usual(preset: Spec, config: Path | None) -> Spec:
 
 def _simulate(command: Simulate) -> int:
     from fieldlevel import console
-    from fieldlevel.maps.ledger import Ledger
-    from fieldlevel.maps.shards import Shard
-    from fieldlevel.simulate.suite import plan_suite, simulate_suite
+    from fieldlevel.mapmaking.ledger import Ledger
+    from fieldlevel.mapmaking.shards import Shard
+    from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
 
     spec, shard = command.spec, Shard.parse(command.shard)
     with console.progress_display() as listener:
@@ -404,10 +398,10 @@ def _simulate(command: Simulate) -> int:
 
 def _project(command: Project) -> int:
     from fieldlevel import console
-    from fieldlevel.maps.cmd_format import SuiteFiles
-    from fieldlevel.maps.projection import project_snapshots
-    from fieldlevel.maps.projection_plan import lacking_parameters
-    from fieldlevel.maps.shards import Shard
+    from fieldlevel.data.cmd_format import SuiteFiles
+    from fieldlevel.mapmaking.plan import lacking_parameters
+    from fieldlevel.mapmaking.projection import project_snapshots
+    from fieldlevel.mapmaking.shards import Shard
 
     spec, shard = command.spec, Shard.parse(command.shard)
     with console.progress_display() as listener:
@@ -427,7 +421,7 @@ def _project(command: Project) -> int:
 
 def _check(command: Check) -> int:
     from fieldlevel import console
-    from fieldlevel.maps.catalogue import inspect_directory, list_suites
+    from fieldlevel.data.suite import inspect_directory, list_suites
 
     with console.progress_display() as listener:
         defects, remarks = inspect_directory(command.directory, listener)
@@ -444,9 +438,9 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
-    from fieldlevel.training.loop import train
-    from fieldlevel.training.parallel import joined, rank
+    from fieldlevel.training.distributed import joined, rank
     from fieldlevel.training.settings import refuse_unused
+    from fieldlevel.training.trainer import train
 
     refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
     with joined(command.device) as device:
@@ -459,9 +453,9 @@ def _train(command: Train) -> int:
 
 def _tune(command: Tune) -> int:
     from fieldlevel import console
-    from fieldlevel.training.search import read_trials
-    from fieldlevel.training.settings import refuse_unused_in_search
-    from fieldlevel.training.tune import tune
+    from fieldlevel.search.search_settings import refuse_unused_in_search
+    from fieldlevel.search.trials import read_trials
+    from fieldlevel.search.tune import tune
 
     refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))
     with console.progress_display() as listener:
@@ -473,10 +467,10 @@ def _tune(command: Tune) -> int:
 
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
-    from fieldlevel.experiments.evaluation import predict_suite
-    from fieldlevel.experiments.evaluation_files import EVALUATION_FILES, write_evaluation
-    from fieldlevel.maps.catalogue import open_suite
-    from fieldlevel.training.checkpoint import load
+    from fieldlevel.data.suite import open_suite
+    from fieldlevel.inference.evaluation import predict_suite
+    from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
+    from fieldlevel.inference.predictor import load
 
     with claimed(command.out, EVALUATION_FILES):
         predictor = load(command.weights, command.device)
@@ -493,7 +487,7 @@ def _evaluate(command: Evaluate) -> int:
 
 def _infer(command: Infer) -> int:
     from fieldlevel import console
-    from fieldlevel.experiments.inference import infer_file
+    from fieldlevel.inference.map_files import infer_file
 
     out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
     with console.progress_display() as listener:
@@ -509,7 +503,7 @@ def _infer(command: Infer) -> int:
 
 def _shrink(command: Shrink) -> int:
     from fieldlevel import console
-    from fieldlevel.training.checkpoint import shrink_weights
+    from fieldlevel.inference.shrink import shrink_weights
 
     console.say(f"weights in float16: {shrink_weights(command.weights, command.out)}")
     return 0
@@ -517,7 +511,7 @@ def _shrink(command: Shrink) -> int:
 
 def _import(command: Import) -> int:
     from fieldlevel import console
-    from fieldlevel.training.published import REMARK, import_published
+    from fieldlevel.inference.published_network import REMARK, import_published
 
     options = {name: value for name, value in vars(command).items() if name not in ("weights", "out")}
     with console.progress_display() as listener:

@@ -18,15 +18,15 @@ from rich.table import Table
 
 from fieldlevel import streams
 from fieldlevel.errors import printable
-from fieldlevel.maps.wording import name_some
 from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
 from fieldlevel.progress import Listener, Progress
+from fieldlevel.wording import name_some
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from fieldlevel.experiments.pairs import PairResult
     from fieldlevel.parameters import FloatArray
+    from fieldlevel.statistics.pairs import PairResult
 
 SECONDS_BETWEEN_LINES = 15.0
 """Where the output is no terminal, a task reports at most this often."""
@@ -147,7 +147,7 @@ def print_pairs(pairs: "Sequence[PairResult]") -> None:
     Args:
         pairs: tested networks.
     """
-    from fieldlevel.experiments.metrics import scores_to_json  # noqa: PLC0415 (keeps `--help` fast)
+    from fieldlevel.statistics.metrics import scores_to_json  # noqa: PLC0415 (keeps `--help` fast)
 
     rows = [
         {"train_suite": pair.train_suite, "test_suite": pair.test_suite, "scores": scores_to_json(pair.scores)}
@@ -216,7 +216,7 @@ def print_posteriors(mean: "FloatArray", std: "FloatArray") -> None:
         mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
         std: posterior standard deviations, (n, 6).
     """
-    from fieldlevel.experiments.estimates import Estimate  # noqa: PLC0415 (keeps `--help` fast)
+    from fieldlevel.statistics.estimates import Estimate  # noqa: PLC0415 (keeps `--help` fast)
 
     table = Table("map", *PARAMETER_NAMES[:2], box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, :2]):

@@ -16,22 +16,23 @@ import numpy as np
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup, escape
 
-from fieldlevel.config import TrainSpec, from_json, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS, Scores, scores_to_json
-from fieldlevel.experiments.networks import SearchRun
-from fieldlevel.experiments.pairs import PairResult, write_predictions
-from fieldlevel.experiments.published import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
-from fieldlevel.experiments.ratios import TransferRatios
-from fieldlevel.experiments.runner import LetterRun, first_seed
-from fieldlevel.experiments.verdicts import SIGNIFICANCE, Verdict, judge
 from fieldlevel.figures import save_figure
-from fieldlevel.figures.letter import letter_plates
+from fieldlevel.figures.plates import letter_plates
 from fieldlevel.files import make_folder, read_bytes, read_text, starts_with, write_text
 from fieldlevel.json_files import holds_json, holds_keys, read_json_object, write_json
 from fieldlevel.locks import refuse_foreign
 from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, is_mock
+from fieldlevel.spec_io import from_json, to_json
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS, Scores, scores_to_json
+from fieldlevel.statistics.pairs import PairResult, write_predictions
+from fieldlevel.statistics.ratios import TransferRatios
+from fieldlevel.study.jobs import SearchRun
+from fieldlevel.study.published_accuracies import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
+from fieldlevel.study.runner import LetterRun, first_seed
+from fieldlevel.study.verdicts import SIGNIFICANCE, Verdict, judge
+from fieldlevel.training.train_spec import TrainSpec
 
 Fact = str | int | float
 

@@ -7,10 +7,10 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fieldlevel.experiments.metrics import evaluate
-from fieldlevel.experiments.pairs import PairResult
-from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.statistics.metrics import evaluate
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.predictions import Predictions
 
 
 @pytest.fixture(scope="session")

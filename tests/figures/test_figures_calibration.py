@@ -3,9 +3,9 @@ from math import erf, sqrt
 import numpy as np
 import pytest
 
-from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures import coverage, draw_calibration
 from fieldlevel.parameters import PARAMETERS
+from fieldlevel.statistics.predictions import Predictions
 
 SIMULATION = np.repeat(np.arange(400), 5)
 GAUSSIAN = np.array([erf(z / sqrt(2)) for z in (0.5, 1.0, 2.0)])

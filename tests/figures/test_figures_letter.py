@@ -8,14 +8,15 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fieldlevel.config import LetterSpec, TrainSpec
-from fieldlevel.experiments.networks import SearchRun
-from fieldlevel.experiments.published import K_MAX_LOSSES
-from fieldlevel.experiments.ratios import transfer_ratios
-from fieldlevel.experiments.runner import LetterData, LetterRun, suite_matrix
 from fieldlevel.figures import N_SHOWN, choose_maps
-from fieldlevel.figures.letter import letter_plates
-from fieldlevel.figures.smoothing import N_SMOOTHED_SHOWN
+from fieldlevel.figures.plates import letter_plates
+from fieldlevel.figures.scale_curves import N_SMOOTHED_SHOWN
+from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.study.jobs import SearchRun
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.published_accuracies import K_MAX_LOSSES
+from fieldlevel.study.runner import LetterData, LetterRun, suite_matrix
+from fieldlevel.training.train_spec import TrainSpec
 
 SUITES = ("MockTNG", "MockSIMBA")
 FOUR = tuple((a, b) for a in SUITES for b in sorted(SUITES, key=lambda name, own=a: name != own))

@@ -2,10 +2,10 @@ import numpy as np
 import pytest
 from matplotlib.colors import to_rgb
 
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.pairs import PairResult
-from fieldlevel.experiments.ratios import transfer_ratios
 from fieldlevel.figures import draw_robustness_matrix
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.ratios import transfer_ratios
 
 
 @pytest.fixture(scope="module")

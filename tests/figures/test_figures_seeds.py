@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures import draw_seed_spread
+from fieldlevel.statistics.estimates import Estimate
 
 
 def seed(value):

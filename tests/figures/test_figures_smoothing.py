@@ -3,9 +3,9 @@ import pytest
 from matplotlib.colors import to_hex
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures import choose_maps, draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
-from fieldlevel.figures.smoothing import BETWEEN_CURVES, N_SMOOTHED_SHOWN
+from fieldlevel.figures.scale_curves import BETWEEN_CURVES, N_SMOOTHED_SHOWN
+from fieldlevel.statistics.estimates import Estimate
 
 
 @pytest.fixture(scope="module")

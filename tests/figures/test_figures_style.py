@@ -8,8 +8,8 @@ from matplotlib.figure import Figure
 
 from fieldlevel import figures
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
 from fieldlevel.figures.style import colours_and_markers, plot_within
+from fieldlevel.statistics.estimates import Estimate
 
 STEPS = np.array([100.0, 200.0, 300.0])
 HISTORY = {"step": STEPS, "training_loss": -STEPS / 100, "validation_loss": np.array([-1.0, -3.0, -2.0])}

@@ -12,20 +12,16 @@ import h5py
 import numpy as np
 
 from fieldlevel.cli import main
-from fieldlevel.config import (
-    NetworkSpec,
-    OptimiserSpec,
-    PerceptronSpec,
-    ProjectSpec,
-    SplitSpec,
-    TrainSpec,
-    TuneSpec,
-)
-from fieldlevel.maps.projection import project_snapshots
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.mapmaking.project_spec import ProjectSpec
+from fieldlevel.mapmaking.projection import project_snapshots
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA
 from fieldlevel.progress import Progress
-from fieldlevel.training.loop import train
-from fieldlevel.training.tune import tune
+from fieldlevel.search.tune import tune
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+from fieldlevel.training.trainer import train
 
 N_SIMULATIONS, N_PIXELS = 8, 16
 SPLIT = SplitSpec(train=0.75, validation=0.125)

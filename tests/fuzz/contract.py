@@ -30,8 +30,8 @@ from hypothesis import HealthCheck, Phase, example, given, seed, settings
 
 import fieldlevel
 from fieldlevel.cli import main
+from fieldlevel.data.suite import check_directory
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.maps.catalogue import check_directory
 
 MOST_CHARACTERS = 600
 """Of a message, without the path of the case's folder."""

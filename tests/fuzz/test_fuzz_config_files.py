@@ -7,7 +7,12 @@ from contract import cases
 from hostile import HUGE, byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
-from fieldlevel.config import LetterSpec, TrainSpec, TuneSpec, laptop_scale, modern_preset, overlay_toml
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import overlay_toml
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.scales import laptop_scale
+from fieldlevel.training.presets import modern_preset
+from fieldlevel.training.train_spec import TrainSpec
 
 SOUND = """field = "Mtot"
 batch_size = 16

@@ -11,12 +11,12 @@ from hostile import byte_damage, damaged_bytes, damaged_json, json_damage
 from hypothesis import strategies as st
 
 from fieldlevel.cli import main
-from fieldlevel.config import from_json
 from fieldlevel.errors import UserError
-from fieldlevel.maps.projection import project_snapshots
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.loop import train
-from fieldlevel.training.tune import tune
+from fieldlevel.inference.predictor import load
+from fieldlevel.mapmaking.projection import project_snapshots
+from fieldlevel.search.tune import tune
+from fieldlevel.spec_io import from_json
+from fieldlevel.training.trainer import train
 
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
 
@@ -139,7 +139,7 @@ def test_finished_letters(bench, valid, damage):
     with bench.case("metrics.json", damage) as case, pytest.MonkeyPatch.context() as patch:
         copy(valid.letter, case.out)
         put(case.out / "metrics.json", damage[1], damage[0])
-        patch.setattr("fieldlevel.experiments.runner.run_letter", _again)
+        patch.setattr("fieldlevel.study.runner.run_letter", _again)
         with one_core():
             case.command(
                 "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=["metrics.json", str(case.out)]
@@ -275,7 +275,7 @@ def test_bytes_of_states(bench, valid, damage):
 def test_what_is_damaged_was_sound(valid, tmp_path):
     out = copy(valid.letter, tmp_path / "letter")
     with one_core(), pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fieldlevel.experiments.runner.run_letter", _again)
+        patch.setattr("fieldlevel.study.runner.run_letter", _again)
         assert main(["letter", "--data", str(valid.data), "--out", str(out), *LETTER_FLAGS]) == 0
     header, body = read_metadata(valid.weights.read_bytes())
     header["__metadata__"].pop("checksum", None)

@@ -6,7 +6,7 @@ from contract import cases
 from hostile import byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
-from fieldlevel.maps.catalogue import check_directory, list_suites, open_suite
+from fieldlevel.data.suite import check_directory, list_suites, open_suite
 
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
 

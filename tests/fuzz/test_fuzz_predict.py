@@ -9,8 +9,8 @@ from contract import cases, is_finite
 from hypothesis import strategies as st
 
 import fieldlevel
-from fieldlevel.models.moments import moment_loss
-from fieldlevel.training.checkpoint import load
+from fieldlevel.estimators.moments import moment_loss
+from fieldlevel.inference.predictor import load
 
 N = N_PIXELS
 

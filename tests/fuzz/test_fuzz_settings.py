@@ -17,13 +17,17 @@ from artefacts import FLAGS, LETTER_FLAGS, PROJECT, PROJECT_FLAGS, SIMULATE_FLAG
 from contract import cases
 from hypothesis import strategies as st
 
-from fieldlevel.config import LetterSpec, ProjectSpec, SimulateSpec, TrainSpec, TuneSpec
-from fieldlevel.experiments.runner import prepare_data
-from fieldlevel.maps.projection import project_snapshots
+from fieldlevel.mapmaking.project_spec import ProjectSpec
+from fieldlevel.mapmaking.projection import project_snapshots
 from fieldlevel.progress import Progress
-from fieldlevel.simulate.suite import simulate_suite
-from fieldlevel.training.loop import train
-from fieldlevel.training.tune import tune
+from fieldlevel.search.tune import tune
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.runner import prepare_data
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import train
 
 NUMBERS = [
     0,

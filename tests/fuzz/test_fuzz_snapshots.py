@@ -11,8 +11,8 @@ from contract import cases, is_finite
 from hostile import byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
-from fieldlevel.maps.projection import project_snapshots
-from fieldlevel.maps.snapshots import open_snapshot
+from fieldlevel.mapmaking.projection import project_snapshots
+from fieldlevel.snapshots.snapshot import open_snapshot
 
 ATTRIBUTES = [
     "BoxSize",

@@ -7,11 +7,11 @@ from contract import cases, is_finite
 from hostile import HUGE, byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.experiments.predictions import Predictions
-from fieldlevel.maps.catalogue import open_suite
+from fieldlevel.data.suite import open_suite
+from fieldlevel.search.trials import best_trial, read_trials
 from fieldlevel.simulate.sets import rows_of_set
-from fieldlevel.training.search import best_trial, read_trials
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.statistics.predictions import Predictions
 
 WORDS = [
     "nan",

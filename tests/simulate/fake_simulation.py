@@ -8,13 +8,13 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.maps.shards import Shard
+from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate import simulation
+from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import Row
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import map_keys
-from fieldlevel.simulate.suite import simulate_suite
 
 SMALL = SimulateSpec(n_simulations=7, n_particles=8, n_mesh=8, n_pixels=16)
 

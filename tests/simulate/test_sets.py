@@ -3,11 +3,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
-from fieldlevel.maps.shards import Shard
+from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETERS
 from fieldlevel.simulate.sets import Row, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 FIDUCIAL = [parameter.fiducial for parameter in PARAMETERS]
 

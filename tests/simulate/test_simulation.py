@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import OMEGA_B, Cosmology
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS
@@ -13,6 +12,7 @@ from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import (
     BARYON_MODELS,
     Float32Array,

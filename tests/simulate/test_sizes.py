@@ -5,11 +5,11 @@ from dataclasses import replace
 
 import pytest
 
-from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.memory import physical_memory
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 TOY = SimulateSpec(n_simulations=1, n_particles=16, n_mesh=16, n_pixels=16)
 
@@ -42,8 +42,8 @@ def test_sizes_that_cannot_be_are_refused(changes, words, tmp_path):
 
 def test_the_presets_are_within_the_bounds_of_a_machine_of_sixteen_gigabytes(monkeypatch, tmp_path):
     monkeypatch.setattr("fieldlevel.numerics.memory.physical_memory", lambda: 16_000_000_000)
-    monkeypatch.setattr("fieldlevel.simulate.suite.produce_maps", lambda *_: [])
-    from fieldlevel.config import SIMULATION_SCALES  # noqa: PLC0415
+    monkeypatch.setattr("fieldlevel.simulate.mock_suite.produce_maps", lambda *_: [])
+    from fieldlevel.study.scales import SIMULATION_SCALES  # noqa: PLC0415
 
     for scale in SIMULATION_SCALES.values():
         simulate_suite(scale(), tmp_path, "cpu")

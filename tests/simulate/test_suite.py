@@ -13,16 +13,16 @@ import pytest
 import torch
 from fake_simulation import SMALL, fake_maps
 
-from fieldlevel.config import SimulateSpec
+from fieldlevel.data.suite import check_directory, open_suite
 from fieldlevel.errors import UserError
-from fieldlevel.maps.catalogue import check_directory, open_suite
-from fieldlevel.maps.ledger import Ledger
-from fieldlevel.maps.shards import Shard
+from fieldlevel.mapmaking.ledger import Ledger
+from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
+from fieldlevel.simulate import mock_suite as suite_module
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate import suite as suite_module
+from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
 from fieldlevel.simulate.sets import rows_of_set
-from fieldlevel.simulate.suite import plan_suite, simulate_suite
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.workers import choose_devices
 
 TINY = SimulateSpec(

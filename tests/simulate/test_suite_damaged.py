@@ -6,9 +6,9 @@ import pytest
 from fake_simulation import SMALL, fake_maps
 
 from fieldlevel.errors import UserError
-from fieldlevel.maps.shards import Shard
+from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.suite import simulate_suite
+from fieldlevel.simulate.mock_suite import simulate_suite
 
 PARTIAL = ".MockTNG_LH.partial"
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"

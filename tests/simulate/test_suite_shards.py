@@ -11,12 +11,12 @@ import pytest
 from fake_simulation import SMALL, fake_maps, run_held, run_slowly
 
 from fieldlevel.errors import UserError
-from fieldlevel.maps import ledger as ledger_module
-from fieldlevel.maps.ledger import Ledger
-from fieldlevel.maps.shards import Shard
+from fieldlevel.mapmaking import ledger as ledger_module
+from fieldlevel.mapmaking.ledger import Ledger
+from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.simulate import simulation
+from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
 from fieldlevel.simulate.sets import rows_of_set
-from fieldlevel.simulate.suite import plan_suite, simulate_suite
 
 CPU = simulation.torch.device("cpu")
 SMALL_ROWS = rows_of_set(SMALL)

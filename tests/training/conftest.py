@@ -7,8 +7,10 @@ import pytest
 import torch
 
 from fieldlevel import files
-from fieldlevel.config import NetworkSpec, OptimiserSpec, SplitSpec, TrainSpec
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 N_SIMULATIONS = 8
 

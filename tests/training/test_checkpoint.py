@@ -7,12 +7,13 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import fieldlevel
-from fieldlevel.config import TrainSpec
+from fieldlevel.data.batches import Normaliser
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import Normaliser
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference.predictor import load
 from fieldlevel.parameters import MAXIMA, MINIMA
-from fieldlevel.training.checkpoint import load, save_network
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
 
 # Another batch size lets the convolutions sum in another order.
 SINGLE = 1e-5

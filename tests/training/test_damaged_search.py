@@ -8,9 +8,10 @@ from dataclasses import replace
 import pytest
 
 from fieldlevel.cli import main
-from fieldlevel.config import OptimiserSpec, TuneSpec
 from fieldlevel.errors import UserError
-from fieldlevel.training.tune import tune
+from fieldlevel.search.tune import tune
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.training.train_spec import OptimiserSpec
 
 
 @pytest.fixture

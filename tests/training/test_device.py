@@ -3,7 +3,7 @@ import torch
 
 from fieldlevel.errors import UserError
 from fieldlevel.numerics.device import select_device
-from fieldlevel.training.device import autocast, random_states, seeded, set_random_states
+from fieldlevel.training.precision import autocast, random_states, seeded, set_random_states
 
 CPU = torch.device("cpu")
 

@@ -4,9 +4,9 @@ import pytest
 import torch
 from torch import nn
 
-from fieldlevel.config import OptimiserSpec, TrainSpec
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.training.head import fit_head
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 SPEC = TrainSpec(batch_size=64, head_batches=5, optimiser=OptimiserSpec(learning_rate=0.1, weight_decay=0.0))
 SCATTER = 0.3

@@ -6,13 +6,15 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.config import PerceptronSpec, TrainSpec, TransformSpec
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.maps.loader import SummaryNormaliser
-from fieldlevel.models.perceptron import MomentPerceptron
+from fieldlevel.data.batches import SummaryNormaliser
+from fieldlevel.data.suite import open_suite, split_simulations
+from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
+from fieldlevel.estimators.network_specs import PerceptronSpec
+from fieldlevel.inference.predictor import load
 from fieldlevel.numerics.transforms import smooth_gaussian
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.loop import load_sets, train
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import load_sets, train
 
 SUMMARIES = ["power spectrum", "one-point PDF"]
 

@@ -13,10 +13,11 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
-from fieldlevel.config import NetworkSpec, OptimiserSpec, TrainSpec
-from fieldlevel.maps.loader import MapSet
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.training.loop import train_network
+from fieldlevel.data.batches import MapSet
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.network_specs import NetworkSpec
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+from fieldlevel.training.trainer import train_network
 
 N_PIXELS = 16
 NOISE = 0.35

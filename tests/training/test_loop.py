@@ -11,20 +11,23 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.config import TRAIN_PRESETS, OptimiserSpec, SplitSpec, TrainSpec, from_json, to_json
+from fieldlevel.data.batches import BatchSampler, MapSet
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import DataError, TrainingError, UserError
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.maps.loader import BatchSampler, MapSet
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.moments import moment_loss
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.moments import moment_loss
+from fieldlevel.inference.predictor import load
 from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
+from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.training import resume
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import train, train_network
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.presets import TRAIN_PRESETS
 from fieldlevel.training.state import TrainingState, validation_loss
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+from fieldlevel.training.trainer import train, train_network
 
 # Sums of a few hundred float32 numbers in another order.
 SINGLE = 1e-5
@@ -148,7 +151,7 @@ def test_finished_run_of_an_earlier_version_is_told_as_one(spec, directory, tmp_
     path = train(spec, directory, tmp_path / "run", "cpu")
     known = load(path, "cpu")
     old = replace(known, provenance=known.provenance | {"data_fingerprint": "0123456789abcdef"})
-    monkeypatch.setattr("fieldlevel.training.loop.load", lambda *_: old)
+    monkeypatch.setattr("fieldlevel.training.trainer.read_weights_file", lambda *_: old)
     with pytest.raises(
         UserError, match="an earlier version, which looked at 64 maps of its data only; use it as it is"
     ):
@@ -218,8 +221,9 @@ def test_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path, meth
 KILLED_WHILE_SAVING = """
 import io, os, signal, sys, torch
 from pathlib import Path
-from fieldlevel.config import TrainSpec, from_json
-from fieldlevel.training.loop import train
+from fieldlevel.spec_io import from_json
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import train
 
 write_bytes = Path.write_bytes
 

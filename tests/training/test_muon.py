@@ -5,9 +5,9 @@ import pytest
 import torch
 from torch import nn
 
-from fieldlevel.config import OptimiserSpec
 from fieldlevel.training.muon import Muon, orthogonalised
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
+from fieldlevel.training.train_spec import OptimiserSpec
 
 CPU = torch.device("cpu")
 # Where five iterations leave singular values that are not tiny; the polynomial does not converge, it only comes near.

@@ -20,20 +20,23 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.config import NetworkSpec, OptimiserSpec, SplitSpec, TrainSpec
+from fieldlevel.data.batches import BatchSampler, MapSet
+from fieldlevel.data.split import SplitSpec
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.maps.loader import BatchSampler, MapSet
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.moments import loss_from_sums, moment_sums
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.moments import loss_from_sums, moment_sums
+from fieldlevel.estimators.network_specs import NetworkSpec
+from fieldlevel.inference.predictor import load
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
-from fieldlevel.training import parallel, resume
+from fieldlevel.training import distributed as parallel
+from fieldlevel.training import resume
 from fieldlevel.training.captured import CapturedStep
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.device import seeded
-from fieldlevel.training.loop import train, train_network
+from fieldlevel.training.precision import seeded
 from fieldlevel.training.state import TrainingState
 from fieldlevel.training.step import TrainingStep
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+from fieldlevel.training.trainer import train, train_network
 
 N_RANKS = 2
 
@@ -179,7 +182,7 @@ def get_stuck(device: str) -> None:
 
 def run_blocks(device: str) -> dict[str, Tensor]:
     """Outputs of the fused kernels, gradients of all ranks, statistics of the batch norms, in float32."""
-    fused_blocks = import_module("fieldlevel.models.fused.stack").fused_blocks  # needs Triton
+    fused_blocks = import_module("fieldlevel.estimators.fused.stack").fused_blocks  # needs Triton
     torch.manual_seed(6)
     network = MomentNetwork(16, hidden=3, dropout=0.0)
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):

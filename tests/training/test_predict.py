@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.config import TrainSpec, TransformSpec
+from fieldlevel.data.batches import Normaliser, SummaryNormaliser
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import Normaliser, SummaryNormaliser
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.perceptron import MomentPerceptron
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
+from fieldlevel.inference.predictor import Predictor
 from fieldlevel.numerics.summaries import log_power_spectrum, log_quantiles
-from fieldlevel.training.checkpoint import Predictor
+from fieldlevel.training.train_spec import TrainSpec
 
 NOBODY = np.empty(0, dtype=np.int64)
 BATCHES = 1e-5

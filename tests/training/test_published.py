@@ -21,16 +21,18 @@ from torch.nn import functional
 
 import fieldlevel
 from fieldlevel.cli import main
-from fieldlevel.config import SplitSpec, TrainSpec, TransformSpec
+from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import split_simulations
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.maps.catalogue import split_simulations
-from fieldlevel.maps.loader import Normaliser
-from fieldlevel.models.cnn import MomentNetwork, load_published_state
-from fieldlevel.models.published import name_format
+from fieldlevel.estimators.bodies.cnn import MomentNetwork, load_published_state
+from fieldlevel.estimators.published_states import name_format
+from fieldlevel.inference.predictor import load
+from fieldlevel.inference.published_network import REMARK, import_published
 from fieldlevel.numerics.transforms import smooth_gaussian
 from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H, from_unit_interval
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.published import REMARK, import_published
+from fieldlevel.training.train_spec import TrainSpec
 
 NAME = "weights_IllustrisTNG_Mtot_14_all_steps_500_500_o3.pt"
 
@@ -251,7 +253,7 @@ def test_long_files_of_maps_are_measured_in_blocks(published, tmp_path, monkeypa
     file = tmp_path / "Maps_Mtot_IllustrisTNG_LH_z=0.00.npy"
     np.save(file, some_maps(n_maps=37))
     whole = load(import_published(published, tmp_path / "x.safetensors", maps=file), "cpu").normaliser
-    monkeypatch.setattr("fieldlevel.maps.cmd_format._BLOCK_BYTES", 5 * 16 * 16 * 4)
+    monkeypatch.setattr("fieldlevel.data.cmd_format._BLOCK_BYTES", 5 * 16 * 16 * 4)
     told: list[int] = []
     parts = import_published(
         published, tmp_path / "y.safetensors", maps=file, listener=lambda event: told.append(event.done)

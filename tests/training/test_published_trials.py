@@ -16,14 +16,16 @@ import pytest
 
 import fieldlevel
 from fieldlevel.cli import Tune, main, parse
-from fieldlevel.config import OptimiserSpec, TuneSpec, to_json
 from fieldlevel.errors import UserError
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.training import tune
-from fieldlevel.training.published_trials import STUDY_NAME, published_trials
-from fieldlevel.training.search import read_trials
-from fieldlevel.training.search_space import FROM_DATABASE, PUBLISHED, starting_points
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.search import tune
+from fieldlevel.search.published_trials import STUDY_NAME, published_trials
+from fieldlevel.search.space import FROM_DATABASE, PUBLISHED, starting_points
+from fieldlevel.search.trials import read_trials
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import to_json
 from fieldlevel.training.state import HistoryRow, TrainedNetwork
+from fieldlevel.training.train_spec import OptimiserSpec
 
 Row = tuple[str, float | None, dict[str, float]]
 """State, value and parameters of a trial."""

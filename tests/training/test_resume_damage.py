@@ -9,8 +9,8 @@ import torch
 
 from fieldlevel.cli import main
 from fieldlevel.errors import UserError
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.loop import train
+from fieldlevel.inference.predictor import load
+from fieldlevel.training.trainer import train
 
 
 @pytest.fixture

@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from fieldlevel.config import OptimiserSpec
 from fieldlevel.training.schedule import learning_rate
+from fieldlevel.training.train_spec import OptimiserSpec
 
 
 def test_triangular_rate_is_that_of_pytorch():

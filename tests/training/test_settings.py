@@ -8,11 +8,13 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.config import TRAIN_PRESETS, TrainSpec, laptop_scale, letter_scale
+from fieldlevel.data.batches import MapSet
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import MapSet
-from fieldlevel.training.loop import train, train_network
+from fieldlevel.study.scales import laptop_scale, letter_scale
+from fieldlevel.training.presets import TRAIN_PRESETS
 from fieldlevel.training.settings import check_train_spec, refuse_unused
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import train, train_network
 
 IMPOSSIBLE = [
     ("transform.kind", "blur", "input should be"),
@@ -177,7 +179,7 @@ def test_a_finished_run_is_not_judged_again(spec, directory, tmp_path, monkeypat
     with pytest.raises(UserError, match="would have no effect"):
         train(vain, directory, tmp_path / "run", "cpu")
     with monkeypatch.context() as before:
-        before.setattr("fieldlevel.training.loop.refuse_unused", lambda spec: None)
+        before.setattr("fieldlevel.training.trainer.refuse_unused", lambda spec: None)
         train(vain, directory, tmp_path / "run", "cpu")
     assert train(vain, directory, tmp_path / "run", "cpu").exists()
 

@@ -18,14 +18,16 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import fieldlevel
-from fieldlevel.config import TrainSpec
+from fieldlevel.data.batches import Normaliser, SummaryNormaliser
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import Normaliser, SummaryNormaliser
-from fieldlevel.models.build import AnyNetwork
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.perceptron import MomentPerceptron
-from fieldlevel.training import trained
-from fieldlevel.training.checkpoint import load, save_network, shrink_weights
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
+from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.inference import packaged as trained
+from fieldlevel.inference.predictor import load
+from fieldlevel.inference.shrink import shrink_weights
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
 
 ROUNDING = 2.0**-11
 SPACING_OF_SUBNORMALS = 2.0**-24

@@ -9,13 +9,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from fieldlevel.config import NetworkSpec, OptimiserSpec, PerceptronSpec, TrainSpec
-from fieldlevel.maps.loader import MapSet
+from fieldlevel.data.batches import MapSet
+from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
 from fieldlevel.progress import ignore
 from fieldlevel.training.captured import N_EAGER, CapturedStep
-from fieldlevel.training.device import seeded
+from fieldlevel.training.precision import seeded
 from fieldlevel.training.state import TrainingState, validation_loss
 from fieldlevel.training.step import TrainingStep
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 pytestmark = [
     pytest.mark.gpu,

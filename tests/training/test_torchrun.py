@@ -3,7 +3,7 @@ import pytest
 from fieldlevel.cli import main
 from fieldlevel.errors import UserError
 from fieldlevel.training import torchrun
-from fieldlevel.training.parallel import joined
+from fieldlevel.training.distributed import joined
 
 WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 

@@ -5,13 +5,14 @@ import pytest
 import torch
 
 import fieldlevel
-from fieldlevel.config import TrainSpec
+from fieldlevel.data.batches import Normaliser
 from fieldlevel.errors import UserError
-from fieldlevel.maps.loader import Normaliser
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.training import trained
-from fieldlevel.training.checkpoint import load, save_network
-from fieldlevel.training.trained import find_weights, trained_names
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference import packaged as trained
+from fieldlevel.inference.packaged import find_weights, trained_names
+from fieldlevel.inference.predictor import load
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 

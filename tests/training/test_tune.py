@@ -17,25 +17,22 @@ import torch
 from optuna.trial import Trial, TrialState
 
 from fieldlevel.cli import Tune, main, parse
-from fieldlevel.config import (
-    PerceptronSpec,
-    SplitSpec,
-    TrainSpec,
-    TuneSpec,
-    from_json,
-    modern_preset,
-    released_preset,
-    to_json,
-)
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import DataError, TrainingError, UserError
-from fieldlevel.maps.catalogue import open_suite, split_simulations
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.training import search, tune
-from fieldlevel.training.checkpoint import load
-from fieldlevel.training.journal import open_journal
-from fieldlevel.training.search import best_trial, read_trials
-from fieldlevel.training.search_space import PUBLISHED, pruner, sampler, search_space, starting_points, trial_spec
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.network_specs import PerceptronSpec
+from fieldlevel.inference.predictor import load
+from fieldlevel.search import trials as search
+from fieldlevel.search import tune
+from fieldlevel.search.journal import open_journal
+from fieldlevel.search.space import PUBLISHED, pruner, sampler, search_space, starting_points, trial_spec
+from fieldlevel.search.trials import best_trial, read_trials
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import from_json, to_json
+from fieldlevel.training.presets import modern_preset, released_preset
 from fieldlevel.training.state import HistoryRow, TrainedNetwork
+from fieldlevel.training.train_spec import TrainSpec
 
 
 class InterruptionError(Exception):
@@ -499,7 +496,8 @@ def test_interrupted_trial_goes_on_from_its_last_validation(short, directory, tm
 WORKER = """
 import os, signal, sys, time, torch
 from pathlib import Path
-from fieldlevel.config import TuneSpec, from_json
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import from_json
 from fieldlevel.training import tune
 
 spec, directory, out, marks, habit = sys.argv[1:]

@@ -5,14 +5,13 @@ References:
 """
 
 from fieldlevel.figures.calibration import coverage, draw_calibration
+from fieldlevel.figures.destroyed_maps import draw_null_tests, draw_total_mass
 from fieldlevel.figures.history import draw_training_history
-from fieldlevel.figures.maps import draw_maps
-from fieldlevel.figures.null_tests import draw_null_tests, draw_total_mass
+from fieldlevel.figures.map_images import draw_maps
 from fieldlevel.figures.residuals import N_SHOWN, choose_maps, draw_four_pairs, draw_transfer
-from fieldlevel.figures.robustness import draw_robustness_matrix
-from fieldlevel.figures.search import draw_search
+from fieldlevel.figures.scale_curves import draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
+from fieldlevel.figures.search_trials import draw_search
 from fieldlevel.figures.seeds import draw_seed_spread
-from fieldlevel.figures.smoothing import draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
 from fieldlevel.figures.style import (
     BLACK,
     BLUE,
@@ -25,6 +24,7 @@ from fieldlevel.figures.style import (
     WIDTH_INCHES,
     save_figure,
 )
+from fieldlevel.figures.suite_matrix import draw_robustness_matrix
 
 __all__ = [
     "BLACK",

@@ -14,10 +14,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fieldlevel.experiments.bootstrap import Bootstrap
-from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
 from fieldlevel.parameters import PARAMETERS, FloatArray, Parameter
+from fieldlevel.statistics.bootstrap import Bootstrap
+from fieldlevel.statistics.predictions import Predictions
 
 Z = np.linspace(0, 3, 61)
 """Half-widths of the intervals in standard deviations."""

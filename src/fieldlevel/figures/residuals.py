@@ -12,9 +12,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from fieldlevel.experiments.metrics import METRICS
-from fieldlevel.experiments.pairs import PairResult
-from fieldlevel.experiments.predictions import Predictions
 from fieldlevel.figures.style import (
     BLACK,
     COSMOLOGICAL,
@@ -28,6 +25,9 @@ from fieldlevel.figures.style import (
     styled,
 )
 from fieldlevel.parameters import NBODY_PREFIX, PARAMETERS, FloatArray, Parameter, is_nbody
+from fieldlevel.statistics.metrics import METRICS
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.predictions import Predictions
 
 PANEL_METRICS = {(0.02, "left"): "rms_relative_error", (0.56, "center"): "r2", (0.98, "right"): "reduced_chi2"}
 """Measures written into a panel by their place along its width; their errors stand in the tables."""

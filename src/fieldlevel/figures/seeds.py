@@ -7,8 +7,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fieldlevel.errors import UserError
-from fieldlevel.experiments.estimates import Estimate
-from fieldlevel.experiments.metrics import METRICS, Metric, Scores
 from fieldlevel.figures.style import (
     BLACK,
     COSMOLOGICAL,
@@ -19,6 +17,8 @@ from fieldlevel.figures.style import (
     styled,
 )
 from fieldlevel.parameters import Parameter
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS, Metric, Scores
 
 
 def draw_seed_spread(

@@ -21,13 +21,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.numerics.cosmology import Cosmology
-from fieldlevel.numerics.mesh import (
-    fourier,
-    gradient_at,
-    inverse_fourier,
-    paint_species,
-    smooth_gaussian,
-)
+from fieldlevel.numerics.mesh import fourier, gradient_at, inverse_fourier, paint_species, smooth_gaussian
 from fieldlevel.simulate.haloes import Haloes, find_haloes
 from fieldlevel.simulate.nbody import Particles
 

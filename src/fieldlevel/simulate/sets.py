@@ -24,10 +24,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldlevel.config import SimulateSpec
 from fieldlevel.errors import UserError
 from fieldlevel.files import read_bytes
 from fieldlevel.parameters import LABEL_TABLES, PARAMETER_NAMES, PARAMETERS, Parameter
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 TABLES = LABEL_TABLES
 

@@ -12,10 +12,9 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from fieldlevel.config import SimulateSpec
-from fieldlevel.maps.cmd_format import Float32Array
-from fieldlevel.maps.ledger import SuiteField
-from fieldlevel.maps.project import Discs, project_slabs
+from fieldlevel.data.cmd_format import Float32Array
+from fieldlevel.mapmaking.ledger import SuiteField
+from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, nbody_twin
@@ -24,6 +23,7 @@ from fieldlevel.simulate.mock_simba import mock_simba
 from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 SIMULATOR_VERSION = "2"
 """Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""

@@ -1,1 +1,1 @@
-"""Training one network and keeping its weights."""
+"""Training one network."""

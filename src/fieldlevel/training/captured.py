@@ -9,8 +9,8 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fieldlevel.training import parallel
-from fieldlevel.training.device import side_stream
+from fieldlevel.training import distributed as parallel
+from fieldlevel.training.precision import side_stream
 
 N_EAGER = 3
 """Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""

@@ -19,18 +19,18 @@ import math
 from collections.abc import Iterable
 
 import torch
-from torch import Tensor
 
-from fieldlevel.config import TrainSpec
-from fieldlevel.models.cnn import MomentNetwork
+from fieldlevel.data.batches import Batch
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.training.optimisers import make_optimisers, set_rate
 from fieldlevel.training.step import arranged, descend
+from fieldlevel.training.train_spec import TrainSpec
 
 RATE = 0.1
 """First learning rate in units of the highest one of the training; it falls to zero along half a cosine."""
 
 
-def fit_head(network: MomentNetwork, batches: Iterable[tuple[Tensor, Tensor]], spec: TrainSpec) -> None:
+def fit_head(network: MomentNetwork, batches: Iterable[Batch], spec: TrainSpec) -> None:
     """Fit the head in evaluation mode; features and statistics stay as they are.
 
     Args:
@@ -41,7 +41,7 @@ def fit_head(network: MomentNetwork, batches: Iterable[tuple[Tensor, Tensor]], s
     network.eval()
     parameters = list(network.head.parameters())
     optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
-    for number, (maps, theta) in enumerate(batches):
+    for number, (maps, theta, _) in enumerate(batches):
         fall = number / spec.head_batches
         set_rate(optimisers, RATE * spec.optimiser.learning_rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
         with torch.no_grad():

@@ -22,7 +22,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.training.device import side_by_side
+from fieldlevel.training.precision import side_by_side
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 """a, b, c of the iteration."""

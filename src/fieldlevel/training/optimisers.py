@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 
-from fieldlevel.config import OptimiserSpec
 from fieldlevel.training.muon import Muon
+from fieldlevel.training.train_spec import OptimiserSpec
 
 MOMENTS = ("exp_avg", "exp_avg_sq")
 

@@ -12,7 +12,7 @@ References:
 
 import math
 
-from fieldlevel.config import OptimiserSpec
+from fieldlevel.training.train_spec import OptimiserSpec
 
 TRIANGLE_BASE = 1e-9
 """Lowest learning rate of the triangular schedule."""

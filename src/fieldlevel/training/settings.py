@@ -7,20 +7,13 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
-from fieldlevel.config import (
-    TRAIN_PRESETS,
-    NetworkSpec,
-    PerceptronSpec,
-    TrainSpec,
-    TuneSpec,
-    in_plain_types,
-    laptop_scale,
-    letter_scale,
-    summary_training,
-)
+from fieldlevel.data.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.errors import UserError, shown
-from fieldlevel.maps.transformed import OF_SCALE, OF_SEED, check_transform
-from fieldlevel.training import parallel
+from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.spec_io import in_plain_types
+from fieldlevel.training import distributed as parallel
+from fieldlevel.training.presets import TRAIN_PRESETS, laptop_summary, laptop_training
+from fieldlevel.training.train_spec import TrainSpec, summary_training
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is allowed, and in words what must hold."""
@@ -52,8 +45,6 @@ _PROBABILITY: Rule = (lambda value: 0.0 <= value < 1.0, "in [0, 1)")
 _PART: Rule = (lambda value: 0.0 < value < 1.0, "a fraction between 0 and 1")
 _POSITIVE: Rule = (lambda value: 0.0 < value < math.inf, "positive and finite")
 
-MOST_TRIALS = 10_000
-"""Of a search for hyper-parameters, which models all of them for each new one."""
 
 SUITE_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", "letters and digits, with _ . + - after the first")
 """Of suites: they stand in names of files, in tables and in reports."""
@@ -156,33 +147,6 @@ def refuse_unused(spec: TrainSpec, usual: Iterable[TrainSpec] | None = None, par
         raise UserError(f"{part}{name} = {value}: would have no effect, as {reason}; leave it out")
 
 
-def refuse_unused_in_search(spec: TuneSpec, usual: TuneSpec | None = None) -> None:
-    """Refuse settings that somebody gave to a search in vain.
-
-    Args:
-        spec: that may be used.
-        usual: as in `refuse_unused`.
-
-    Raises:
-        UserError: with the setting and the reason.
-    """
-    refuse_unused(spec.train, None if usual is None else [usual.train])
-    if spec.search != "released":
-        return
-    optimiser, is_on_maps = spec.train.optimiser, spec.train.inputs == "maps"
-    if optimiser.method != "AdamW":
-        raise UserError(
-            f"search = released: its space is one of AdamW, not of {optimiser.method}; take --preset released or "
-            "--optimiser.method AdamW, or the default search"
-        )
-    own = ("network.hidden", "network.dropout") if is_on_maps else ("perceptron.n_layers", "perceptron.dropout")
-    for name in ("optimiser.learning_rate", "optimiser.weight_decay", *own):
-        value = attrgetter(name)(spec.train)
-        if usual is not None and value != attrgetter(name)(usual.train):
-            reason = "search = released finds it without a first guess"
-            raise UserError(f"{name} = {value}: would have no effect, as {reason}; leave it out")
-
-
 def refuse_large_batch(batch_size: int, n_maps: int, part: str = "") -> None:
     """Refuse batches that would hold maps twice, but for the usual size, which nobody chose.
 
@@ -199,6 +163,10 @@ def refuse_large_batch(batch_size: int, n_maps: int, part: str = "") -> None:
 
 
 def _presets() -> list[TrainSpec]:
-    scales = (laptop_scale(), letter_scale())
-    trained = [part for scale in scales for part in (scale.train, scale.summary)]
-    return [TrainSpec(), summary_training(), *(preset() for preset in TRAIN_PRESETS.values()), *trained]
+    return [
+        TrainSpec(),
+        summary_training(),
+        laptop_training(),
+        laptop_summary(),
+        *(p() for p in TRAIN_PRESETS.values()),
+    ]

@@ -13,19 +13,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.config import TrainSpec
+from fieldlevel.data.batches import Batch, BatchSampler, MapSet
 from fieldlevel.errors import TrainingError
-from fieldlevel.maps.loader import BatchSampler, MapSet
-from fieldlevel.models.build import AnyNetwork, build_network
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.moments import loss_from_sums, moment_sums
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.build import AnyNetwork, build_network
+from fieldlevel.estimators.moments import loss_from_sums, moment_sums
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
-from fieldlevel.training import parallel
+from fieldlevel.training import distributed as parallel
 from fieldlevel.training.batch_norms import measure_statistics
-from fieldlevel.training.device import autocast, random_states, set_random_states
 from fieldlevel.training.head import fit_head
+from fieldlevel.training.precision import autocast, random_states, set_random_states
 from fieldlevel.training.step import TrainingStep, arranged, memory_format
+from fieldlevel.training.train_spec import TrainSpec
 
 REPORT_EVERY = 10
 """Steps between looks at the loss: each look makes the CPU wait for the device."""
@@ -131,7 +131,7 @@ class TrainingState:
         self.network.load_state_dict(self.best)
         with exact_float32():
             if isinstance(self.network, MomentNetwork):
-                statistics = (arranged(maps) for maps, _ in self._batches(self.spec.statistics_batches))
+                statistics = (arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
                 measure_statistics(self.network.features, statistics)
                 fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
@@ -144,7 +144,7 @@ class TrainingState:
         last = replace(last, seconds=self.seconds + time.perf_counter() - started)
         return TrainedNetwork(self.network.eval(), (*before, last), loss)
 
-    def _batches(self, n: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def _batches(self, n: int) -> Iterator[Batch]:
         for _ in range(n):
             yield self.sampler.draw()
 
@@ -302,6 +302,7 @@ def _check_sampler(state: Any, own: Mapping[str, Tensor], n_maps: int) -> None:
 
 
 def _network(spec: TrainSpec, training: MapSet) -> AnyNetwork:
-    network = build_network(spec, training.maps.shape[1:], training.theta.shape[1])
+    wide = spec.network if spec.inputs == "maps" else spec.perceptron
+    network = build_network(wide, training.maps.shape[1:], training.theta.shape[1])
     device = training.maps.device
     return network.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload, no-any-return]

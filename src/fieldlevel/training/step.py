@@ -13,17 +13,17 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from fieldlevel.config import TrainSpec
-from fieldlevel.maps.loader import BatchSampler
-from fieldlevel.models.build import AnyNetwork
-from fieldlevel.models.cnn import MomentNetwork
-from fieldlevel.models.fused import compile_features
-from fieldlevel.models.moments import loss_from_sums, moment_sums
-from fieldlevel.training import parallel
+from fieldlevel.data.batches import BatchSampler
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.estimators.fused import compile_features
+from fieldlevel.estimators.moments import loss_from_sums, moment_sums
+from fieldlevel.training import distributed as parallel
 from fieldlevel.training.captured import CapturedStep
-from fieldlevel.training.device import autocast, is_bfloat16, repeatable_convolutions
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
+from fieldlevel.training.precision import autocast, is_bfloat16, repeatable_convolutions
 from fieldlevel.training.schedule import learning_rate
+from fieldlevel.training.train_spec import TrainSpec
 
 
 class TrainingStep:
@@ -82,13 +82,13 @@ class TrainingStep:
     def _compile(self, chosen: Tensor) -> None:
         """Compile the kernels for the shape of a batch before the first step, many at a time."""
         if isinstance(self._network, MomentNetwork):
-            maps, _ = self._sampler.gather(chosen.to(self._device))
+            maps = self._sampler.gather(chosen.to(self._device)).maps
             with autocast(self._spec.precision, self._device):
                 compile_features(self._network, arranged(maps))
 
     @repeatable_convolutions()
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
-        maps, theta = self._sampler.gather(chosen)
+        maps, theta, _ = self._sampler.gather(chosen)
         with autocast(self._spec.precision, self._device):
             mean, std = self._network(arranged(maps))
         parameters = list(self._network.parameters())

@@ -23,15 +23,16 @@ from safetensors.torch import save
 from torch import Tensor
 
 import fieldlevel
-from fieldlevel.config import TrainSpec, from_json, to_json
+from fieldlevel.data.batches import AnyNormaliser, check_normaliser, read_normaliser
+from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.transformed import check_transform
 from fieldlevel.errors import UserError, reason
-from fieldlevel.files import check_regular
-from fieldlevel.maps.loader import AnyNormaliser, check_normaliser, read_normaliser
-from fieldlevel.maps.seen import SeenMaps
-from fieldlevel.maps.transformed import check_transform
-from fieldlevel.models.build import AnyNetwork, restore_network
+from fieldlevel.estimators.build import AnyNetwork, restore_network
+from fieldlevel.files import check_regular, write_bytes
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, is_mock, prior_ranges
+from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.training.settings import RULES
+from fieldlevel.training.train_spec import TrainSpec
 
 FORMAT_VERSION = "1"
 
@@ -277,3 +278,34 @@ def _check_tensor(name: str, value: Tensor) -> None:
         raise UserError(f"{name} has numbers that are not finite")
     if name.endswith("running_var") and bool((value < 0).any()):
         raise UserError(f"{name} has variances below zero")
+
+
+def save_network(
+    path: Path,
+    network: AnyNetwork,
+    spec: TrainSpec,
+    normaliser: AnyNormaliser,
+    *,
+    training_simulations: npt.NDArray[np.integer],
+    validation_simulations: npt.NDArray[np.integer],
+    provenance: Mapping[str, Any],
+    seen: SeenMaps | None = None,
+) -> None:
+    """Write a weights file with its checksum, aside first, then under its name.
+
+    Args:
+        path: the file, usually `weights.safetensors`.
+        network: the network, on any device.
+        spec: how it was trained.
+        normaliser: statistics that its maps were normalised with.
+        training_simulations: numbers of the simulations in the training set.
+        validation_simulations: numbers of the simulations in the validation set.
+        provenance: anything else worth keeping, of types that JSON has.
+        seen: what the simulations of both sets are known by, training first (`maps.seen.record_seen`).
+
+    Raises:
+        OSError: the disk is full, or the file may not be written.
+    """
+    metadata = metadata_of(network, spec, normaliser, training_simulations, validation_simulations, seen, provenance)
+    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    write_bytes(path, content_of(state, metadata))

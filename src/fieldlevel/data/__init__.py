@@ -1,0 +1,1 @@
+"""Maps of simulations: CMD-format folders, checked, and batches on the device."""

@@ -1,0 +1,301 @@
+"""Is a CMD-format folder sound? Every defect in plain words: the file, what is wrong, where, what to do.
+
+What is no defect but worth a line is a remark: files that are not read, zero pixels that may be, and what no folder can
+show of itself.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from fieldlevel.data.clustering import clustering_defects, has_clustering
+from fieldlevel.data.cmd_format import (
+    MAPS_NAME,
+    Float64Array,
+    MapHeader,
+    SuiteFiles,
+    list_names,
+    list_parameter_files,
+    list_suites,
+    misspelt,
+    read_header,
+    read_parameters,
+)
+from fieldlevel.data.digests import Stamp, recall, remember
+from fieldlevel.data.geometry import count_words, recorded_geometry
+from fieldlevel.data.labels import label_remarks, parameter_defects, used_columns
+from fieldlevel.data.map_headers import hole_defect, inspect_header
+from fieldlevel.data.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
+from fieldlevel.data.reference import is_verified, seed_tables, table_defects
+from fieldlevel.data.twins import label_conflicts, shared_maps
+from fieldlevel.data.weighing import mass_defects, unit_defect
+from fieldlevel.errors import DataError, printable
+from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
+from fieldlevel.progress import Listener, ignore
+
+
+class _Verdict(NamedTuple):
+    """What was found of one suite; the survey is None where its maps cannot be read."""
+
+    defects: list[str]
+    remarks: list[str]
+    theta: Float64Array | None
+    survey: PixelSurvey | None
+
+
+_surveys: dict[Stamp, PixelSurvey] = {}
+_verdicts: dict[tuple[SuiteFiles, Stamp, Stamp], _Verdict] = {}
+
+
+class _Tables(NamedTuple):
+    """Header and labels, None where they cannot be used, and every defect that shows without reading a pixel."""
+
+    header: MapHeader | None
+    theta: Float64Array | None
+    defects: list[str]
+
+
+def check_directory(directory: str | Path, listener: Listener = ignore) -> list[str]:
+    """Find every defect of a folder of CMD files.
+
+    Args:
+        directory: folder of map and parameter files.
+        listener: told about maps read.
+
+    Returns:
+        One line a defect; an empty list for a sound folder.
+
+    Example:
+        >>> check_directory("no-such-folder")
+        ['no-such-folder: no such folder; name the folder that holds the map files']
+    """
+    return inspect_directory(directory, listener)[0]
+
+
+def directory_remarks(directory: str | Path, listener: Listener = ignore) -> list[str]:
+    """What is no defect of a folder but worth a line; arguments as those of `check_directory`, read only once."""
+    return inspect_directory(directory, listener)[1]
+
+
+def inspect_directory(directory: str | Path, listener: Listener = ignore) -> tuple[list[str], list[str]]:
+    """The defects and the remarks of a folder; arguments as those of `check_directory`."""
+    folder = Path(directory)
+    try:
+        names = list_names(folder)
+    except DataError as error:
+        return error.defects, []
+    try:
+        suites = list_suites(folder)
+    except DataError as error:
+        return [*error.defects, *orphan_defects(folder, [])], _file_remarks(folder, names, [])
+    verdicts = {files: _inspect_suite(files, listener) for files in suites}
+    shared = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
+    conflicts = label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
+    defects = [defect for verdict in verdicts.values() for defect in verdict.defects]
+    remarks = [remark for verdict in verdicts.values() for remark in verdict.remarks]
+    defects += [*shared[0], *conflicts, *orphan_defects(folder, suites)]
+    remarks += [*shared[1], *_file_remarks(folder, names, suites)]
+    return list(dict.fromkeys(defects)), list(dict.fromkeys(remarks))
+
+
+def check_distinct(suites: Sequence[SuiteFiles], listener: Listener = ignore) -> None:
+    """Refuse suites that are one suite under two names; maps that were checked in this process are not read again.
+
+    Args:
+        suites: to compare.
+        listener: told about maps read.
+
+    Raises:
+        DataError: some of them hold the same maps.
+    """
+    verdicts = {files: _inspect_suite(files, listener) for files in suites}
+    defects, _ = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
+    defects += label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
+    if defects:
+        raise DataError(defects)
+
+
+def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
+    """Name the maps of a folder that nobody will read, since they have another name.
+
+    Args:
+        directory: folder to look in.
+        suites: every map file of it.
+
+    Returns:
+        One line a file.
+    """
+    known = {files.maps_path.name for files in suites}
+    strangers = [name for name in list_names(directory) if name.startswith("Maps_") and name not in known]
+    return [
+        f"{directory / printable(name)}: not a name that is read; rename it to {MAPS_NAME} or take it away"
+        for name in strangers
+    ]
+
+
+def _file_remarks(directory: Path, names: Sequence[str], suites: Sequence[SuiteFiles]) -> list[str]:
+    used = {files.parameters_path for files in suites}
+    orphans = [path for path in list_parameter_files(directory) if path not in used]
+    grids = [name for name in names if name.startswith("Grids_")]
+    return [
+        *(f"{path}: labels without maps; they are not read" for path in orphans),
+        *(f"{directory / printable(name)}: three-dimensional grids, which are not read" for name in grids),
+    ]
+
+
+def check_suite(files: SuiteFiles, listener: Listener = ignore) -> list[str]:
+    """Find every defect of one map file and its parameter file, reading the maps in a stream.
+
+    A verdict is remembered while this process lives and both files keep their size and time of change.
+
+    Args:
+        files: the suite to check.
+        listener: told about maps read.
+
+    Returns:
+        One line a defect; an empty list for a sound suite.
+    """
+    return list(_inspect_suite(files, listener).defects)
+
+
+def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
+    try:
+        key = files, Stamp.of(files.maps_path), Stamp.of(files.parameters_path)
+    except (OSError, ValueError):
+        return _judge(files, listener)
+    if key not in _verdicts:
+        _verdicts[key] = _judge(files, listener)
+    return _verdicts[key]
+
+
+def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
+    header, theta, defects = _inspect_tables(files)
+    remarks = [] if theta is None or defects else list(label_remarks(files, theta))
+    known = recorded_geometry(files)
+    may_have_gaps = known is not None and known.leaves_gaps
+    if header is None:
+        return _Verdict(defects, remarks, theta, None)
+    if not may_have_gaps and (hole := hole_defect(files, header)):
+        return _Verdict([*defects, hole], remarks, theta, None)
+    try:
+        survey = survey_maps(files.maps_path, header, listener)
+    except DataError as error:
+        return _Verdict([*defects, *error.defects], remarks, theta, None)
+    if unit := unit_defect(files, theta, survey):
+        return _Verdict([*defects, unit], remarks, theta, survey)
+    defects += pixel_defects(files, survey, may_have_gaps=may_have_gaps)
+    if theta is not None and header.shape[0] == MAPS_PER_SIMULATION * len(theta):
+        defects += [*mass_defects(files, theta, survey.mean), *clustering_defects(files, theta, survey.contrast)]
+        remarks += [] if defects else list(_uncheckable(files, theta, survey))
+    if zeros := zero_remark(files, survey, may_have_gaps=may_have_gaps):
+        remarks.append(zeros)
+    return _Verdict(defects, remarks, theta, survey)
+
+
+def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey) -> Iterator[str]:
+    """What nothing in the folder can show to be right."""
+    if is_verified(files, theta):
+        return
+    shown = {"Omega_m"} if files.field == "Mtot" else set()
+    if has_clustering(files, theta, survey.contrast):
+        shown.add("sigma_8")
+    varied = [PARAMETER_NAMES[i] for i in used_columns(files.suite) if np.ptp(theta[:, i]) > 0]
+    if names := [name for name in varied if name not in shown]:
+        yield (
+            f"{files.maps_path}: not checkable: that its maps have the {', '.join(names)} of their rows in "
+            f"{files.parameters_path.name}; compare with the table that was published"
+        )
+
+
+def survey_maps(path: Path, header: MapHeader, listener: Listener = ignore) -> PixelSurvey:
+    """`survey_pixels`, remembered while this process lives and the file is what it was; so is the digest.
+
+    Raises:
+        DataError: as `survey_pixels`.
+    """
+    stamp = Stamp.of(path)
+    if stamp not in _surveys:
+        survey = survey_pixels(path, header, listener)
+        remember(stamp, survey.digest)
+        if not stamp.is_settled:
+            return survey
+        _surveys[stamp] = survey
+    return _surveys[stamp]
+
+
+def digest_of_maps(path: Path, listener: Listener = ignore) -> str:
+    """Digest of all pixels of a map file, which is read only if it was not since it last changed.
+
+    Args:
+        path: map file with a sound header.
+        listener: told about maps read.
+
+    Raises:
+        DataError: the file ends before its last map.
+    """
+    return recall(Stamp.of(path)) or survey_maps(path, read_header(path), listener).digest
+
+
+def check_tables(files: SuiteFiles) -> list[str]:
+    """Find the defects that show without reading a pixel: header, size, number of maps, parameters.
+
+    Args:
+        files: the suite to check.
+
+    Returns:
+        One line a defect, in the words of `check_suite`.
+    """
+    return _inspect_tables(files).defects
+
+
+def _inspect_tables(files: SuiteFiles) -> _Tables:
+    if wrong := misspelt(files, KNOWN_SUITES):
+        return _Tables(None, None, [_told_of_name(files, wrong)])
+    header, defects = inspect_header(files.maps_path)
+    try:
+        theta = read_parameters(files.parameters_path)
+    except DataError as error:
+        hint = _other_tables(files) if not files.parameters_path.exists() else ""
+        return _Tables(header, None, [*defects, *(f"{defect}{hint}" for defect in error.defects)])
+    if header is not None:
+        defects += _count_defects(files, header.shape[0], len(theta))
+    return _Tables(header, theta, [*defects, *parameter_defects(files, theta), *table_defects(files, theta)])
+
+
+def _told_of_name(files: SuiteFiles, wrong: dict[str, str]) -> str:
+    right = replace(
+        files,
+        field=wrong.get(files.field, files.field),
+        suite=wrong.get(files.suite, files.suite),
+        set_name=wrong.get(files.set_name, files.set_name),
+    )
+    told = ", ".join(f"{given} for {name}" for given, name in wrong.items())
+    return f"{files.maps_path}: {told}: upper and lower case count; rename it to {right.maps_path.name}"
+
+
+def _other_tables(files: SuiteFiles) -> str:
+    """Point to tables that may hold the labels of a suite under another name."""
+    old = [files.directory / f"params_{suite}.txt" for suite in (files.suite, files.suite.removeprefix("Nbody_"))]
+    found = [
+        f"{path.name} is the name of 2021: if it holds the set {files.set_name}, rename it"
+        for path in dict.fromkeys(old)
+        if path.exists()
+    ]
+    found += [f"{path.name} holds them between a name and the seed: keep the six" for path in seed_tables(files)]
+    return "".join(f"; {hint} to {files.own_parameters_path.name}" for hint in found)
+
+
+def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[str]:
+    expected = MAPS_PER_SIMULATION * n_simulations
+    if n_maps == expected:
+        return []
+    what = "not a multiple of" if n_maps % n_simulations else f"not {MAPS_PER_SIMULATION} for each of"
+    slabs, remedy = count_words(files, n_maps, n_simulations)
+    told = f" ({slabs}, this version reads {MAPS_PER_SIMULATION} maps, 5 along each axis)" if slabs else ""
+    return [
+        f"{files.maps_path}: {n_maps} maps, {what} the {n_simulations} simulations of {files.parameters_path.name}, "
+        f"which need {expected}{told}; {remedy}"
+    ]

@@ -1,0 +1,1 @@
+"""What reads a map or a summary of it."""

@@ -1,1 +1,0 @@
-"""The experiments of the letter: described as specs, run once, measured."""

@@ -1,0 +1,143 @@
+"""What a network must not be able to do: infer from maps without structure, or from the total mass alone.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (mean maps, shuffled pixels, total mass).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+from fieldlevel.errors import UserError
+from fieldlevel.figures.residuals import moments_of
+from fieldlevel.figures.style import (
+    BLACK,
+    BLUE,
+    COSMOLOGICAL,
+    VERMILLION,
+    WIDTH_INCHES,
+    mark_mock,
+    plot_within,
+    refuse_empty,
+    set_prior_range,
+    styled,
+)
+from fieldlevel.parameters import PARAMETERS, SURFACE_DENSITY_UNIT, FloatArray, Parameter
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS
+from fieldlevel.statistics.pairs import PairResult
+
+TESTS_PER_ROW = 5
+"""Small panels beside one another that are still readable."""
+
+DENSITY_SCALE = 1e11
+"""Unit of the drawn surface densities [(Msun/h) / (Mpc/h)^2]."""
+
+
+def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
+    """Draw the inferred mean against the truth of original maps and of maps that were robbed of their structure.
+
+    A network that infers something follows the diagonal. Means far outside the prior are triangles at the edge. R^2,
+    above each panel, is over all tested maps.
+
+    Args:
+        results: by what was done to the maps, e.g. `original maps`, `mean maps`, `shuffled pixels`.
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no result.
+    """
+    refuse_empty(results, "null test")
+    n_columns = min(len(results), TESTS_PER_ROW)
+    n_blocks = -(-len(results) // n_columns)
+    n_rows = n_blocks * len(COSMOLOGICAL)
+    with styled():
+        width = WIDTH_INCHES * min(1.0, (n_columns + 0.5) / (TESTS_PER_ROW + 0.5))
+        figure = Figure(figsize=(width, 1.75 * n_rows + 0.3 * n_blocks + 0.2))
+        axes = figure.subplots(n_rows, n_columns, squeeze=False)
+        blocks = axes.reshape(n_blocks, len(COSMOLOGICAL), n_columns).swapaxes(1, 2).reshape(-1, len(COSMOLOGICAL))
+        for number, (column, (name, result)) in enumerate(zip(blocks, results.items(), strict=False)):
+            for panel, parameter, heading in zip(column, COSMOLOGICAL, (f"{name}\n", ""), strict=True):
+                _draw_null_test(panel, result, parameter, heading, is_first=number % n_columns == 0)
+        for panel in blocks[len(results) :].ravel():
+            panel.set_visible(False)
+        mark_mock(figure, mock)
+    return figure
+
+
+def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, heading: str, *, is_first: bool) -> None:
+    theta, mean, _ = moments_of(result.predictions, parameter)
+    margin = 0.25 * (parameter.maximum - parameter.minimum)
+    ends = (parameter.minimum, parameter.maximum)
+    panel.plot(ends, ends, color=BLACK, linewidth=0.8, zorder=3)
+    limits = (parameter.minimum - margin, parameter.maximum + margin)
+    plot_within(panel, theta, mean, limits, ".", color=BLUE, alpha=0.35, markersize=3, mew=0, rasterized=True)
+    set_prior_range(panel, parameter)
+    panel.set_xlabel(rf"${parameter.latex}$  (truth)")
+    panel.locator_params(nbins=4)
+    if is_first:
+        panel.set_ylabel(rf"${parameter.latex}$  (mean)")
+    else:
+        panel.tick_params(labelleft=False)
+    r2 = result.scores[parameter.name]["r2"].text(with_error=False)
+    panel.set_title(f"{heading}{METRICS['r2'].latex} = {r2}", pad=4)
+
+
+def draw_total_mass(mean_density: FloatArray, theta: FloatArray, fit: FloatArray, *, mock: bool) -> Figure:
+    """Draw Omega_m and sigma_8 against the mean surface density of each map, with a guess from that mean alone.
+
+    The line is the guess, a cubic in the logarithm of the mean that was fitted on other maps; the numbers are the
+    correlation coefficient and the accuracy of the guess.
+
+    Args:
+        mean_density: mean of each map, shape (n,) [(Msun/h) / (Mpc/h)^2].
+        theta: true parameters, shape (n, 6), columns in the order of `PARAMETERS`.
+        fit: Omega_m and sigma_8 guessed from the mean alone, shape (n, 2).
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no map, or shapes that disagree.
+    """
+    refuse_empty(mean_density, "map")
+    n = len(mean_density)
+    if theta.shape != (n, len(PARAMETERS)) or fit.shape != (n, len(COSMOLOGICAL)):
+        raise UserError(f"total mass: theta {theta.shape} and fit {fit.shape} for {n} maps; give one row a map")
+    order = np.argsort(mean_density, kind="stable")
+    density = mean_density[order] / DENSITY_SCALE
+    with styled():
+        figure = Figure(figsize=(WIDTH_INCHES, 3.0))
+        for panel, parameter, guess in zip(figure.subplots(1, 2), COSMOLOGICAL, fit[order].T, strict=True):
+            _draw_guess(panel, density, theta[order, PARAMETERS.index(parameter)], guess)
+            panel.set_ylabel(rf"${parameter.latex}$  (truth)")
+            panel.set_xlabel(rf"mean of the map  [$10^{{11}}$ {SURFACE_DENSITY_UNIT}]")
+        mark_mock(figure, mock)
+    return figure
+
+
+def _draw_guess(panel: Axes, density: FloatArray, truth: FloatArray, guess: FloatArray) -> None:
+    panel.plot(density, truth, ".", color=BLUE, alpha=0.3, markersize=3, mew=0, rasterized=True)
+    panel.plot(
+        density, guess, color=VERMILLION, linewidth=1.5, label="cubic in log of the mean, fitted on training maps"
+    )
+    low, high = truth.min(), truth.max()
+    panel.set_ylim(low - 0.05 * (high - low) - 1e-6, high + 0.4 * (high - low) + 1e-6)
+    panel.legend(loc="upper left", fontsize=9, borderaxespad=0.2)
+    measures = [METRICS[key] for key in ("rms_relative_error", "r2")]
+    values = [metric(truth, guess, np.ones_like(truth)) for metric in measures]
+    numbers = [_written("$r$", _correlation(density, truth))]
+    numbers += [_written(m.latex, value, m.percent) for m, value in zip(measures, values, strict=True)]
+    panel.text(0.03, 0.87, ",  ".join(numbers), transform=panel.transAxes, va="top", fontsize=9)
+
+
+def _written(symbol: str, value: float, percent: bool = False) -> str:
+    return f"{symbol} = {Estimate(value, np.nan, np.nan, np.nan).text(percent)}"
+
+
+def _correlation(x: FloatArray, y: FloatArray) -> float:
+    """Pearson's coefficient; NaN where one of the two is constant."""
+    x, y = x - x[0], y - y[0]  # exactly zero where all agree
+    x, y = x - x.mean(), y - y.mean()
+    scale = float(np.sqrt((x**2).sum() * (y**2).sum()))
+    return float((x * y).sum()) / scale if scale > 0 else np.nan

@@ -1,0 +1,123 @@
+"""How every network does on every suite: bias, RMSE and the RMSE relative to that on the network's own suite."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LogNorm
+from matplotlib.figure import Figure
+from matplotlib.image import AxesImage
+
+from fieldlevel.figures.style import COSMOLOGICAL, WIDTH_INCHES, mark_mock, refuse_empty, styled
+from fieldlevel.parameters import NBODY_PREFIX, FloatArray, Parameter, is_nbody
+from fieldlevel.statistics.metrics import METRICS
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.ratios import TransferRatios
+
+CELL_METRICS = ("bias", "rmse")
+"""Measures written into a cell, in units of the parameter; the ratio of the second follows."""
+
+SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
+"""Ratios where the colours end, at the earliest and at the latest."""
+
+
+def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios, *, mock: bool) -> Figure:
+    """Draw a matrix of training suites by test suites for Omega_m and one for sigma_8.
+
+    A cell holds bias, RMSE and the ratio of this RMSE to that on the network's own suite, each with its bootstrap
+    error, and is coloured by the ratio on a logarithmic scale: 1, perfect robustness, is white.
+
+    Args:
+        pairs: tested networks; a combination that is missing leaves its cell empty.
+        transfer: ratio of the RMSE of each pair that crosses suites, by `PairResult.name`, then by parameter name.
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no pair.
+    """
+    refuse_empty(pairs, "pair of suites")
+    trained = list(dict.fromkeys(pair.train_suite for pair in pairs))
+    tested = list(dict.fromkeys(pair.test_suite for pair in pairs))
+    ratios = [_ratios(pairs, transfer, parameter, trained, tested) for parameter in COSMOLOGICAL]
+    reach = _reach(np.concatenate(ratios))
+    with styled():
+        figure = Figure(figsize=(WIDTH_INCHES, len(COSMOLOGICAL) * (0.62 * len(trained) + 0.4) + 0.6))
+        axes = figure.subplots(len(COSMOLOGICAL), 1, sharex=True)
+        for panel, parameter, ratio in zip(axes, COSMOLOGICAL, ratios, strict=True):
+            image = panel.imshow(ratio, cmap="PuOr_r", norm=LogNorm(1 / reach, reach), aspect="auto")
+            _frame_matrix(panel, trained, tested)
+            panel.set_title(f"${parameter.latex}$", loc="left", pad=4)
+            for pair in pairs:
+                place = trained.index(pair.train_suite), tested.index(pair.test_suite)
+                _write_cell(panel, place, _cell_text(pair, transfer, parameter), _shade(image, ratio[place]))
+        axes[-1].set_xlabel("tested on")
+        _draw_ratio_bar(figure, image, reach)
+        mark_mock(figure, mock)
+    return figure
+
+
+def _ratios(
+    pairs: Sequence[PairResult], transfer: TransferRatios, parameter: Parameter, trained: list[str], tested: list[str]
+) -> FloatArray:
+    """Ratio to the own suite, shape (n_trained, n_tested); NaN where it is not known."""
+    ratios = np.full((len(trained), len(tested)), np.nan)
+    for pair in pairs:
+        place = trained.index(pair.train_suite), tested.index(pair.test_suite)
+        estimate = transfer.get(pair.name, {}).get(parameter.name)
+        ratios[place] = estimate.value if estimate else (np.nan if pair.crosses_suites else 1.0)
+    return ratios
+
+
+def _reach(ratios: FloatArray) -> float:
+    """Ratio where the colours end; they begin at its inverse."""
+    known = ratios[np.isfinite(ratios) & (ratios > 0)]
+    return float(np.clip(np.exp(np.abs(np.log(known)).max(initial=0)), SMALLEST_REACH, LARGEST_REACH))
+
+
+def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
+    panel.patch.set(facecolor="white", edgecolor="0.8", hatch="///")
+    panel.set_xticks(range(len(tested)), map(_in_words, tested))
+    panel.set_yticks(range(len(trained)), map(_in_words, trained))
+    panel.tick_params(length=0)
+    panel.set_ylabel("trained on")
+    for edge in range(1, len(tested)):
+        panel.axvline(edge - 0.5, color="white", linewidth=2)
+    for edge in range(1, len(trained)):
+        panel.axhline(edge - 0.5, color="white", linewidth=2)
+
+
+def _in_words(suite: str) -> str:
+    """Name of a suite in lines that are short enough to stand beside a row."""
+    return suite.replace(NBODY_PREFIX, "N-body\n", 1) if is_nbody(suite) else suite
+
+
+def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter) -> str:
+    scores = pair.scores[parameter.name]
+    lines = [f"{METRICS[key].label} {scores[key].text(METRICS[key].percent)}" for key in CELL_METRICS]
+    ratio = transfer.get(pair.name, {}).get(parameter.name)
+    if ratio:
+        lines.append(f"ratio {ratio.text()}")
+    elif not pair.crosses_suites:
+        lines.append("own suite")
+    return "\n".join(lines)
+
+
+def _shade(image: AxesImage, ratio: float) -> float:
+    """Luminance of the colour of a ratio; 1, white, where there is none."""
+    if not np.isfinite(ratio):
+        return 1.0
+    return float(np.dot(image.to_rgba(np.array([ratio]))[0, :3], (0.299, 0.587, 0.114)))
+
+
+def _write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float) -> None:
+    row, column = place
+    colour = "white" if luminance < 0.5 else "black"
+    panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=9, linespacing=1.15)
+
+
+def _draw_ratio_bar(figure: Figure, image: AxesImage, reach: float) -> None:
+    bar = figure.colorbar(image, ax=figure.axes, extend="both", aspect=35, pad=0.01)
+    bar.set_label("ratio = RMSE / RMSE on own suite")
+    ticks = [tick for tick in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16) if 1 / reach <= tick <= reach]
+    bar.set_ticks(ticks, labels=[f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
+    bar.minorticks_off()

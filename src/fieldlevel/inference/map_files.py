@@ -1,0 +1,133 @@
+"""Posteriors for the maps of any `.npy` file."""
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.data.cmd_format import MapHeader, map_to_memory, read_header
+from fieldlevel.data.given import as_maps
+from fieldlevel.data.seen import SeenMaps
+from fieldlevel.errors import UserError, reason
+from fieldlevel.files import make_place_for
+from fieldlevel.inference.packaged import find_weights
+from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, FloatArray, outside_cosmology
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.statistics.predictions import write_table
+
+_BLOCK = 128
+"""Maps that are compared with seen ones at a time."""
+
+
+@dataclass(frozen=True, eq=False)
+class Posteriors:
+    """What a network says of some maps.
+
+    Attributes:
+        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+        std: posterior standard deviations, (n, 6).
+        is_mock: whether the network was trained on mock maps.
+        remarks: what one should know of the network before believing it.
+        seen: numbers of the maps that it was trained or validated on, as far as its file tells.
+    """
+
+    mean: FloatArray
+    std: FloatArray
+    is_mock: bool
+    remarks: tuple[str, ...]
+    seen: npt.NDArray[np.integer]
+
+    @property
+    def outside(self) -> npt.NDArray[np.integer]:
+        """Numbers of the maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior."""
+        return np.flatnonzero(outside_cosmology(self.mean, self.std).any(axis=1))
+
+
+def infer_file(
+    weights: Path,
+    maps_path: Path,
+    out: Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    anyway: bool = False,
+) -> Posteriors:
+    """Write the posterior mean and standard deviation of each parameter for each map.
+
+    Args:
+        weights: file of a trained network, or name of one that comes with the package.
+        maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
+        out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was trained on, whether that
+            is MOCK DATA, and what else one should know), then `<name>_mean`, `<name>_std`, then `outside_prior`: those
+            of Omega_m and sigma_8 whose posterior cannot be one inside the prior.
+        device: where the network runs.
+        listener: hears of the progress.
+        anyway: also answer for maps that seem to be in another unit than those of the training.
+
+    Returns:
+        The posteriors and what there is to say of them.
+
+    Raises:
+        UserError: a file that cannot be read or written, or maps that the network cannot take.
+    """
+    weights = find_weights(weights)
+    predictor, maps = load(weights, device), _open_maps(maps_path)
+    if maps.shape[:1] == (0,):
+        raise UserError(f"{maps_path}: has no maps; give one or more")
+    place = make_place_for(out, maps_path, weights)
+    try:
+        mean, std = predictor.predict(maps, listener=listener, anyway=anyway)
+    except UserError as trouble:
+        raise UserError(f"{maps_path}: {trouble}") from None
+    _write(place, predictor, mean, std)
+    seen = _find_seen(predictor.seen, as_maps(maps, predictor.n_pixels))
+    return Posteriors(mean, std, predictor.is_mock, predictor.remarks, seen)
+
+
+def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:
+    """Maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior (`parameters.outside_prior`).
+
+    Args:
+        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+        std: posterior standard deviations, likewise.
+    """
+    return int(outside_cosmology(mean, std).any(axis=1).sum())
+
+
+def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray) -> None:
+    marks = [*([MOCK_MARK] if predictor.is_mock else []), *predictor.remarks]
+    network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
+    columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
+    moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
+    flags = outside_cosmology(mean, std).tolist()
+    outside = [" ".join(name for name, out in zip(COSMOLOGICAL_NAMES, row, strict=True) if out) for row in flags]
+    rows = zip(moments, outside, strict=True)
+    header = ["map", "network", *columns, "outside_prior"]
+    write_table(place, header, ([n, network, *row, flag] for n, (row, flag) in enumerate(rows)))
+
+
+def _find_seen(seen: SeenMaps | None, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.integer]:
+    if seen is None:
+        return np.array([], dtype=np.int64)
+    found = [seen.has_maps(maps[start : start + _BLOCK]) for start in range(0, len(maps), _BLOCK)]
+    return np.flatnonzero(np.concatenate(found))
+
+
+def _open_maps(path: Path) -> npt.NDArray[np.floating]:
+    try:
+        header = read_header(path)
+        _check_header(path, header)
+        maps = map_to_memory(path, header)
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read ({reason(error)}); give an .npy file of maps") from None
+    except (ValueError, TypeError, EOFError, OverflowError, SyntaxError, RecursionError, MemoryError) as error:
+        raise UserError(f"{path}: not an .npy file of numbers ({reason(error)})") from None
+    return maps[np.newaxis] if maps.ndim == 2 else maps
+
+
+def _check_header(path: Path, header: MapHeader) -> None:
+    """Refuse a file that is shorter than its header says."""
+    if header.offset + header.dtype.itemsize * math.prod(header.shape) > path.stat().st_size:
+        raise ValueError(f"shape {header.shape} of {header.dtype}, but {path.stat().st_size} bytes")

@@ -1,0 +1,178 @@
+"""Weights files: a network with everything that it takes to predict on raw maps.
+
+One safetensors file holds the weights and, as metadata, the spec, the sizes of the network, the normaliser, the labels
+in column order and the simulations that the network has seen, so that an evaluation can refuse them. A file to hand on
+may hold the weights in float16, at half the size (`shrink_weights`).
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from fieldlevel.data.batches import AnyNormaliser, SummaryNormaliser
+from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
+from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.transformed import transform_maps
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.estimators.published_states import refuse_other_formats
+from fieldlevel.estimators.sizes import whole_number
+from fieldlevel.inference.level import refuse_far_levels
+from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
+from fieldlevel.numerics.device import exact_float32, select_device
+from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import (
+    REMEDY,
+    Priors,
+    read_weights_file,
+)
+from fieldlevel.wording import name_some
+
+
+@dataclass(frozen=True, eq=False)
+class Predictor:
+    """A trained network that takes raw maps and answers in physical units.
+
+    Attributes:
+        network: the network, in evaluation mode.
+        spec: how it was trained.
+        normaliser: statistics of the logarithm of its training maps.
+        training_simulations: numbers of the simulations that it was trained on.
+        validation_simulations: numbers of the simulations that its checkpoint was chosen with.
+        provenance: where the weights come from, e.g. the fingerprint of the data.
+        seen: what these simulations are known by under another name; None of weights from before that was kept.
+        source: the file, for messages.
+        priors: lower and upper edges that its targets were made with, (6,) each.
+    """
+
+    network: AnyNetwork
+    spec: TrainSpec
+    normaliser: AnyNormaliser
+    training_simulations: npt.NDArray[np.int64]
+    validation_simulations: npt.NDArray[np.int64]
+    provenance: Mapping[str, Any]
+    seen: SeenMaps | None = None
+    source: str = "this network"
+    priors: Priors = (MINIMA, MAXIMA)
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether the network was trained on mock maps."""
+        return is_mock(self.spec.suite)
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels a side of the maps that it takes."""
+        if isinstance(self.normaliser, SummaryNormaliser):
+            return self.normaliser.n_pixels
+        return int(self.network.sizes["n_pixels"])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know before believing the answers; none of a network on the maps as they are."""
+        spec, transform = self.spec, self.spec.transform
+        remarks = []
+        if spec.labels == "permuted":
+            remarks.append("trained on permuted labels, from which nothing can be learnt")
+        if transform.kind != "none":
+            scale = f" {transform.scale:g}" if transform.scale else ""
+            remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
+        if is_nbody(spec.suite):
+            remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
+        if isinstance(remark := self.provenance.get("remark"), str):
+            remarks.append(remark)
+        return tuple(remarks)
+
+    def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+        """Which answers no posterior inside the prior can have: `parameters.outside_prior`."""
+        return outside_prior(mean, std, *self.priors)
+
+    def predict(
+        self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
+    ) -> tuple[FloatArray, FloatArray]:
+        """Infer the posterior mean and standard deviation of every parameter for every map.
+
+        Maps are read in blocks, so a memory-mapped array may be larger than memory. The network runs in float32; each
+        map is taken by itself, whatever stands beside it; a network of shuffled pixels or random phases draws them by
+        the place of the map.
+
+        Args:
+            maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; array, tensor or list of shape
+                (n, N, N) or (n, 1, N, N), or one map, (N, N).
+            batch_size: maps in a block.
+            listener: told of every block.
+            anyway: also answer for maps whose level lies far from that of the training (`inference.level`).
+
+        Returns:
+            Means and standard deviations in physical units, each (n, 6), columns in the order of `PARAMETERS`.
+
+        Raises:
+            UserError: maps of another size, not numbers, with pixels that no map has, or in another unit than those of
+                the training; answers that are not finite.
+        """
+        given = as_maps(maps, self.n_pixels)
+        size = whole_number("batch_size", batch_size)
+        mean, std = np.empty((2, len(given), self.network.n_parameters))
+        for start in range(0, len(given), size):
+            block = slice(start, min(start + size, len(given)))
+            with exact_float32():
+                mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
+            listener(Progress("predict", block.stop, len(given), "maps"))
+        return from_unit_interval(mean, std, *self.priors)
+
+    @torch.inference_mode()
+    def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
+        device = next(self.network.parameters()).device
+        numbers = np.arange(first, first + len(maps))
+        pixels = as_pixels(maps, device)
+        refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
+        normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers))
+        if not anyway:
+            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec)
+        mean, std = (moment.cpu().numpy() for moment in self.network(normalised[:, None]))
+        self._check_answers(mean, std, numbers)
+        return mean, std
+
+    def _check_answers(self, mean: FloatArray, std: FloatArray, numbers: npt.NDArray[np.int64]) -> None:
+        bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(std).all(axis=1) & (std >= 0).all(axis=1))
+        if bad.any():
+            told = f"its answers for maps {name_some(numbers[bad])} are not finite"
+            raise UserError(f"{self.source}: {told}; damaged weights, or maps unlike any: {REMEDY}")
+
+
+def load(path: str | Path, device: str = "auto") -> Predictor:
+    """Load a weights file, or a network that comes with the package; it computes in float32 either way.
+
+    Args:
+        path: a `weights.safetensors` written by this package, or a bare name such as `"MockTNG"`
+            (`training.trained`); where a file of that name exists, it is loaded.
+        device: where to predict.
+
+    Raises:
+        UserError: not such a file, one of another version, or one for other parameters; no network of that name.
+    """
+    path = find_weights(path)
+    refuse_other_formats(path)
+    known = read_weights_file(path)
+    refuse_disguised_mock(path, known.spec.suite, known.provenance)
+    predictor = Predictor(
+        network=known.network,
+        spec=known.spec,
+        normaliser=known.normaliser,
+        training_simulations=known.training_simulations,
+        validation_simulations=known.validation_simulations,
+        provenance=known.provenance,
+        seen=known.seen,
+        source=str(path),
+        priors=known.priors,
+    )
+    predictor.network.to(select_device(device))
+    return predictor

@@ -1,0 +1,300 @@
+"""What a folder of maps of snapshots is to hold: everything that can be refused before a particle is read.
+
+A snapshot is known by its content, wherever it lies. The snapshots of a folder are of one box and one redshift.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from fieldlevel.data.cmd_format import Float64Array, read_parameters
+from fieldlevel.errors import UserError
+from fieldlevel.files import check_regular
+from fieldlevel.mapmaking.fields import FIELDS, POINTS
+from fieldlevel.mapmaking.ledger import Plan, SuiteField
+from fieldlevel.mapmaking.project_spec import ProjectSpec
+from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS, Slabs
+from fieldlevel.numerics.memory import check_fits
+from fieldlevel.parameters import (
+    COSMOLOGICAL_NAMES,
+    MOCK_MARK,
+    MOCK_SUITES,
+    NBODY_PREFIX,
+    PARAMETER_NAMES,
+    hydro_twin,
+    is_mock,
+    is_nbody,
+)
+from fieldlevel.snapshots.facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
+from fieldlevel.snapshots.hdf5_files import open_hdf5
+from fieldlevel.snapshots.members import find_files, fingerprint, read_header
+from fieldlevel.snapshots.snapshot import Snapshot, open_snapshot
+from fieldlevel.spec_io import refuse_values
+
+PROJECTION_VERSION = "1"
+"""Raised whenever the same spec gives other maps."""
+
+_FACTS = ("box_size_mpc_h", "Omega_m", "redshift")
+"""Recorded with each snapshot, whoever told them."""
+_NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", *_FACTS)
+_PARAMETER_TOLERANCE = 1e-3
+"""Relative, above one: tables have five decimals."""
+_HUBBLE_TOLERANCE = 1e-3
+_SETS_OF_VARIED_H = ("SB", "1P")
+"""In which CAMELS varies the Hubble parameter too."""
+_LONGEST_NAME = 80
+_THINNEST_SLAB_MPC_H = 1e-3
+_BYTES_A_PARTICLE = 16
+"""A position and a mass in single precision."""
+_KNOWN_SUITES = {
+    "tng": "IllustrisTNG", "illustris": "Illustris", "simba": "SIMBA", "astrid": "Astrid", "eagle": "EAGLE",
+    "magneticum": "Magneticum", "ramses": "Ramses", "enzo": "Enzo", "obsidian": "Obsidian", "crocodile": "CROCODILE",
+}  # fmt: skip
+"""Hydrodynamic suites, by the part of a name that tells them from the others; the first that is found counts."""
+
+
+def open_for(path: Path, spec: ProjectSpec) -> Snapshot:
+    """Open a snapshot with the facts that a spec gives.
+
+    Raises:
+        UserError: it cannot be used.
+    """
+    return open_snapshot(
+        path,
+        spec.length_unit,
+        box_size_mpc_h=spec.box_size_mpc_h,
+        Omega_m=spec.Omega_m,
+        redshift=spec.redshift,
+        is_whole=spec.check_mass,
+    )
+
+
+def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
+    """What the folder is to hold; opens every snapshot, reads few particles.
+
+    Raises:
+        UserError: no snapshots, one that cannot be used, some that do not belong together, a table that does not fit
+            them.
+    """
+    if not paths:
+        raise UserError("no snapshots; name files or folders")
+    snapshots = [open_for(path, spec) for path in paths]
+    for snapshot in snapshots:
+        _check_snapshot(snapshot, spec)
+    contents = [fingerprint(snapshot.files) for snapshot in snapshots]
+    _check_together(snapshots, contents, spec)
+    rows = _parameters(snapshots, spec)
+    record = {
+        "origin": f"{MOCK_MARK} " * is_mock(spec.suite) + "projected from snapshots by fieldlevel",
+        "projection": PROJECTION_VERSION,
+        "spec": {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS},
+        "snapshots": [_describe(*snapshot) for snapshot in zip(snapshots, contents, strict=True)],
+        "parameters": None if rows is None else rows.tolist(),
+        "units": {field: FIELDS[field].unit for field in spec.fields},
+    }
+    return Plan(
+        keys=map_keys(spec),
+        set_name=spec.set_name,
+        parameters=None if rows is None else tuple(tuple(row) for row in rows.tolist()),
+        n_simulations=len(snapshots),
+        maps_each=3 * spec.n_slabs,
+        n_pixels=spec.n_pixels,
+        record=record,
+    )
+
+
+def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
+    """Refuse false names, slabs that do not fit, and fields that one particle of each kind shows not to be there."""
+    cut_slabs(snapshot, spec)
+    if snapshot.redshift > REDSHIFT_TOLERANCE and not spec.any_redshift:
+        told = f"redshift {snapshot.redshift:.4g}, but the names of the files say z=0.00"
+        raise UserError(f"{snapshot.path}: {told}; leave it out, or take --any-redshift")
+    _check_suite(snapshot, spec.suite)
+    for name in spec.fields:
+        kinds = [kind for kind in FIELDS[name].kinds if snapshot.n_particles.get(kind, 0)]
+        if not kinds:
+            wanted = " or ".join(FIELDS[name].kinds)
+            raise UserError(f"{snapshot.path}: no particles of {wanted}, which make {name}; leave it out of --fields")
+        for kind in kinds:
+            n = snapshot.n_particles[kind]
+            what = f"{snapshot.path}: {n} particles of {kind}, which are read at once,"
+            check_fits(n * _BYTES_A_PARTICLE, what, f"leave {name} out of --fields, or take a larger machine")
+            next(snapshot.chunks(kind, FIELDS[name].stored, max_particles=1))
+            if source_of_radius(snapshot, kind, spec) == "neighbours" and n <= spec.n_neighbours:
+                raise UserError(
+                    f"{snapshot.path}: {n} particles of {kind}; neighbour {spec.n_neighbours} "
+                    f"needs {spec.n_neighbours + 1}; lower --n-neighbours or take --radius points"
+                )
+
+
+def _check_suite(snapshot: Snapshot, suite: str) -> None:
+    """Refuse a name that is not that of the simulation: a mock's, another suite's, a gravity-only one's."""
+    told = None
+    is_gravity_only = not any(n for kind, n in snapshot.n_particles.items() if kind != "dark matter")
+    if snapshot.is_mock != is_mock(suite):
+        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in MOCK_SUITES)
+        told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {suite}"
+    elif snapshot.suite is not None and _is_another(snapshot.suite, suite):
+        told = f"is of {snapshot.suite}, not of {suite}"
+    elif is_nbody(suite) and not is_gravity_only:
+        told = f"has other particles than dark matter, so it is not gravity-only: not {suite}"
+    elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or _known_suite(suite)):
+        told = f"has dark matter only, so it is gravity-only: name its suite {NBODY_PREFIX}{suite}"
+    if told is not None:
+        raise UserError(f"{snapshot.path}: {told}; choose with --suite")
+
+
+def _is_another(stated: str, suite: str) -> bool:
+    """Whether the name in a header and that of the maps cannot mean one suite."""
+    if is_mock(stated) or is_mock(suite):
+        return stated != suite
+    known, wanted = _known_suite(stated), _known_suite(suite)
+    return known is not None and wanted is not None and known != wanted
+
+
+def _known_suite(name: str) -> str | None:
+    """The hydrodynamic suite that a name, also of its gravity-only twin, means; None if none is known."""
+    found = (suite for part, suite in _KNOWN_SUITES.items() if part in hydro_twin(name).casefold())
+    return next(found, None)
+
+
+def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec: ProjectSpec) -> None:
+    """Refuse one snapshot under two names, and two kinds of simulations in one folder."""
+    first = snapshots[0]
+    for number, snapshot in enumerate(snapshots):
+        twin = snapshots[contents.index(contents[number])]
+        if twin is not snapshot:
+            raise UserError(f"{twin.path} and {snapshot.path} are one snapshot; name it once")
+        has_same_redshift = abs(snapshot.redshift - first.redshift) <= REDSHIFT_TOLERANCE
+        if not has_same_redshift or abs(snapshot.box_size_mpc_h / first.box_size_mpc_h - 1) > BOX_TOLERANCE:
+            one, other = (f"{s.path} ({s.box_size_mpc_h:g} Mpc/h, redshift {s.redshift:g})" for s in (first, snapshot))
+            raise UserError(f"{one} and {other} differ; give each box and redshift a folder of its own")
+        if bool(first.n_particles["gas"]) != bool(snapshot.n_particles["gas"]):
+            one, other = (f"{s.path} ({s.n_particles['gas']} particles of gas)" for s in (first, snapshot))
+            raise UserError(f"{one} and {other} differ; give gravity-only simulations a suite of their own")
+        is_fixed = not spec.set_name.startswith(_SETS_OF_VARIED_H)
+        if first.h and snapshot.h and is_fixed and abs(snapshot.h - first.h) > _HUBBLE_TOLERANCE:
+            one, other = (f"{s.path} (h = {s.h:g})" for s in (first, snapshot))
+            raise UserError(f"{one} and {other} differ; name a set in which h varies SB<number> with --set")
+
+
+def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
+    return {
+        "name": snapshot.files[0].name,
+        "content": content,
+        "bytes": sum(file.stat().st_size for file in snapshot.files),
+        "box_size_mpc_h": snapshot.box_size_mpc_h,
+        "redshift": snapshot.redshift,
+        "Omega_m": snapshot.Omega_m,
+        "particles": dict(snapshot.n_particles),
+    }
+
+
+def _parameters(snapshots: Sequence[Snapshot], spec: ProjectSpec) -> Float64Array | None:
+    """Rows of the user's table, checked against Omega_m of the headers; without one those of the headers, if whole."""
+    if spec.parameters is None:
+        if any(_lacking(snapshot.parameters) for snapshot in snapshots):
+            return None
+        return np.array([[snapshot.parameters[name] for name in PARAMETER_NAMES] for snapshot in snapshots])
+    check_regular(Path(spec.parameters), "give a table of parameters")
+    rows = read_parameters(Path(spec.parameters))
+    if len(rows) != len(snapshots):
+        raise UserError(f"{spec.parameters}: {len(rows)} rows for {len(snapshots)} snapshots; give a row for each")
+    names = COSMOLOGICAL_NAMES if is_nbody(spec.suite) else PARAMETER_NAMES
+    for number, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True)):
+        if not np.isfinite(row).all():
+            raise UserError(f"{spec.parameters}: row {number} has numbers that are not finite; mend the row")
+        for name, value in zip(PARAMETER_NAMES, row.tolist(), strict=False):
+            if name in names and not _agrees(value, stated := snapshot.parameters.get(name, value), name):
+                raise UserError(
+                    f"{spec.parameters}: row {number} has {name} = {value:g}, but {snapshot.path} has "
+                    f"{stated:g}; put the rows in the order of the snapshots"
+                )
+    return rows
+
+
+def _agrees(value: float, stated: float, name: str) -> bool:
+    tolerance = OMEGA_M_TOLERANCE if name == "Omega_m" else _PARAMETER_TOLERANCE * max(1.0, abs(stated))
+    return abs(value - stated) <= tolerance
+
+
+def _lacking(parameters: Mapping[str, float]) -> list[str]:
+    return [name for name in PARAMETER_NAMES if name not in parameters]
+
+
+def lacking_parameters(paths: Sequence[Path], spec: ProjectSpec | None = None) -> list[str]:
+    """Names of the parameters that neither every header nor the spec states, so that a table is needed."""
+    given = {"Omega_m"} if spec is not None and spec.Omega_m is not None else set()
+    lacking: set[str] = set()
+    for path in paths:
+        with open_hdf5(find_files(path)[0]) as file:
+            lacking.update(_lacking(read_header(file).parameters))
+    return [name for name in PARAMETER_NAMES if name in lacking - given]
+
+
+def check_project_spec(spec: ProjectSpec) -> None:
+    """Refuse names, fields and sizes that cannot be.
+
+    Raises:
+        UserError: with what is allowed.
+    """
+    fields, n_pixels, thickness = spec.fields, spec.n_pixels, spec.slab_thickness_mpc_h
+    is_power_of_two = n_pixels & (n_pixels - 1) == 0
+    allowed = {
+        "suite": (_is_name(spec.suite, r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*"), "letters, digits and _"),
+        "set_name": (_is_name(spec.set_name, r"[A-Za-z0-9]+"), "letters and digits"),
+        "parameters": (spec.parameters != "", "names of files"),
+        "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
+        "n_pixels": (16 <= n_pixels <= MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {MOST_PIXELS}"),
+        "n_slabs": (1 <= spec.n_slabs <= MOST_SLABS, f"1 to {MOST_SLABS}"),
+        "slab_thickness_mpc_h": (
+            thickness is None or _THINNEST_SLAB_MPC_H <= thickness < np.inf,
+            f"numbers from {_THINNEST_SLAB_MPC_H:g}",
+        ),
+        "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
+    }
+    refuse_values(spec, allowed)
+    Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
+    n_bytes = 8 * 3 * spec.n_slabs * n_pixels**2 * len(fields)
+    check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
+
+
+def _is_name(name: str, pattern: str) -> bool:
+    return len(name) <= _LONGEST_NAME and re.fullmatch(pattern, name) is not None
+
+
+def cut_slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:
+    """How the box of a snapshot is cut.
+
+    Raises:
+        UserError: the slabs do not fit into it.
+    """
+    if spec.slab_thickness_mpc_h is None:
+        return Slabs(spec.n_slabs, 1 / spec.n_slabs)
+    thickness = spec.slab_thickness_mpc_h / snapshot.box_size_mpc_h
+    if not 0 < spec.n_slabs * thickness <= 1 + 1e-6:
+        raise UserError(
+            f"{snapshot.path}: {spec.n_slabs} slabs of {spec.slab_thickness_mpc_h:g} Mpc/h do not fit into "
+            f"{snapshot.box_size_mpc_h:g} Mpc/h; take fewer or thinner ones"
+        )
+    return Slabs(spec.n_slabs, thickness)
+
+
+def map_keys(spec: ProjectSpec) -> tuple[SuiteField, ...]:
+    """Suite and field of every map file."""
+    return tuple((spec.suite, field) for field in spec.fields)
+
+
+def source_of_radius(
+    snapshot: Snapshot, kind: str, spec: ProjectSpec
+) -> Literal["points", "smoothing length", "neighbours"]:
+    """What the discs of a kind reach to: where the snapshot has no smoothing lengths, to the neighbours."""
+    if kind in POINTS:
+        return "points"
+    if spec.radius == "smoothing length" and not snapshot.has(kind, "smoothing length"):
+        return "neighbours"
+    return spec.radius

@@ -1,1 +1,0 @@
-"""Maps: CMD-format folders, projection of particles, batches on the device."""

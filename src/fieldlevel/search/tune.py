@@ -1,0 +1,251 @@
+"""Hyper-parameter search with Optuna: many trials of one network, of which the best are kept for ensembles.
+
+A search lives in one folder (`training.search`): any number of processes may work on it, and any of them may be killed
+at any moment. What is varied and how stands in `training.search_space`.
+
+References:
+    Akiba et al. 2019, arXiv:1907.10902 (Optuna).
+"""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import optuna
+import torch
+from optuna.trial import Trial, TrialState
+
+from fieldlevel.data.batches import AnyNormaliser, MapSet
+from fieldlevel.data.seen import SeenMaps, record_seen
+from fieldlevel.data.split import Split
+from fieldlevel.data.suite import Suite
+from fieldlevel.errors import TrainingError, UserError, reason
+from fieldlevel.files import make_folder
+from fieldlevel.numerics.device import select_device
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.search.published_trials import Point, published_trials
+from fieldlevel.search.search_settings import MOST_TRIALS, refuse_unused_in_search
+from fieldlevel.search.space import trial_spec
+from fieldlevel.search.trials import STATES, Search, open_search, value_of, working
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import digest, in_plain_types, refuse_values
+from fieldlevel.training.precision import seeded
+from fieldlevel.training.resume import ResumeFile
+from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.state import TrainedNetwork, TrainingState
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import load_sets, open_data, provenance_of, train_network, validations
+from fieldlevel.training.weights_file import save_network
+
+
+def tune(
+    spec: TuneSpec,
+    directory: str | Path,
+    out: str | Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    *,
+    check: bool = True,
+    begin_with: str | Path | None = None,
+) -> list[Path]:
+    """Search for the hyper-parameters with the lowest validation loss.
+
+    Test maps are never loaded (but for the legacy normaliser, which measures all).
+
+    Calling it again continues an interrupted search and returns at once from a finished one; calling it at the same
+    time in several processes shares the trials among them, and each returns when the last trial is finished. A trial
+    whose loss is not finite, or that does not fit in the GPU's memory, counts as failed. A finished search goes on if
+    the spec asks for more trials and is otherwise the same.
+
+    Args:
+        spec: what to train, what to search, how many trials.
+        directory: folder of CMD-format files.
+        out: folder for `spec.json`, the journal, `trials.csv`, `importance.json` and the weights of the best trials.
+        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
+        listener: told of every tenth step and of every trial.
+        check: whether to check every map of the suite first; needless for a folder that was checked before.
+        begin_with: Optuna database of the released CMD scripts, the best trials of which are the first of the search
+            (`training.published_trials`); only of networks on maps.
+
+    Returns:
+        Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.
+
+    Raises:
+        DataError: a folder that cannot be used.
+        TrainingError: every trial failed.
+        UserError: settings or a database that cannot be used, or an `out` that belongs to another spec, other data or
+            another database.
+    """
+    spec = _check_spec(spec)
+    if not (Path(out) / "journal.log").exists():
+        refuse_unused_in_search(spec)
+    trials = [] if begin_with is None else _trials_for(spec, begin_with)
+    suite, _ = open_data(spec.train, directory, check=False)
+    with _quiet_optuna():
+        search = open_search(spec, Path(out), suite.fingerprint, trials)
+        if len(search.finished()) < spec.n_trials or search.lost():
+            data = _load(spec.train, directory, select_device(device), listener, check=check)
+            _work(search, data, listener)
+            _make_again(search, data, listener)
+        return search.best_weights()
+
+
+def _trials_for(spec: TuneSpec, database: str | Path) -> list[Point]:
+    if spec.train.inputs != "maps":
+        told = f"{database}: holds trials of networks on maps, but inputs = {spec.train.inputs}"
+        raise UserError(f"{told}; search them without --begin-with")
+    return published_trials(database)
+
+
+def train_trial(
+    trial: Trial, spec: TrainSpec, training: MapSet, validation: MapSet, file: ResumeFile, listener: Listener
+) -> TrainedNetwork | None:
+    """Train the network of one trial, from its last validation if it was begun before.
+
+    Args:
+        trial: told the loss of each validation.
+        spec: of the trial.
+        training: maps to minimise the loss of.
+        validation: maps that the value of the trial is the loss of, once the network is settled to predict; the pruner
+            judges by the losses on the way.
+        file: the state of the trial, written at validations where that costs little.
+        listener: told of every tenth step.
+
+    Returns:
+        The network with its lowest validation loss; None where the pruner has stopped it.
+
+    Raises:
+        TrainingError: the loss is not finite.
+        UserError: a state that cannot be read.
+    """
+    with seeded(spec.seed, training.maps.device):
+        state = TrainingState(spec, training, validation)
+        for _ in validations(state, file, listener):
+            _report(trial, state)
+            if state.step < spec.n_steps and trial.should_prune():
+                return None
+        return state.best_network()
+
+
+def _report(trial: Trial, state: TrainingState) -> None:
+    """Tell the trial what it does not know yet, the validations of a process that was killed included."""
+    known = trial.study.get_trials(deepcopy=False)[trial.number].intermediate_values
+    for row in state.history:
+        if row.step not in known:
+            trial.report(row.validation_loss, row.step)
+    trial.set_user_attr("seconds", state.seconds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Data:
+    suite: Suite
+    split: Split
+    normaliser: AnyNormaliser
+    training: MapSet
+    validation: MapSet
+    seen: SeenMaps
+
+
+def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
+    """The maps of all trials: nothing that is searched changes them."""
+    suite, split = open_data(train, directory, listener, check=check)
+    seen = record_seen(suite, np.concatenate([split.train, split.validation]), listener)
+    return _Data(suite, split, *load_sets(train, suite, split, device, listener), seen)
+
+
+def _work(search: Search, data: _Data, listener: Listener) -> None:
+    """Do trials until the search is finished."""
+    n_steps = search.spec.train.n_steps
+    with working(search.out) as worker:
+        while (trial := search.claim(worker)) is not None:
+            state = _run_trial(search, trial, data, _in_search(search, trial.number, listener))
+            _tell(search, n_steps * len(search.finished()), f"trial {trial.number} {STATES[state]}", listener)
+
+
+def _make_again(search: Search, data: _Data, listener: Listener) -> None:
+    """Train the trials again whose weights were taken away: on a CPU, the same to the bit."""
+    with search.locked():
+        for trial in search.lost():
+            spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
+            make_folder(folder)
+            file = folder / "resume.pt"
+            told = _in_search(search, trial.number, listener)
+            trained = train_network(spec, data.training, data.validation, file, told, facts=[data.suite.fingerprint])
+            _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+            file.unlink(missing_ok=True)
+
+
+def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) -> TrialState:
+    """Train, save, close: weights are on disk before the trial is complete."""
+    spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
+    make_folder(folder)
+    try:
+        file = ResumeFile(folder / "resume.pt", digest(spec, data.suite.fingerprint))
+        trained = train_trial(trial, spec, data.training, data.validation, file, listener)
+    except (TrainingError, torch.OutOfMemoryError) as error:
+        trial.set_user_attr("error", reason(error))
+        search.finish(trial, TrialState.FAIL)
+        return TrialState.FAIL
+    if trained is None:
+        search.finish(trial, TrialState.PRUNED)
+        return TrialState.PRUNED
+    _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+    search.finish(trial, TrialState.COMPLETE, trained.validation_loss)
+    return TrialState.COMPLETE
+
+
+def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, number: int) -> None:
+    save_network(
+        path,
+        trained.network,
+        spec,
+        data.normaliser,
+        training_simulations=data.split.train,
+        validation_simulations=data.split.validation,
+        provenance=provenance_of(trained, data.suite, data.training) | {"trial": number},
+        seen=data.seen,
+    )
+
+
+def _in_search(search: Search, number: int, listener: Listener) -> Listener:
+    """Listener to one trial that tells how far the whole search is."""
+    n_before = search.spec.train.n_steps * len(search.finished())
+    return lambda event: _tell(search, n_before + event.done, f"trial {number}: {event.detail}", listener)
+
+
+def _tell(search: Search, n_steps: int, detail: str, listener: Listener) -> None:
+    """Count the steps of all trials; those that stopped early count as if they had not."""
+    spec = search.spec
+    best = "".join(f", best {value_of(trial):.2f}" for trial in search.best()[:1])
+    total = spec.n_trials * spec.train.n_steps
+    listener(Progress(f"tune {spec.train.suite}", n_steps, total, "steps", f"{detail}{best}"))
+
+
+def _check_spec(spec: TuneSpec) -> TuneSpec:
+    """The spec in plain types, unless it cannot be."""
+    spec = in_plain_types(TuneSpec, spec)
+    check_train_spec(spec.train)
+    at_least_one = f"numbers of at least 1 and at most {MOST_TRIALS:,}"
+    refuse_values(
+        spec,
+        {
+            "n_trials": (1 <= spec.n_trials <= MOST_TRIALS, at_least_one),
+            "n_kept": (1 <= spec.n_kept <= MOST_TRIALS, at_least_one),
+        },
+    )
+    if not 0 <= spec.seed < 1 << 63:
+        raise UserError(f"search-seed = {spec.seed}: the seed of the search must be at least 0 and below 2^63")
+    return spec
+
+
+@contextmanager
+def _quiet_optuna() -> Iterator[None]:
+    """Optuna's own messages would stand between the lines of the listener."""
+    before = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    try:
+        yield
+    finally:
+        optuna.logging.set_verbosity(before)

@@ -1,0 +1,38 @@
+"""What a mock suite is to be, as a spec."""
+
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from fieldlevel.spec_io import STRICT
+
+
+@dataclass(frozen=True)
+class SimulateSpec:
+    """One mock suite and its gravity-only twin in CMD format."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    """LH: the real CAMELS latin hypercube, 1,000 simulations; CV: the fiducial point with 27 seeds; 1P: one parameter
+    at a time, 61 simulations; with `parameters` a name of your own, letters and digits."""
+    parameters: str | None = None
+    """Table of your own simulations: Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 and, if wanted, a seed."""
+    n_simulations: int | None = None
+    """The first rows of the set; all when omitted."""
+    fields: tuple[Literal["Mtot", "Mcdm", "Mgas", "Mstar"], ...] = ("Mtot",)
+    """Of the suite; its gravity-only twin has Mtot alone."""
+    n_particles: int = 128
+    """Particles a side."""
+    n_mesh: int = 256
+    """Cells a side of the force mesh."""
+    step_error: float = 0.05
+    """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
+    a_start: float = 0.05
+    """Expansion factor of the 2LPT start."""
+    n_pixels: int = 256
+    """Pixels a side of a map."""
+    n_neighbours: int = 32
+    """The disc of a particle reaches to this neighbour."""

@@ -1,0 +1,79 @@
+"""Snapshots of mock simulations in the HDF5 layout of CAMELS: kpc/h, 1e10 Msun/h, km/s sqrt(a).
+
+References:
+    Villaescusa-Navarro et al. 2023, arXiv:2201.01300 (CAMELS data release).
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from fieldlevel.files import make_folder, written_aside
+from fieldlevel.numerics.cosmology import OMEGA_B, Growth
+from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, HUBBLE, MOCK_ORIGIN, PARAMETER_NAMES, nbody_twin
+from fieldlevel.simulate.feedback import HydroParticles, Species
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+
+SNAPSHOT_NAME = "snapshot_090.hdf5"
+"""Today, as CAMELS numbers it."""
+
+_KPC_CM, _MASS_G, _KM_CM = 3.085678e21, 1.989e43, 1e5
+_N_TYPES = 6
+_TYPES = {"Mgas": 0, "Mcdm": 1, "Mstar": 4}
+
+
+def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, parameters: Sequence[float]) -> None:
+    """Write the particles of one simulation today.
+
+    Args:
+        path: of the file; complete or absent.
+        kinds: particles by the field that each kind makes.
+        spec: their suite and resolution.
+        parameters: the six of the simulation, kept in the header, from where `fieldlevel project` takes them.
+    """
+    counts = np.zeros(_N_TYPES, dtype=np.int64)
+    for name, species in kinds.items():
+        counts[_TYPES[name]] = len(species.position)
+    suite = spec.suite if "Mgas" in kinds else nbody_twin(spec.suite)
+    make_folder(path.parent)
+    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+        file.create_group("Header").attrs.update(_header(counts, suite, parameters))
+        for name, species in kinds.items():
+            _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, parameters[0])
+
+
+def _header(counts: np.ndarray, suite: str, parameters: Sequence[float]) -> dict[str, object]:
+    Omega_m = parameters[0]
+    return dict(zip(PARAMETER_NAMES, parameters, strict=True)) | {
+        "BoxSize": BOX_SIZE_MPC_H * 1e3,
+        "HubbleParam": HUBBLE,
+        "MassTable": np.zeros(_N_TYPES),
+        "NumFilesPerSnapshot": 1,
+        "NumPart_ThisFile": counts.astype(np.int32),
+        "NumPart_Total": counts.astype(np.uint32),
+        "NumPart_Total_HighWord": np.zeros(_N_TYPES, dtype=np.uint32),
+        "Omega0": Omega_m,
+        "OmegaLambda": 1 - Omega_m,
+        "OmegaBaryon": OMEGA_B,
+        "Redshift": 0.0,
+        "Time": 1.0,
+        "UnitLength_in_cm": _KPC_CM,
+        "UnitMass_in_g": _MASS_G,
+        "UnitVelocity_in_cm_per_s": _KM_CM,
+        "Origin": np.bytes_(MOCK_ORIGIN),
+        "Suite": np.bytes_(suite),
+    }
+
+
+def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, Omega_m: float) -> None:
+    """Peculiar velocities today are dx/dD dD/da H_0, with H_0 = 100 km/s per Mpc/h."""
+    cell_kpc_h = BOX_SIZE_MPC_H * 1e3 / spec.n_mesh
+    km_s = cell_kpc_h / 1e3 * 100 * float(Growth(Omega_m).dD_da(1.0))
+    particle_mass = CRITICAL_DENSITY * Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3 / 1e10
+    position = species.position.double().remainder(spec.n_mesh).mul(cell_kpc_h)
+    group["Coordinates"] = position.cpu().numpy()
+    group["Velocities"] = species.velocity.mul(km_s).cpu().numpy()
+    group["Masses"] = np.full(len(position), species.mass * particle_mass, dtype=np.float32)
+    group["ParticleIDs"] = np.arange(len(position), dtype=np.uint32)

@@ -1,0 +1,1 @@
+"""Reading snapshots: their files, parts, units and quantities."""

@@ -1,0 +1,1 @@
+"""What networks say beside the truth, measured with errors."""

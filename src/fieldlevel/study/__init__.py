@@ -1,0 +1,1 @@
+"""The experiments of the letter: described as specs, run once, judged."""

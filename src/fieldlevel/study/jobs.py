@@ -1,0 +1,296 @@
+"""Training the networks of experiments: each once, several at a time, found again where they are complete."""
+
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+
+from fieldlevel.data.suite import Suite
+from fieldlevel.errors import UserError, reason
+from fieldlevel.files import check_regular, read_bytes, read_table, read_text, write_bytes
+from fieldlevel.inference.software import record_software
+from fieldlevel.numerics.memory import physical_memory
+from fieldlevel.parameters import FloatArray
+from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.search.trials import COLUMNS, best_row, best_trial, read_importance, read_trials
+from fieldlevel.search.tune import tune
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import digest, from_json
+from fieldlevel.study.plan import Tests, Tuned
+from fieldlevel.study.store import Store
+from fieldlevel.training.state import HistoryRow
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.trainer import train
+from fieldlevel.workers import spread, worker_listener
+
+Suites = Mapping[str, Suite]
+
+
+@dataclass(frozen=True)
+class NetworkRun:
+    """A trained network.
+
+    Attributes:
+        spec: how it was trained.
+        weights: its file.
+        made: when, where and by which commit it was trained.
+        n_parameters: trainable numbers.
+        history: columns of `history.csv`, each of shape (n_validations,).
+        validation_loss: of the network as it predicts.
+    """
+
+    spec: TrainSpec
+    weights: Path
+    made: Mapping[str, str]
+    n_parameters: int
+    history: Mapping[str, FloatArray]
+    validation_loss: float
+
+
+@dataclass(frozen=True)
+class SearchRun:
+    """A finished search for hyper-parameters.
+
+    Attributes:
+        best: what it found.
+        trials: rows of its `trials.csv`.
+        importance: of each hyper-parameter for being among the best tenth of the trials (PED-ANOVA), as shares of one;
+            empty after few trials.
+    """
+
+    best: TrainSpec
+    trials: Sequence[Mapping[str, str]]
+    importance: Mapping[str, float]
+
+    @property
+    def hyper_parameters(self) -> list[str]:
+        """Names of what was searched."""
+        return [name for name in self.trials[0] if name not in COLUMNS]
+
+    @property
+    def best_trial(self) -> Mapping[str, str]:
+        """The trial with the lowest validation loss."""
+        return best_row(self.trials)
+
+
+Searches = Mapping[tuple[str, str], SearchRun]
+"""By what the networks read and by suite."""
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run folder to fill.
+
+    Attributes:
+        name: of the run, for people.
+        key: digest of its spec and of the data.
+        fill: does the work, on a device, in the folder that it is given; can be pickled.
+    """
+
+    name: str
+    key: str
+    fill: Callable[[Path, torch.device, Listener], object]
+
+
+def train_missing(
+    store: Store,
+    plan: Mapping[str, Tests],
+    suites: Suites,
+    devices: Sequence[torch.device],
+    listener: Listener = ignore,
+) -> None:
+    """Train the networks of some experiments that are not trained yet, one on each device at a time.
+
+    Raises:
+        UserError: the folder of a trained network lacks a file, or one is damaged.
+        TrainingError: a loss is not finite.
+    """
+    jobs: dict[str, Job] = {}
+    for experiment, tests in plan.items():
+        for test in tests:
+            key = network_key(test.network, suites)
+            if store.folder(_run_name(test.network), key).exists():
+                trained_network(store, test.network, suites)
+            else:
+                fill = partial(_train, experiment, test.network, suites[test.network.suite].directory)
+                jobs.setdefault(key, Job(_run_name(test.network), key, fill))
+    _do_jobs(store, list(jobs.values()), devices, listener)
+
+
+def _train(
+    experiment: str, spec: TrainSpec, directory: Path, folder: Path, device: torch.device, listener: Listener
+) -> None:
+    def named(event: Progress) -> None:
+        listener(replace(event, task=f"{experiment}: {event.task}"))
+
+    train(spec, directory, folder, str(device), named, check=False)
+
+
+def _do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
+    """Do all jobs, one on each device at a time."""
+    for _ in spread(partial(_do_job, store, jobs), range(len(jobs)), devices[: max(1, len(jobs))], listener):
+        pass
+
+
+def _do_job(store: Store, jobs: Sequence[Job], number: int, device: torch.device) -> None:
+    job = jobs[number]
+
+    def work(folder: Path) -> None:
+        job.fill(folder, device, worker_listener())
+        record_software(folder, device)
+
+    store.ensure(job.name, job.key, work)
+
+
+def search_missing(
+    store: Store,
+    plan: Mapping[tuple[str, str], TuneSpec],
+    suites: Suites,
+    devices: Sequence[torch.device],
+    listener: Listener = ignore,
+) -> Searches:
+    """Do the searches that are not done yet, one on each device at a time, and read what all of them found.
+
+    Raises:
+        UserError: the folder of a finished search lacks a file, or one is damaged.
+        TrainingError: every trial of a search failed.
+    """
+    jobs = [
+        Job(
+            _search_name(spec),
+            _search_key(spec, suites),
+            partial(_search, spec, suites[spec.train.suite].directory, _shorter_search(store, spec, suites)),
+        )
+        for spec in plan.values()
+        if not search_folder(store, spec, suites).exists()
+    ]
+    _do_jobs(store, jobs, devices, listener)
+    return {place: _read_search(search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
+
+
+def found_by(searches: Searches) -> Tuned:
+    """The best network of each search."""
+    return {place: search.best for place, search in searches.items()}
+
+
+def _search(
+    spec: TuneSpec, directory: Path, shorter: Path | None, folder: Path, device: torch.device, listener: Listener
+) -> None:
+    """Go on with what is in the folder, else with a shorter search, else begin."""
+    if shorter is not None and not (folder / "journal.log").exists():
+        _begin_with(shorter, folder)
+    tune(spec, directory, folder, str(device), listener, check=False)
+
+
+def _search_name(spec: TuneSpec) -> str:
+    return f"search-{spec.train.suite}"
+
+
+def _search_key(spec: TuneSpec, suites: Suites) -> str:
+    return digest(spec, suites[spec.train.suite].fingerprint)
+
+
+def search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
+    """Where a search lies once it is finished."""
+    return store.folder(_search_name(spec), _search_key(spec, suites))
+
+
+def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None:
+    """The longest complete search that asked for fewer trials and is otherwise the same."""
+    folders = (search_folder(store, replace(spec, n_trials=n), suites) for n in range(spec.n_trials - 1, 0, -1))
+    return next((folder for folder in folders if (folder / "journal.log").exists()), None)
+
+
+def _begin_with(shorter: Path, folder: Path) -> None:
+    """Copy a search to go on with; the journal comes last, so that whoever finds it finds all that it speaks of."""
+    shutil.copytree(shorter, folder, ignore=shutil.ignore_patterns("journal.log"), dirs_exist_ok=True)
+    write_bytes(folder / "journal.log", read_bytes(shorter / "journal.log"))
+
+
+def _read_search(folder: Path, n_trials: int) -> SearchRun:
+    with _complete(folder):
+        trials = read_trials(folder)
+        if len(trials) != n_trials:
+            raise ValueError("trials.csv is cut short")
+        return SearchRun(best_trial(folder), trials, read_importance(folder))
+
+
+@dataclass(frozen=True)
+class _Told:
+    """What is needed of the provenance in a weights file."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore", "allow_inf_nan": False}
+
+    validation_loss: float
+
+
+def _run_name(spec: TrainSpec) -> str:
+    return f"train-{spec.suite}"
+
+
+def network_key(spec: TrainSpec, suites: Suites) -> str:
+    """Digest of the spec and of the maps that it is trained on."""
+    return digest(spec, suites[spec.suite].fingerprint)
+
+
+def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
+    """Where the weights of a trained network lie."""
+    return store.folder(_run_name(spec), network_key(spec, suites)) / "weights.safetensors"
+
+
+def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun:
+    """What is known of a network that is trained.
+
+    Raises:
+        UserError: its folder lacks a file, or one is damaged.
+    """
+    weights = weights_of(store, spec, suites)
+    folder = weights.parent
+    with _complete(folder):
+        check_regular(weights)
+        with safe_open(weights, framework="numpy") as stored:
+            shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
+            loss = from_json(_Told, stored.metadata()["provenance"], "provenance").validation_loss
+        history = _read_history(folder / "history.csv", spec.n_steps)
+        made = from_json(dict[str, str], read_text(folder / "provenance.json"), "provenance.json")
+    return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history, loss)
+
+
+def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:
+    rows = read_table(path)
+    columns = [field.name for field in fields(HistoryRow)]
+    history = {column: np.array([float(row[column]) for row in rows]) for column in columns}
+    if not rows or history["step"][-1] != n_steps or not read_text(path).endswith("\n"):
+        raise ValueError(f"{path.name} is cut short")
+    if not all(np.isfinite(numbers).all() for numbers in history.values()):
+        raise ValueError(f"{path.name} has numbers that are not finite")
+    return history
+
+
+@contextmanager
+def _complete(folder: Path) -> Iterator[None]:
+    """Say in one line that a folder with its final name is not whole, and what to do."""
+    try:
+        yield
+    except (OSError, SafetensorError, UserError, LookupError, TypeError, ValueError) as error:
+        raise UserError(
+            f"{folder}: damaged ({reason(error)}); delete it, and the same command makes it again"
+        ) from None
+
+
+def _is_trainable(name: str) -> bool:
+    return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
+
+
+def affordable(devices: Sequence[torch.device], suites: Suites) -> Sequence[torch.device]:
+    """As many processes on the CPU as can hold the maps of a suite each in half of the memory."""
+    if devices[0].type != "cpu":
+        return devices
+    return devices[: max(1, physical_memory() // 2 // max(suite.maps.nbytes for suite in suites.values()))]

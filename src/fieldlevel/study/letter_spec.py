@@ -1,0 +1,49 @@
+"""What a letter is to do, as a spec."""
+
+import dataclasses
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.spec_io import STRICT
+from fieldlevel.training.train_spec import TrainSpec, is_of_network, summary_training
+
+
+@dataclass(frozen=True)
+class LetterSpec:
+    """Every test of two suites: pairs, nulls, power spectrum, N-body, smoothing."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suites: tuple[str, ...] = ()
+    """The two suites to compare; when empty, those that the folder holds."""
+    seeds: int = 1
+    """Networks of the four pairs, trained with as many seeds from that of `train` on."""
+    other_seeds: int = 1
+    """The same for networks of every other kind; at most `seeds`."""
+    smoothing: tuple[float, ...] = (1.0, 2.0, 3.0)
+    """Gaussian smoothings in pixels to train on again."""
+    k_max: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)
+    """Cuts of the wavenumber in h/Mpc to train on again."""
+    only: tuple[str, ...] = ()
+    """Experiments to do beside the four pairs, each by its first words, e.g. smoothing; all when empty."""
+    map_trials: int = 0
+    """Trials of the search for the hyper-parameters of each suite's networks on maps; 0 takes those of `train`."""
+    summary_trials: int = 30
+    """Trials of the search for those of each suite's networks on the power spectrum, which then serve the one-point PDF
+    too; 0 takes those of `summary`."""
+    simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
+    """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
+    train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
+    """How to train each network on maps; each experiment sets suite, transform, inputs and labels, and `seed` is the
+    first of `seeds`."""
+    summary: TrainSpec = dataclasses.field(default_factory=summary_training)
+    """How to train each network on a summary of the maps; field, set, split, seed, normaliser are those of `train`."""
+
+    @classmethod
+    def place(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a network as those of the networks of the letter, which sets the suites itself."""
+        if not is_of_network(values, cls):
+            return values
+        part = "train" if values.get("inputs", "maps") == "maps" else "summary"
+        return {part: {name: value for name, value in values.items() if name != "suite"}}

@@ -1,0 +1,192 @@
+"""The suites that the package knows, those of CAMELS and its own mock suites, and what is known of each.
+
+A suite that is not here is one of the user's own: it has the layout of the CAMELS Multifield Dataset unless a file
+beside its maps says otherwise (`fieldlevel.data.layout_files`).
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (IllustrisTNG, SIMBA and the sets); Ni et al. 2023,
+    arXiv:2304.02096 (Astrid); the documentation of CAMELS (EAGLE, Magneticum, Ramses).
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+from fieldlevel.errors import UserError
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
+
+NBODY_PREFIX = "Nbody_"
+MOCK_MARK = "MOCK DATA"
+"""Stands on every result of mock maps."""
+MOCK_ORIGIN = f"{MOCK_MARK} simulated by fieldlevel, not CAMELS"
+"""Stands in the header of every mock snapshot."""
+
+HUBBLE = 0.6711
+"""Of all CAMELS simulations of six parameters."""
+
+_SETS_OF_ONE_SEED_LIST = ("CV", "1P", "EX")
+"""In which the simulations of one number share their seed in all suites of a code family, CAMELS or mock."""
+
+
+def _with_wide_agn2() -> tuple[Parameter, ...]:
+    return tuple(replace(each, low=0.25, high=4.0) if each.name == "A_AGN2" else each for each in CAMELS_PARAMETERS)
+
+
+@dataclass(frozen=True)
+class SuiteFacts:
+    """What is known of a hydrodynamic suite and its gravity-only twin.
+
+    Attributes:
+        name: as in the names of the files.
+        parameters: with the priors of its latin hypercube.
+        clue: part of the name that headers of snapshots state, in small letters, by which the suite is known.
+        is_mock: whether this package simulates it.
+        model: of a mock suite, where its baryons are made: `module:function` (`fieldlevel.simulate`).
+        label_table: of a mock suite, whose latin hypercube it takes its labels and seeds from.
+        feedback_units: fiducial values of the feedback columns in tables of physical numbers, as those of the SB sets.
+        foreign_order: columns of its tables where they are others than those of the parameters.
+        is_of_maps: whether the CAMELS Multifield Dataset has maps of it.
+    """
+
+    name: str
+    parameters: tuple[Parameter, ...] = CAMELS_PARAMETERS
+    clue: str = ""
+    is_mock: bool = False
+    model: str = ""
+    label_table: str = ""
+    feedback_units: tuple[float, ...] = ()
+    foreign_order: tuple[str, ...] = ()
+    is_of_maps: bool = False
+
+
+_SUITES: dict[str, SuiteFacts] = {}
+
+
+def register_suite(facts: SuiteFacts) -> None:
+    """Make a suite known to all of the package, in this process.
+
+    Raises:
+        UserError: a name that is taken or that of a gravity-only twin.
+
+    Example:
+        >>> register_suite(SuiteFacts("Enzo", clue="enzo"))
+        Traceback (most recent call last):
+        ...
+        fieldlevel.errors.UserError: suite Enzo: known already; give another name
+    """
+    if facts.name in _SUITES:
+        raise UserError(f"suite {facts.name}: known already; give another name")
+    if is_nbody(facts.name):
+        raise UserError(f"suite {facts.name}: gravity-only twins follow from {hydro_twin(facts.name)}; register that")
+    _SUITES[facts.name] = facts
+
+
+def known_suites() -> tuple[SuiteFacts, ...]:
+    """All suites that are registered, in the order in which they were."""
+    return tuple(_SUITES.values())
+
+
+def facts_of(suite: str) -> SuiteFacts:
+    """What is known of a suite or of that whose gravity-only twin it is; of an unknown one that it is like CAMELS'."""
+    name = hydro_twin(suite)
+    return _SUITES.get(name, SuiteFacts(name))
+
+
+def is_known(suite: str) -> bool:
+    """Whether a suite or that whose gravity-only twin it is is registered."""
+    return hydro_twin(suite) in _SUITES
+
+
+def mock_suites() -> tuple[str, ...]:
+    """Names of the suites that this package simulates."""
+    return _names(facts for facts in known_suites() if facts.is_mock)
+
+
+def camels_suites() -> tuple[str, ...]:
+    """Names of the suites that the CAMELS Multifield Dataset has maps of."""
+    return _names(facts for facts in known_suites() if facts.is_of_maps)
+
+
+def _names(suites: Iterable[SuiteFacts]) -> tuple[str, ...]:
+    return tuple(facts.name for facts in suites)
+
+
+def suite_named_in(text: str) -> str | None:
+    """The hydrodynamic suite that a name in a header means, also that of its gravity-only twin; None if none is known.
+
+    Example:
+        >>> suite_named_in("L25n256_IllustrisTNG"), suite_named_in("my run")
+        ('IllustrisTNG', None)
+    """
+    lower = hydro_twin(text).casefold()
+    return next((facts.name for facts in known_suites() if facts.clue and facts.clue in lower), None)
+
+
+def layout_of(suite: str, set_name: str = "LH") -> Layout:
+    """The layout of a suite's maps where no file beside them says otherwise.
+
+    Args:
+        suite: also a gravity-only one, which shares that of its twin.
+        set_name: of its simulations.
+
+    Example:
+        >>> layout_of("Astrid").parameters[5].high, layout_of("SIMBA").parameters[5].high
+        (4.0, 2.0)
+        >>> layout_of("SIMBA", "CV").initial_conditions, layout_of("Nbody_SIMBA").initial_conditions
+        ('CAMELS CV', 'SIMBA LH')
+    """
+    facts = facts_of(suite)
+    family = "mock" if facts.is_mock else "CAMELS"
+    shares = is_known(suite) and set_name in _SETS_OF_ONE_SEED_LIST
+    whose = f"{family} {set_name}" if shares else f"{facts.name} {set_name}"
+    return Layout(facts.parameters, is_mock=facts.is_mock, initial_conditions=whose)
+
+
+def is_mock(suite: str) -> bool:
+    """Whether a suite was simulated by this package rather than by CAMELS."""
+    return facts_of(suite).is_mock
+
+
+def is_nbody(suite: str) -> bool:
+    """Whether a suite is gravity-only, so that only Omega_m and sigma_8 mean anything."""
+    return suite.startswith(NBODY_PREFIX)
+
+
+def nbody_twin(suite: str) -> str:
+    """Name of the gravity-only suite with the same initial conditions.
+
+    Example:
+        >>> nbody_twin("SIMBA")
+        'Nbody_SIMBA'
+    """
+    return suite if is_nbody(suite) else NBODY_PREFIX + suite
+
+
+def hydro_twin(suite: str) -> str:
+    """Name of the hydrodynamic suite with the same initial conditions.
+
+    Example:
+        >>> hydro_twin("Nbody_SIMBA")
+        'SIMBA'
+    """
+    return suite.removeprefix(NBODY_PREFIX)
+
+
+_RAMSES = ("Omega_m", "sigma_8", "A_SN1", "A_SN2", "A_AGN1", "A_AGN2")
+
+for _facts in (
+    SuiteFacts("IllustrisTNG", clue="tng", feedback_units=(3.6, 1.0, 7.4, 20.0), is_of_maps=True),
+    SuiteFacts("SIMBA", clue="simba", feedback_units=(1.0, 20.0, 1.6, 7000.0), is_of_maps=True),
+    SuiteFacts("Astrid", _with_wide_agn2(), clue="astrid", is_of_maps=True),
+    SuiteFacts("MockTNG", is_mock=True, model="fieldlevel.simulate.mock_tng:mock_tng", label_table="IllustrisTNG"),
+    SuiteFacts("MockSIMBA", is_mock=True, model="fieldlevel.simulate.mock_simba:mock_simba", label_table="SIMBA"),
+    SuiteFacts("EAGLE", _with_wide_agn2(), clue="eagle"),
+    SuiteFacts("Swift-EAGLE", _with_wide_agn2()),
+    SuiteFacts("SwiftEAGLE", _with_wide_agn2()),
+    SuiteFacts("Magneticum", _with_wide_agn2(), clue="magneticum"),
+    SuiteFacts("Illustris", clue="illustris"),
+    SuiteFacts("Ramses", clue="ramses", foreign_order=_RAMSES),
+    SuiteFacts("Enzo", clue="enzo"),
+    SuiteFacts("Obsidian", clue="obsidian"),
+    SuiteFacts("CROCODILE", clue="crocodile"),
+):
+    register_suite(_facts)

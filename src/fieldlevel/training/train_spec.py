@@ -1,0 +1,97 @@
+"""How one network is trained, as a spec."""
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, ClassVar, Literal
+
+import tyro
+
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.spec_io import STRICT
+
+
+@dataclass(frozen=True)
+class OptimiserSpec:
+    """How weights are moved, and the learning-rate schedule."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    method: Literal["AdamW", "Muon"] = "AdamW"
+    """`Muon`: steps of orthogonal matrices for the weights of convolutions and linear layers, AdamW for the rest, at
+    the same rate and decay, with `beta1` for the average over steps in both. It wants some five times the rate of
+    AdamW, `beta1` near 0.95 and far more decay: who changes the method changes these too."""
+    learning_rate: float = 4e-3
+    """Highest learning rate."""
+    weight_decay: float = 2e-4
+    beta1: float = 0.5
+    beta2: float = 0.999
+    schedule: Literal["triangular", "one-cycle"] = "one-cycle"
+    """`triangular`: 500 steps up from 1e-9 and 500 down, repeated (released recipe). `one-cycle`: linear rise, cosine
+    fall to zero at the last step."""
+    warm_up: float = 0.1
+    """Fraction of all steps in the linear rise of `one-cycle`."""
+    longest_gradient: float | None = None
+    """Euclidean norm over all weights; a longer gradient is shortened to it. None: never. Muon hardly feels it."""
+
+
+@dataclass(frozen=True)
+class TrainSpec:
+    """One moment network trained on the maps of one suite."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: str = "MockTNG"
+    field: str = "Mtot"
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
+    """Of every map that the network reads."""
+    inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
+    """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron."""
+    labels: Literal["true", "permuted"] = "true"
+    """permuted: those of the training and validation simulations in random order, from which nothing can be learnt."""
+    normaliser: Literal["train", "suite"] = "train"
+    """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
+    augmentation: Literal["symmetries", "symmetries+shifts"] = "symmetries+shifts"
+    """What is drawn for each map of a batch: one of the eight symmetries of the square; also a periodic shift."""
+    split: SplitSpec = dataclasses.field(default_factory=SplitSpec)
+    network: NetworkSpec = dataclasses.field(default_factory=NetworkSpec)
+    perceptron: PerceptronSpec = dataclasses.field(default_factory=PerceptronSpec)
+    """Of summaries."""
+    optimiser: OptimiserSpec = dataclasses.field(default_factory=OptimiserSpec)
+    batch_size: int = 128
+    n_steps: int = 28_200
+    """Optimiser steps; an epoch of the released recipe has 141."""
+    validate_every: int = 141
+    """Steps between validations (all eight symmetries of every validation map)."""
+    squared_error_steps: int = 0
+    """Steps of squared-error warm-up before the letter's loss: the remedy for a collapse to the prior."""
+    precision: Literal["float32", "bfloat16", "auto"] = "auto"
+    """Of the network; the loss is always float32. `auto`: bfloat16 on a device that has it, else float32."""
+    statistics_batches: int = 100
+    """Training batches over which the batch norms of the network that is kept are measured again, in float32; 0 leaves
+    them the moving averages of the training (released recipe)."""
+    head_batches: int = 0
+    """Training batches over which the head of the network that is kept is then fitted again, with these statistics and
+    without dropout, so that its standard deviations are those of the means that it predicts; 0 leaves it as it was in
+    training (released recipe). On maps only."""
+    seed: int = 0
+
+
+def summary_training() -> TrainSpec:
+    """Training of a perceptron on summaries: short steps, many of them, no symmetries to draw."""
+    perceptron = PerceptronSpec(std_from="softplus")
+    return TrainSpec(inputs="power spectrum", perceptron=perceptron, n_steps=6000, validate_every=200)
+
+
+def is_of_network(values: Mapping[str, Any], beside: type[Any]) -> bool:
+    """Whether settings are those of one network, and not of a spec that has such a network as a part.
+
+    Args:
+        values: settings by their names.
+        beside: class of the spec that has the part.
+    """
+    own, of_network = ({field.name for field in dataclasses.fields(kind)} for kind in (beside, TrainSpec))
+    return of_network >= values.keys() and not own >= values.keys()

@@ -1,0 +1,50 @@
+"""Predictions with a known truth."""
+
+import numpy as np
+import pytest
+
+from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.statistics.predictions import Predictions
+
+
+@pytest.fixture(scope="session")
+def posterior_width():
+    """Standard deviation of each parameter in `gaussian_posterior`, shape (6,)."""
+    return np.array([0.01, 0.02, 0.3, 0.9, 0.2, 0.4])
+
+
+@pytest.fixture(scope="session")
+def gaussian_posterior(posterior_width):
+    """Truths drawn around the means of a posterior of known width."""
+
+    def draw(claimed=1.0, actual=1.0, n_simulations=400, maps_each=1, seed=0):
+        rng = np.random.default_rng(seed)
+        n = n_simulations * maps_each
+        mean = MINIMA + 0.2 + rng.random((n, 6)) * (MAXIMA - MINIMA)
+        theta = mean + actual * posterior_width * rng.normal(size=(n, 6))
+        std = np.broadcast_to(claimed * posterior_width, (n, 6))
+        return Predictions(theta, mean, std, np.arange(n) // maps_each, np.arange(n))
+
+    return draw
+
+
+@pytest.fixture(scope="session")
+def repeat_maps():
+    """Copies of every map, numbered anew."""
+
+    def repeat(predictions, times):
+        arrays = (predictions.theta, predictions.mean, predictions.std, predictions.simulation)
+        return Predictions(*(np.repeat(x, times, axis=0) for x in arrays), np.arange(times * predictions.n_maps))
+
+    return repeat
+
+
+@pytest.fixture(scope="session")
+def one_column():
+    """The same values in all six columns, one map a simulation."""
+
+    def fill(theta, mean, std):
+        columns = (np.repeat(np.array(x, dtype=float)[:, None], 6, axis=1) for x in (theta, mean, std))
+        return Predictions(*columns, np.arange(len(theta)), np.arange(len(theta)))
+
+    return fill

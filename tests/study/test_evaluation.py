@@ -1,0 +1,146 @@
+"""Which simulations a network may be tested on, and in which unit."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.seen import record_seen
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import Suite, open_suite, split_simulations
+from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference.evaluation import predict_suite
+from fieldlevel.inference.predictor import Predictor
+from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.training.train_spec import TrainSpec
+
+N_SIMULATIONS = 10
+SPEC = TrainSpec(suite="IllustrisTNG", split=SplitSpec(train=0.4, validation=0.2))
+SPLIT = split_simulations(N_SIMULATIONS, SPEC.split.seed, SPEC.split.train, SPEC.split.validation)
+SEEN = np.concatenate([SPLIT.train, SPLIT.validation])
+SEEN_OTHERWISE = "the network was trained or validated on . of the .* simulations asked for, as their"
+
+
+def write(folder: Path, maps, theta, suite="IllustrisTNG", set_name="LH") -> Suite:
+    folder.mkdir(exist_ok=True)
+    np.save(folder / f"Maps_Mtot_{suite}_{set_name}_z=0.00.npy", maps.reshape(-1, 16, 16))
+    np.savetxt(folder / f"params_{set_name}_{suite}.txt", theta, fmt="%.5f")
+    return open_suite(folder, suite, set_name=set_name, check=False)
+
+
+@pytest.fixture
+def theta():
+    return MINIMA + np.random.default_rng(0).random((N_SIMULATIONS, 6)) * (MAXIMA - MINIMA)
+
+
+def other_theta():
+    return MINIMA + np.random.default_rng(7).random((N_SIMULATIONS, 6)) * (MAXIMA - MINIMA)
+
+
+@pytest.fixture
+def maps():
+    return np.random.default_rng(1).lognormal(25.0, 1.0, (N_SIMULATIONS, 15, 16, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def other_maps(maps):
+    return maps[:, :, ::-1] * np.float32(1.01)
+
+
+@pytest.fixture
+def predictor(tmp_path, maps, theta):
+    """Trained on the suite in `data`, as far as its file tells."""
+    suite = write(tmp_path / "data", maps, theta)
+    torch.manual_seed(0)
+    network, seen = MomentNetwork(16, 1, 0.0).eval(), record_seen(suite, SEEN)
+    return Predictor(network, SPEC, Normaliser(11.0, 0.5), SPLIT.train, SPLIT.validation, {}, seen)
+
+
+def test_the_unseen_simulations_of_its_own_suite_are_tested(predictor, tmp_path):
+    predictions = predict_suite(predictor, open_suite(tmp_path / "data", "IllustrisTNG", check=False))
+    assert set(predictions.simulation) == set(SPLIT.test)
+
+
+@pytest.mark.parametrize(("suite", "set_name"), [("SIMBA", "LH"), ("Mine", "LH"), ("IllustrisTNG", "SB1")])
+def test_training_maps_under_another_name_are_refused(predictor, tmp_path, maps, theta, suite, set_name):
+    renamed = write(tmp_path / "other", maps, theta, suite, set_name)
+    with pytest.raises(UserError, match=SEEN_OTHERWISE):
+        predict_suite(predictor, renamed, "all")
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_permuted_simulations_are_refused(predictor, tmp_path, maps, theta, seed):
+    order = np.random.default_rng(seed).permutation(N_SIMULATIONS)
+    assert np.isin(order[SPLIT.test], SEEN).any()
+    permuted = write(tmp_path / "other", maps[order], theta[order])
+    with pytest.raises(UserError, match=SEEN_OTHERWISE):
+        predict_suite(predictor, permuted)
+
+
+def test_maps_that_were_turned_and_relabelled_are_refused(predictor, tmp_path, maps, theta):
+    turned = write(tmp_path / "other", np.rot90(maps, axes=(2, 3)), other_theta(), "Mine")
+    with pytest.raises(UserError, match="as their maps tell"):
+        predict_suite(predictor, turned, "all")
+
+
+def test_one_seen_map_among_others_is_found(predictor, tmp_path, maps, other_maps, theta):
+    mixed = np.array(other_maps)
+    mixed[7, 3] = maps[SEEN[0], 11]
+    with pytest.raises(UserError, match=r"1 of the 10 simulations asked for, as their maps tell \(first: 7\)"):
+        predict_suite(predictor, write(tmp_path / "other", mixed, other_theta(), "Mine"), "all")
+
+
+def test_other_maps_of_the_same_rows_are_refused(predictor, tmp_path, other_maps, theta):
+    with pytest.raises(UserError, match="6 of the 10 simulations asked for, as their parameters tell"):
+        predict_suite(predictor, write(tmp_path / "other", other_maps, theta, "Mine"), "all")
+
+
+def test_a_gravity_only_twin_under_another_name_is_refused(predictor, tmp_path, other_maps, theta):
+    theta[:, 2:] = 1.0
+    with pytest.raises(UserError, match="as their parameters tell"):
+        predict_suite(predictor, write(tmp_path / "other", other_maps, theta, "Nbody_Mine"), "all")
+
+
+def test_a_twin_of_the_same_name_is_refused_as_ever(predictor, tmp_path, other_maps, theta):
+    with pytest.raises(UserError, match=r"6 of the 10 simulations asked for "):
+        predict_suite(predictor, write(tmp_path / "other", other_maps, theta, "Nbody_IllustrisTNG"), "all")
+
+
+def test_siblings_of_the_same_cosmology_and_other_feedback_are_tested(predictor, tmp_path, other_maps, theta):
+    theta[:, 2:] = np.roll(theta[:, 2:], 1, axis=0)
+    assert predict_suite(predictor, write(tmp_path / "other", other_maps, theta, "SIMBA"), "all").n_maps == 150
+
+
+def test_a_set_at_the_fiducial_point_is_tested(predictor, tmp_path, other_maps, theta):
+    fiducial = np.tile([0.3, 0.8, 1.0, 1.0, 1.0, 1.0], (N_SIMULATIONS, 1))
+    suite = write(tmp_path / "data", other_maps, fiducial, set_name="CV")
+    known = replace(predictor, seen=record_seen(write(tmp_path / "cv", other_maps * 2, fiducial, "SIMBA", "CV"), SEEN))
+    assert predict_suite(known, suite, "all").n_maps == 150
+
+
+def test_networks_without_the_record_refuse_by_name_alone(predictor, tmp_path, maps, theta):
+    old = replace(predictor, seen=None)
+    assert predict_suite(old, write(tmp_path / "other", maps, theta, "SIMBA"), "all").n_maps == 150
+    with pytest.raises(UserError, match="6 of the 10"):
+        predict_suite(old, open_suite(tmp_path / "data", "IllustrisTNG", check=False), "all")
+
+
+@pytest.mark.parametrize("factor", [1e-6, 1e-11])
+def test_maps_in_another_unit_are_refused_with_the_file(predictor, tmp_path, other_maps, factor):
+    suite = write(tmp_path / "other", other_maps * np.float32(factor), other_theta(), "SIMBA")
+    with pytest.raises(UserError, match=r"Maps_Mtot_SIMBA_LH_z=0.00.npy: simulation 0, maps 0, 1, .*mean log10"):
+        predict_suite(predictor, suite, "all")
+    assert predict_suite(predictor, suite, "all", anyway=True).n_maps == 150
+
+
+@pytest.mark.parametrize("kind", ["mean map", "shuffled pixels", "random phases", "no monopole"])
+def test_null_tests_go_on_as_before(predictor, tmp_path, other_maps, kind):
+    """Also those whose maps lie far from the training maps."""
+    suite = write(tmp_path / "other", other_maps, other_theta(), "SIMBA").transformed(TransformSpec(kind))
+    narrow = replace(predictor, normaliser=Normaliser(9.0, 0.1))
+    assert predict_suite(narrow, suite, "all").n_maps == 150
