@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from fieldlevel.estimators.bodies.cnn import LEAKY_SLOPE
 from fieldlevel.estimators.fused.layers import ACTIVATED, GRADIENT, Source
+from fieldlevel.estimators.network_specs import LEAKY_SLOPE
 
 pytest.importorskip("triton")
 from fieldlevel.estimators.fused import wide

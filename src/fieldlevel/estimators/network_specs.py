@@ -5,6 +5,9 @@ from typing import Any, ClassVar, Literal
 
 from fieldlevel.spec_io import STRICT
 
+LEAKY_SLOPE = 0.2
+"""Of the activations of all networks, below zero."""
+
 
 @dataclass(frozen=True)
 class PerceptronSpec:

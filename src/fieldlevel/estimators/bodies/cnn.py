@@ -22,10 +22,9 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.fused import run_features
 from fieldlevel.estimators.moments import STD_FROM, StdFrom, check_std_from
+from fieldlevel.estimators.network_specs import LEAKY_SLOPE
 from fieldlevel.estimators.published_states import PublishedState, read_published
 from fieldlevel.estimators.sizes import probability, whole_number
-
-LEAKY_SLOPE = 0.2
 
 
 class MomentNetwork(nn.Module):

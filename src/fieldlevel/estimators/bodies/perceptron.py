@@ -7,8 +7,8 @@ References:
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.estimators.bodies.cnn import LEAKY_SLOPE
 from fieldlevel.estimators.moments import STD_FROM, StdFrom, check_std_from
+from fieldlevel.estimators.network_specs import LEAKY_SLOPE
 from fieldlevel.estimators.sizes import probability, whole_number
 
 

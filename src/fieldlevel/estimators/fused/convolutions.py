@@ -18,11 +18,11 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from fieldlevel.estimators.bodies.cnn import LEAKY_SLOPE
 from fieldlevel.estimators.fused.launch import launch
 from fieldlevel.estimators.fused.layers import Source
 from fieldlevel.estimators.fused.reading import TYPES, coefficient_rows, load, read
 from fieldlevel.estimators.fused.tiles import Kind, Tiles, padded_channels
+from fieldlevel.estimators.network_specs import LEAKY_SLOPE
 
 STORE, STATISTICS, DERIVATIVE = 0, 1, 2
 """How a convolution ends: y alone, with the sums of y and y^2, as g with the sums of g and g (y - mean)."""
