@@ -1,0 +1,122 @@
+"""Arguments of the command line become a command; a spec comes from a preset, then a file, then flags."""
+
+import argparse
+import io
+import sys
+from collections.abc import Sequence
+from contextlib import redirect_stderr
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated, Any, Union, get_args
+
+import tyro
+
+from fieldlevel import __version__, streams, usage
+from fieldlevel.commands import (
+    Check,
+    Command,
+    Evaluate,
+    Import,
+    Infer,
+    Letter,
+    Project,
+    Shrink,
+    Simulate,
+    Train,
+    Tune,
+)
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.spec_io import overlay_file
+from fieldlevel.study.scales import SCALES, SIMULATION_SCALES, laptop_scale
+from fieldlevel.training.presets import TRAIN_PRESETS
+
+
+def parse(arguments: Sequence[str]) -> Command:
+    """Turn arguments into a command; usage errors are told in a line and exit with code 2.
+
+    Raises:
+        UserError: the TOML file cannot be used.
+
+    Example:
+        >>> parse(["train", "--data", "cmd", "--preset", "released", "--network.hidden", "12"]).spec.optimiser.schedule
+        'triangular'
+    """
+    chosen = _chosen_presets(arguments)
+    letter = SCALES.get(chosen.scale, laptop_scale)()
+    train = TRAIN_PRESETS[chosen.preset]()
+    simulate = SIMULATION_SCALES[chosen.scale]()
+    if chosen.set != simulate.set_name:
+        simulate = replace(simulate, n_simulations=None)
+    if chosen.config is not None and arguments[0] == "letter":
+        letter = overlay_file(letter, chosen.config)
+    if chosen.config is not None and arguments[0] == "train":
+        train = overlay_file(train, chosen.config)
+    tune = TuneSpec(train=train)
+    if chosen.config is not None and arguments[0] == "tune":
+        tune = overlay_file(tune, chosen.config)
+    defaults: tuple[Command, ...] = (
+        Letter(spec=letter),
+        Simulate(spec=simulate),
+        Project(tyro.MISSING, tyro.MISSING),
+        Check(tyro.MISSING),
+        Train(tyro.MISSING, spec=train),
+        Tune(tyro.MISSING, spec=tune),
+        Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
+        Infer(tyro.MISSING, tyro.MISSING),
+        Shrink(tyro.MISSING, tyro.MISSING),
+        Import(tyro.MISSING, tyro.MISSING),
+    )
+    return _read(list(arguments), Union[tuple(_subcommand(default) for default in defaults)])  # noqa: UP007
+
+
+def _read(arguments: list[str], union: Any) -> Command:
+    """Have tyro read the arguments; `--help` and `--version` print and exit with code 0."""
+    if "--version" in arguments[:1]:
+        sys.stdout.write(f"fieldlevel {__version__}\n")
+        sys.exit(0)
+    caught = io.StringIO()
+    try:
+        with redirect_stderr(caught):
+            command: Command = tyro.cli(
+                union,
+                args=arguments,
+                prog="fieldlevel",
+                description="Cosmological inference from maps at the field level, marginalised over baryonic physics.",
+            )
+    except SystemExit as stop:
+        if stop.code:
+            streams.say_error(
+                usage.in_a_line(caught.getvalue(), arguments, [name_of(kind) for kind in get_args(Command)])
+            )
+        raise
+    return command
+
+
+def name_of(kind: type) -> str:
+    """What a command is called."""
+    return kind.__name__.lower()
+
+
+def _subcommand(default: Command) -> Any:
+    kind = type(default)
+    return Annotated[
+        kind, tyro.conf.subcommand(name_of(kind), default=default, description=kind.__doc__, prefix_name=False)
+    ]
+
+
+def _chosen_presets(arguments: Sequence[str]) -> argparse.Namespace:
+    """The options that decide the defaults of all others; tyro judges their values afterwards."""
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False, exit_on_error=False)
+    parser.add_argument("--scale")
+    parser.add_argument("--data")
+    parser.add_argument("--preset", default="modern")
+    parser.add_argument("--set", default="LH")
+    parser.add_argument("--config", type=Path)
+    try:
+        chosen, _ = parser.parse_known_args(arguments)
+    except argparse.ArgumentError:
+        chosen = parser.parse_args([])
+    usual = "laptop" if chosen.data is None else "letter"
+    chosen.scale = chosen.scale if chosen.scale in SIMULATION_SCALES else usual
+    chosen.preset = chosen.preset if chosen.preset in TRAIN_PRESETS else "modern"
+    return chosen

@@ -1,0 +1,190 @@
+"""What can be asked of the command line: one dataclass a command, whose fields are its options."""
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from fieldlevel.mapmaking.project_spec import ProjectSpec
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.training.train_spec import TrainSpec
+
+Flat = tyro.conf.arg(name="")
+Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
+Scale = Literal["laptop", "letter"]
+SimulationScale = Literal["laptop", "letter", "fine"]
+
+
+@dataclass(frozen=True)
+class Letter:
+    """Data, networks, every test of the letter, figures, report; run it again to continue or to see the result."""
+
+    data: Path | None = None
+    """Folder of CMD files; without it mock suites are simulated first."""
+    out: Path = Path("letter-output")
+    """Where everything goes: report.html, report.md, figures, metrics.json, predictions.csv, runs."""
+    scale: Scale | None = None
+    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs. When omitted: letter
+    with --data, laptop without."""
+    config: Path | None = None
+    """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
+
+
+@dataclass(frozen=True)
+class Simulate:
+    """Simulate a mock suite and its gravity-only twin as CMD files; run it again to continue."""
+
+    out: Path = Path("mock-data")
+    """Folder for the files; several shards may work in it at once."""
+    scale: SimulationScale = "laptop"
+    """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
+    to 20% in P(k), two CPU cores; letter: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, GPUs;
+    fine: the same of 256^3 particles, force softening 0.05 Mpc/h."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
+    """Simulate the I-th of N parts only; the files get their names when the last part is done."""
+    keep_snapshots: bool = False
+    """Also write the particles of every simulation, in the layout of CAMELS, under snapshots/ of --out."""
+    workers: int | None = None
+    """Processes on the CPU, or on each GPU for 100 simulations and more; when omitted all cores, or two on a GPU. On
+    the CPU the maps do not depend on it."""
+    device: Device = "auto"
+    """auto and cuda take all GPUs, cuda:N that one."""
+    spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
+
+
+@dataclass(frozen=True)
+class Project:
+    """Turn snapshots into CMD maps, a simulation each in their order; run it again to continue."""
+
+    snapshots: Annotated[
+        tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SNAPSHOT ...", help_behavior_hint="(required)")
+    ]
+    """GADGET, AREPO, GIZMO or SWIFT HDF5 files, one of several files, or folders of them."""
+    out: Path
+    """Folder for the files."""
+    shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
+    """Project the I-th of N parts only; the files get their names when the last part is done."""
+    workers: int = 1
+    """Processes on the CPU; each holds a snapshot in memory. The maps do not depend on it."""
+    device: Device = "cpu"
+    spec: Annotated[ProjectSpec, Flat] = field(default_factory=ProjectSpec)
+
+
+@dataclass(frozen=True)
+class Check:
+    """Is this data folder sound? Lists every defect, and remarks; exit code 2 if there is a defect."""
+
+    directory: Annotated[Path, tyro.conf.Positional]
+
+
+@dataclass(frozen=True)
+class Train:
+    """Train one network on the training simulations of a suite; run it again to continue.
+
+    `torchrun --nproc-per-node 2 -m fieldlevel train ...` trains it on two GPUs, the same network.
+    """
+
+    data: Path
+    """Folder of CMD files."""
+    out: Path = Path("network")
+    """Folder for weights.safetensors, history.csv and spec.json."""
+    preset: Literal["released", "modern"] = "modern"
+    """released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the faster one."""
+    config: Path | None = None
+    """TOML file, or spec.json of a run, that overrides the preset; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[TrainSpec, Flat] = field(default_factory=TrainSpec)
+
+
+@dataclass(frozen=True)
+class Tune:
+    """Search for the hyper-parameters of a network and keep the best ones; run it again, or beside itself, to go on."""
+
+    data: Path
+    """Folder of CMD files."""
+    out: Path = Path("search")
+    """Folder for trials.csv, importance.json and the weights of the best trials; several processes may share it."""
+    preset: Literal["released", "modern"] = "modern"
+    """Of everything that is not searched. released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the
+    faster one."""
+    config: Path | None = None
+    """TOML file that overrides the preset, which is its table [train], or spec.json of a run; flags override it."""
+    begin_with: Path | None = None
+    """Optuna database of the released CMD scripts (SQLite): the search begins with its five best trials."""
+    device: Device = "auto"
+    spec: Annotated[TuneSpec, Flat] = field(default_factory=TuneSpec)
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Test a network on the simulations of a suite that it has never seen."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
+    data: Path
+    """Folder of CMD files."""
+    suite: str
+    """Suite to test on."""
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    simulations: Literal["test", "all"] = "test"
+    """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
+    out: Path = Path("evaluation")
+    """Folder for predictions.csv and metrics.json."""
+    anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also test on maps that seem to be in another unit than those of the training."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Infer:
+    """Posterior mean and standard deviation of the six parameters for each map of an .npy file."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
+    maps: Annotated[Path, tyro.conf.Positional]
+    """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
+    out: Path | None = None
+    """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
+    anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
+    """Also answer for maps that seem to be in another unit than those of the training."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
+class Shrink:
+    """Store a network in half the space: weights in float16, everything else as it was."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network, or the name of one that comes with the package."""
+    out: Annotated[Path, tyro.conf.Positional]
+    """The file to write; every command takes it in the place of the larger one."""
+
+
+@dataclass(frozen=True)
+class Import:
+    """Turn a network of the released CMD scripts into a weights file, which every command takes."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt, ..._smoothing_<pixels>.pt, or another name."""
+    out: Path
+    """The weights file to write, NAME.safetensors."""
+    suite: str | None = None
+    """That it was trained on, e.g. IllustrisTNG; from the name when omitted."""
+    field: str | None = None
+    """Of its maps, e.g. Mtot; from the name when omitted."""
+    mean: float | None = None
+    """Of log10(map) over all maps of the suite, as the released scripts have it."""
+    std: float | None = None
+    """Standard deviation of the same."""
+    maps: Path | None = None
+    """Map file of the suite to measure both on; when all three are omitted the known ones of IllustrisTNG's Mtot."""
+    smoothing: float | None = None
+    """Of the maps, in pixels; from the name when omitted."""
+
+
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink | Import
