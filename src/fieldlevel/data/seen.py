@@ -2,7 +2,7 @@
 
 Of every simulation in training and validation the weights file keeps the row of parameters and a digest of each map.
 A digest is made of the pixels whatever their order: a map that was turned, mirrored, shifted or shuffled has that of
-its original. Digests of the check (`maps.pixels`) tell such maps apart, as the fingerprint of the data must.
+its original. Digests of the check (`data.pixels`) tell such maps apart, as the fingerprint of the data must.
 """
 
 import re

@@ -43,7 +43,7 @@ _OTHER_UNITS = {
     "protons/cm^2": 8.0,
 }
 """Logarithm of the numbers over those in (Msun/h)/(Mpc/h)^2, h taken for one: the level of other simulations tells no
-finer ones, as the mass of labelled maps does (`maps.weighing`)."""
+finer ones, as the mass of labelled maps does (`data.weighing`)."""
 _NEAR_UNIT_DEX = 0.7
 
 

@@ -153,7 +153,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
 
     Args:
         path: a `weights.safetensors` written by this package, or a bare name such as `"MockTNG"`
-            (`training.trained`); where a file of that name exists, it is loaded.
+            (`inference.packaged`); where a file of that name exists, it is loaded.
         device: where to predict.
 
     Raises:

@@ -1,7 +1,7 @@
 """Hyper-parameter search with Optuna: many trials of one network, of which the best are kept for ensembles.
 
-A search lives in one folder (`training.search`): any number of processes may work on it, and any of them may be killed
-at any moment. What is varied and how stands in `training.search_space`.
+A search lives in one folder (`search.trials`): any number of processes may work on it, and any of them may be killed
+at any moment. What is varied and how stands in `search.space`.
 
 References:
     Akiba et al. 2019, arXiv:1907.10902 (Optuna).
@@ -67,7 +67,7 @@ def tune(
         listener: told of every tenth step and of every trial.
         check: whether to check every map of the suite first; needless for a folder that was checked before.
         begin_with: Optuna database of the released CMD scripts, the best trials of which are the first of the search
-            (`training.published_trials`); only of networks on maps.
+            (`search.published_trials`); only of networks on maps.
 
     Returns:
         Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.

@@ -1,6 +1,6 @@
 """Mock suites in CMD format: a set of simulations, spread over processes and devices, resumable.
 
-Labels and seeds come from `sets`, the maps of one simulation from `simulation`; `maps.production` makes and stores
+Labels and seeds come from `sets`, the maps of one simulation from `simulation`; `mapmaking.production` makes and stores
 them. The result depends neither on the shards nor on the workers, but for the round-off of the devices.
 
 References:

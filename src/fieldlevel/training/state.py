@@ -96,7 +96,7 @@ def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) ->
 class TrainingState:
     """A network while it learns: all that a resumed run must know.
 
-    Several ranks (`training.parallel`) hold equal states but for their random numbers.
+    Several ranks (`training.distributed`) hold equal states but for their random numbers.
     """
 
     def __init__(self, spec: TrainSpec, training: MapSet, validation: MapSet) -> None:

@@ -301,7 +301,7 @@ def save_network(
         training_simulations: numbers of the simulations in the training set.
         validation_simulations: numbers of the simulations in the validation set.
         provenance: anything else worth keeping, of types that JSON has.
-        seen: what the simulations of both sets are known by, training first (`maps.seen.record_seen`).
+        seen: what the simulations of both sets are known by, training first (`data.seen.record_seen`).
 
     Raises:
         OSError: the disk is full, or the file may not be written.

@@ -92,7 +92,7 @@ class MomentNetwork(nn.Module):
         """Infer the moments of the posterior.
 
         The head keeps the precision of its weights under autocast: bfloat16 would round the means to 0.4 per cent.
-        Under bfloat16 autocast on a GPU the features are computed by fused kernels (`models.fused`), past the modules.
+        Under bfloat16 autocast on a GPU the features are computed by fused kernels (`estimators.fused`), not modules.
 
         Args:
             x: normalised maps, shape (b, c, N, N).
@@ -167,7 +167,7 @@ def load_published_state(network: MomentNetwork, path: Path) -> None:
 
     Args:
         network: network of the same sizes, changed in place.
-        path: file of a published network (`models.published`).
+        path: file of a published network (`estimators.published_states`).
 
     Raises:
         UserError: a file that cannot be read or holds something else; sizes that do not fit, with those that do; a
