@@ -18,8 +18,7 @@ from training_speed import Arguments as SpeedArguments
 from training_speed import Method, Precision, time_fieldlevel
 
 from fieldlevel.errors import UserError
-from fieldlevel.training import distributed as parallel
-from fieldlevel.training import torchrun
+from fieldlevel.training import distributed, torchrun
 
 METHODS: tuple[Method, ...] = ("AdamW", "Muon")
 
@@ -64,7 +63,7 @@ def check(arguments: Arguments) -> None:
 
 def own_device(name: str) -> torch.device:
     """Where this process trains alone: its place on the machine decides."""
-    device = parallel.own_device(name)
+    device = distributed.own_device(name)
     if device.type == "cuda":
         torch.cuda.set_device(device)
     return device
@@ -74,7 +73,7 @@ def time_row(arguments: Arguments, method: Method, batch: int, device: torch.dev
     """Steps of all ranks, or of this process if it has not joined."""
     sizes = SpeedArguments(n_pixels=arguments.n_pixels, batch=batch, n_steps=arguments.n_steps, n_maps=arguments.n_maps)
     speed = time_fieldlevel(sizes, arguments.hidden, device, arguments.precision, method)
-    rate, n = 1e3 * batch / speed.ms_per_step, parallel.n_ranks()
+    rate, n = 1e3 * batch / speed.ms_per_step, distributed.n_ranks()
     return Row(method, n, batch, speed.ms_per_step, rate, rate / (n * (alone or rate)), speed.peak_gb)
 
 
@@ -87,7 +86,7 @@ def rows(arguments: Arguments) -> Iterator[Row]:
     n_processes = torchrun.n_processes()
     if n_processes == 1:
         return
-    with parallel.joined(arguments.device) as device:
+    with distributed.process_group(arguments.device) as device:
         for method, times in product(METHODS, (1, n_processes)):
             yield time_row(arguments, method, times * arguments.batch, device, alone[method].maps_per_s)
 

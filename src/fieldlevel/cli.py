@@ -167,12 +167,12 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
-    from fieldlevel.training.distributed import joined, rank
+    from fieldlevel.training.distributed import process_group, rank
     from fieldlevel.training.settings import refuse_unused
     from fieldlevel.training.trainer import train
 
     refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
-    with joined(command.device) as device:
+    with process_group(command.device) as device:
         with claimed(command.out) if rank() == 0 else nullcontext(), console.progress_display() as listener:
             weights = train(command.spec, command.data, command.out, str(device), listener)
         if rank() == 0:

@@ -29,8 +29,7 @@ from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.predictor import load
 from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
-from fieldlevel.training import distributed as parallel
-from fieldlevel.training import resume
+from fieldlevel.training import distributed, resume
 from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.state import TrainingState
@@ -120,10 +119,10 @@ def train_to_the_end(state: TrainingState) -> dict[str, Any]:
 def differentiate() -> dict[str, Tensor]:
     """The loss of twelve maps and its gradient with respect to the outputs of this rank."""
     mean, std, theta = torch.rand(3, 12, 6, generator=torch.Generator().manual_seed(4))
-    own = parallel.share(12)
+    own = distributed.share(12)
     outputs = nn.Parameter(torch.stack([mean[own], std[own]]))
-    loss = loss_from_sums(parallel.all_sum(moment_sums(outputs[0], outputs[1], theta[own])), 12)
-    (gradient,) = torch.autograd.grad(loss / parallel.n_ranks(), outputs)
+    loss = loss_from_sums(distributed.all_reduce_sum(moment_sums(outputs[0], outputs[1], theta[own])), 12)
+    (gradient,) = torch.autograd.grad(loss / distributed.n_ranks(), outputs)
     return {"loss": loss.detach(), "gradient": gradient}
 
 
@@ -133,14 +132,14 @@ def normalise(norm: nn.BatchNorm2d) -> dict[str, Tensor]:
     network = nn.Sequential(norm.double())
     nn.init.normal_(norm.weight)
     maps, weights = torch.randn(2, 8, 3, 4, 4, dtype=torch.float64)
-    own = parallel.share(8)
+    own = distributed.share(8)
     maps = (100.0 + maps[own]).requires_grad_()
-    norm = next(parallel.synchronise(network, seed=0).children())
+    norm = next(distributed.synchronise(network, seed=0).children())
     out = norm(maps)
     (out.sin() * weights[own]).sum().backward()
     gradients = torch.stack([parameter.grad for parameter in norm.parameters()])
     by_map = {"out": out.detach(), "gradient": maps.grad}
-    return by_map | {"parameters": parallel.all_sum(gradients)} | weights_of(norm)
+    return by_map | {"parameters": distributed.all_reduce_sum(gradients)} | weights_of(norm)
 
 
 def take_plain_steps() -> Any:
@@ -172,7 +171,7 @@ def get_stuck(device: str) -> None:
     take = TrainingStep.__call__
 
     def take_or_sleep(self: TrainingStep, step: int) -> Tensor:
-        if parallel.rank() == 1 and step == FUSED.n_steps - 1:
+        if distributed.rank() == 1 and step == FUSED.n_steps - 1:
             time.sleep(600)
         return take(self, step)
 
@@ -188,26 +187,26 @@ def run_blocks(device: str) -> dict[str, Tensor]:
     for norm in (module for module in network.modules() if isinstance(module, nn.BatchNorm2d)):
         nn.init.normal_(norm.weight)
     maps, weights = torch.randn(6, 1, 16, 16), torch.randn(6, 24, 1, 1)
-    own = parallel.share(6)
+    own = distributed.share(6)
     features = nn.SyncBatchNorm.convert_sync_batchnorm(network).to(device).features
     out = fused_blocks(features, maps[own].to(device), n_blocks=3)
     (out * weights[own].to(device)).sum().backward()
     gradients = {name: p.grad for name, p in features.named_parameters() if p.grad is not None}
-    total = {f"gradient of {name}": parallel.all_sum(gradient).cpu() for name, gradient in gradients.items()}
+    total = {f"gradient of {name}": distributed.all_reduce_sum(gradient).cpu() for name, gradient in gradients.items()}
     return {"out": out.detach().cpu()} | total | weights_of(features)
 
 
 def start() -> Tensor:
     """Weights of a network that every rank makes in its own way."""
-    torch.manual_seed(parallel.rank())
-    return parallel.synchronise(nn.Linear(3, 4), seed=0).weight.detach()
+    torch.manual_seed(distributed.rank())
+    return distributed.synchronise(nn.Linear(3, 4), seed=0).weight.detach()
 
 
 def draw_batches() -> Tensor:
     numbers = torch.arange(30)
     maps = torch.arange(30.0 * 256).reshape(30, 16, 16)
     known = MapSet(maps, numbers[:, None].repeat(1, 6).float(), numbers)
-    sampler = BatchSampler(known, 8, "symmetries+shifts", seed=0, share=parallel.share(8))
+    sampler = BatchSampler(known, 8, "symmetries+shifts", seed=0, share=distributed.share(8))
     return torch.stack([sampler.draw()[0] for _ in range(6)], 1)
 
 
@@ -252,7 +251,7 @@ def runs_on_disk(data: Path, out: Path) -> dict[str, Any]:
     interrupt(lambda: train(DROPPING, data, out / "resumed", "cpu", check=False), n_validations=3)
     train(DROPPING, data, out / "resumed", "cpu", check=False)
     interrupt(lambda: train_network(SPEC, *both_sets(), out / "resume.pt"), n_validations=2)
-    seen_by_first = out / ("resume.pt" if parallel.rank() == 0 else "nowhere.pt")
+    seen_by_first = out / ("resume.pt" if distributed.rank() == 0 else "nowhere.pt")
     return {
         "events": len(events),
         "uneven": refusal(lambda: train_network(replace(SPEC, batch_size=15), *both_sets())),
@@ -264,10 +263,10 @@ def runs_on_disk(data: Path, out: Path) -> dict[str, Any]:
 def lose_a_rank(how: str) -> None:
     """The last rank dies, or sleeps, while the first goes on and tells of it."""
     for exchange in count(1):
-        if parallel.rank() == 1 and exchange == 3:
+        if distributed.rank() == 1 and exchange == 3:
             time.sleep(60) if how == "sleeps" else os._exit(3)
         try:
-            parallel.all_sum(torch.ones(2))
+            distributed.all_reduce_sum(torch.ones(2))
         except TrainingError as error:
             sys.exit(str(error))
 
@@ -278,10 +277,10 @@ def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
     if mode.startswith("gpu") and torch.cuda.device_count() < N_RANKS:
         os.environ["LOCAL_RANK"] = "0"  # the ranks share a GPU, which users are refused
     patience = {"dies": PATIENCE, "sleeps": PATIENCE, "gpu sleeps": GPU_PATIENCE}.get(mode, timedelta(minutes=2))
-    with parallel.joined(device, patience) as own:
+    with distributed.process_group(device, patience) as own:
         if mode == "cpu":
             only_first = (
-                nullcontext() if parallel.rank() == 0 else patch.object(Path, "replace", side_effect=AssertionError)
+                nullcontext() if distributed.rank() == 0 else patch.object(Path, "replace", side_effect=AssertionError)
             )
             with only_first, patch.object(resume, "QUICK", -1.0):  # the first rank alone finds its writing slow
                 found = laws() | runs_on_disk(data, out)
@@ -295,7 +294,7 @@ def work_of_a_rank(mode: str, out: Path, data: Path, device: str) -> None:
         else:
             lose_a_rank(mode)
             return
-        torch.save(found, out / f"{parallel.rank()}.pt")
+        torch.save(found, out / f"{distributed.rank()}.pt")
 
 
 def start_ranks(mode: str, out: Path, data: Path, device: str) -> subprocess.CompletedProcess[str]:
@@ -444,9 +443,9 @@ def test_one_process_joins_nobody(monkeypatch):
     for name in ("RANK", "LOCAL_RANK"):
         monkeypatch.setenv(name, "0")
     monkeypatch.setenv("WORLD_SIZE", "1")
-    with parallel.joined("cpu") as device:
+    with distributed.process_group("cpu") as device:
         assert device == torch.device("cpu")
-        assert (parallel.rank(), parallel.n_ranks(), parallel.share(7)) == (0, 1, slice(0, 7))
+        assert (distributed.rank(), distributed.n_ranks(), distributed.share(7)) == (0, 1, slice(0, 7))
 
 
 @pytest.mark.parametrize(("device", "told"), [("cuda:0", "a GPU of its own"), ("auto", "has no GPU, there are 1")])
@@ -455,7 +454,7 @@ def test_gpus_that_ranks_would_share_are_refused(monkeypatch, device, told):
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
-    with pytest.raises(UserError, match=told), parallel.joined(device):
+    with pytest.raises(UserError, match=told), distributed.process_group(device):
         pass
 
 

@@ -3,7 +3,7 @@ import pytest
 from fieldlevel.cli import main
 from fieldlevel.errors import UserError
 from fieldlevel.training import torchrun
-from fieldlevel.training.distributed import joined
+from fieldlevel.training.distributed import process_group
 
 WHOLE = {"RANK": "1", "WORLD_SIZE": "2", "LOCAL_RANK": "1", "MASTER_ADDR": "localhost", "MASTER_PORT": "29500"}
 
@@ -38,7 +38,7 @@ def test_processes_that_cannot_meet_do_not_train(told, words, monkeypatch, capsy
     message = capsys.readouterr().err
     assert (words in message, message.count("\n")) == (True, 1)
     assert not (tmp_path / "out").exists()
-    with pytest.raises(UserError), joined("cpu"):
+    with pytest.raises(UserError), process_group("cpu"):
         pass
 
 
@@ -47,7 +47,7 @@ def test_a_process_alone_needs_no_meeting(told, monkeypatch):
     for name, value in told.items():
         monkeypatch.setenv(name, value)
     torchrun.check()
-    with joined("cpu") as device:
+    with process_group("cpu") as device:
         assert device.type == "cpu"
 
 

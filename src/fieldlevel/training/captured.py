@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 from fieldlevel.training.precision import side_stream
 
 N_EAGER = 3
@@ -70,7 +70,9 @@ class CapturedStep:
         """Record a step without taking it."""
         self._argument = argument.clone()
         graph = torch.cuda.CUDAGraph()
-        offenders = "global" if parallel.n_ranks() == 1 else "thread_local"  # NCCL watches exchanges from another one
+        offenders = (
+            "global" if distributed.n_ranks() == 1 else "thread_local"
+        )  # NCCL watches exchanges from another one
         with torch.cuda.graph(graph, stream=self._stream, capture_error_mode=offenders):
             self._loss = step(self._argument)
         self._graph = graph

@@ -7,8 +7,8 @@ equal shares, so the sequence of batches does not depend on R. Three sums over a
 * mean and variance of a batch norm;
 * the gradient.
 
-`all_sum` adds up x_1 .. x_R and differentiates as what it is, y_s = sum_r x_r on every rank s. With L_s what rank s
-calls backward on, and all of them one objective sum_s L_s,
+`all_reduce_sum` adds up x_1 .. x_R and differentiates as what it is, y_s = sum_r x_r on every rank s. With L_s what
+rank s calls backward on, and all of them one objective sum_s L_s,
 
     dL/dx_r = sum_s dL_s/dy_s,
 
@@ -48,7 +48,7 @@ PATIENCE = timedelta(minutes=10)
 
 
 @contextmanager
-def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device]:
+def process_group(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device]:
     """Join the other processes that `torchrun` started; nothing to join where it did not, or for one process.
 
     After an error the processes should end. On GPUs the group is then not taken down, which could wait for ranks that
@@ -57,7 +57,7 @@ def joined(device: str, patience: timedelta = PATIENCE) -> Iterator[torch.device
     Args:
         device: `"auto"` or `"cuda"` (each process on a machine takes a GPU of its own), or `"cpu"`.
         patience: how long to wait for the others, here and in every exchange; in steps recorded on a GPU, in the next
-            `show_presence`. On GPUs PyTorch then ends this process.
+            `heartbeat`. On GPUs PyTorch then ends this process.
 
     Yields:
         The device of this process.
@@ -93,7 +93,7 @@ def own_device(name: str) -> torch.device:
     """The CPU, or the GPU that this process has to itself on its machine.
 
     Args:
-        name: as for `joined`.
+        name: as for `process_group`.
 
     Raises:
         UserError: a device that the processes would share, or fewer GPUs than processes.
@@ -114,15 +114,15 @@ def own_device(name: str) -> torch.device:
 
 def rank() -> int:
     """Number of this process among those that train the network, from 0."""
-    return dist.get_rank() if _is_joined() else 0
+    return dist.get_rank() if _is_initialised() else 0
 
 
 def n_ranks() -> int:
     """Processes that train the network."""
-    return dist.get_world_size() if _is_joined() else 1
+    return dist.get_world_size() if _is_initialised() else 1
 
 
-def told_once(listener: Listener) -> Listener:
+def on_rank_zero(listener: Listener) -> Listener:
     """The listener on the first rank, nobody on the others."""
     return listener if rank() == 0 else ignore
 
@@ -143,9 +143,9 @@ def equal_share(batch_size: int) -> slice:
     return share(batch_size)
 
 
-def all_sum(x: Tensor) -> Tensor:
+def all_reduce_sum(x: Tensor) -> Tensor:
     """Sum of a tensor over the ranks, the same bits on each of them; differentiable, see above."""
-    return x if n_ranks() == 1 else _AllSum.apply(x)  # type: ignore[no-untyped-call]
+    return x if n_ranks() == 1 else _AllReduceSum.apply(x)  # type: ignore[no-untyped-call]
 
 
 def gather(x: Tensor) -> Tensor:
@@ -158,19 +158,19 @@ def gather(x: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
-def as_first(is_so: bool, device: torch.device) -> bool:
+def broadcast_flag(is_so: bool, device: torch.device) -> bool:
     """What the first rank says."""
     return bool(gather(torch.tensor(is_so, device=device))[0])
 
 
-def wait() -> None:
+def barrier() -> None:
     """Wait until all ranks are here."""
     if n_ranks() > 1:
         with _others_needed():
             dist.barrier()
 
 
-def show_presence(device: torch.device) -> None:
+def heartbeat(device: torch.device) -> None:
     """Exchange something on GPUs that PyTorch watches: in a recorded step it does not notice a rank that is stuck."""
     if n_ranks() > 1 and device.type == "cuda":
         _add_up(torch.zeros(1, device=device))
@@ -204,7 +204,7 @@ def synchronise(network: Network, seed: int) -> Network:
     if n_ranks() == 1:
         return network
     for value in network.state_dict().values():
-        value.copy_(_of_first_rank(value))
+        value.copy_(_broadcast(value))
     for module in list(network.modules()):
         for name, child in module.named_children():
             if isinstance(child, nn.BatchNorm2d):
@@ -221,7 +221,7 @@ def backward(loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
     not worth while to overlap it with the backward pass.
 
     Args:
-        loss: scalar, the same on all ranks, made of sums by `all_sum`.
+        loss: scalar, the same on all ranks, made of sums by `all_reduce_sum`.
         parameters: what it depends on, in the same order on all ranks.
     """
     if n_ranks() == 1:
@@ -280,14 +280,14 @@ class GlobalBatchNorm(nn.BatchNorm2d):
 
 
 def _mean_of_channels(x: Tensor) -> Tensor:
-    return all_sum(x.mean((0, 2, 3))) / n_ranks()
+    return all_reduce_sum(x.mean((0, 2, 3))) / n_ranks()
 
 
 def _along_channels(values: Tensor) -> Tensor:
     return values[:, None, None]
 
 
-class _AllSum(torch.autograd.Function):
+class _AllReduceSum(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor) -> Tensor:
         return _add_up(x.clone(memory_format=torch.contiguous_format))
@@ -304,7 +304,7 @@ def _add_up(x: Tensor) -> Tensor:
     return x
 
 
-def _of_first_rank(x: Tensor) -> Tensor:
+def _broadcast(x: Tensor) -> Tensor:
     sent = x.clone(memory_format=torch.contiguous_format)
     with _others_needed():
         dist.broadcast(sent, src=0)
@@ -323,5 +323,5 @@ def _others_needed() -> Iterator[None]:
         ) from error
 
 
-def _is_joined() -> bool:
+def _is_initialised() -> bool:
     return dist.is_available() and dist.is_initialized()

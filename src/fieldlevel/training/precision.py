@@ -8,7 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 
 Precision = Literal["float32", "bfloat16", "auto"]
 
@@ -92,12 +92,12 @@ def random_states(device: torch.device) -> dict[str, Tensor]:
     states = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         states["cuda"] = torch.cuda.get_rng_state(device)
-    return {name: parallel.gather(state.to(device)).cpu() for name, state in states.items()}
+    return {name: distributed.gather(state.to(device)).cpu() for name, state in states.items()}
 
 
 def set_random_states(states: Mapping[str, Tensor], device: torch.device) -> None:
     """Go on from what `random_states` returned; a rank or a device that it lacks keeps its own numbers."""
-    rank = parallel.rank()
+    rank = distributed.rank()
     if rank >= len(states["cpu"]):
         return
     torch.set_rng_state(states["cpu"][rank].clone())  # PyTorch misreads a part of a tensor

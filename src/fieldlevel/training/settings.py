@@ -11,7 +11,7 @@ from fieldlevel.data.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
 from fieldlevel.spec_io import in_plain_types
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 from fieldlevel.training.presets import TRAIN_PRESETS, laptop_summary, laptop_training
 from fieldlevel.training.train_spec import TrainSpec, summary_training
 
@@ -100,7 +100,7 @@ def check_train_spec(spec: TrainSpec) -> TrainSpec:
     if spec.squared_error_steps >= spec.n_steps:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
-    parallel.equal_share(spec.batch_size)
+    distributed.equal_share(spec.batch_size)
     return spec
 
 

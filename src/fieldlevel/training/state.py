@@ -20,7 +20,7 @@ from fieldlevel.estimators.build import AnyNetwork, build_network
 from fieldlevel.estimators.moments import loss_from_sums, moment_sums
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 from fieldlevel.training.batch_norms import measure_statistics
 from fieldlevel.training.head import fit_head
 from fieldlevel.training.precision import autocast, random_states, set_random_states
@@ -83,14 +83,14 @@ def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) ->
     network.eval()
     sums = torch.zeros(2, network.n_parameters, dtype=torch.float64, device=validation.maps.device)
     n_in_chunk = max(1, batch_size // validation.n_views)
-    own = parallel.share(validation.n_maps)
+    own = distributed.share(validation.n_maps)
     with torch.inference_mode():
         for start in range(own.start, own.stop, n_in_chunk):
             chunk = slice(start, min(start + n_in_chunk, own.stop))
             mean, std = network(validation.views(chunk))
             sums += moment_sums(mean, std, validation.theta[chunk].repeat(validation.n_views, 1))
     network.train(was_training)
-    return loss_from_sums(parallel.all_sum(sums), validation.n_views * validation.n_maps).item()
+    return loss_from_sums(distributed.all_reduce_sum(sums), validation.n_views * validation.n_maps).item()
 
 
 class TrainingState:
@@ -103,8 +103,8 @@ class TrainingState:
         self.spec = spec
         self.validation = validation
         self.device = training.maps.device
-        self.network = parallel.synchronise(_network(spec, training), spec.seed)
-        own = parallel.equal_share(spec.batch_size)
+        self.network = distributed.synchronise(_network(spec, training), spec.seed)
+        own = distributed.equal_share(spec.batch_size)
         self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
         self.take_step = TrainingStep(self.network, self.sampler, spec, self.device)
         self.best: dict[str, Tensor] = {}
@@ -191,7 +191,7 @@ class TrainingState:
             first = self.step + 1
             n_steps = min(REPORT_EVERY - self.step % REPORT_EVERY, end - self.step)
             taken = torch.stack([self.take_step(step) for step in range(self.step, self.step + n_steps)])
-            parallel.show_presence(self.device)
+            distributed.heartbeat(self.device)
             self.step += n_steps
             losses += [self._finite(loss, step, "training loss") for step, loss in enumerate(taken.tolist(), first)]
             if self.step < end:

@@ -18,7 +18,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.build import AnyNetwork
 from fieldlevel.estimators.fused import compile_features
 from fieldlevel.estimators.moments import loss_from_sums, moment_sums
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
 from fieldlevel.training.precision import autocast, is_bfloat16, repeatable_convolutions
@@ -117,11 +117,11 @@ def descend(
     Returns:
         The loss, which stays on the device.
     """
-    sums = parallel.all_sum(moment_sums(*moments, theta))
+    sums = distributed.all_reduce_sum(moment_sums(*moments, theta))
     loss = loss_from_sums(sums if with_std else sums[:1], spec.batch_size)
     for parameter in parameters:
         parameter.grad = None
-    parallel.backward(loss, parameters)
+    distributed.backward(loss, parameters)
     if spec.optimiser.longest_gradient is not None:
         clip_grad_norm_(parameters, spec.optimiser.longest_gradient)
     for optimiser in optimisers:

@@ -4,8 +4,9 @@ The work is counted in optimiser steps. At validations the whole state is writte
 writing is slow and would take more than a twentieth of the time; a run that was killed at any moment starts there and,
 on a CPU or one GPU, ends with the same bits as one that was not.
 
-Inside `parallel.joined` several processes train one network, on shares of every batch. All call the same functions with
-the same arguments and a folder that all of them see; the first alone writes files and tells the listener.
+Inside `distributed.process_group` several processes train one network, on shares of every batch. All call the same
+functions with the same arguments and a folder that all of them see; the first alone writes files and tells the
+listener.
 """
 
 import csv
@@ -29,7 +30,7 @@ from fieldlevel.locks import refuse_foreign
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.spec_io import digest, read_spec, to_json
-from fieldlevel.training import distributed as parallel
+from fieldlevel.training import distributed
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
@@ -86,7 +87,7 @@ def train(
         ((120, 6), True)
     """
     spec, out = check_train_spec(spec), Path(out)
-    listener = parallel.told_once(listener)
+    listener = distributed.on_rank_zero(listener)
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
@@ -98,10 +99,10 @@ def train(
     run_device = select_device(device)
     suite, split = open_data(spec, directory, listener, check=check)
     normaliser, training, validation = load_sets(spec, suite, split, run_device, listener)
-    if parallel.rank() == 0:
+    if distributed.rank() == 0:
         write_text(out / "spec.json", to_json(spec) + "\n")
     trained = train_network(spec, training, validation, resume_path, listener, facts=[suite.fingerprint])
-    if parallel.rank() == 0:
+    if distributed.rank() == 0:
         _write_history(out / "history.csv", trained.history)
         save_network(
             weights_path,
@@ -114,7 +115,7 @@ def train(
             seen=record_seen(suite, np.concatenate([split.train, split.validation]), listener),
         )
         resume_path.unlink(missing_ok=True)
-    parallel.wait()
+    distributed.barrier()
     return weights_path
 
 
@@ -200,7 +201,7 @@ def train_network(
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
     spec = check_train_spec(spec)
-    listener = parallel.told_once(listener)
+    listener = distributed.on_rank_zero(listener)
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
@@ -227,13 +228,13 @@ def validations(state: TrainingState, file: ResumeFile | None, listener: Listene
     """
     if file is not None:
         file.restore(state)
-    parallel.check_agreement(state.step, "optimiser steps done", state.device)
+    distributed.check_agreement(state.step, "optimiser steps done", state.device)
     yield
     while state.step < state.spec.n_steps:
         state.advance(listener)
-        if file is not None and parallel.as_first(file.is_due(), state.device):
+        if file is not None and distributed.broadcast_flag(file.is_due(), state.device):
             whole = state.state_dict()
-            if parallel.rank() == 0:
+            if distributed.rank() == 0:
                 file.write(whole)
         yield
 
