@@ -23,8 +23,8 @@ from measuring import arguments_of, print_machine, run, synchronise, write_numbe
 from training_speed import Arguments as SpeedArguments
 from training_speed import random_set, speed_spec
 
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.numerics.device import select_device
-from fieldlevel.training import step
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.state import TrainingState
@@ -55,7 +55,7 @@ def first_steps(arguments: Arguments, way: Way, device: torch.device) -> float:
     """Seconds that the network takes to be built and to take its first steps, on maps that are on the device."""
     sizes = SpeedArguments(n_pixels=arguments.n_pixels, batch=arguments.batch)
     spec = speed_spec(sizes, modern_preset(), arguments.hidden, "bfloat16")
-    how = patch.object(step, "compile_features") if way == "one by one" else nullcontext()
+    how = patch.object(Estimator, "compile_kernels") if way == "one by one" else nullcontext()
     with seeded(spec.seed, device), how:
         maps = random_set(sizes, device, n_maps=2 * arguments.batch)
         start = time.perf_counter()

@@ -25,7 +25,7 @@ from fieldlevel.data.batches import MapSet
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.parameters import from_unit_interval
 from fieldlevel.statistics.metrics import METRICS
@@ -124,11 +124,11 @@ def train_variant(arguments: Arguments, preset: TrainSpec, seed: int) -> Outcome
 
 
 @torch.inference_mode()
-def relative_errors(network: AnyNetwork, validation: MapSet) -> tuple[float, float]:
+def relative_errors(network: Estimator, validation: MapSet) -> tuple[float, float]:
     """Rms relative error over all views of the maps, of Omega_m and sigma_8, as the network predicts."""
     chunks = [slice(first, first + N_AT_ONCE) for first in range(0, validation.n_maps, N_AT_ONCE)]
     with exact_float32():
-        moments = [network(validation.views(chunk)) for chunk in chunks]
+        moments = [network.posterior(validation.views(chunk)) for chunk in chunks]
     means, stds = (torch.cat(parts).cpu().numpy() for parts in zip(*moments, strict=True))
     targets = torch.cat([validation.theta[chunk].repeat(validation.n_views, 1) for chunk in chunks]).cpu().numpy()
     (mean, std), (theta, _) = from_unit_interval(means, stds), from_unit_interval(targets, stds)

@@ -47,7 +47,7 @@ def test_any_power_of_two_gives_moments(n_pixels, n_channels, n_parameters):
 def test_std_is_the_square_of_the_second_half_of_the_outputs():
     network = MomentNetwork(16, 1, 0.0).eval()
     maps = random_maps(3, 16)
-    outputs = network.head(network.features(maps).flatten(1))
+    outputs = nn.Sequential.forward(network.head, network.features(maps).flatten(1))
     mean, std = network(maps)
     assert torch.equal(mean, outputs[:, :6])
     assert torch.equal(std, outputs[:, 6:] ** 2)

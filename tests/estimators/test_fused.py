@@ -203,9 +203,9 @@ def test_gradient_flows_through_the_rest_of_the_network():
     network, maps = network_of(16, 1), maps_of(3, 16)
     reference = deepcopy(network).double()
     features = remaining_blocks(network.features, 1)(fused_blocks(network.features, maps, 1)).flatten(1)
-    outputs = network.head(features)
+    outputs = nn.Sequential.forward(network.head, features)
     (outputs * weights_like(outputs)).sum().backward()
-    expected = reference.head(reference.features(maps.double()).flatten(1))
+    expected = nn.Sequential.forward(reference.head, reference.features(maps.double()).flatten(1))
     (expected * weights_like(expected)).sum().backward()
     assert_same_gradients(network, reference, 100 * ROUND_OFF)
 
@@ -373,16 +373,16 @@ def test_blocks_that_are_not_there_are_refused(n_blocks):
 
 def test_what_can_be_fused():
     network, maps = network_of(16, 1), maps_of(2, 16)
-    assert not can_fuse(network, maps)
+    assert not can_fuse(network.features, maps)
     with torch.autocast(DEVICE, torch.bfloat16):
-        assert can_fuse(network, maps) == (DEVICE == "cuda")
-        assert not can_fuse(network, maps.clone().requires_grad_())
-        assert not can_fuse(MomentNetwork(16, 1, 0.0, n_channels=2).to(DEVICE), maps.expand(-1, 2, -1, -1))
-        assert not can_fuse(network_of(16, 1).double(), maps)
+        assert can_fuse(network.features, maps) == (DEVICE == "cuda")
+        assert not can_fuse(network.features, maps.clone().requires_grad_())
+        assert not can_fuse(MomentNetwork(16, 1, 0.0, n_channels=2).to(DEVICE).features, maps.expand(-1, 2, -1, -1))
+        assert not can_fuse(network_of(16, 1).double().features, maps)
         network.eval()
-        assert not can_fuse(network, maps)
+        assert not can_fuse(network.features, maps)
         with torch.no_grad():
-            assert can_fuse(network, maps) == (DEVICE == "cuda")
+            assert can_fuse(network.features, maps) == (DEVICE == "cuda")
 
 
 @pytest.mark.skipif(DEVICE == "cpu", reason="CUDA graphs")

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from fieldlevel.estimators.fused.layers import ACTIVATED, GRADIENT, Source
-from fieldlevel.estimators.network_specs import LEAKY_SLOPE
+from fieldlevel.estimators.moment_head import LEAKY_SLOPE
 
 pytest.importorskip("triton")
 from fieldlevel.estimators.fused import wide

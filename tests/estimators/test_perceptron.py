@@ -4,8 +4,9 @@ import torch
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
-from fieldlevel.estimators.build import build_network, restore_network
+from fieldlevel.estimators.build import build_estimator, restore_estimator
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.training.train_spec import TrainSpec
 
 
 def test_it_has_the_layers_of_its_spec():
@@ -39,13 +40,14 @@ def test_the_standard_deviation_can_be_the_softplus_of_an_output():
 
 @pytest.mark.parametrize("std_from", ["square", "softplus"])
 def test_a_spec_builds_its_network_and_the_sizes_build_it_again(std_from):
-    maps = build_network(NetworkSpec(std_from=std_from), (32, 32), 6)
+    of_maps = TrainSpec(network=NetworkSpec(std_from=std_from))
     deep = PerceptronSpec(n_layers=2, n_neurons=3, std_from=std_from)
-    summary = build_network(deep, (16,), 6)
+    of_summaries = TrainSpec(inputs="power spectrum", perceptron=deep)
+    maps, summary = build_estimator(of_maps, (1, 32, 32), 6), build_estimator(of_summaries, (1, 16), 6)
     assert isinstance(maps, MomentNetwork)
     assert isinstance(summary, MomentPerceptron)
-    for inputs, network in (("maps", maps), ("power spectrum", summary)):
-        again = restore_network(inputs, network.sizes)
+    for spec, network in ((of_maps, maps), (of_summaries, summary)):
+        again = restore_estimator(spec, network.sizes)
         again.load_state_dict(network.state_dict())
         assert again.std_from == std_from
 
@@ -58,4 +60,4 @@ def test_a_spec_builds_its_network_and_the_sizes_build_it_again(std_from):
     ],
 )
 def test_networks_saved_before_there_was_a_choice_square_their_output(inputs, sizes):
-    assert restore_network(inputs, sizes).std_from == "square"
+    assert restore_estimator(TrainSpec(inputs=inputs), sizes).std_from == "square"

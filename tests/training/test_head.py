@@ -4,6 +4,7 @@ import pytest
 import torch
 from torch import nn
 
+from fieldlevel.data.batches import Batch
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.training.head import fit_head
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
@@ -20,11 +21,12 @@ def network() -> MomentNetwork:
     return MomentNetwork(16, 2, dropout=0.8, std_from="softplus")
 
 
-def batches(n: int) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def batches(n: int) -> list[Batch]:
     """Maps that tell nothing of their targets, which scatter around zero."""
     generator = torch.Generator().manual_seed(2)
     maps = torch.randn(1, 1, 16, 16, generator=generator).expand(SPEC.batch_size, -1, -1, -1)
-    return [(maps, SCATTER * torch.randn(SPEC.batch_size, 6, generator=generator)) for _ in range(n)]
+    targets = (SCATTER * torch.randn(SPEC.batch_size, 6, generator=generator) for _ in range(n))
+    return [Batch(maps, theta, torch.zeros(len(theta), dtype=torch.int64)) for theta in targets]
 
 
 @pytest.mark.parametrize("method", ["AdamW", "Muon"])

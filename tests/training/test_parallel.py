@@ -121,7 +121,7 @@ def differentiate() -> dict[str, Tensor]:
     mean, std, theta = torch.rand(3, 12, 6, generator=torch.Generator().manual_seed(4))
     own = distributed.share(12)
     outputs = nn.Parameter(torch.stack([mean[own], std[own]]))
-    loss = loss_from_sums(distributed.all_reduce_sum(moment_sums(outputs[0], outputs[1], theta[own])), 12)
+    loss = loss_from_sums(distributed.all_reduce_sum(moment_sums(outputs[0], outputs[1], theta[own])))
     (gradient,) = torch.autograd.grad(loss / distributed.n_ranks(), outputs)
     return {"loss": loss.detach(), "gradient": gradient}
 

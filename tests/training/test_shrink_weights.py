@@ -22,7 +22,7 @@ from fieldlevel.data.batches import Normaliser, SummaryNormaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
-from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
@@ -44,7 +44,7 @@ def network_on_summaries() -> MomentPerceptron:
     return MomentPerceptron(n_inputs=7, n_layers=3, n_neurons=64, dropout=0.5)
 
 
-def save(path: Path, network: AnyNetwork) -> Path:
+def save(path: Path, network: Estimator) -> Path:
     on_maps = isinstance(network, MomentNetwork)
     save_network(
         path,
@@ -74,7 +74,7 @@ def metadata_of(path: Path) -> dict[str, str]:
         return file.metadata()
 
 
-def layer_weights(network: AnyNetwork) -> dict[str, nn.Parameter]:
+def layer_weights(network: Estimator) -> dict[str, nn.Parameter]:
     kinds = (nn.Conv2d, nn.Linear)
     return {f"{name}.weight": module.weight for name, module in network.named_modules() if isinstance(module, kinds)}
 
@@ -118,7 +118,7 @@ def test_two_bytes_are_saved_for_each_of_these_weights(weights, small):
     assert n_weights > 0.9 * before / 4
 
 
-def outputs(network: AnyNetwork, x: Tensor) -> Tensor:
+def outputs(network: Estimator, x: Tensor) -> Tensor:
     return torch.cat(network(x), dim=1)
 
 

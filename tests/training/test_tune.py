@@ -498,7 +498,7 @@ import os, signal, sys, time, torch
 from pathlib import Path
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import from_json
-from fieldlevel.training import tune
+from fieldlevel.search import tune
 
 spec, directory, out, marks, habit = sys.argv[1:]
 mark = lambda name: (Path(marks) / name).touch(exist_ok=False)

@@ -1,31 +1,108 @@
-"""The network of a spec."""
+"""The estimator of a spec: the one place that knows which bodies and heads there are."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
-from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
-from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+import torch
+from torch import Tensor, nn
 
-AnyNetwork = MomentNetwork | MomentPerceptron
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.bodies.cnn import MomentNetwork, convolutional_body
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron, perceptron_body
+from fieldlevel.estimators.estimator import HEAD_METHODS, Estimator, count_features
+from fieldlevel.estimators.imported import import_class, make_own
+from fieldlevel.estimators.moment_head import MomentHead
+from fieldlevel.estimators.network_specs import MOMENTS, EstimatorChoice, is_own
+
+_MOST_NUMBERS = 2**28
+"""In one input of a network of somebody's own."""
 
 
-def build_network(wide: NetworkSpec | PerceptronSpec, shape: Sequence[int], n_parameters: int) -> AnyNetwork:
-    """A new network with random weights.
-
-    Args:
-        wide: its widths, which tell its kind.
-        shape: of one input, (N, N) for maps and (F,) for summaries.
-        n_parameters: parameters to infer.
+def check_imports(spec: EstimatorChoice) -> None:
+    """Refuse a body or a head of somebody's own that cannot be imported, before anything is loaded.
 
     Raises:
-        UserError: sizes that it cannot have.
+        UserError: in one line, with the import path.
     """
-    if isinstance(wide, NetworkSpec):
-        return MomentNetwork(shape[-1], wide.hidden, wide.dropout, n_parameters=n_parameters, std_from=wide.std_from)
-    return MomentPerceptron(shape[-1], wide.n_layers, wide.n_neurons, wide.dropout, n_parameters, wide.std_from)
+    if spec.body:
+        import_class(spec.body, "body")
+    if spec.head != MOMENTS:
+        import_class(spec.head, "head", HEAD_METHODS)
 
 
-def restore_network(inputs: str, sizes: Mapping[str, Any]) -> AnyNetwork:
-    """A network of the sizes that another one had, to load its weights into."""
-    return MomentNetwork(**sizes) if inputs == "maps" else MomentPerceptron(**sizes)
+def build_estimator(spec: EstimatorChoice, shape: Sequence[int], n_outputs: int) -> Estimator:
+    """A new estimator with random weights.
+
+    Args:
+        spec: its body, head and widths.
+        shape: of one input, (c, N, N) for maps and (1, F) for summaries.
+        n_outputs: parameters to infer.
+
+    Raises:
+        UserError: sizes that it cannot have, or a class of somebody's own that cannot be used.
+    """
+    shape = tuple(shape)
+    if is_own(spec):
+        return _build_own(spec, shape, n_outputs)
+    if spec.inputs == "maps":
+        wide = spec.network
+        return MomentNetwork(shape[-1], wide.hidden, wide.dropout, shape[0], n_outputs, wide.std_from)
+    deep = spec.perceptron
+    return MomentPerceptron(shape[-1], deep.n_layers, deep.n_neurons, deep.dropout, n_outputs, deep.std_from)
+
+
+def restore_estimator(spec: EstimatorChoice, sizes: Mapping[str, Any]) -> Estimator:
+    """An estimator of the sizes that another one had (`Estimator.sizes`), to load its weights into."""
+    if is_own(spec):
+        return build_estimator(spec, *_own_sizes(**sizes))
+    return MomentNetwork(**sizes) if spec.inputs == "maps" else MomentPerceptron(**sizes)
+
+
+def outline_estimator(spec: EstimatorChoice, sizes: Mapping[str, Any]) -> Estimator:
+    """The same to learn the shapes of its tensors: it takes no memory, but for a class of somebody's own."""
+    with nullcontext() if is_own(spec) else torch.device("meta"):
+        return restore_estimator(spec, sizes)
+
+
+def _build_own(spec: EstimatorChoice, shape: tuple[int, ...], n_outputs: int) -> Estimator:
+    body = _body(spec, shape)
+    try:
+        n_features = count_features(body, shape)
+    except (RuntimeError, TypeError, ValueError) as error:
+        told = " ".join(str(error).split())[:200]
+        raise UserError(f"body = {spec.body}: fails on an input of shape (1, {str(shape)[1:]}: {told}") from error
+    head = _head(spec, n_features, n_outputs)
+    for name, value in [*body.state_dict().items(), *head.state_dict().items()]:
+        if not isinstance(value, Tensor):
+            raise UserError(f"{name} of {spec.body or spec.head}: weights files hold tensors alone; make it a buffer")
+    return Estimator(body, head, shape, n_outputs)
+
+
+def _body(spec: EstimatorChoice, shape: tuple[int, ...]) -> nn.Module:
+    if spec.body:
+        return make_own(spec.body, "body", [shape], spec.body_options)
+    if spec.inputs == "maps":
+        return convolutional_body(shape[-1], spec.network.hidden, shape[0])
+    deep = spec.perceptron
+    return perceptron_body(shape[-1], deep.n_layers, deep.n_neurons, deep.dropout)
+
+
+def _head(spec: EstimatorChoice, n_features: int, n_outputs: int) -> nn.Module:
+    if spec.head != MOMENTS:
+        return make_own(spec.head, "head", [n_features, n_outputs], spec.head_options, HEAD_METHODS)
+    options: dict[str, Any] = dict(spec.head_options)
+    try:
+        return MomentHead(n_features, n_outputs, **options)
+    except TypeError:
+        raise UserError(f"head_options = {options}: those of head = moments are dropout and std_from") from None
+
+
+def _own_sizes(shape: Any, n_outputs: Any) -> tuple[tuple[int, ...], int]:
+    """Those of a file, if they can be."""
+    numbers = [*shape, n_outputs] if isinstance(shape, list) else [None]
+    if not all(type(number) is int and 0 < number <= _MOST_NUMBERS for number in numbers):
+        raise UserError(f"sizes of shape {str(shape)[:40]} and {str(n_outputs)[:40]} outputs: must be whole numbers")
+    if len(shape) not in (2, 3) or torch.Size(shape).numel() > _MOST_NUMBERS:
+        raise UserError(f"shape {str(shape)[:40]}: must be (c, N, N) of maps or (1, F) of summaries")
+    return tuple(shape), n_outputs

@@ -22,6 +22,10 @@ outside: L / P less a constant, with the same gradients up to the factor P, but 
 the batch size nor on the number of parameters. The logarithm acts on a sum over maps, so losses of chunks cannot be
 averaged: `moment_sums` of the chunks are added up first.
 
+A target that is not known (NaN) leaves its map out of the means of that parameter alone, and a parameter of which no
+target is known is left out of the mean over the parameters. So an output may be trained by some sources only, where
+the parameters of others mean something else.
+
 References:
     Jeffrey & Wandelt 2020, arXiv:2011.05991 (moment networks); Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
@@ -62,19 +66,21 @@ def moment_sums(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
     Args:
         mean: posterior means, shape (b, P).
         std: posterior standard deviations, shape (b, P).
-        theta: true parameters, shape (b, P).
+        theta: true parameters, shape (b, P); NaN where they are not known.
 
     Returns:
-        Sums of (theta - mu)^2 and of ((theta - mu)^2 - sigma^2)^2 over the b maps, shape (2, P). Sums of the parts of a
-        set add up to the sums of the set.
+        Sums of (theta - mu)^2 and of ((theta - mu)^2 - sigma^2)^2 over the maps with a known target, and their number,
+        shape (3, P). Sums of the parts of a set add up to the sums of the set.
 
     Raises:
         UserError: shapes that disagree or are not (b, P).
     """
     _check_shapes(mean=mean, std=std, theta=theta)
-    squared_error = (theta.float() - mean.float()).square()
-    variance_error = (squared_error - std.float().square()).square()
-    return torch.stack([squared_error.sum(0), variance_error.sum(0)])
+    mean, theta = mean.float(), theta.float()
+    known = theta.eq(theta)
+    squared_error = (theta.where(known, mean.detach()) - mean).square()
+    variance_error = (squared_error - std.float().square()).square() * known
+    return torch.stack([squared_error.sum(0), variance_error.sum(0), known.sum(0, dtype=torch.float32)])
 
 
 def _check_shapes(**moments: Tensor) -> None:
@@ -88,18 +94,19 @@ def _check_shapes(**moments: Tensor) -> None:
         raise UserError(f"moments of shapes {told}: all must be (b, P), b maps and P parameters, at least one of each")
 
 
-def loss_from_sums(sums: Tensor, n_maps: int) -> Tensor:
+def loss_from_sums(sums: Tensor) -> Tensor:
     """Loss of a set of maps from the sums over it.
 
     Args:
-        sums: what `moment_sums` returns, added up over all parts of the set, shape (2, P); its first row alone, (1, P),
-            for the warm-up, in which the means settle before the standard deviations are fitted.
-        n_maps: maps in the set.
+        sums: what `moment_sums` returns, added up over all parts of the set, shape (3, P); without its second row,
+            (2, P), for the warm-up, in which the means settle before the standard deviations are fitted.
 
     Returns:
-        Scalar: mean over the parameters of the sum of both logarithms.
+        Scalar: mean over the parameters with a known target of the sum of both logarithms; 0 if there are none.
     """
-    return (sums / n_maps).log().sum(0).mean()
+    errors, n_maps = sums[:-1], sums[-1]
+    logarithms = ((errors + n_maps.eq(0)) / n_maps.clamp(min=1)).log()
+    return logarithms.sum(0).sum() / torch.count_nonzero(n_maps).clamp(min=1)
 
 
 def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
@@ -108,7 +115,7 @@ def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
     Args:
         mean: posterior means, shape (b, P).
         std: posterior standard deviations, shape (b, P).
-        theta: true parameters, shape (b, P).
+        theta: true parameters, shape (b, P); NaN where they are not known.
 
     Returns:
         Scalar, float32.
@@ -120,4 +127,4 @@ def moment_loss(mean: Tensor, std: Tensor, theta: Tensor) -> Tensor:
         >>> moment_loss(torch.zeros(4, 6), torch.zeros(4, 6), torch.ones(4, 6)).item()
         0.0
     """
-    return loss_from_sums(moment_sums(mean, std, theta), len(theta))
+    return loss_from_sums(moment_sums(mean, std, theta))

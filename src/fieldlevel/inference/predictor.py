@@ -20,7 +20,7 @@ from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.data.seen import SeenMaps
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.build import AnyNetwork
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.sizes import whole_number
 from fieldlevel.inference.level import refuse_far_levels
@@ -53,7 +53,7 @@ class Predictor:
         priors: lower and upper edges that its targets were made with, (6,) each.
     """
 
-    network: AnyNetwork
+    network: Estimator
     spec: TrainSpec
     normaliser: AnyNormaliser
     training_simulations: npt.NDArray[np.int64]
@@ -73,7 +73,7 @@ class Predictor:
         """Pixels a side of the maps that it takes."""
         if isinstance(self.normaliser, SummaryNormaliser):
             return self.normaliser.n_pixels
-        return int(self.network.sizes["n_pixels"])
+        return self.network.shape[-1]
 
     @property
     def remarks(self) -> tuple[str, ...]:
@@ -120,7 +120,7 @@ class Predictor:
         """
         given = as_maps(maps, self.n_pixels)
         size = whole_number("batch_size", batch_size)
-        mean, std = np.empty((2, len(given), self.network.n_parameters))
+        mean, std = np.empty((2, len(given), self.network.n_outputs))
         for start in range(0, len(given), size):
             block = slice(start, min(start + size, len(given)))
             with exact_float32():
@@ -137,7 +137,7 @@ class Predictor:
         normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers))
         if not anyway:
             refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec)
-        mean, std = (moment.cpu().numpy() for moment in self.network(normalised[:, None]))
+        mean, std = (moment.cpu().numpy() for moment in self.network.posterior(normalised[:, None]))
         self._check_answers(mean, std, numbers)
         return mean, std
 

@@ -3,6 +3,7 @@
 from operator import attrgetter
 
 from fieldlevel.errors import UserError
+from fieldlevel.estimators.network_specs import settings_in_use
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.training.settings import refuse_unused
 
@@ -23,13 +24,13 @@ def refuse_unused_in_search(spec: TuneSpec, usual: TuneSpec | None = None) -> No
     refuse_unused(spec.train, None if usual is None else [usual.train])
     if spec.search != "released":
         return
-    optimiser, is_on_maps = spec.train.optimiser, spec.train.inputs == "maps"
+    optimiser, (part, used) = spec.train.optimiser, settings_in_use(spec.train)
     if optimiser.method != "AdamW":
         raise UserError(
             f"search = released: its space is one of AdamW, not of {optimiser.method}; take --preset released or "
             "--optimiser.method AdamW, or the default search"
         )
-    own = ("network.hidden", "network.dropout") if is_on_maps else ("perceptron.n_layers", "perceptron.dropout")
+    own = [f"{part}.{name}" for name in used if name in ("hidden", "n_layers", "dropout")]
     for name in ("optimiser.learning_rate", "optimiser.weight_decay", *own):
         value = attrgetter(name)(spec.train)
         if usual is not None and value != attrgetter(name)(usual.train):

@@ -20,6 +20,7 @@ from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.pruners import BasePruner, MedianPruner, NopPruner
 from optuna.samplers import TPESampler
 
+from fieldlevel.estimators.network_specs import settings_in_use
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -60,21 +61,27 @@ _OF_OPTIMISER = ("learning_rate", "weight_decay")
 
 
 def search_space(spec: TuneSpec) -> Space:
-    """What is searched, by name: the optimiser's two, dropout, and the sizes of the network.
+    """What is searched, by name: the optimiser's two, dropout, and the sizes of the network, if it has such.
 
     Example:
         >>> search_space(TuneSpec(search="released"))["hidden"]
         IntDistribution(high=12, log=False, low=6, step=1)
     """
-    shared = _SHARED[spec.search]
-    if _is_of_muon(spec):
-        shared = shared | _OF_MUON
-    if spec.train.inputs != "maps":
-        widest = 4 * max(16, spec.train.perceptron.n_neurons)
-        return shared | {"n_layers": IntDistribution(1, 5), "n_neurons": IntDistribution(16, widest, log=True)}
-    own = spec.train.network.hidden
-    around = (max(1, own // 2), max(own + 1, 3 * own // 2))
-    return shared | {"hidden": IntDistribution(*((6, 12) if spec.search == "released" else around))}
+    shared = _SHARED[spec.search] | (_OF_MUON if _is_of_muon(spec) else {})
+    _, used = settings_in_use(spec.train)
+    space = shared | _sizes(spec)
+    return {name: bounds for name, bounds in space.items() if name in (*_OF_OPTIMISER, *used)}
+
+
+def _sizes(spec: TuneSpec) -> Space:
+    """Sizes of the networks of this package, around those of the spec."""
+    widest, own = 4 * max(16, spec.train.perceptron.n_neurons), spec.train.network.hidden
+    around = (6, 12) if spec.search == "released" else (max(1, own // 2), max(own + 1, 3 * own // 2))
+    return {
+        "n_layers": IntDistribution(1, 5),
+        "n_neurons": IntDistribution(16, widest, log=True),
+        "hidden": IntDistribution(*around),
+    }
 
 
 def _is_of_muon(spec: TuneSpec) -> bool:
@@ -91,9 +98,9 @@ def trial_spec(train: TrainSpec, params: Mapping[str, Any]) -> TrainSpec:
     """
     optimiser = replace(train.optimiser, **{name: params[name] for name in _OF_OPTIMISER})
     sizes = {name: value for name, value in params.items() if name not in _OF_OPTIMISER}
-    if train.inputs == "maps":
-        return replace(train, optimiser=optimiser, network=replace(train.network, **sizes))
-    return replace(train, optimiser=optimiser, perceptron=replace(train.perceptron, **sizes))
+    part, _ = settings_in_use(train)
+    changed: dict[str, Any] = {part: replace(getattr(train, part), **sizes)} if part else {}
+    return replace(train, optimiser=optimiser, **changed)
 
 
 def starting_points(spec: TuneSpec, trials: Sequence[Mapping[str, float | int]] = ()) -> list[dict[str, float | int]]:
@@ -109,10 +116,10 @@ def starting_points(spec: TuneSpec, trials: Sequence[Mapping[str, float | int]] 
     begun = _distinct([_inside(spec, trial) for trial in trials])[:FROM_DATABASE]
     if spec.search == "released":
         return begun
-    train = spec.train
-    network = train.network if train.inputs == "maps" else train.perceptron
-    own = {name: getattr(train.optimiser if name in _OF_OPTIMISER else network, name) for name in search_space(spec)}
-    published = [PUBLISHED] if train.inputs == "maps" and not trials else []
+    train, space = spec.train, search_space(spec)
+    network = getattr(train, settings_in_use(train)[0], None)
+    own = {name: getattr(train.optimiser if name in _OF_OPTIMISER else network, name) for name in space}
+    published = [PUBLISHED] if space.keys() == PUBLISHED.keys() and not trials else []
     return [*begun, *(_inside(spec, point) for point in (own, *published))]
 
 

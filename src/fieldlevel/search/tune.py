@@ -22,12 +22,13 @@ from fieldlevel.data.seen import SeenMaps, record_seen
 from fieldlevel.data.split import Split
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import TrainingError, UserError, reason
+from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import make_folder
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.published_trials import Point, published_trials
 from fieldlevel.search.search_settings import MOST_TRIALS, refuse_unused_in_search
-from fieldlevel.search.space import trial_spec
+from fieldlevel.search.space import PUBLISHED, search_space, trial_spec
 from fieldlevel.search.trials import STATES, Search, open_search, value_of, working
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, in_plain_types, refuse_values
@@ -93,8 +94,10 @@ def tune(
 
 
 def _trials_for(spec: TuneSpec, database: str | Path) -> list[Point]:
-    if spec.train.inputs != "maps":
-        told = f"{database}: holds trials of networks on maps, but inputs = {spec.train.inputs}"
+    if search_space(spec).keys() != PUBLISHED.keys():
+        train = spec.train
+        other = f"inputs = {train.inputs}" if not is_own(train) else f"body = {train.body!r} and head = {train.head!r}"
+        told = f"{database}: holds trials of networks on maps, but {other}"
         raise UserError(f"{told}; search them without --begin-with")
     return published_trials(database)
 

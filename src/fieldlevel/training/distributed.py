@@ -35,6 +35,7 @@ from typing import Any, TypeVar
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.numerics.device import select_device
@@ -158,6 +159,14 @@ def gather(x: Tensor) -> Tensor:
     return torch.stack(parts)
 
 
+def gather_batch(x: Tensor) -> Tensor:
+    """The whole batch from this rank's share of it, (b, ...); differentiable as `all_reduce_sum` is."""
+    if n_ranks() == 1:
+        return x
+    before, after = (x.new_zeros(n * len(x), *x.shape[1:]) for n in (rank(), n_ranks() - 1 - rank()))
+    return all_reduce_sum(torch.cat([before, x, after]))
+
+
 def broadcast_flag(is_so: bool, device: torch.device) -> bool:
     """What the first rank says."""
     return bool(gather(torch.tensor(is_so, device=device))[0])
@@ -203,15 +212,21 @@ def synchronise(network: Network, seed: int) -> Network:
     """
     if n_ranks() == 1:
         return network
-    for value in network.state_dict().values():
-        value.copy_(_broadcast(value))
+    broadcast_state(network)
     for module in list(network.modules()):
         for name, child in module.named_children():
-            if isinstance(child, nn.BatchNorm2d):
+            if isinstance(child, _BatchNorm):
                 setattr(module, name, _over_all_ranks(child))
     if rank() > 0:
         torch.manual_seed(seed + rank())
     return network
+
+
+def broadcast_state(module: nn.Module) -> None:
+    """Give the parameters and buffers of the first rank to all."""
+    if n_ranks() > 1:
+        for value in module.state_dict().values():
+            value.copy_(_broadcast(value))
 
 
 def backward(loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
@@ -235,15 +250,18 @@ def backward(loss: Tensor, parameters: Iterable[nn.Parameter]) -> None:
         gradient.copy_(part.view(gradient.shape))
 
 
-def _over_all_ranks(norm: nn.BatchNorm2d) -> nn.Module:
+def _over_all_ranks(norm: _BatchNorm) -> nn.Module:
     """Batch norm with the same weights over the maps of all ranks; PyTorch has one for GPUs alone."""
+    if not (norm.affine and norm.track_running_stats and norm.momentum is not None):
+        told = f"{norm}: several processes share batch norms with weights and moving averages alone"
+        raise UserError(f"{told}; train in one process, or use such a one")
     if norm.weight.is_cuda:
         converted: nn.Module = nn.SyncBatchNorm.convert_sync_batchnorm(norm)  # type: ignore[no-untyped-call]
         return converted
     return GlobalBatchNorm(norm)
 
 
-class GlobalBatchNorm(nn.BatchNorm2d):
+class GlobalBatchNorm(_BatchNorm):
     """Batch norm over the maps of all ranks, on CPUs.
 
     Mean and variance are taken one after the other, in the precision of the weights: a sum of squares would cancel. The
@@ -253,22 +271,25 @@ class GlobalBatchNorm(nn.BatchNorm2d):
         norm: batch norm to take the weights and the statistics of.
     """
 
-    def __init__(self, norm: nn.BatchNorm2d) -> None:
+    def __init__(self, norm: _BatchNorm) -> None:
         super().__init__(norm.num_features, norm.eps, norm.momentum)
         self.to(norm.weight)
         self.load_state_dict(norm.state_dict())
 
     def forward(self, x: Tensor) -> Tensor:
-        """Normalise maps, (b, c, N, N)."""
+        """Normalise maps, (b, c, N, N), or anything else whose second axis is that of the channels."""
         if not self.training:
             return super().forward(x)
         wide = x.to(self.weight.dtype)
         mean = _mean_of_channels(wide)
-        centred = wide - _along_channels(mean)
+        centred = wide - _along_channels(mean, x.ndim)
         variance = _mean_of_channels(centred.square())
         self._track(mean.detach(), variance.detach(), n_ranks() * x.numel() // x.shape[1])
         scale = self.weight * (variance + self.eps).rsqrt()
-        return (centred * _along_channels(scale) + _along_channels(self.bias)).to(x.dtype)
+        return (centred * _along_channels(scale, x.ndim) + _along_channels(self.bias, x.ndim)).to(x.dtype)
+
+    def _check_input_dim(self, input: Tensor) -> None:
+        """Any shape will do."""
 
     @torch.no_grad()
     def _track(self, mean: Tensor, variance: Tensor, n_pixels: int) -> None:
@@ -280,11 +301,11 @@ class GlobalBatchNorm(nn.BatchNorm2d):
 
 
 def _mean_of_channels(x: Tensor) -> Tensor:
-    return all_reduce_sum(x.mean((0, 2, 3))) / n_ranks()
+    return all_reduce_sum(x.mean((0, *range(2, x.ndim)))) / n_ranks()
 
 
-def _along_channels(values: Tensor) -> Tensor:
-    return values[:, None, None]
+def _along_channels(values: Tensor, n_axes: int) -> Tensor:
+    return values.view(-1, *[1] * (n_axes - 2))
 
 
 class _AllReduceSum(torch.autograd.Function):

@@ -21,7 +21,8 @@ from collections.abc import Iterable
 import torch
 
 from fieldlevel.data.batches import Batch
-from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.training import distributed
 from fieldlevel.training.optimisers import make_optimisers, set_rate
 from fieldlevel.training.step import arranged, descend
 from fieldlevel.training.train_spec import TrainSpec
@@ -30,20 +31,24 @@ RATE = 0.1
 """First learning rate in units of the highest one of the training; it falls to zero along half a cosine."""
 
 
-def fit_head(network: MomentNetwork, batches: Iterable[Batch], spec: TrainSpec) -> None:
+def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> None:
     """Fit the head in evaluation mode; features and statistics stay as they are.
 
     Args:
         network: changed in place, left in evaluation mode.
-        batches: `spec.head_batches` of them, this rank's shares of maps and targets as they are drawn in training.
+        batches: `spec.head_batches` of them, this rank's shares of maps and targets as they are drawn in training; none
+            is drawn for a head without layers.
         spec: how the network was trained.
     """
     network.eval()
-    parameters = list(network.head.parameters())
+    parameters = network.head_parameters()
+    if not parameters:
+        return
     optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
-    for number, (maps, theta, _) in enumerate(batches):
+    for number, batch in enumerate(batches):
         fall = number / spec.head_batches
         set_rate(optimisers, RATE * spec.optimiser.learning_rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
         with torch.no_grad():
-            features = network.features_of(arranged(maps))
-        descend(network.moments_of(features), theta, parameters, optimisers, spec)
+            features = network.features_of(arranged(batch.maps))
+        sums = distributed.all_reduce_sum(network.sums(network.answer_of(features), batch.theta))
+        descend(network.loss(sums), parameters, optimisers, spec)

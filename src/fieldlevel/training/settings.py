@@ -9,16 +9,23 @@ from typing import Any
 
 from fieldlevel.data.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.errors import UserError, shown
-from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.estimators.build import check_imports
+from fieldlevel.estimators.imported import IMPORT_PATH
+from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, PerceptronSpec, is_own, settings_in_use
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.training import distributed
+from fieldlevel.training.penalty import check_penalty
 from fieldlevel.training.presets import TRAIN_PRESETS, laptop_summary, laptop_training
 from fieldlevel.training.train_spec import TrainSpec, summary_training
 
 Rule = tuple[Callable[[Any], bool], str]
 """Whether a value is allowed, and in words what must hold."""
 
-_OF_PERCEPTRON = tuple(field.name for field in fields(PerceptronSpec))
+_OF_NETWORKS = tuple(
+    f"{part}.{field.name}"
+    for part, kind in (("perceptron", PerceptronSpec), ("network", NetworkSpec))
+    for field in fields(kind)
+)
 _OF_MAPS = (
     *(f"network.{field.name}" for field in fields(NetworkSpec)),
     "augmentation",
@@ -39,6 +46,11 @@ def _below_power(exponent: int) -> Rule:
 
 def _like(pattern: str, words: str) -> Rule:
     return lambda value: re.fullmatch(pattern, value) is not None, words
+
+
+def _import_path(*others: str) -> Rule:
+    words = " or ".join([*(name for name in others if name), "an import path, module:Class"])
+    return lambda value: value in others or IMPORT_PATH.fullmatch(value) is not None, words
 
 
 _PROBABILITY: Rule = (lambda value: 0.0 <= value < 1.0, "in [0, 1)")
@@ -76,6 +88,9 @@ RULES: Mapping[str, Rule] = {
     "statistics_batches": _whole(0, 10**6),
     "head_batches": _whole(0, 10**6),
     "seed": _below_power(63),
+    "body": _import_path(""),
+    "head": _import_path(MOMENTS),
+    "penalty": _import_path(""),
 }
 """Of the values of a `TrainSpec`; those of the network that it does not train hold too."""
 
@@ -101,6 +116,8 @@ def check_train_spec(spec: TrainSpec) -> TrainSpec:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
     distributed.equal_share(spec.batch_size)
+    check_imports(spec)
+    check_penalty(spec)
     return spec
 
 
@@ -112,18 +129,42 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         ['statistics_batches', 'head_batches', 'precision']
     """
     kind, inputs, optimiser = spec.transform.kind, spec.inputs, spec.optimiser
+    is_summary, is_usual = inputs != "maps", not is_own(spec)
     reasons = {
         "transform.scale": (kind not in OF_SCALE, f"transform.kind = {kind} has no scale"),
         "transform.seed": (kind not in OF_SEED, f"transform.kind = {kind} draws no random numbers"),
         "optimiser.warm_up": (optimiser.schedule == "triangular", "the triangular schedule has a rise of its own"),
-        **{f"perceptron.{name}": (inputs == "maps", "maps are read by `network`") for name in _OF_PERCEPTRON},
-        **dict.fromkeys(_OF_MAPS, (inputs != "maps", f"the {inputs} of a map is read by `perceptron`")),
+        **{name: (reason is not None, reason or "") for name, reason in _idle_sizes(spec).items()},
+        "squared_error_steps": (spec.head != MOMENTS, f"head = {spec.head} has a loss of its own"),
+        "body_options": (not spec.body, "there is no body to have them"),
+        "head_options": (is_usual, "the head of `network` or `perceptron` has its settings there"),
+        "penalty_options": (not spec.penalty, "there is no penalty to have them"),
+        "augmentation": (is_summary, f"the {inputs} of a map is that of all its images"),
+        **dict.fromkeys(
+            ("statistics_batches", "head_batches"),
+            (is_summary and is_usual, f"the {inputs} of a map is read by `perceptron`"),
+        ),
         "precision": (
-            inputs != "maps" and optimiser.method == "AdamW",
+            is_summary and is_usual and optimiser.method == "AdamW",
             f"a network on the {inputs} computes in float32",
         ),
     }
     return {name: reason for name, (is_unused, reason) in reasons.items() if is_unused}
+
+
+def _idle_sizes(spec: TrainSpec) -> dict[str, str | None]:
+    """Why a setting of the networks of this package has no effect; None where it has one."""
+    part, used = settings_in_use(spec)
+
+    def reason(name: str) -> str | None:
+        if spec.body:
+            return f"maps are read by body = {spec.body}"
+        if not name.startswith(f"{part}."):
+            is_summary = spec.inputs != "maps"
+            return f"the {spec.inputs} of a map is read by `perceptron`" if is_summary else "maps are read by `network`"
+        return None if name.partition(".")[2] in used else f"the answer is that of head = {spec.head}"
+
+    return {name: reason(name) for name in _OF_NETWORKS}
 
 
 def refuse_unused(spec: TrainSpec, usual: Iterable[TrainSpec] | None = None, part: str = "") -> None:
@@ -142,7 +183,8 @@ def refuse_unused(spec: TrainSpec, usual: Iterable[TrainSpec] | None = None, par
     for name, reason in unused_settings(spec).items():
         value = attrgetter(name)(spec)
         of_preset = any(attrgetter(name)(each) == value for each in known)
-        if of_preset or value == _AS_IT_IS.get(name) or (usual is None and name in _OF_MAPS):
+        of_maps = usual is None and spec.inputs != "maps" and name in _OF_MAPS
+        if of_preset or value == _AS_IT_IS.get(name) or of_maps:
             continue
         raise UserError(f"{part}{name} = {value}: would have no effect, as {reason}; leave it out")
 

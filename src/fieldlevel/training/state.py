@@ -1,4 +1,4 @@
-"""One moment network while it learns: steps, validation, and all that a resumed run must know.
+"""One estimator while it learns: steps, validation, and all that a resumed run must know.
 
 Work is counted in optimiser steps. The loss stays on the device between looks at it, so that the CPU does not wait for
 every step; a loss that is not finite is still reported with its own step, and before anything is saved.
@@ -8,6 +8,7 @@ import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import astuple, dataclass, fields, replace
+from functools import reduce
 from typing import Any
 
 import torch
@@ -15,14 +16,13 @@ from torch import Tensor
 
 from fieldlevel.data.batches import Batch, BatchSampler, MapSet
 from fieldlevel.errors import TrainingError
-from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.estimators.build import AnyNetwork, build_network
-from fieldlevel.estimators.moments import loss_from_sums, moment_sums
+from fieldlevel.estimators.build import build_estimator
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import distributed
-from fieldlevel.training.batch_norms import measure_statistics
 from fieldlevel.training.head import fit_head
+from fieldlevel.training.penalty import load_penalty_state, make_penalty, penalty_state
 from fieldlevel.training.precision import autocast, random_states, set_random_states
 from fieldlevel.training.step import TrainingStep, arranged, memory_format
 from fieldlevel.training.train_spec import TrainSpec
@@ -43,7 +43,7 @@ class HistoryRow:
         step: optimiser steps done.
         learning_rate: of the last step.
         training_loss: mean, over the batches since the last validation, of the loss that was minimised.
-        validation_loss: the letter's loss of all eight symmetries of every validation map.
+        validation_loss: the loss of all eight symmetries of every validation map, without any penalty.
         seconds: time spent on training and validation so far, interruptions left out; in the end also on the statistics
             and the head that the network predicts with.
     """
@@ -66,12 +66,12 @@ class TrainedNetwork:
             and the moving statistics of the training.
     """
 
-    network: AnyNetwork
+    network: Estimator
     history: tuple[HistoryRow, ...]
     validation_loss: float
 
 
-def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) -> float:
+def validation_loss(network: Estimator, validation: MapSet, batch_size: int) -> float:
     """Exact loss of all symmetries of every map, in evaluation mode; several ranks share the maps.
 
     Args:
@@ -81,16 +81,19 @@ def validation_loss(network: AnyNetwork, validation: MapSet, batch_size: int) ->
     """
     was_training = network.training
     network.eval()
-    sums = torch.zeros(2, network.n_parameters, dtype=torch.float64, device=validation.maps.device)
     n_in_chunk = max(1, batch_size // validation.n_views)
     own = distributed.share(validation.n_maps)
+
+    def sums_of(start: int, end: int) -> Tensor:
+        theta = validation.theta[start:end].repeat(validation.n_views, 1)
+        return network.sums(network(validation.views(slice(start, end))), theta).double()
+
     with torch.inference_mode():
-        for start in range(own.start, own.stop, n_in_chunk):
-            chunk = slice(start, min(start + n_in_chunk, own.stop))
-            mean, std = network(validation.views(chunk))
-            sums += moment_sums(mean, std, validation.theta[chunk].repeat(validation.n_views, 1))
+        starts = range(own.start, own.stop, n_in_chunk)
+        parts = [sums_of(start, min(start + n_in_chunk, own.stop)) for start in starts]
+        sums = reduce(torch.add, parts) if parts else torch.zeros_like(sums_of(0, 1))
     network.train(was_training)
-    return loss_from_sums(distributed.all_reduce_sum(sums), validation.n_views * validation.n_maps).item()
+    return network.loss(distributed.all_reduce_sum(sums)).item()
 
 
 class TrainingState:
@@ -106,7 +109,8 @@ class TrainingState:
         self.network = distributed.synchronise(_network(spec, training), spec.seed)
         own = distributed.equal_share(spec.batch_size)
         self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
-        self.take_step = TrainingStep(self.network, self.sampler, spec, self.device)
+        self.penalty = make_penalty(spec, self.network, training.source)
+        self.take_step = TrainingStep(self.network, self.sampler, spec, self.device, self.penalty)
         self.best: dict[str, Tensor] = {}
         self.history: list[HistoryRow] = []
         self.step = 0
@@ -130,10 +134,8 @@ class TrainingState:
         started = time.perf_counter()
         self.network.load_state_dict(self.best)
         with exact_float32():
-            if isinstance(self.network, MomentNetwork):
-                statistics = (arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
-                measure_statistics(self.network.features, statistics)
-                fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
+            self.network.settle(arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
+            fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
         if not math.isfinite(loss):
             raise TrainingError(
@@ -151,9 +153,7 @@ class TrainingState:
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""
         return {
-            "network": self.network.state_dict(),
-            "optimisers": self.take_step.state_dict(),
-            "sampler": self.sampler.state_dict(),
+            **self._parts(),
             "random": random_states(self.device),
             "best": self.best,
             "history": [astuple(row) for row in self.history],
@@ -161,21 +161,27 @@ class TrainingState:
             "seconds": self.seconds,
         }
 
+    def _parts(self) -> dict[str, Any]:
+        """States of what moves on from step to step."""
+        parts = {
+            "network": self.network.state_dict(),
+            "optimisers": self.take_step.state_dict(),
+            "sampler": self.sampler.state_dict(),
+        }
+        return parts if self.penalty is None else parts | {"penalty": penalty_state(self.penalty)}
+
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of `state_dict`; sets the global random state too.
 
         Raises:
             ValueError: it is no state of this network, these maps and this spec; PyTorch has other errors too.
         """
-        own = {
-            "network": self.network.state_dict(),
-            "optimisers": self.take_step.state_dict(),
-            "sampler": self.sampler.state_dict(),
-        }
-        check_state(state, own, self.spec.n_steps, self.sampler.map_set.n_maps)
+        check_state(state, self._parts(), self.spec.n_steps, self.sampler.map_set.n_maps)
         self.network.load_state_dict(state["network"])
         self.take_step.load_state_dict(state["optimisers"])
         self.sampler.load_state_dict(state["sampler"])
+        if self.penalty is not None:
+            load_penalty_state(self.penalty, state["penalty"])
         set_random_states(state["random"], self.device)
         self.best = state["best"]
         self.history = [HistoryRow(*row) for row in state["history"]]
@@ -228,15 +234,15 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any], n_steps: int, 
 
     Args:
         state: as it comes from the disk.
-        own: network, optimisers and sampler of the new run that is to go on from it.
+        own: network, optimisers, sampler and penalty of the new run that is to go on from it.
         n_steps: optimiser steps of the whole run.
         n_maps: to train on.
 
     Raises:
         ValueError: with what does not fit.
     """
-    if state.keys() != _OF_A_STATE:
-        raise ValueError(f"it holds {', '.join(sorted(map(str, state)))}, not {', '.join(sorted(_OF_A_STATE))}")
+    if state.keys() != (expected := own.keys() | _OF_A_RUN):
+        raise ValueError(f"it holds {', '.join(sorted(map(str, state)))}, not {', '.join(sorted(expected))}")
     step, history = state["step"], state["history"]
     if not (_is_whole(step) and 0 < step <= n_steps):
         raise ValueError(f"step {step!r} of {n_steps}")
@@ -248,9 +254,11 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any], n_steps: int, 
         _check_tensors(state[name], own["network"], name)
     _check_optimisers(state["optimisers"], own["optimisers"])
     _check_sampler(state["sampler"], own["sampler"], n_maps)
+    if "penalty" in own:
+        _check_tensors(state["penalty"]["tensors"], own["penalty"]["tensors"], "penalty")
 
 
-_OF_A_STATE = {"network", "optimisers", "sampler", "random", "best", "history", "step", "seconds"}
+_OF_A_RUN = {"random", "best", "history", "step", "seconds"}
 
 
 def _is_whole(value: object) -> bool:
@@ -301,8 +309,7 @@ def _check_sampler(state: Any, own: Mapping[str, Tensor], n_maps: int) -> None:
         raise ValueError("its sampler draws maps that are not there")
 
 
-def _network(spec: TrainSpec, training: MapSet) -> AnyNetwork:
-    wide = spec.network if spec.inputs == "maps" else spec.perceptron
-    network = build_network(wide, training.maps.shape[1:], training.theta.shape[1])
+def _network(spec: TrainSpec, training: MapSet) -> Estimator:
+    network = build_estimator(spec, (1, *training.maps.shape[1:]), training.theta.shape[1])
     device = training.maps.device
     return network.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload, no-any-return]

@@ -1,4 +1,4 @@
-"""One step of the optimiser: draw and augment a batch, run the network, minimise the letter's loss.
+"""One step of the optimiser: draw and augment a batch, run the estimator, minimise its loss and the penalty on it.
 
 On a GPU the step is recorded once and replayed (`training.captured`), exchanges between ranks included. What changes
 from step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
@@ -13,14 +13,12 @@ from torch import Tensor, nn
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
-from fieldlevel.data.batches import BatchSampler
-from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.estimators.build import AnyNetwork
-from fieldlevel.estimators.fused import compile_features
-from fieldlevel.estimators.moments import loss_from_sums, moment_sums
+from fieldlevel.data.batches import Batch, BatchSampler
+from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.training import distributed
 from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
+from fieldlevel.training.penalty import Penalty
 from fieldlevel.training.precision import autocast, is_bfloat16, repeatable_convolutions
 from fieldlevel.training.schedule import learning_rate
 from fieldlevel.training.train_spec import TrainSpec
@@ -34,14 +32,24 @@ class TrainingStep:
         sampler: of the batches.
         spec: how it is trained.
         device: of both.
+        penalty: added to its loss, on the same device.
     """
 
-    def __init__(self, network: AnyNetwork, sampler: BatchSampler, spec: TrainSpec, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: Estimator,
+        sampler: BatchSampler,
+        spec: TrainSpec,
+        device: torch.device,
+        penalty: Penalty | None = None,
+    ) -> None:
         self._network = network
         self._sampler = sampler
         self._spec = spec
         self._device = device
-        self._is_captured = device.type == "cuda"
+        self._penalty = penalty
+        are_recordable = network.is_recordable and (penalty is None or penalty.is_recordable)
+        self._is_captured = device.type == "cuda" and are_recordable
         self.optimisers = make_optimisers(
             network.parameters(),
             spec.optimiser,
@@ -81,44 +89,54 @@ class TrainingStep:
 
     def _compile(self, chosen: Tensor) -> None:
         """Compile the kernels for the shape of a batch before the first step, many at a time."""
-        if isinstance(self._network, MomentNetwork):
-            maps = self._sampler.gather(chosen.to(self._device)).maps
-            with autocast(self._spec.precision, self._device):
-                compile_features(self._network, arranged(maps))
+        maps = self._sampler.gather(chosen.to(self._device)).maps
+        with autocast(self._spec.precision, self._device):
+            self._network.compile_kernels(arranged(maps))
 
     @repeatable_convolutions()
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
-        maps, theta, _ = self._sampler.gather(chosen)
+        batch, network = self._sampler.gather(chosen), self._network
         with autocast(self._spec.precision, self._device):
-            mean, std = self._network(arranged(maps))
-        parameters = list(self._network.parameters())
-        return descend((mean, std), theta, parameters, self.optimisers, self._spec, with_std=not warms_up)
+            features = network.features_of(arranged(batch.maps))
+            answer = network.answer_of(features)
+        sums = distributed.all_reduce_sum(network.sums(answer, batch.theta))
+        loss = network.warm_up_loss(sums) if warms_up else network.loss(sums)
+        if self._penalty is not None:
+            loss = loss + penalise(self._penalty, features, batch)
+        return descend(loss, list(network.parameters()), self.optimisers, self._spec)
+
+
+def penalise(penalty: Penalty, features: Tensor, batch: Batch) -> Tensor:
+    """The loss of a penalty on the features of all processes, after a step of its own.
+
+    Args:
+        penalty: the same in all processes.
+        features: of this rank's share of the batch, (b, F).
+        batch: the share.
+
+    Returns:
+        A scalar, the same in all processes.
+    """
+    parts = (features.float(), batch.source, batch.theta)
+    everything, source, theta = (distributed.gather_batch(part) for part in parts)
+    penalty.update(everything.detach(), source, theta)
+    return penalty.loss(everything, source, theta)
 
 
 def descend(
-    moments: tuple[Tensor, Tensor],
-    theta: Tensor,
-    parameters: Sequence[nn.Parameter],
-    optimisers: Sequence[Optimizer],
-    spec: TrainSpec,
-    *,
-    with_std: bool = True,
+    loss: Tensor, parameters: Sequence[nn.Parameter], optimisers: Sequence[Optimizer], spec: TrainSpec
 ) -> Tensor:
-    """Take a step down the letter's loss of a batch.
+    """Take a step down a loss.
 
     Args:
-        moments: mean and standard deviation of this rank's share of the batch, each (b, P).
-        theta: targets, (b, P).
+        loss: of the whole batch, the same in all processes.
         parameters: those of the optimisers, frozen ones allowed.
         optimisers: of them.
-        spec: batch size and longest gradient.
-        with_std: whether the loss has its second term, of the standard deviations.
+        spec: longest gradient.
 
     Returns:
         The loss, which stays on the device.
     """
-    sums = distributed.all_reduce_sum(moment_sums(*moments, theta))
-    loss = loss_from_sums(sums if with_std else sums[:1], spec.batch_size)
     for parameter in parameters:
         parameter.grad = None
     distributed.backward(loss, parameters)

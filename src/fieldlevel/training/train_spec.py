@@ -9,7 +9,7 @@ import tyro
 
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.transform_spec import TransformSpec
-from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, Option, PerceptronSpec
 from fieldlevel.spec_io import STRICT
 
 
@@ -39,9 +39,13 @@ class OptimiserSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One moment network trained on the maps of one suite."""
+    """One estimator trained on the maps of one suite."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __omitted__: ClassVar[tuple[str, ...]] = (
+        *("body", "body_options", "head", "head_options"),
+        *("penalty", "penalty_options"),
+    )
 
     suite: str = "MockTNG"
     field: str = "Mtot"
@@ -49,7 +53,8 @@ class TrainSpec:
     transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
     """Of every map that the network reads."""
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
-    """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron."""
+    """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron; a
+    body of one's own reads either."""
     labels: Literal["true", "permuted"] = "true"
     """permuted: those of the training and validation simulations in random order, from which nothing can be learnt."""
     normaliser: Literal["train", "suite"] = "train"
@@ -76,8 +81,21 @@ class TrainSpec:
     head_batches: int = 0
     """Training batches over which the head of the network that is kept is then fitted again, with these statistics and
     without dropout, so that its standard deviations are those of the means that it predicts; 0 leaves it as it was in
-    training (released recipe). On maps only."""
+    training (released recipe). On maps only, unless body or head are one's own."""
     seed: int = 0
+    body: str = ""
+    """Import path of one's own network, `module:Class`, in the place of `network` or `perceptron`: a `torch.nn.Module`
+    that makes features, as `fieldlevel.estimators.estimator` says."""
+    body_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    """Arguments of its class."""
+    head: str = MOMENTS
+    """`moments`: mean and standard deviation of each parameter; or the import path of one's own, `module:Class`."""
+    head_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    """Arguments of its class; of `moments` on a body of one's own `dropout` and `std_from`."""
+    penalty: str = ""
+    """Import path of what is added to the loss in training, `module:Class`: a penalty on the features."""
+    penalty_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    """Arguments of its class."""
 
 
 def summary_training() -> TrainSpec:

@@ -27,7 +27,9 @@ from fieldlevel.data.batches import AnyNormaliser, check_normaliser, read_normal
 from fieldlevel.data.seen import SeenMaps
 from fieldlevel.data.transformed import check_transform
 from fieldlevel.errors import UserError, reason
-from fieldlevel.estimators.build import AnyNetwork, restore_network
+from fieldlevel.estimators.build import check_imports, outline_estimator, restore_estimator
+from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import check_regular, write_bytes
 from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, is_mock, prior_ranges
 from fieldlevel.spec_io import from_json, to_json
@@ -75,7 +77,7 @@ class WeightsFile:
     """
 
     spec: TrainSpec
-    network: AnyNetwork
+    network: Estimator
     normaliser: AnyNormaliser
     training_simulations: npt.NDArray[np.int64]
     validation_simulations: npt.NDArray[np.int64]
@@ -85,7 +87,7 @@ class WeightsFile:
 
 
 def metadata_of(
-    network: AnyNetwork,
+    network: Estimator,
     spec: TrainSpec,
     normaliser: AnyNormaliser,
     training_simulations: npt.NDArray[np.integer],
@@ -185,12 +187,22 @@ def read_weights_file(path: Path) -> WeightsFile:
         if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
             raise UserError("its checksum is another: a part of it was changed")
         sizes = from_json(dict[str, Any], metadata["network"], "network")
-        _check_state(spec.inputs, sizes, state)
-        if not isinstance(normaliser.mean, float) and len(normaliser.mean) != sizes["n_inputs"]:
-            raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {sizes['n_inputs']}")
-    network = restore_network(spec.inputs, sizes)
+    _refuse_lost_imports(path, spec)
+    with _naming_misfit(path, spec) if is_own(spec) else _naming_damage(path):
+        (*_, n_inputs) = _check_state(spec, sizes, state)
+        if not isinstance(normaliser.mean, float) and len(normaliser.mean) != n_inputs:
+            raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {n_inputs}")
+    network = restore_estimator(spec, sizes)
     network.load_state_dict(state)
     return WeightsFile(spec, network.eval(), normaliser, training, validation, seen, provenance, priors)
+
+
+def _refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
+    """A network of somebody's own needs the module that it was trained with: the file may be sound without it."""
+    try:
+        check_imports(spec)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
@@ -225,6 +237,16 @@ def _naming_damage(path: Path) -> Iterator[None]:
         raise UserError(f"{path}: damaged weights file ({reason(error)}); {REMEDY}") from None
 
 
+@contextmanager
+def _naming_misfit(path: Path, spec: TrainSpec) -> Iterator[None]:
+    """Say of tensors that do not fit a class of somebody's own that it may have been changed since."""
+    try:
+        yield
+    except (UserError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
+        told = f"does not fit body = {spec.body!r} and head = {spec.head!r} as they are now ({reason(error)})"
+        raise UserError(f"{path}: {told}; bring back the module that it was trained with, or {REMEDY}") from None
+
+
 def _check_keys(metadata: Mapping[str, str]) -> None:
     """An unknown key may be that of the checksum with a changed bit."""
     if lacking := sorted(_MANDATORY - metadata.keys()):
@@ -235,7 +257,7 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
 
 def _check_spec(spec: TrainSpec, metadata: Mapping[str, str]) -> None:
     """Refuse names that are more than names, a suite that contradicts the rest, and an impossible transform."""
-    for kind in ("suite", "field", "set_name"):
+    for kind in ("suite", "field", "set_name", "body", "head", "penalty"):
         is_name, words = RULES[kind]
         if not is_name(name := getattr(spec, kind)):
             raise UserError(f"{kind} {name[:40]!r}: must be {words}")
@@ -252,29 +274,33 @@ def _numbers(text: str) -> npt.NDArray[np.int64]:
     return np.array(numbers, dtype=np.int64)
 
 
-def _check_state(inputs: str, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> None:
-    """Refuse tensors that are not those of a network of these sizes, before memory is taken for one."""
-    if inputs != "maps" and isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
+def _check_state(spec: TrainSpec, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[int, ...]:
+    """Refuse tensors that are not those of a network of these sizes, before memory is taken for one.
+
+    Returns:
+        The shape of its inputs.
+    """
+    if isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
         raise UserError(f"n_layers = {n_layers}, but the file holds {len(state)} tensors")
-    with torch.device("meta"):
-        expected = restore_network(inputs, sizes)
-    if expected.n_parameters != len(PARAMETER_NAMES):
-        raise UserError(f"n_parameters = {expected.n_parameters}, not {len(PARAMETER_NAMES)}")
-    shapes = {name: tuple(value.shape) for name, value in expected.state_dict().items()}
-    for name in sorted(shapes.keys() ^ state.keys()):
-        raise UserError(f"{'no' if name in shapes else 'unknown'} tensor {name[:80]}")
+    expected = outline_estimator(spec, sizes)
+    if expected.n_outputs != len(PARAMETER_NAMES):
+        raise UserError(f"n_parameters = {expected.n_outputs}, not {len(PARAMETER_NAMES)}")
+    tensors = expected.state_dict()
+    for name in sorted(tensors.keys() ^ state.keys()):
+        raise UserError(f"{'no' if name in tensors else 'unknown'} tensor {name[:80]}")
     for name, value in state.items():
-        if tuple(value.shape) != shapes[name]:
-            raise UserError(f"{name} has shape {tuple(value.shape)}, not {shapes[name]}")
-        _check_tensor(name, value)
+        if value.shape != tensors[name].shape:
+            raise UserError(f"{name} has shape {tuple(value.shape)}, not {tuple(tensors[name].shape)}")
+        _check_tensor(name, value, tensors[name])
+    return expected.shape
 
 
-def _check_tensor(name: str, value: Tensor) -> None:
-    if name.endswith("num_batches_tracked"):
+def _check_tensor(name: str, value: Tensor, expected: Tensor) -> None:
+    if name.endswith("num_batches_tracked") or (value.dtype == expected.dtype and not value.is_floating_point()):
         return
     if value.dtype not in _KINDS:
         raise UserError(f"{name} has numbers of type {value.dtype}")
-    if not bool(torch.stack(torch.aminmax(value)).float().isfinite().all()):
+    if value.numel() and not bool(torch.stack(torch.aminmax(value)).float().isfinite().all()):
         raise UserError(f"{name} has numbers that are not finite")
     if name.endswith("running_var") and bool((value < 0).any()):
         raise UserError(f"{name} has variances below zero")
@@ -282,7 +308,7 @@ def _check_tensor(name: str, value: Tensor) -> None:
 
 def save_network(
     path: Path,
-    network: AnyNetwork,
+    network: Estimator,
     spec: TrainSpec,
     normaliser: AnyNormaliser,
     *,
@@ -307,5 +333,6 @@ def save_network(
         OSError: the disk is full, or the file may not be written.
     """
     metadata = metadata_of(network, spec, normaliser, training_simulations, validation_simulations, seen, provenance)
-    state = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
+    tied = network.state_dict().items()  # a network of one's own may have a tensor under two names
+    state = {name: value.detach().cpu().contiguous().clone() for name, value in tied}
     write_bytes(path, content_of(state, metadata))

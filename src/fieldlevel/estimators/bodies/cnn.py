@@ -4,8 +4,8 @@ Each block holds two 3 x 3 convolutions and a 2 x 2 convolution of stride 2, so 
 channels; after p - 2 blocks a 4 x 4 convolution leaves one pixel. Every convolution of unit stride wraps around, as the
 maps do: shifting the input by one cell of the last 4 x 4 grid, 2^(p-2) pixels, shifts that grid by one cell.
 
-The head has two outputs for each parameter: the posterior mean, and a number of which the posterior standard deviation
-is made (`fieldlevel.estimators.moments.STD_FROM`), as its square in the released networks.
+The head of the network has two outputs for each parameter: the posterior mean, and a number of which the posterior
+standard deviation is made (`fieldlevel.estimators.moments.STD_FROM`), as its square in the released networks.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360 (the letter), arXiv:2109.10915 (CMD, whose released scripts define
@@ -20,14 +20,35 @@ import torch
 from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.fused import run_features
-from fieldlevel.estimators.moments import STD_FROM, StdFrom, check_std_from
-from fieldlevel.estimators.network_specs import LEAKY_SLOPE
+from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.estimators.fused import compile_features, run_features
+from fieldlevel.estimators.moment_head import LEAKY_SLOPE, MomentHead
+from fieldlevel.estimators.moments import StdFrom, check_std_from
 from fieldlevel.estimators.published_states import PublishedState, read_published
 from fieldlevel.estimators.sizes import probability, whole_number
 
 
-class MomentNetwork(nn.Module):
+class ConvolutionalBody(nn.Sequential):
+    """The layers up to the single pixel; called, PyTorch's modules one after the other.
+
+    Under bfloat16 autocast on a GPU the features are computed by fused kernels (`estimators.fused`), past the modules.
+    """
+
+    def features_of(self, x: Tensor) -> Tensor:
+        """Features (b, C, 1, 1) of normalised maps (b, c, N, N), by the kernels if they serve."""
+        return run_features(self, x)
+
+    def compile_kernels(self, x: Tensor) -> None:
+        """Compile the kernels that `features_of` and its gradient will take for such maps, if any."""
+        compile_features(self, x)
+
+    @property
+    def n_features(self) -> int:
+        """Channels of the last convolution."""
+        return [layer.out_channels for layer in self.children() if isinstance(layer, nn.Conv2d)][-1]
+
+
+class MomentNetwork(Estimator):
     """Posterior mean and standard deviation of each parameter, from one map.
 
     Biases before a batch norm are there, as in the released networks, but not trained: the batch norm takes them away.
@@ -51,6 +72,8 @@ class MomentNetwork(nn.Module):
         (torch.Size([3, 6]), True)
     """
 
+    features: ConvolutionalBody
+
     def __init__(
         self,
         n_pixels: int,
@@ -60,20 +83,20 @@ class MomentNetwork(nn.Module):
         n_parameters: int = 6,
         std_from: StdFrom = "square",
     ) -> None:
-        super().__init__()
         n_pixels, hidden = whole_number("n_pixels", n_pixels), whole_number("hidden", hidden)
         n_channels, n_parameters = whole_number("n_channels", n_channels), whole_number("n_parameters", n_parameters)
         dropout = probability("dropout", dropout)
         _check_pixels(n_pixels)
         check_std_from(std_from)
+        body = _layers(n_pixels, hidden, n_channels)
+        head = MomentHead(body.n_features, n_parameters, dropout, std_from)
+        super().__init__(body, head, (n_channels, n_pixels, n_pixels), n_parameters)
         self.n_pixels = n_pixels
         self.hidden = hidden
         self.dropout = dropout
         self.n_channels = n_channels
         self.n_parameters = n_parameters
         self.std_from = std_from
-        self.features = _features(n_pixels, hidden, n_channels)
-        self.head = _head(hidden * n_pixels // 2, dropout, n_parameters)
         self.apply(_initialise)
 
     @property
@@ -91,9 +114,6 @@ class MomentNetwork(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Infer the moments of the posterior.
 
-        The head keeps the precision of its weights under autocast: bfloat16 would round the means to 0.4 per cent.
-        Under bfloat16 autocast on a GPU the features are computed by fused kernels (`estimators.fused`), not modules.
-
         Args:
             x: normalised maps, shape (b, c, N, N).
 
@@ -103,20 +123,21 @@ class MomentNetwork(nn.Module):
         Raises:
             UserError: maps of another shape.
         """
-        expected = (self.n_channels, self.n_pixels, self.n_pixels)
-        if x.ndim != 4 or x.shape[1:] != expected:
-            raise UserError(f"maps of shape {tuple(x.shape)}: this network takes (n, {', '.join(map(str, expected))})")
-        return self.moments_of(self.features_of(x))
+        moments: tuple[Tensor, Tensor] = super().forward(x)
+        return moments
 
-    def features_of(self, x: Tensor) -> Tensor:
-        """What the head reads of normalised maps (b, c, N, N), shape (b, F)."""
-        return run_features(self, x).flatten(1)
 
-    def moments_of(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean and standard deviation from features (b, F), each of shape (b, P)."""
-        with torch.autocast(features.device.type, enabled=False):
-            mean, spread = self.head(features.to(self.head[-1].get_parameter("weight").dtype)).chunk(2, dim=1)
-        return mean, STD_FROM[self.std_from](spread)
+def convolutional_body(n_pixels: int, hidden: int, n_channels: int = 1) -> ConvolutionalBody:
+    """A new body with random weights, for any head; arguments as for `MomentNetwork`.
+
+    Raises:
+        UserError: a size that it cannot take.
+    """
+    n_pixels, hidden = whole_number("n_pixels", n_pixels), whole_number("hidden", hidden)
+    _check_pixels(n_pixels)
+    body = _layers(n_pixels, hidden, whole_number("n_channels", n_channels))
+    body.apply(_initialise)
+    return body
 
 
 class PeriodicConv2d(nn.Conv2d):
@@ -167,7 +188,7 @@ def load_published_state(network: MomentNetwork, path: Path) -> None:
 
     Args:
         network: network of the same sizes, changed in place.
-        path: file of a published network (`estimators.published_states`).
+        path: file of a published network (`models.published`).
 
     Raises:
         UserError: a file that cannot be read or holds something else; sizes that do not fit, with those that do; a
@@ -212,7 +233,7 @@ def _check_pixels(n_pixels: int) -> None:
         raise UserError(f"n_pixels = {n_pixels}: the network takes maps of 16, 32, 64, 128, 256, ... pixels a side")
 
 
-def _features(n_pixels: int, hidden: int, n_channels: int) -> nn.Sequential:
+def _layers(n_pixels: int, hidden: int, n_channels: int) -> ConvolutionalBody:
     n_blocks = n_pixels.bit_length() - 3
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     width = n_channels
@@ -223,7 +244,7 @@ def _features(n_pixels: int, hidden: int, n_channels: int) -> nn.Sequential:
         layers |= _layer(f"{block}3", nn.Conv2d(wider, wider, 2, stride=2))
         width = wider
     layers |= _layer(f"{n_blocks}1", nn.Conv2d(width, 2 * width, 4))
-    return nn.Sequential(layers)
+    return ConvolutionalBody(layers)
 
 
 def _layer(number: str, convolution: nn.Conv2d, norm: bool = True) -> OrderedDict[str, nn.Module]:
@@ -234,18 +255,6 @@ def _layer(number: str, convolution: nn.Conv2d, norm: bool = True) -> OrderedDic
         layer[f"B{number}"] = nn.BatchNorm2d(convolution.out_channels)
     layer[f"A{number}"] = nn.LeakyReLU(LEAKY_SLOPE)
     return layer
-
-
-def _head(n_features: int, dropout: float, n_parameters: int) -> nn.Sequential:
-    return nn.Sequential(
-        OrderedDict(
-            D1=nn.Dropout(dropout),
-            FC1=nn.Linear(n_features, n_features // 2),
-            A1=nn.LeakyReLU(LEAKY_SLOPE),
-            D2=nn.Dropout(dropout),
-            FC2=nn.Linear(n_features // 2, 2 * n_parameters),
-        )
-    )
 
 
 def _initialise(module: nn.Module) -> None:

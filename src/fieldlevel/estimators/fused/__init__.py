@@ -18,55 +18,51 @@ Importing this package needs no Triton, which CUDA builds of PyTorch bring with 
 """
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-if TYPE_CHECKING:
-    from fieldlevel.estimators.bodies.cnn import MomentNetwork
-
 _HAS_TRITON = find_spec("triton") is not None
 
 
-def run_features(network: "MomentNetwork", maps: Tensor) -> Tensor:
-    """What `network.features` makes of normalised maps, (b, 1, N, N) to (b, C, 1, 1), by the kernels if they serve."""
-    if not can_fuse(network, maps):
-        return network.features(maps)  # type: ignore[no-any-return]
+def run_features(features: nn.Sequential, maps: Tensor) -> Tensor:
+    """What the convolutional body makes of normalised maps, (b, 1, N, N) to (b, C, 1, 1), by kernels if they serve."""
+    if not can_fuse(features, maps):
+        return features(maps)  # type: ignore[no-any-return]
     from fieldlevel.estimators.fused.stack import fused_blocks  # noqa: PLC0415 (needs Triton)
 
-    return fused_blocks(network.features, maps, n_blocks=_n_blocks(network))
+    return fused_blocks(features, maps, n_blocks=_n_blocks(features))
 
 
-def compile_features(network: "MomentNetwork", maps: Tensor) -> None:
+def compile_features(features: nn.Sequential, maps: Tensor) -> None:
     """Compile, all at once, the kernels that `run_features` and its gradient will take for such maps, if any."""
-    if can_fuse(network, maps):
+    if can_fuse(features, maps):
         from fieldlevel.estimators.fused.stack import compile_blocks  # noqa: PLC0415 (needs Triton)
 
-        compile_blocks(network.features, maps, n_blocks=_n_blocks(network))
+        compile_blocks(features, maps, n_blocks=_n_blocks(features))
 
 
-def can_fuse(network: "MomentNetwork", maps: Tensor) -> bool:
-    """Whether `stack.fused_blocks` serves this network now.
+def can_fuse(features: nn.Sequential, maps: Tensor) -> bool:
+    """Whether `stack.fused_blocks` serves this convolutional body now.
 
     It needs Triton, one channel, modules as they were built or made PyTorch's own for several processes (in the mode of
     the whole, and without hooks, which would not be called), and bfloat16 autocast on a GPU that computes in it: in
     float32 PyTorch is faster. Gradients reach the parameters in training mode alone, and never the maps.
     """
-    device, features = maps.device, network.features
+    device = maps.device
     is_bfloat16 = torch.is_autocast_enabled(device.type) and torch.get_autocast_dtype(device.type) == torch.bfloat16
     is_native = _HAS_TRITON and device.type == "cuda" and torch.cuda.is_bf16_supported(including_emulation=False)
-    if not (is_native and is_bfloat16 and network.n_channels == 1):
+    if not (is_native and is_bfloat16 and maps.shape[1] == 1):
         return False
     are_float32 = all(parameter.dtype == torch.float32 for parameter in features.parameters())
     has_gradient = torch.is_grad_enabled() and (maps.requires_grad or not features.training)
     return are_float32 and not has_gradient and are_plain(features)
 
 
-def _n_blocks(network: "MomentNetwork") -> int:
+def _n_blocks(features: nn.Sequential) -> int:
     """All of them, the last convolution counted as one."""
-    return network.n_pixels.bit_length() - 2
+    return sum(isinstance(layer, nn.Conv2d) for layer in features.children()) // 3 + 1
 
 
 def are_plain(features: nn.Sequential) -> bool:

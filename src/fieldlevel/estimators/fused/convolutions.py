@@ -22,7 +22,7 @@ from fieldlevel.estimators.fused.launch import launch
 from fieldlevel.estimators.fused.layers import Source
 from fieldlevel.estimators.fused.reading import TYPES, coefficient_rows, load, read
 from fieldlevel.estimators.fused.tiles import Kind, Tiles, padded_channels
-from fieldlevel.estimators.network_specs import LEAKY_SLOPE
+from fieldlevel.estimators.moment_head import LEAKY_SLOPE
 
 STORE, STATISTICS, DERIVATIVE = 0, 1, 2
 """How a convolution ends: y alone, with the sums of y and y^2, as g with the sums of g and g (y - mean)."""

@@ -30,7 +30,7 @@ from fieldlevel.estimators.fused.launch import launch
 from fieldlevel.estimators.fused.layers import PLAIN, Source
 from fieldlevel.estimators.fused.reading import TYPES, coefficient_rows, load, read
 from fieldlevel.estimators.fused.tiles import Kind, padded_channels
-from fieldlevel.estimators.network_specs import LEAKY_SLOPE
+from fieldlevel.estimators.moment_head import LEAKY_SLOPE
 
 _TILE = 2048
 """Values that a program takes at once: two loads of 16 bytes a thread, in bfloat16."""

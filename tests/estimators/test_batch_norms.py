@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch import nn
 
-from fieldlevel.training.batch_norms import measure_statistics
+from fieldlevel.estimators.batch_norms import measure_statistics
 
 # Averages of a few float32 numbers in another order.
 SINGLE = 1e-6

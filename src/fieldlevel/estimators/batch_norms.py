@@ -15,6 +15,11 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 
+def has_batch_norms(layers: nn.Module) -> bool:
+    """Whether there is a batch norm among some layers."""
+    return any(isinstance(module, _BatchNorm) for module in layers.modules())
+
+
 @torch.no_grad()
 def measure_statistics(features: nn.Module, batches: Iterable[Tensor]) -> None:
     """Replace the running statistics of all batch norms by averages over batches.
