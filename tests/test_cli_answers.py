@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.data.seen import record_seen
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite, split_simulations

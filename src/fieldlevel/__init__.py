@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fieldlevel.inference.predictor import load
     from fieldlevel.inference.published_network import import_published
     from fieldlevel.inference.shrink import shrink_weights
+    from fieldlevel.layout import Layout, Parameter
     from fieldlevel.mapmaking.project_spec import ProjectSpec
     from fieldlevel.mapmaking.projection import project_snapshots
     from fieldlevel.mapmaking.slabs import project_particles
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from fieldlevel.search.tune_spec import TuneSpec
     from fieldlevel.simulate.mock_suite import simulate_suite
     from fieldlevel.simulate.simulate_spec import SimulateSpec
+    from fieldlevel.training.source_spec import SourceSpec
     from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
     from fieldlevel.training.trainer import train
 
@@ -30,11 +32,14 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "DataError": "errors",
+    "Layout": "layout",
     "MomentNetwork": "estimators.bodies.cnn",
     "NetworkSpec": "estimators.network_specs",
     "OptimiserSpec": "training.train_spec",
+    "Parameter": "layout",
     "ProjectSpec": "mapmaking.project_spec",
     "SimulateSpec": "simulate.simulate_spec",
+    "SourceSpec": "training.source_spec",
     "SplitSpec": "data.split",
     "TrainSpec": "training.train_spec",
     "TuneSpec": "search.tune_spec",
@@ -57,11 +62,14 @@ _PUBLIC = {
 
 __all__ = [
     "DataError",
+    "Layout",
     "MomentNetwork",
     "NetworkSpec",
     "OptimiserSpec",
+    "Parameter",
     "ProjectSpec",
     "SimulateSpec",
+    "SourceSpec",
     "SplitSpec",
     "TrainSpec",
     "TuneSpec",

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, get_args, get_type_hints
 
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_text
@@ -159,7 +159,7 @@ def _explain(kind: type[Any], first: Mapping[str, Any]) -> str:
 
 def _names_beside(kind: type[Any], path: tuple[str | int, ...]) -> list[str]:
     for part in path[:-1]:
-        kind = get_type_hints(kind)[str(part)]
+        kind = get_args(kind)[0] if isinstance(part, int) else get_type_hints(kind)[part]
     return [f.name for f in dataclasses.fields(kind)]
 
 
@@ -252,10 +252,18 @@ def _with_field_names(kind: type[Any], values: Mapping[str, Any], source: str) -
         name = key if key in hints else by_flag.get(key.replace("-", "_"), key)
         if name in named:
             raise UserError(f"{source}: {shown(key)}: the same as {name}, which is there too; give it once")
-        inner = get_type_hints(kind).get(name)
-        is_nested = isinstance(value, Mapping) and dataclasses.is_dataclass(inner) and isinstance(inner, type)
-        named[name] = _with_field_names(inner, value, source) if is_nested else value  # type: ignore[arg-type]
+        named[name] = _with_names_inside(get_type_hints(kind).get(name), value, source)
     return named
+
+
+def _with_names_inside(kind: Any, value: Any, source: str) -> Any:
+    """Settings of a nested spec, or of each of several."""
+    if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        return _with_field_names(kind, value, source)
+    several = get_args(kind)[:1]
+    if isinstance(value, list) and several:
+        return [_with_names_inside(several[0], each, source) for each in value]
+    return value
 
 
 def _merge(base: dict[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:

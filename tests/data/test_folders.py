@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from fieldlevel.cli import main
-from fieldlevel.data.batches import fit_normaliser, load_map_set
+from fieldlevel.data.batches import load_map_set
+from fieldlevel.data.normalise import fit_normaliser
 from fieldlevel.data.reference import packaged_table
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import check_directory, check_distinct, directory_remarks, list_suites, open_suite
@@ -16,7 +17,7 @@ from fieldlevel.errors import DataError, UserError
 from fieldlevel.parameters import CRITICAL_DENSITY, PARAMETERS, prior_range, prior_ranges
 from fieldlevel.simulate.sets import latin_hypercube, read_table
 from fieldlevel.training.presets import modern_preset
-from fieldlevel.training.trainer import open_data
+from fieldlevel.training.sources import open_data
 
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
 LH = "params_LH_MockTNG.txt"
@@ -176,7 +177,7 @@ def test_equal_labels_are_not_trained_on(tmp_path, suite, set_name, capsys):
 def test_sets_that_vary_some_parameters_are_trained_on(tmp_path):
     write(tmp_path, rows(8, A_SN1=1.0, A_AGN1=1.0), "MockTNG", "mine")
     spec = replace(modern_preset(), set_name="mine", split=SplitSpec(train=0.5, validation=0.25))
-    assert open_data(spec, tmp_path)[0].n_simulations == 8
+    assert open_data(spec, tmp_path)[0].suite.n_simulations == 8
     assert any("A_SN1, A_AGN1: the same in all" in line for line in directory_remarks(tmp_path))
 
 

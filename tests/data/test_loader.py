@@ -6,10 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.batches import BatchSampler, MapSet, Normaliser, fit_normaliser, load_map_set
+from fieldlevel.data.batches import BatchSampler, MapSet, load_map_set
+from fieldlevel.data.normalise import Normaliser, fit_normaliser
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
+
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 
 # Sums of 60,000 float64 values in another order.
 ROUND_OFF = 1e-12

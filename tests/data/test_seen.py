@@ -5,7 +5,9 @@ import pytest
 
 from fieldlevel.data.seen import SeenMaps, map_digests, record_seen
 from fieldlevel.data.suite import open_suite
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
+
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 
 
 @pytest.fixture
@@ -63,29 +65,29 @@ def test_digests_of_many_maps_of_a_simulation_stand_one_after_the_other(maps, ro
 
 def test_rows_are_known_in_any_order_and_as_printed(maps, rows):
     seen = seen_of(maps[:4], rows[:4])
-    assert seen.has_rows(rows[::-1], cosmology_only=False).tolist() == 2 * [False] + 4 * [True]
+    assert seen.has_rows(rows[::-1], Layout(), cosmology_only=False).tolist() == 2 * [False] + 4 * [True]
     printed = np.array([[float(f"{value:.5f}") for value in row] for row in rows])
-    assert seen.has_rows(printed, cosmology_only=False).tolist() == 4 * [True] + 2 * [False]
+    assert seen.has_rows(printed, Layout(), cosmology_only=False).tolist() == 4 * [True] + 2 * [False]
 
 
 def test_siblings_share_their_cosmology_but_twins_are_nothing_else(maps, rows):
     sibling = rows.copy()
     sibling[:, 2:] = sibling[::-1, 2:]
     seen = seen_of(maps[:4], rows[:4])
-    assert not seen.has_rows(sibling, cosmology_only=False).any()
-    assert seen.has_rows(sibling, cosmology_only=True).tolist() == 4 * [True] + 2 * [False]
+    assert not seen.has_rows(sibling, Layout(), cosmology_only=False).any()
+    assert seen.has_rows(sibling, Layout(), cosmology_only=True).tolist() == 4 * [True] + 2 * [False]
 
 
 @pytest.mark.parametrize("row", [[0.3, 0.8, 1.0, 1.0, 1.0, 1.0], [0.14, 0.8123, 1.2, 1.3, 1.1, 0.9]])
 def test_rows_of_grids_and_fiducial_points_prove_nothing(maps, rows, row):
     rows[0] = row
-    assert not seen_of(maps, rows).has_rows(rows[:1], cosmology_only=False)[0]
+    assert not seen_of(maps, rows).has_rows(rows[:1], Layout(), cosmology_only=False)[0]
 
 
 def test_rows_that_occur_twice_prove_nothing(maps, rows):
     """Simulations of several seeds at one point may stand on both sides of a split."""
     rows[5] = rows[0]
-    found = seen_of(maps[:4], rows[:4]).has_rows(rows, cosmology_only=False)
+    found = seen_of(maps[:4], rows[:4]).has_rows(rows, Layout(), cosmology_only=False)
     assert found.tolist() == [False, True, True, True, False, False]
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.data.seen import record_seen
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
@@ -16,9 +16,10 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import Predictor
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 N_SIMULATIONS = 10
 SPEC = TrainSpec(suite="IllustrisTNG", split=SplitSpec(train=0.4, validation=0.2))
 SPLIT = split_simulations(N_SIMULATIONS, SPEC.split.seed, SPEC.split.train, SPEC.split.validation)

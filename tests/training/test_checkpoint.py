@@ -7,14 +7,15 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import fieldlevel
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference.predictor import load
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 # Another batch size lets the convolutions sum in another order.
 SINGLE = 1e-5
 

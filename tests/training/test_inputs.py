@@ -6,15 +6,17 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.batches import SummaryNormaliser
+from fieldlevel.data.normalise import SummaryNormaliser
 from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
 from fieldlevel.estimators.network_specs import PerceptronSpec
 from fieldlevel.inference.predictor import load
 from fieldlevel.numerics.transforms import smooth_gaussian
+from fieldlevel.training.source_spec import SourceSpec
+from fieldlevel.training.sources import Source, load_sets
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.trainer import load_sets, train
+from fieldlevel.training.trainer import train
 
 SUMMARIES = ["power spectrum", "one-point PDF"]
 
@@ -26,7 +28,8 @@ def suite(directory):
 
 def loaded(spec, suite):
     split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
-    return split, *load_sets(spec, suite, split, torch.device("cpu"))
+    source = Source(SourceSpec(spec.suite), suite, split)
+    return split, *load_sets(spec, [source], torch.device("cpu"))
 
 
 def test_a_smoothed_network_takes_raw_maps(spec, directory, suite, tmp_path):

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.batches import Normaliser, SummaryNormaliser
+from fieldlevel.data.normalise import Normaliser, SummaryNormaliser
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork

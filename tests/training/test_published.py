@@ -21,7 +21,7 @@ from torch.nn import functional
 
 import fieldlevel
 from fieldlevel.cli import main
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import split_simulations
 from fieldlevel.data.transform_spec import TransformSpec

@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 import fieldlevel
-from fieldlevel.data.batches import Normaliser, SummaryNormaliser
+from fieldlevel.data.normalise import Normaliser, SummaryNormaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 import fieldlevel
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import packaged as trained

@@ -12,7 +12,7 @@ import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from fieldlevel.data.batches import Normaliser, SummaryNormaliser
+from fieldlevel.data.normalise import Normaliser, SummaryNormaliser
 from fieldlevel.data.seen import SeenMaps
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
@@ -20,10 +20,11 @@ from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
 from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import content_of, read_parts, save_network
 
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 FIRST = "features.C01.weight"
 SEEN = SeenMaps(3 * ((0.3, 0.8, 1.0, 1.0, 1.0, 1.0),), ("0123456789ab", "", "ba9876543210"))
 

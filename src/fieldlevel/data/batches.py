@@ -1,234 +1,27 @@
-r"""Maps and targets on the device: normalised once, drawn in batches, augmented there.
+"""Maps and targets on the device: normalised once, drawn in batches, augmented there.
 
-A map is normalised as \((\log_{10}(x + o) - m) / s\) with one scalar mean \(m\) and standard deviation \(s\) for all
-maps; \(o = 1\) for stellar mass, which may vanish, and 0 for everything else. A network may read a summary of the map
-instead, each number of which is normalised by itself.
+The maps may come from several sources, simulations of different suites. Every batch then holds as many maps of each as
+was asked for, those of the first source first. A target that is not known is NaN: all of a source without labels, and
+those of outputs that belong to another suite.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, NamedTuple
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.data.pixels import ZERO_FIELDS
+from fieldlevel.arrays import FloatArray
+from fieldlevel.data.normalise import AnyNormaliser, load_positive
 from fieldlevel.data.suite import Suite
-from fieldlevel.errors import DataError, UserError
-from fieldlevel.numerics.summaries import SUMMARIES
+from fieldlevel.errors import UserError
 from fieldlevel.numerics.transforms import N_SYMMETRIES, all_symmetries, augment
-from fieldlevel.parameters import MAPS_PER_SIMULATION, prior_ranges, to_unit_interval
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.spec_io import STRICT, from_json
 
 Augmentation = Literal["none", "symmetries", "symmetries+shifts"]
-
-_LARGEST_LOGARITHM = 100.0
-"""Beyond those of all numbers in float32."""
-LOG_OFFSETS = dict.fromkeys(ZERO_FIELDS, 1.0)
-"""What is added before the logarithm, as the released scripts do; nothing to other fields."""
-
-
-@dataclass(frozen=True)
-class Normaliser:
-    """Logarithm and scaling of the pixels.
-
-    Attributes:
-        mean: mean of log10(x + offset) over the pixels of the maps it was fitted on.
-        std: standard deviation of the same.
-        offset: added before the logarithm [unit of the map].
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    mean: float
-    std: float
-    offset: float = 0.0
-
-    def normalise(self, maps: Tensor) -> Tensor:
-        """Bring maps to zero mean and unit variance.
-
-        Args:
-            maps: surface densities, any shape.
-
-        Returns:
-            Normalised maps, float32, same shape and device.
-
-        Example:
-            >>> Normaliser(mean=11.0, std=0.5).normalise(torch.tensor([1e11, 1e12])).tolist()
-            [0.0, 2.0]
-        """
-        return (torch.log10(maps.float() + self.offset) - self.mean) / self.std
-
-
-@dataclass(frozen=True)
-class SummaryNormaliser:
-    """A summary of each map and the scaling of its numbers.
-
-    Attributes:
-        summary: its name in `SUMMARIES`.
-        n_pixels: pixels a side of the maps it was fitted on.
-        mean: of each number over the maps it was fitted on, (F,).
-        std: standard deviation of the same, 1 where it vanishes, (F,).
-        offset: added to the pixels first [unit of the map].
-    """
-
-    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-
-    summary: str
-    n_pixels: int
-    mean: tuple[float, ...]
-    std: tuple[float, ...]
-    offset: float = 0.0
-
-    def normalise(self, maps: Tensor) -> Tensor:
-        """Summarise maps and bring the numbers to zero mean and unit variance.
-
-        Args:
-            maps: surface densities, (n, N, N).
-
-        Returns:
-            (n, F) float32.
-        """
-        values = SUMMARIES[self.summary](maps.float() + self.offset)
-        if values.shape[1] != len(self.mean):
-            raise UserError(f"{self.summary} of {values.shape[1]} numbers, not {len(self.mean)}: give other maps")
-        return (values - values.new_tensor(self.mean)) / values.new_tensor(self.std)
-
-
-AnyNormaliser = Normaliser | SummaryNormaliser
-
-
-def read_normaliser(inputs: str, text: str) -> AnyNormaliser:
-    """From JSON, of a network with these `TrainSpec.inputs`.
-
-    Raises:
-        UserError: not the attributes of one.
-    """
-    if inputs == "maps":
-        return from_json(Normaliser, text, "normaliser")
-    return from_json(SummaryNormaliser, text, "normaliser")
-
-
-def check_normaliser(normaliser: AnyNormaliser, inputs: str) -> None:
-    """Refuse statistics that no maps have, and those of other inputs.
-
-    Raises:
-        UserError: with what is wrong.
-    """
-    mean, std = np.atleast_1d(normaliser.mean), np.atleast_1d(normaliser.std)
-    are_sound = (np.abs(mean) <= _LARGEST_LOGARITHM).all() and ((std > 0) & (std <= _LARGEST_LOGARITHM)).all()
-    if isinstance(normaliser, SummaryNormaliser) and (normaliser.summary != inputs or normaliser.n_pixels < 1):
-        raise UserError(f"normaliser: of {normaliser.summary[:40]!r} of {normaliser.n_pixels} pixels, not of {inputs}")
-    if len(mean) != len(std) or not are_sound:
-        raise UserError("normaliser: mean and std must be those of logarithms, std above zero, as many of one as other")
-    if not 0 <= normaliser.offset < np.inf:
-        raise UserError(f"normaliser: offset {normaliser.offset}, must be finite and not negative")
-
-
-def fit_inputs(
-    suite: Suite,
-    inputs: str,
-    simulations: npt.NDArray[np.integer] | None = None,
-    listener: Listener = ignore,
-    device: torch.device | str = "cpu",
-) -> AnyNormaliser:
-    """Fit the normaliser of what a network reads: `fit_normaliser` for maps, or `fit_summary`."""
-    if inputs == "maps":
-        return fit_normaliser(suite, simulations, listener, device)
-    return fit_summary(suite, inputs, simulations, listener, device)
-
-
-def fit_summary(
-    suite: Suite,
-    summary: str,
-    simulations: npt.NDArray[np.integer] | None = None,
-    listener: Listener = ignore,
-    device: torch.device | str = "cpu",
-) -> SummaryNormaliser:
-    """Measure the mean and standard deviation of every number of a summary; arguments as in `fit_normaliser`."""
-    numbers = np.arange(suite.n_simulations) if simulations is None else simulations
-    offset = LOG_OFFSETS.get(suite.field, 0.0)
-    parts = []
-    for done, simulation in enumerate(numbers, start=1):
-        parts.append(SUMMARIES[summary](_load_positive(suite, simulation, offset, device) + offset).double())
-        listener(Progress(f"summarise {suite.suite}", done, len(numbers), "simulations"))
-    values = torch.cat(parts)
-    std = values.std(0, correction=0)
-    std = std.where(std > 0, 1.0)
-    mean: list[float] = values.mean(0).tolist()
-    return SummaryNormaliser(summary, suite.n_pixels, tuple(mean), tuple(std.tolist()), offset)
-
-
-def fit_normaliser(
-    suite: Suite,
-    simulations: npt.NDArray[np.integer] | None = None,
-    listener: Listener = ignore,
-    device: torch.device | str = "cpu",
-) -> Normaliser:
-    """Measure the mean and standard deviation of the logarithm of the pixels, in a stream and in float64.
-
-    Blocks are merged by the pairwise update of Chan, Golub & LeVeque (1983), which does not cancel.
-
-    Args:
-        suite: the maps.
-        simulations: numbers of the simulations to measure, the training set as a rule; None measures the whole suite,
-            test maps included, as the released CMD scripts do.
-        listener: told about simulations read.
-        device: where to measure.
-
-    Returns:
-        The normaliser.
-
-    Raises:
-        DataError: all pixels are equal, or some have no logarithm.
-    """
-    numbers = np.arange(suite.n_simulations) if simulations is None else simulations
-    offset = LOG_OFFSETS.get(suite.field, 0.0)
-    blocks = _simulations(suite, numbers, offset, listener, device)
-    mean, std = measure_logarithm(blocks, offset)
-    if not std > 0:
-        raise DataError([f"{suite.files.maps_path}: the pixels of all maps chosen are equal; give maps with structure"])
-    return Normaliser(mean, std, offset)
-
-
-def _simulations(
-    suite: Suite, numbers: npt.NDArray[np.integer], offset: float, listener: Listener, device: torch.device | str
-) -> Iterator[Tensor]:
-    for done, simulation in enumerate(numbers, start=1):
-        yield _load_positive(suite, simulation, offset, device)
-        listener(Progress(f"measure {suite.suite}", done, len(numbers), "simulations"))
-
-
-def measure_logarithm(blocks: Iterable[Tensor], offset: float) -> tuple[float, float]:
-    """Mean and standard deviation of log10(pixel + offset) over all maps of a stream, in float64.
-
-    Args:
-        blocks: some maps at a time, any shape.
-        offset: added to the pixels first [unit of the maps].
-    """
-    count, mean, squares = 0, 0.0, 0.0
-    for block in blocks:
-        logs = torch.log10(block.double() + offset)
-        n_new, new_mean = logs.numel(), float(logs.mean())
-        total, change = count + n_new, new_mean - mean
-        squares += float((logs - new_mean).square().sum()) + change**2 * count * n_new / total
-        mean += change * n_new / total
-        count = total
-    return mean, float(np.sqrt(squares / max(count, 1)))
-
-
-def _load_positive(suite: Suite, simulation: int, offset: float, device: torch.device | str) -> Tensor:
-    """The maps of a simulation, refused where a pixel has no logarithm."""
-    maps = suite.load_simulation(simulation, device)
-    if not bool((maps + offset > 0).all()):
-        n_bad = int((~(maps + offset > 0)).sum())
-        told = f"{n_bad} pixels of simulation {simulation} are zero or have no logarithm, which networks read"
-        remedy = "train on a field without such pixels, or on maps of particles spread over discs"
-        raise DataError([f"{suite.files.maps_path}: {told}; {remedy}"])
-    return maps
 
 
 class Batch(NamedTuple):
@@ -236,7 +29,7 @@ class Batch(NamedTuple):
 
     Attributes:
         maps: normalised, float32, shape (b, 1, N, N), or summaries, (b, 1, F).
-        theta: targets in the unit interval, shape (b, P).
+        theta: targets in the unit interval, NaN where unknown, shape (b, P).
         source: number of the source that each map is of, int64, shape (b,).
     """
 
@@ -251,7 +44,7 @@ class MapSet:
 
     Attributes:
         maps: normalised maps, shape (n, N, N), or summaries of them, (n, F).
-        theta: targets in the unit interval, float32, shape (n, 6).
+        theta: targets in the unit interval, NaN where unknown, float32, shape (n, P).
         simulation: number of the simulation of each map, int64, shape (n,).
         source: number of the source that each map is of, int64, shape (n,); zeros where there is one alone.
     """
@@ -264,6 +57,13 @@ class MapSet:
     def __post_init__(self) -> None:
         if len(self.source) != len(self.simulation):
             object.__setattr__(self, "source", torch.zeros_like(self.simulation))
+
+    @classmethod
+    def joined(cls, sets: "Sequence[MapSet]") -> "MapSet":
+        """The maps of several sets, one set after the other."""
+        if len(sets) == 1:
+            return sets[0]
+        return cls(*(torch.cat([getattr(each, part.name) for each in sets]) for part in fields(cls)))
 
     @property
     def n_maps(self) -> int:
@@ -287,6 +87,7 @@ def load_map_set(
     normaliser: AnyNormaliser,
     device: torch.device | str = "cpu",
     *,
+    targets: FloatArray | None = None,
     dtype: torch.dtype = torch.float32,
     listener: Listener = ignore,
 ) -> MapSet:
@@ -297,31 +98,53 @@ def load_map_set(
         simulations: numbers of simulations, shape (n,).
         normaliser: fitted beforehand.
         device: where the maps are to live.
+        targets: of all simulations of the suite, (n_simulations, P); its parameters in the unit interval when None.
         dtype: of the maps there; a 16-bit type halves the memory.
         listener: told about simulations read.
 
     Returns:
-        Maps of the simulations in the order given, 15 each.
+        Maps of the simulations in the order given, `suite.layout.n_maps` each.
 
     Raises:
         DataError: pixels without a logarithm.
         UserError: no simulation has that number.
     """
     simulation = torch.from_numpy(suite.simulation_of_map[suite.maps_of(simulations)]).to(device)
-    maps = torch.empty(0)
+    maps, n_maps = torch.empty(0), suite.layout.n_maps
     for i, number in enumerate(simulations):
-        block = normaliser.normalise(_load_positive(suite, number, normaliser.offset, device))
+        block = normaliser.normalise(load_positive(suite, number, normaliser.offset, device))
         if i == 0:
             maps = torch.empty((len(simulation), *block.shape[1:]), dtype=dtype, device=device)
-        maps[i * MAPS_PER_SIMULATION : (i + 1) * MAPS_PER_SIMULATION] = block
+        maps[i * n_maps : (i + 1) * n_maps] = block
         listener(Progress(f"load {suite.suite}", i + 1, len(simulations), "simulations"))
-    unit_theta = to_unit_interval(suite.parameters, *prior_ranges(suite.suite))
-    targets = torch.from_numpy(unit_theta).to(device, torch.float32)
-    return MapSet(maps, targets[simulation], simulation)
+    known = suite.layout.to_unit_interval(suite.parameters) if targets is None else targets
+    theta = torch.from_numpy(known).to(device, torch.float32)
+    return MapSet(maps, theta[simulation], simulation)
+
+
+class _Queue:
+    """Maps of one source in the order in which they come: what an epoch leaves over goes ahead of a new permutation.
+
+    Args:
+        numbers: of its maps in the set.
+        n_drawn: maps of it in a batch.
+    """
+
+    def __init__(self, numbers: Tensor, n_drawn: int) -> None:
+        self.left = torch.empty(0, dtype=torch.int64)
+        self._numbers = numbers
+        self._n_drawn = n_drawn
+
+    def draw(self, generator: torch.Generator) -> Tensor:
+        while len(self.left) < self._n_drawn:
+            permutation = torch.randperm(len(self._numbers), generator=generator)
+            self.left = torch.cat([self.left, self._numbers[permutation]])
+        drawn, self.left = self.left[: self._n_drawn], self.left[self._n_drawn :]
+        return drawn
 
 
 class BatchSampler:
-    """Batches of full size in which every map comes once an epoch, augmented on the device of the maps.
+    """Batches of full size in which every map comes once an epoch of its source, augmented on the device of the maps.
 
     What an epoch leaves over opens the next batch, ahead of a new permutation. All random numbers come from a generator
     on the CPU, so that a seed gives the same batches on every device.
@@ -332,18 +155,33 @@ class BatchSampler:
         augmentation: what is drawn for each map of a batch: nothing, one of the eight symmetries of the square, or a
             symmetry and a periodic shift.
         seed: of the generator.
-        share: part of every batch to return; all random numbers of the batch are drawn nevertheless.
+        share: part of every batch to return, the same part of each source; all random numbers of the batch are drawn
+            nevertheless.
+        of_sources: maps of each source in a batch; all are of one when empty.
+
+    Raises:
+        UserError: a source without maps.
     """
 
     def __init__(
-        self, map_set: MapSet, batch_size: int, augmentation: Augmentation, seed: int, share: slice = slice(None)
+        self,
+        map_set: MapSet,
+        batch_size: int,
+        augmentation: Augmentation,
+        seed: int,
+        share: slice = slice(None),
+        of_sources: Sequence[int] = (),
     ) -> None:
         self.map_set = map_set
         self.batch_size = batch_size
         self.augmentation = augmentation
         self.share = share
         self._generator = torch.Generator().manual_seed(seed)
-        self._queue = torch.empty(0, dtype=torch.int64)
+        counts = tuple(of_sources) or (batch_size,)
+        self._rows = _rows_of(share, counts)
+        self._queues = [
+            _Queue(numbers, count) for numbers, count in zip(_by_source(map_set, counts), counts, strict=True)
+        ]
 
     def draw(self) -> Batch:
         """Draw the next batch and return the share of it, b maps: all of them unless told otherwise.
@@ -360,12 +198,12 @@ class BatchSampler:
             Number of the map, symmetry, shifts of rows and columns: integers on the CPU, shape (b, 4).
         """
         chosen = torch.zeros(self.batch_size, 4, dtype=torch.int64)
-        chosen[:, 0] = self._draw_numbers()
+        chosen[:, 0] = torch.cat([queue.draw(self._generator) for queue in self._queues])
         if self._augments:
             n_shifts = self.map_set.maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
             chosen[:, 1] = torch.randint(N_SYMMETRIES, (self.batch_size,), generator=self._generator)
             chosen[:, 2:] = torch.randint(n_shifts, (self.batch_size, 2), generator=self._generator)
-        return chosen[self.share]
+        return chosen[self._rows]
 
     def gather(self, chosen: Tensor) -> Batch:
         """Make a batch of what was chosen; nothing in it waits for the device.
@@ -382,21 +220,42 @@ class BatchSampler:
         return Batch(maps.float().unsqueeze(1), self.map_set.theta[numbers], self.map_set.source[numbers])
 
     def state_dict(self) -> dict[str, Tensor]:
-        """State from which the same batches follow."""
-        return {"queue": self._queue.clone(), "generator": self._generator.get_state()}
+        """State from which the same batches follow: the queue of each source, and the generator."""
+        queues = {_name(number): queue.left.clone() for number, queue in enumerate(self._queues)}
+        return queues | {"generator": self._generator.get_state()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state of `state_dict`."""
-        self._queue = state["queue"].clone()
+        for number, queue in enumerate(self._queues):
+            queue.left = state[_name(number)].clone()
         self._generator.set_state(state["generator"])
-
-    def _draw_numbers(self) -> Tensor:
-        while len(self._queue) < self.batch_size:
-            permutation = torch.randperm(self.map_set.n_maps, generator=self._generator)
-            self._queue = torch.cat([self._queue, permutation])
-        numbers, self._queue = self._queue[: self.batch_size], self._queue[self.batch_size :]
-        return numbers
 
     @property
     def _augments(self) -> bool:
         return self.augmentation != "none" and self.map_set.n_views > 1
+
+
+def _name(number: int) -> str:
+    return f"queue.{number}" if number else "queue"
+
+
+def _by_source(map_set: MapSet, counts: Sequence[int]) -> list[Tensor]:
+    """Numbers of the maps of each source."""
+    if len(counts) == 1:
+        return [torch.arange(map_set.n_maps)]
+    source = map_set.source.cpu()
+    found = [(source == number).nonzero().flatten() for number in range(len(counts))]
+    if not all(map(len, found)) or sum(map(len, found)) != map_set.n_maps:
+        there = len(set(source.tolist()))
+        raise UserError(f"maps of {there} sources, not of {len(counts)}; give maps of each")
+    return found
+
+
+def _rows_of(share: slice, counts: Sequence[int]) -> Tensor:
+    """Rows of a batch that are the given part of each source in it."""
+    size, rows, first = sum(counts), [], 0
+    start, stop, _ = share.indices(size)
+    for count in counts:
+        rows.append(torch.arange(first + start * count // size, first + stop * count // size))
+        first += count
+    return torch.cat(rows)

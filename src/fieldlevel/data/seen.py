@@ -1,8 +1,9 @@
 """What a network has seen, so that it is known again under another name, number or order.
 
-Of every simulation in training and validation the weights file keeps the row of parameters and a digest of each map.
-A digest is made of the pixels whatever their order: a map that was turned, mirrored, shifted or shuffled has that of
-its original. Digests of the check (`data.pixels`) tell such maps apart, as the fingerprint of the data must.
+Of every simulation in training and validation, labelled or not, the weights file keeps the row of parameters and a
+digest of each map, by the source that it came from. A digest is made of the pixels whatever their order: a map that was
+turned, mirrored, shifted or shuffled has that of its original. Digests of the check (`data.pixels`) tell such maps
+apart, as the fingerprint of the data must.
 """
 
 import re
@@ -14,11 +15,13 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, PARAMETER_NAMES, FloatArray
+from fieldlevel.layout import Layout, Parameter
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import STRICT
+from fieldlevel.suites import hydro_twin
 
 N_DIGITS = 12
 """Hexadecimal, of a map: among 15,000 maps and 15,000 others 1e-6 pairs agree by chance."""
@@ -27,6 +30,8 @@ _SAME = 1e-5
 _COARSE = 100
 """Multiples of 1/100 in Omega_m or sigma_8 are those of grids, fiducial points and one-parameter sets, which
 simulations of different seeds share."""
+
+_MOST_SIMULATIONS = 2**31
 
 _recorded: dict[tuple[str, int], str] = {}
 """Digests of the maps of a simulation, by the fingerprint of its suite and its number: many networks are trained on one
@@ -38,20 +43,23 @@ class SeenMaps:
     """Simulations that a network was trained or validated on.
 
     Attributes:
-        parameters: rows of the table, in physical units, (n, 6).
+        parameters: rows of the table, in physical units, (n, P).
         maps: digests of the maps of each simulation, one after the other, (n,).
+        names: of the parameters, (P,).
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     parameters: tuple[tuple[float, ...], ...]
     maps: tuple[str, ...]
+    names: tuple[str, ...] = Layout().names
 
     def __post_init__(self) -> None:
         if len(self.parameters) != len(self.maps):
             raise ValueError(f"parameters of {len(self.parameters)} simulations but maps of {len(self.maps)}")
-        if any(len(row) != len(PARAMETER_NAMES) for row in self.parameters):
-            raise ValueError(f"rows that have not {len(PARAMETER_NAMES)} parameters")
+        Layout(tuple(map(Parameter, self.names)))
+        if any(len(row) != len(self.names) for row in self.parameters):
+            raise ValueError(f"rows that have not {len(self.names)} parameters")
         if not all(re.fullmatch(f"([0-9a-f]{{{N_DIGITS}}})*", digests) for digests in self.maps):
             raise ValueError("digests of maps that are none")
 
@@ -65,22 +73,73 @@ class SeenMaps:
         """Which of some maps were seen, (n, N, N) to (n,)."""
         return np.array([digest in self.digests for digest in map_digests(maps)], dtype=bool)
 
-    def has_rows(self, parameters: FloatArray, *, cosmology_only: bool) -> npt.NDArray[np.bool_]:
-        """Which rows of a table are those of simulations that were seen, (n, 6) to (n,).
+    def has_rows(self, parameters: FloatArray, layout: Layout, *, cosmology_only: bool) -> npt.NDArray[np.bool_]:
+        """Which rows of a table are those of simulations that were seen, (n, P) to (n,).
 
-        Rows that occur twice in the table, or whose Omega_m or sigma_8 is a multiple of 0.01, prove nothing.
+        Compared are the parameters that both have. Rows that occur twice in the table, or one of whose cosmological
+        parameters is a multiple of 0.01, prove nothing, nor does the cosmology alone where both have other parameters.
 
         Args:
             parameters: of all simulations of a suite.
-            cosmology_only: compare Omega_m and sigma_8 alone, as with a gravity-only twin.
+            layout: of the suite.
+            cosmology_only: compare the cosmological parameters alone, as with a gravity-only twin.
         """
-        columns = COSMOLOGICAL_COLUMNS if cosmology_only else list(range(len(PARAMETER_NAMES)))
-        known = np.array(self.parameters, dtype=float).reshape(-1, len(PARAMETER_NAMES))[:, columns]
-        rows = parameters[:, columns]
-        cells = _COARSE * parameters[:, COSMOLOGICAL_COLUMNS]
+        cosmological = [parameter.name for parameter in layout.cosmological if parameter.name in self.names]
+        shared = cosmological if cosmology_only else [name for name in layout.names if name in self.names]
+        both_have_more = min(len(self.names), layout.n_parameters) > len(shared)
+        if not shared or (shared == cosmological and both_have_more and not cosmology_only):
+            return np.zeros(len(parameters), dtype=bool)
+        known = np.array(self.parameters, dtype=float).reshape(-1, len(self.names))
+        known = known[:, [self.names.index(name) for name in shared]]
+        rows = parameters[:, [layout.column(name) for name in shared]]
+        cells = _COARSE * parameters[:, [layout.column(name) for name in cosmological]]
         is_telling = (np.abs(cells - cells.round()) > _COARSE * _SAME).all(axis=1) & (_matches(rows, rows) == 1)
         found: npt.NDArray[np.bool_] = is_telling & (_matches(rows, known) > 0)
         return found
+
+
+@dataclass(frozen=True)
+class SeenSource:
+    """What a network has seen of one of the sources that it was trained on.
+
+    Attributes:
+        suite: its name.
+        set_name: of its simulations.
+        labelled: whether the network was told the parameters.
+        initial_conditions: whose they are (`Layout.initial_conditions`), empty where nobody knows.
+        training: numbers of the simulations in the training set.
+        validation: numbers of those that its checkpoint was chosen with; none of a source without labels.
+        seen: what both are known by, training first; None of weights from before that was kept.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    suite: str
+    set_name: str
+    labelled: bool
+    initial_conditions: str
+    training: tuple[int, ...]
+    validation: tuple[int, ...]
+    seen: SeenMaps | None
+
+    def __post_init__(self) -> None:
+        if any(not 0 <= number < _MOST_SIMULATIONS for number in self.numbers):
+            raise ValueError("simulations: numbers below zero, or larger than any")
+        if self.seen is not None and len(self.seen.parameters) != len(self.numbers):
+            raise ValueError(f"seen: {len(self.seen.parameters)} simulations, not {len(self.numbers)}")
+
+    @property
+    def numbers(self) -> tuple[int, ...]:
+        """Of all simulations that were seen."""
+        return self.training + self.validation
+
+    def is_twin(self, suite: Suite) -> bool:
+        """Whether the suite holds the same simulations, or their gravity-only or hydrodynamic twins."""
+        return hydro_twin(suite.suite) == hydro_twin(self.suite) and suite.set_name == self.set_name
+
+    def is_sibling(self, suite: Suite) -> bool:
+        """Whether simulations of one number have the same initial conditions."""
+        return self.initial_conditions != "" and suite.layout.initial_conditions == self.initial_conditions
 
 
 def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore) -> SeenMaps:
@@ -99,7 +158,7 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         digests.append(_recorded[fingerprint, number])
         listener(Progress(f"remember {suite.suite}", done, len(simulations), "simulations"))
     rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
-    return SeenMaps(rows, tuple(digests))
+    return SeenMaps(rows, tuple(digests), suite.layout.names)
 
 
 def map_digests(maps: npt.NDArray[Any]) -> list[str]:

@@ -1,15 +1,24 @@
 """A trained network on simulations that it has never seen."""
 
+import math
+from dataclasses import replace
+
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.arrays import FloatArray
+from fieldlevel.data.outputs import truths_of
+from fieldlevel.data.seen import map_digests
 from fieldlevel.data.suite import Suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.inference.predictor import Predictor
-from fieldlevel.parameters import FloatArray, hydro_twin, is_nbody
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.suites import is_nbody
+
+_SAME_LENGTH = 1e-6
 
 
 def predict_suite(
@@ -32,10 +41,12 @@ def predict_suite(
         anyway: also test on maps that seem to be in another unit than those of the training.
 
     Returns:
-        Truths and posterior moments in physical units.
+        Truths and posterior moments in physical units, a column an output. The truth of an output is the parameter of
+        its name, NaN where the suite has none or the output belongs to another suite.
 
     Raises:
-        UserError: the network was trained or validated on one of the simulations, or on maps of another size or unit.
+        UserError: the network was trained or validated on one of the simulations, or on maps of another size, slab or
+            unit.
     """
     refuse_misfit(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
@@ -48,7 +59,9 @@ def predict_suite(
         moments.append(_predict_simulation(predictor, suite, int(number), anyway=takes_all))
         listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
     mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
-    return Predictions(theta=suite.parameters[of_map], mean=mean, std=std, simulation=of_map, map_index=maps)
+    theta = truths_of(predictor.layout, suite.suite, suite.layout, suite.parameters)[of_map]
+    layout = replace(suite.layout, parameters=predictor.layout.parameters)
+    return Predictions(theta, mean, std, simulation=of_map, map_index=maps, layout=layout)
 
 
 def _predict_simulation(
@@ -61,15 +74,26 @@ def _predict_simulation(
 
 
 def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
-    """Refuse maps of another field or another size than the network was trained on.
+    """Refuse maps of another field, size, slab or box than the network was trained on.
 
     Raises:
-        UserError: with both sizes or both fields.
+        UserError: with those of both.
     """
-    ours = f"{predictor.spec.field} maps of {predictor.n_pixels} pixels a side"
-    theirs = f"{suite.field} maps of {suite.n_pixels} pixels a side"
-    if ours != theirs:
-        raise UserError(f"{suite.suite}: {theirs}, but the network was trained on {ours}")
+    ours, theirs = predictor.layout, suite.layout
+    differ = not all(
+        math.isclose(getattr(ours, length), getattr(theirs, length), rel_tol=_SAME_LENGTH)
+        for length in ("box_size_mpc_h", "slab_thickness_mpc_h")
+    )
+    trained = _in_words(predictor.spec.field, predictor.n_pixels, ours, with_slab=differ)
+    tested = _in_words(suite.field, suite.n_pixels, theirs, with_slab=differ)
+    if trained != tested:
+        raise UserError(f"{suite.suite}: {tested}, but the network was trained on {trained}")
+
+
+def _in_words(field: str, n_pixels: int, layout: Layout, *, with_slab: bool) -> str:
+    box, thickness = layout.box_size_mpc_h, layout.slab_thickness_mpc_h
+    slab = f", slabs of {thickness!r} Mpc/h of a box of {box!r} Mpc/h" if with_slab else ""
+    return f"{field} maps of {n_pixels} pixels a side{slab}"
 
 
 def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray[np.int64]:
@@ -81,27 +105,37 @@ def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray
 
 
 def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    """Refuse simulations that the network was trained or validated on, and their gravity-only or hydrodynamic twins.
+    """Refuse simulations that the network has seen, labelled or not, and their twins and siblings.
 
-    A twin has the same initial conditions and labels, so it is no independent test. Simulations that go by another
-    name, number or order are known by their parameters and maps, if the weights file has those that were seen.
+    Gravity-only and hydrodynamic twins have the same initial conditions and labels, siblings of another suite or set
+    the same initial conditions, so they are no independent test. Simulations that go by another name, number or order
+    are known by their parameters and maps, if the weights file has those that were seen.
 
     Raises:
         UserError: at least one simulation was seen.
     """
-    spec = predictor.spec
-    is_twin = hydro_twin(suite.suite) == hydro_twin(spec.suite) and suite.set_name == spec.set_name
-    known = np.concatenate([predictor.training_simulations, predictor.validation_simulations])
-    by_number = np.intersect1d(simulations, known) if is_twin else simulations[:0]
-    _refuse_some(suite, simulations, by_number, "")
-    if (seen := predictor.seen) is None:
-        return
-    cosmology_only = is_nbody(suite.suite) or is_nbody(spec.suite)
-    has_rows = seen.has_rows(suite.parameters, cosmology_only=cosmology_only)
-    _refuse_some(suite, simulations, simulations[has_rows[simulations]], ", as their parameters tell")
-    raw = suite.transformed(TransformSpec())
-    has_maps = [bool(seen.has_maps(raw.read_simulation(int(number))).any()) for number in simulations]
-    _refuse_some(suite, simulations, simulations[has_maps], ", as their maps tell")
+    for source in predictor.sources:
+        known = np.intersect1d(simulations, source.numbers)
+        if source.is_twin(suite):
+            _refuse_some(suite, simulations, known, "")
+        if source.is_sibling(suite):
+            told = f", as those of {source.suite} {source.set_name} have the same initial conditions"
+            _refuse_some(suite, simulations, known, told)
+    for source in predictor.sources:
+        if source.seen is not None:
+            cosmology_only = is_nbody(suite.suite) or is_nbody(source.suite)
+            has_rows = source.seen.has_rows(suite.parameters, suite.layout, cosmology_only=cosmology_only)
+            _refuse_some(suite, simulations, simulations[has_rows[simulations]], ", as their parameters tell")
+    _refuse_seen_maps(predictor, suite, simulations)
+
+
+def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
+    known = frozenset().union(*(source.seen.digests for source in predictor.sources if source.seen is not None))
+    if known:
+        raw = suite.transformed(TransformSpec())
+        digests = (map_digests(raw.read_simulation(int(number))) for number in simulations)
+        has_maps = [not known.isdisjoint(each) for each in digests]
+        _refuse_some(suite, simulations, simulations[has_maps], ", as their maps tell")
 
 
 def _refuse_some(suite: Suite, asked: npt.NDArray[np.int64], seen: npt.NDArray[np.int64], told: str) -> None:

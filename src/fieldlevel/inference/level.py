@@ -17,7 +17,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.data.batches import AnyNormaliser, Normaliser
+from fieldlevel.data.normalise import AnyNormaliser, Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES
 from fieldlevel.training.train_spec import TrainSpec

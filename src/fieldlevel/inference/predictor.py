@@ -5,8 +5,8 @@ in column order and the simulations that the network has seen, so that an evalua
 may hold the weights in float16, at half the size (`shrink_weights`).
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.data.batches import AnyNormaliser, SummaryNormaliser
+from fieldlevel.arrays import FloatArray
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
-from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
+from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.estimator import Estimator
@@ -25,15 +26,13 @@ from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.sizes import whole_number
 from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
-from fieldlevel.parameters import MAXIMA, MINIMA, FloatArray, from_unit_interval, is_mock, is_nbody, outside_prior
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.suites import is_mock, is_nbody
+from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.weights_file import (
-    REMEDY,
-    Priors,
-    read_weights_file,
-)
+from fieldlevel.training.weights_file import REMEDY, WeightsFile, read_weights_file
 from fieldlevel.wording import name_some
 
 
@@ -45,12 +44,14 @@ class Predictor:
         network: the network, in evaluation mode.
         spec: how it was trained.
         normaliser: statistics of the logarithm of its training maps.
-        training_simulations: numbers of the simulations that it was trained on.
-        validation_simulations: numbers of the simulations that its checkpoint was chosen with.
+        training_simulations: numbers of the simulations that it was trained on, of the first source if there are more.
+        validation_simulations: numbers of the simulations of that source that its checkpoint was chosen with.
         provenance: where the weights come from, e.g. the fingerprint of the data.
         seen: what these simulations are known by under another name; None of weights from before that was kept.
         source: the file, for messages.
-        priors: lower and upper edges that its targets were made with, (6,) each.
+        layout: of its training maps; its parameters are those that the network infers, with the priors that its targets
+            were made with.
+        other_sources: what it has seen of other sources than the first.
     """
 
     network: Estimator
@@ -61,12 +62,23 @@ class Predictor:
     provenance: Mapping[str, Any]
     seen: SeenMaps | None = None
     source: str = "this network"
-    priors: Priors = (MINIMA, MAXIMA)
+    layout: Layout = field(default_factory=Layout)
+    other_sources: tuple[SeenSource, ...] = ()
+
+    @property
+    def sources(self) -> tuple[SeenSource, ...]:
+        """What the network has seen, by source."""
+        spec, whose = self.spec.all_sources[0], self.layout.initial_conditions
+        training, validation = (
+            tuple(map(int, numbers)) for numbers in (self.training_simulations, self.validation_simulations)
+        )
+        first = SeenSource(spec.suite, spec.set_name, spec.labelled, whose, training, validation, self.seen)
+        return (first, *self.other_sources)
 
     @property
     def is_mock(self) -> bool:
-        """Whether the network was trained on mock maps."""
-        return is_mock(self.spec.suite)
+        """Whether the network was trained on mock maps, labelled or not."""
+        return self.layout.is_mock or any(is_mock(source.suite) for source in self.spec.all_sources)
 
     @property
     def n_pixels(self) -> int:
@@ -85,15 +97,17 @@ class Predictor:
         if transform.kind != "none":
             scale = f" {transform.scale:g}" if transform.scale else ""
             remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
-        if is_nbody(spec.suite):
+        if len(spec.all_sources) > 1:
+            remarks.append(f"trained on {_in_words(spec.all_sources)}")
+        elif is_nbody(spec.suite) and len(self.layout.cosmological) < self.layout.n_parameters:
             remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
         if isinstance(remark := self.provenance.get("remark"), str):
             remarks.append(remark)
         return tuple(remarks)
 
     def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
-        """Which answers no posterior inside the prior can have: `parameters.outside_prior`."""
-        return outside_prior(mean, std, *self.priors)
+        """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
+        return self.layout.outside_prior(mean, std)
 
     def predict(
         self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
@@ -112,7 +126,8 @@ class Predictor:
             anyway: also answer for maps whose level lies far from that of the training (`inference.level`).
 
         Returns:
-            Means and standard deviations in physical units, each (n, 6), columns in the order of `PARAMETERS`.
+            Means and standard deviations in physical units, each (n, P), columns in the order of
+            `layout.parameters`.
 
         Raises:
             UserError: maps of another size, not numbers, with pixels that no map has, or in another unit than those of
@@ -126,7 +141,7 @@ class Predictor:
             with exact_float32():
                 mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
             listener(Progress("predict", block.stop, len(given), "maps"))
-        return from_unit_interval(mean, std, *self.priors)
+        return self.layout.from_unit_interval(mean, std)
 
     @torch.inference_mode()
     def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
@@ -148,6 +163,14 @@ class Predictor:
             raise UserError(f"{self.source}: {told}; damaged weights, or maps unlike any: {REMEDY}")
 
 
+def _in_words(sources: Sequence[SourceSpec]) -> str:
+    """Suites, with their sets where these differ, and which are without labels."""
+    differ = len({source.set_name for source in sources}) > 1
+    names = [f"{source.suite} {source.set_name}" if differ else source.suite for source in sources]
+    told = [name if source.labelled else f"{name} (unlabelled)" for name, source in zip(names, sources, strict=True)]
+    return f"{', '.join(told[:-1])} and {told[-1]}"
+
+
 def load(path: str | Path, device: str = "auto") -> Predictor:
     """Load a weights file, or a network that comes with the package; it computes in float32 either way.
 
@@ -162,17 +185,30 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
     path = find_weights(path)
     refuse_other_formats(path)
     known = read_weights_file(path)
-    refuse_disguised_mock(path, known.spec.suite, known.provenance)
+    for suite, provenance in _provenances(known):
+        refuse_disguised_mock(path, suite, provenance)
+    first, *others = known.sources
     predictor = Predictor(
         network=known.network,
         spec=known.spec,
         normaliser=known.normaliser,
-        training_simulations=known.training_simulations,
-        validation_simulations=known.validation_simulations,
+        training_simulations=np.array(first.training, dtype=np.int64),
+        validation_simulations=np.array(first.validation, dtype=np.int64),
         provenance=known.provenance,
-        seen=known.seen,
+        seen=first.seen,
         source=str(path),
-        priors=known.priors,
+        layout=known.layout,
+        other_sources=tuple(others),
     )
+    predictor = replace(predictor, layout=replace(known.layout, n_pixels=predictor.n_pixels))
     predictor.network.to(select_device(device))
     return predictor
+
+
+def _provenances(known: WeightsFile) -> list[tuple[str, Mapping[str, Any]]]:
+    """Suites that the weights claim, each with where its data come from."""
+    found = known.provenance.get("source_fingerprints")
+    if len(known.sources) == 1 or not isinstance(found, list):
+        return [(known.spec.suite, known.provenance)]
+    pairs = zip(known.sources, found, strict=False)
+    return [(source.suite, {"data_fingerprint": fingerprint}) for source, fingerprint in pairs]

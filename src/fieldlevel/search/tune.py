@@ -9,21 +9,21 @@ References:
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
-from fieldlevel.data.batches import AnyNormaliser, MapSet
-from fieldlevel.data.seen import SeenMaps, record_seen
-from fieldlevel.data.split import Split
+from fieldlevel.data.batches import MapSet
+from fieldlevel.data.normalise import AnyNormaliser
+from fieldlevel.data.seen import SeenSource
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import TrainingError, UserError, reason
 from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import make_folder
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.published_trials import Point, published_trials
@@ -35,9 +35,10 @@ from fieldlevel.spec_io import digest, in_plain_types, refuse_values
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.settings import check_train_spec
+from fieldlevel.training.sources import fingerprint_of, load_sets, open_data, outputs_of, seen_sources
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.trainer import load_sets, open_data, provenance_of, train_network, validations
+from fieldlevel.training.trainer import provenance_of, train_network, validations
 from fieldlevel.training.weights_file import save_network
 
 
@@ -83,9 +84,9 @@ def tune(
     if not (Path(out) / "journal.log").exists():
         refuse_unused_in_search(spec)
     trials = [] if begin_with is None else _trials_for(spec, begin_with)
-    suite, _ = open_data(spec.train, directory, check=False)
+    fingerprint = fingerprint_of([source.suite for source in open_data(spec.train, directory, check=False)])
     with _quiet_optuna():
-        search = open_search(spec, Path(out), suite.fingerprint, trials)
+        search = open_search(spec, Path(out), fingerprint, trials)
         if len(search.finished()) < spec.n_trials or search.lost():
             data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
@@ -143,19 +144,23 @@ def _report(trial: Trial, state: TrainingState) -> None:
 
 @dataclass(frozen=True, eq=False)
 class _Data:
-    suite: Suite
-    split: Split
+    suites: list[Suite]
+    outputs: Layout
+    seen: tuple[SeenSource, ...]
     normaliser: AnyNormaliser
     training: MapSet
     validation: MapSet
-    seen: SeenMaps
+
+    @property
+    def fingerprint(self) -> str:
+        return fingerprint_of(self.suites)
 
 
 def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
     """The maps of all trials: nothing that is searched changes them."""
-    suite, split = open_data(train, directory, listener, check=check)
-    seen = record_seen(suite, np.concatenate([split.train, split.validation]), listener)
-    return _Data(suite, split, *load_sets(train, suite, split, device, listener), seen)
+    sources = open_data(train, directory, listener, check=check)
+    seen, suites = seen_sources(sources, listener), [source.suite for source in sources]
+    return _Data(suites, outputs_of(train, sources), seen, *load_sets(train, sources, device, listener))
 
 
 def _work(search: Search, data: _Data, listener: Listener) -> None:
@@ -175,7 +180,7 @@ def _make_again(search: Search, data: _Data, listener: Listener) -> None:
             make_folder(folder)
             file = folder / "resume.pt"
             told = _in_search(search, trial.number, listener)
-            trained = train_network(spec, data.training, data.validation, file, told, facts=[data.suite.fingerprint])
+            trained = train_network(spec, data.training, data.validation, file, told, facts=[data.fingerprint])
             _save(folder / "weights.safetensors", spec, trained, data, trial.number)
             file.unlink(missing_ok=True)
 
@@ -185,7 +190,7 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
     spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
     make_folder(folder)
     try:
-        file = ResumeFile(folder / "resume.pt", digest(spec, data.suite.fingerprint))
+        file = ResumeFile(folder / "resume.pt", digest(spec, data.fingerprint))
         trained = train_trial(trial, spec, data.training, data.validation, file, listener)
     except (TrainingError, torch.OutOfMemoryError) as error:
         trial.set_user_attr("error", reason(error))
@@ -205,10 +210,9 @@ def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, num
         trained.network,
         spec,
         data.normaliser,
-        training_simulations=data.split.train,
-        validation_simulations=data.split.validation,
-        provenance=provenance_of(trained, data.suite, data.training) | {"trial": number},
-        seen=data.seen,
+        layout=data.outputs,
+        sources=data.seen,
+        provenance=provenance_of(trained, data.suites, data.training) | {"trial": number},
     )
 
 
@@ -229,7 +233,7 @@ def _tell(search: Search, n_steps: int, detail: str, listener: Listener) -> None
 def _check_spec(spec: TuneSpec) -> TuneSpec:
     """The spec in plain types, unless it cannot be."""
     spec = in_plain_types(TuneSpec, spec)
-    check_train_spec(spec.train)
+    spec = replace(spec, train=check_train_spec(spec.train))
     at_least_one = f"numbers of at least 1 and at most {MOST_TRIALS:,}"
     refuse_values(
         spec,

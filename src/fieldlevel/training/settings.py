@@ -16,6 +16,7 @@ from fieldlevel.spec_io import in_plain_types
 from fieldlevel.training import distributed
 from fieldlevel.training.penalty import check_penalty
 from fieldlevel.training.presets import TRAIN_PRESETS, laptop_summary, laptop_training
+from fieldlevel.training.source_rules import settle_sources
 from fieldlevel.training.train_spec import TrainSpec, summary_training
 
 Rule = tuple[Callable[[Any], bool], str]
@@ -118,7 +119,21 @@ def check_train_spec(spec: TrainSpec) -> TrainSpec:
     distributed.equal_share(spec.batch_size)
     check_imports(spec)
     check_penalty(spec)
-    return spec
+    check_source_names(spec)
+    return settle_sources(spec, distributed.n_ranks())
+
+
+def check_source_names(spec: TrainSpec) -> None:
+    """Refuse sources whose suite or set is more than a name.
+
+    Raises:
+        UserError: with the setting, its value and what is allowed.
+    """
+    for number, source in enumerate(spec.sources):
+        for name in ("suite", "set_name"):
+            is_name, words = RULES[name]
+            if not is_name(value := getattr(source, name)):
+                raise UserError(f"sources.{number}.{name} = {shown(value)}: must be {words}")
 
 
 def unused_settings(spec: TrainSpec) -> dict[str, str]:

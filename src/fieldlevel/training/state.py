@@ -24,6 +24,7 @@ from fieldlevel.training import distributed
 from fieldlevel.training.head import fit_head
 from fieldlevel.training.penalty import load_penalty_state, make_penalty, penalty_state
 from fieldlevel.training.precision import autocast, random_states, set_random_states
+from fieldlevel.training.source_rules import maps_of_sources
 from fieldlevel.training.step import TrainingStep, arranged, memory_format
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -108,7 +109,8 @@ class TrainingState:
         self.device = training.maps.device
         self.network = distributed.synchronise(_network(spec, training), spec.seed)
         own = distributed.equal_share(spec.batch_size)
-        self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own)
+        of_sources = maps_of_sources(spec)
+        self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own, of_sources)
         self.penalty = make_penalty(spec, self.network, training.source)
         self.take_step = TrainingStep(self.network, self.sampler, spec, self.device, self.penalty)
         self.best: dict[str, Tensor] = {}
@@ -302,11 +304,11 @@ def _check_optimisers(states: Any, own: Sequence[Mapping[str, Any]]) -> None:
 def _check_sampler(state: Any, own: Mapping[str, Tensor], n_maps: int) -> None:
     if not isinstance(state, Mapping) or state.keys() != own.keys():
         raise ValueError("its sampler is another")
-    queue = state["queue"]
-    if not isinstance(queue, Tensor) or (queue.dtype, queue.ndim) != (torch.int64, 1):
-        raise ValueError("its sampler draws no maps")
-    if len(queue) and not 0 <= int(queue.min()) <= int(queue.max()) < n_maps:
-        raise ValueError("its sampler draws maps that are not there")
+    for queue in (state[name] for name in state if name != "generator"):
+        if not isinstance(queue, Tensor) or (queue.dtype, queue.ndim) != (torch.int64, 1):
+            raise ValueError("its sampler draws no maps")
+        if len(queue) and not 0 <= int(queue.min()) <= int(queue.max()) < n_maps:
+            raise ValueError("its sampler draws maps that are not there")
 
 
 def _network(spec: TrainSpec, training: MapSet) -> Estimator:

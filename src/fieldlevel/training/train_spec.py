@@ -11,6 +11,7 @@ from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, Option, PerceptronSpec
 from fieldlevel.spec_io import STRICT
+from fieldlevel.training.source_spec import SourceSpec
 
 
 @dataclass(frozen=True)
@@ -39,12 +40,13 @@ class OptimiserSpec:
 
 @dataclass(frozen=True)
 class TrainSpec:
-    """One estimator trained on the maps of one suite."""
+    """One estimator trained on the maps of one suite, or of several sources."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     __omitted__: ClassVar[tuple[str, ...]] = (
         *("body", "body_options", "head", "head_options"),
         *("penalty", "penalty_options"),
+        *("sources", "outputs"),
     )
 
     suite: str = "MockTNG"
@@ -96,6 +98,17 @@ class TrainSpec:
     """Import path of what is added to the loss in training, `module:Class`: a penalty on the features."""
     penalty_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class."""
+    sources: tuple[SourceSpec, ...] = ()
+    """In the place of suite and set: where the maps come from, with labels or without; the flags `--sources.0.suite`
+    and so on change those of a --config. Empty: the one suite, with labels."""
+    outputs: tuple[str, ...] = ()
+    """Parameters to infer: `Omega_m` of all sources, `A_SN1[MockTNG]` of one suite alone. Empty: all parameters of one
+    source; of several with labels the cosmological ones of all, and each other one by suite."""
+
+    @property
+    def all_sources(self) -> tuple[SourceSpec, ...]:
+        """Where the maps come from: `sources`, or the one suite."""
+        return self.sources or (SourceSpec(self.suite, self.set_name),)
 
 
 def summary_training() -> TrainSpec:

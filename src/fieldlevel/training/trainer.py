@@ -13,16 +13,12 @@ import csv
 from collections.abc import Iterator, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import torch
 
-from fieldlevel.data.batches import AnyNormaliser, MapSet, fit_inputs, load_map_set
-from fieldlevel.data.labels import used_columns
-from fieldlevel.data.seen import record_seen
-from fieldlevel.data.split import Split
-from fieldlevel.data.suite import Suite, is_old_fingerprint, open_suite, split_simulations
-from fieldlevel.data.transformed import refuse_idle_scale
+from fieldlevel.data.batches import MapSet
+from fieldlevel.data.suite import Suite, is_old_fingerprint
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, starts_with, write_text, written_aside
 from fieldlevel.json_files import holds_keys
@@ -33,7 +29,8 @@ from fieldlevel.spec_io import digest, read_spec, to_json
 from fieldlevel.training import distributed
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
-from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
+from fieldlevel.training.settings import check_train_spec, refuse_unused
+from fieldlevel.training.sources import fingerprint_of, load_sets, open_data, open_suites, outputs_of, seen_sources
 from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import read_weights_file, save_network
@@ -50,11 +47,12 @@ def train(
 ) -> Path:
     """Train the network of a spec on a data folder.
 
-    Only the maps of the training and validation simulations are loaded (the legacy normaliser measures all).
+    Only the maps of the training and validation simulations are loaded (the legacy normaliser measures all); of sources
+    without labels those of the training simulations alone.
     Calling it again with the same arguments continues an interrupted run and returns at once from a finished one.
 
     Args:
-        spec: suite, network, optimiser, split and seed.
+        spec: suite or sources, network, optimiser, split and seed.
         directory: folder of CMD-format files.
         out: folder for `weights.safetensors` (lowest validation loss), `history.csv` and `spec.json`; also `resume.pt`
             while the run is unfinished.
@@ -91,17 +89,19 @@ def train(
     weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
     _claim_folder(out, spec)
     if weights_path.exists():
-        known = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
-        known.digest_maps(listener)
-        _check_same_run(weights_path, spec, known)
+        known = open_suites(spec, directory)
+        for suite in known:
+            suite.digest_maps(listener)
+        _check_same_run(weights_path, spec, fingerprint_of(known))
         resume_path.unlink(missing_ok=True)
         return weights_path
     run_device = select_device(device)
-    suite, split = open_data(spec, directory, listener, check=check)
-    normaliser, training, validation = load_sets(spec, suite, split, run_device, listener)
+    sources = open_data(spec, directory, listener, check=check)
+    suites = [source.suite for source in sources]
+    normaliser, training, validation = load_sets(spec, sources, run_device, listener)
     if distributed.rank() == 0:
         write_text(out / "spec.json", to_json(spec) + "\n")
-    trained = train_network(spec, training, validation, resume_path, listener, facts=[suite.fingerprint])
+    trained = train_network(spec, training, validation, resume_path, listener, facts=[fingerprint_of(suites)])
     if distributed.rank() == 0:
         _write_history(out / "history.csv", trained.history)
         save_network(
@@ -109,72 +109,13 @@ def train(
             trained.network,
             spec,
             normaliser,
-            training_simulations=split.train,
-            validation_simulations=split.validation,
-            provenance=provenance_of(trained, suite, training),
-            seen=record_seen(suite, np.concatenate([split.train, split.validation]), listener),
+            layout=outputs_of(spec, sources),
+            sources=seen_sources(sources, listener),
+            provenance=provenance_of(trained, suites, training),
         )
         resume_path.unlink(missing_ok=True)
     distributed.barrier()
     return weights_path
-
-
-def open_data(
-    spec: TrainSpec, directory: str | Path, listener: Listener = ignore, *, check: bool = True
-) -> tuple[Suite, Split]:
-    """The suite of a spec and the split of its simulations, which is refused before any map is read.
-
-    Args:
-        spec: suite, field, set and split.
-        directory: folder of CMD-format files.
-        listener: told about maps read.
-        check: whether to check every map of the suite.
-
-    Raises:
-        DataError: a folder that cannot be used.
-        UserError: a set of the split would be empty, all its training simulations have the same label, a batch is
-            larger than the training set, or a transform leaves all or nothing of such maps.
-    """
-    suite = open_suite(directory, spec.suite, spec.field, spec.set_name, check=False)
-    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
-    refuse_idle_scale(spec.transform, suite.n_pixels)
-    refuse_large_batch(spec.batch_size, len(suite.maps_of(split.train)))
-    _refuse_equal_labels(suite, split)
-    if check:
-        suite = open_suite(directory, spec.suite, spec.field, spec.set_name, listener=listener)
-    return suite, split
-
-
-def _refuse_equal_labels(suite: Suite, split: Split) -> None:
-    """A network on simulations of one label has nothing to learn; in gravity-only suites two columns are labels."""
-    labels = suite.parameters[split.train][:, used_columns(suite.suite)]
-    if (labels == labels[0]).all():
-        raise UserError(
-            f"{suite.files.parameters_path}: all training simulations have the same parameters, so there is nothing to "
-            "learn; train on a set that varies them, such as LH"
-        )
-
-
-def load_sets(
-    spec: TrainSpec, suite: Suite, split: Split, device: torch.device, listener: Listener = ignore
-) -> tuple[AnyNormaliser, MapSet, MapSet]:
-    """What the network of a spec reads, of the training and the validation simulations, and how it was normalised.
-
-    Args:
-        spec: transform, inputs, labels and normaliser.
-        suite: the maps as they are in the files.
-        split: of the simulations; those of the test set are not read, but for the legacy normaliser.
-        device: where the maps are to live.
-        listener: told about simulations read.
-    """
-    suite = suite.transformed(spec.transform)
-    if spec.labels == "permuted":
-        suite = suite.with_permuted_labels(np.concatenate([split.train, split.validation]), spec.seed)
-    measured = split.train if spec.normaliser == "train" else None
-    normaliser = fit_inputs(suite, spec.inputs, measured, listener, device)
-    training = load_map_set(suite, split.train, normaliser, device, listener=listener)
-    validation = load_map_set(suite, split.validation, normaliser, device, listener=listener)
-    return normaliser, training, validation
 
 
 def train_network(
@@ -273,7 +214,7 @@ OURS = {"spec.json": _is_spec, "history.csv": _is_history}
 """What a run replaces, and how it is known."""
 
 
-def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:
+def _check_same_run(weights_path: Path, spec: TrainSpec, fingerprint: str) -> None:
     try:
         known = read_weights_file(weights_path)
     except UserError:
@@ -284,18 +225,19 @@ def _check_same_run(weights_path: Path, spec: TrainSpec, suite: Suite) -> None:
     if is_old_fingerprint(known.provenance.get("data_fingerprint")):
         told = "trained by an earlier version, which looked at 64 maps of its data only"
         raise UserError(f"{weights_path}: {told}; use it as it is, train in another folder, or delete it")
-    if known.provenance.get("data_fingerprint") != suite.fingerprint:
+    if known.provenance.get("data_fingerprint") != fingerprint:
         raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
 
 
-def provenance_of(trained: TrainedNetwork, suite: Suite, training: MapSet) -> dict[str, str | float]:
-    """What a weights file tells of the training of its network."""
+def provenance_of(trained: TrainedNetwork, suites: Sequence[Suite], training: MapSet) -> dict[str, Any]:
+    """What a weights file tells of the training of its network; of several sources also the fingerprint of each."""
+    of_sources = {"source_fingerprints": [suite.fingerprint for suite in suites]}
     return {
-        "data_fingerprint": suite.fingerprint,
+        "data_fingerprint": fingerprint_of(suites),
         "device": training.maps.device.type,
         "torch": str(torch.__version__),
         "validation_loss": trained.validation_loss,
-    }
+    } | (of_sources if len(suites) > 1 else {})
 
 
 def _write_history(path: Path, history: Sequence[HistoryRow]) -> None:

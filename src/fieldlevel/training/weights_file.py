@@ -4,12 +4,16 @@ A safetensors file: the tensors of a network and, as metadata, texts of JSON tha
 The checksum among them is one of all other metadata and all tensors, so that a changed bit is noticed; files from
 before there was one are read without. What cannot be (weights that are not finite, sizes that do not fit, names that a
 table or a page would take for something else) is refused whether there is a checksum or not.
+
+A network on one suite of the layout that is known of it has neither `layout` nor `sources` in its file. Where there are
+several sources, `training_simulations` and `validation_simulations` are those of the first, and `sources` tells of all.
 """
 
 import dataclasses
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,27 +27,26 @@ from safetensors.torch import save
 from torch import Tensor
 
 import fieldlevel
-from fieldlevel.data.batches import AnyNormaliser, check_normaliser, read_normaliser
-from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
+from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.transformed import check_transform
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import UserError, reason, shown
 from fieldlevel.estimators.build import check_imports, outline_estimator, restore_estimator
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import check_regular, write_bytes
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES, FloatArray, is_mock, prior_ranges
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout
 from fieldlevel.spec_io import from_json, to_json
-from fieldlevel.training.settings import RULES
+from fieldlevel.suites import is_mock, layout_of
+from fieldlevel.training.settings import RULES, check_source_names
+from fieldlevel.training.source_rules import settle_sources
 from fieldlevel.training.train_spec import TrainSpec
 
 FORMAT_VERSION = "1"
 
-Priors = tuple[FloatArray, FloatArray]
-"""Lower and upper edges, (6,) each, in the order of `PARAMETERS`."""
-
 REMEDY = "train the network again, or fetch the file again"
 
-_OPTIONAL = {"fieldlevel_version", "seen", "checksum", "format"}
+_OPTIONAL = {"fieldlevel_version", "seen", "layout", "sources", "checksum", "format"}
 """Of the metadata; `format` is what other libraries add."""
 _MANDATORY = {
     "format_version",
@@ -59,6 +62,8 @@ _MANDATORY = {
 }
 _KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_SIMULATIONS = 2**31
+_LONGEST_TEXT = 200
+"""Characters of a symbol, a unit or a name of initial conditions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,47 +74,67 @@ class WeightsFile:
         spec: how the network was trained.
         network: in evaluation mode, in float32, on the CPU.
         normaliser: statistics of the logarithm of its training maps.
-        training_simulations: numbers of the simulations that it was trained on.
-        validation_simulations: numbers of the simulations that its checkpoint was chosen with.
-        seen: what these simulations are known by; None of files from before that was kept.
+        layout: of its training maps; its parameters are the outputs of the network, with the priors that the targets
+            were made with.
+        sources: what it has seen, by source.
         provenance: where the weights come from.
-        priors: that its targets were made with.
     """
 
     spec: TrainSpec
     network: Estimator
     normaliser: AnyNormaliser
-    training_simulations: npt.NDArray[np.int64]
-    validation_simulations: npt.NDArray[np.int64]
-    seen: SeenMaps | None
+    layout: Layout
+    sources: tuple[SeenSource, ...]
     provenance: Mapping[str, Any]
-    priors: Priors
 
 
 def metadata_of(
     network: Estimator,
     spec: TrainSpec,
     normaliser: AnyNormaliser,
-    training_simulations: npt.NDArray[np.integer],
-    validation_simulations: npt.NDArray[np.integer],
-    seen: SeenMaps | None,
+    layout: Layout,
+    sources: Sequence[SeenSource],
     provenance: Mapping[str, Any],
 ) -> dict[str, str]:
     """Everything but the tensors and the checksum; arguments as the attributes of `WeightsFile`."""
+    first = sources[0]
     metadata = {
         "format_version": FORMAT_VERSION,
         "fieldlevel_version": fieldlevel.__version__,
         "spec": to_json(spec),
         "network": to_text(network.sizes),
         "normaliser": to_text(dataclasses.asdict(normaliser)),
-        "labels": _labels(prior_ranges(spec.suite)),
-        "training_simulations": to_text([int(number) for number in training_simulations]),
-        "validation_simulations": to_text([int(number) for number in validation_simulations]),
+        "labels": _labels(layout),
+        "training_simulations": to_text(first.training),
+        "validation_simulations": to_text(first.validation),
         "suite": spec.suite,
-        "mock": to_text(is_mock(spec.suite)),
+        "mock": to_text(_is_mock(layout, sources)),
         "provenance": to_text(dict(provenance), sort_keys=True),
     }
-    return metadata if seen is None else metadata | {"seen": to_text(dataclasses.asdict(seen))}
+    told = {
+        "layout": layout_text(layout, spec.suite, spec.set_name),
+        "sources": to_text([_plain(source) for source in sources]) if len(sources) > 1 else "",
+        "seen": to_text(_plain(first)["seen"]) if len(sources) == 1 and first.seen is not None else "",
+    }
+    return metadata | {key: text for key, text in told.items() if text}
+
+
+def layout_text(layout: Layout, suite: str, set_name: str) -> str:
+    """JSON of a layout, whatever the pixels; empty where it is the one that is known of the suite."""
+    unseen = dataclasses.replace(layout, n_pixels=0)
+    return "" if unseen == layout_of(suite, set_name) else to_text(dataclasses.asdict(unseen))
+
+
+def _plain(source: SeenSource) -> dict[str, Any]:
+    """In types that JSON has; names of parameters are left out where they are those of CAMELS."""
+    plain = dataclasses.asdict(source)
+    if source.seen is not None and source.seen.names == Layout().names:
+        del plain["seen"]["names"]
+    return plain
+
+
+def _is_mock(layout: Layout, sources: Sequence[SeenSource]) -> bool:
+    return layout.is_mock or any(is_mock(source.suite) for source in sources)
 
 
 def to_text(value: Any, *, sort_keys: bool = False) -> str:
@@ -172,29 +197,27 @@ def read_weights_file(path: Path) -> WeightsFile:
         UserError: not such a file, one of another version or for other parameters, or a damaged one.
     """
     metadata, state = read_parts(path)
-    priors = _priors(path, metadata)
     with _naming_damage(path):
         _check_keys(metadata)
         spec = from_json(TrainSpec, metadata["spec"], "spec")
-        _check_spec(spec, metadata)
+        _check_spec(spec)
+        layout = _layout(spec, metadata)
+        sources = _sources(spec, layout, metadata)
+        _check_mark(spec, layout, sources, metadata)
         normaliser = read_normaliser(spec.inputs, metadata["normaliser"])
         check_normaliser(normaliser, spec.inputs)
-        training, validation = (_numbers(metadata[f"{name}_simulations"]) for name in ("training", "validation"))
-        seen = from_json(SeenMaps, metadata["seen"], "seen") if "seen" in metadata else None
-        if seen is not None and len(seen.parameters) != len(training) + len(validation):
-            raise UserError(f"seen: {len(seen.parameters)} simulations, not {len(training) + len(validation)}")
         provenance = from_json(dict[str, Any], metadata["provenance"], "provenance")
         if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
             raise UserError("its checksum is another: a part of it was changed")
         sizes = from_json(dict[str, Any], metadata["network"], "network")
     _refuse_lost_imports(path, spec)
     with _naming_misfit(path, spec) if is_own(spec) else _naming_damage(path):
-        (*_, n_inputs) = _check_state(spec, sizes, state)
+        (*_, n_inputs) = _check_state(spec, sizes, state, layout)
         if not isinstance(normaliser.mean, float) and len(normaliser.mean) != n_inputs:
             raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {n_inputs}")
     network = restore_estimator(spec, sizes)
     network.load_state_dict(state)
-    return WeightsFile(spec, network.eval(), normaliser, training, validation, seen, provenance, priors)
+    return WeightsFile(spec, network.eval(), normaliser, layout, sources, provenance)
 
 
 def _refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
@@ -214,18 +237,55 @@ def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
         )
 
 
-def _labels(priors: Priors) -> str:
-    minima, maxima = priors
-    return to_text({"names": list(PARAMETER_NAMES), "minima": minima.tolist(), "maxima": maxima.tolist()})
+def _labels(layout: Layout) -> str:
+    minima, maxima = layout.lows.tolist(), layout.highs.tolist()
+    return to_text({"names": list(layout.names), "minima": minima, "maxima": maxima})
 
 
-def _priors(path: Path, metadata: Mapping[str, str]) -> Priors:
-    """Those of its suite, or of `PARAMETERS`, with which earlier versions trained every suite."""
-    known = (prior_ranges(metadata.get("suite", "")), (MINIMA, MAXIMA))
-    for priors in known:
-        if metadata.get("labels") == _labels(priors):
-            return priors
-    raise UserError(f"{path}: trained for other parameters or priors than {', '.join(PARAMETER_NAMES)}")
+def _layout(spec: TrainSpec, metadata: Mapping[str, str]) -> Layout:
+    """The one that the file tells; else of its suite, with the priors of CAMELS in earlier versions."""
+    known = layout_of(spec.suite, spec.set_name)
+    known_ones = [known, dataclasses.replace(known, parameters=CAMELS_PARAMETERS)]
+    if "layout" in metadata:
+        known_ones = [_check_texts(from_json(Layout, metadata["layout"], "layout"))]
+    layout = next((each for each in known_ones if _labels(each) == metadata["labels"]), None)
+    if layout is None:
+        raise UserError(f"labels: for other parameters or priors than {', '.join(known_ones[0].names[:20])}")
+    if spec.outputs and spec.outputs != layout.names:
+        raise UserError(f"outputs: {', '.join(spec.outputs[:20])}, but its layout has {', '.join(layout.names[:20])}")
+    return layout
+
+
+def _check_texts(layout: Layout) -> Layout:
+    """Refuse what is no text of a symbol or a unit, and numbers that are none."""
+    texts = [layout.initial_conditions, *(parameter.symbol for parameter in layout.parameters)]
+    texts += [text for unit in layout.units for text in unit]
+    if wrong := next((text for text in texts if len(text) > _LONGEST_TEXT or not text.isprintable()), None):
+        raise UserError(f"layout: text {shown(wrong)}; give at most {_LONGEST_TEXT} characters of one line")
+    if not all(math.isfinite(parameter.fiducial or 0.0) for parameter in layout.parameters):
+        raise UserError("layout: fiducial values that are not finite")
+    return layout
+
+
+def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tuple[SeenSource, ...]:
+    """What was seen, as the file tells by source, or of the one suite."""
+    training, validation = (_numbers(metadata[f"{name}_simulations"]) for name in ("training", "validation"))
+    if "sources" not in metadata:
+        seen = from_json(SeenMaps, metadata["seen"], "seen") if "seen" in metadata else None
+        whose = layout.initial_conditions
+        sources: tuple[SeenSource, ...] = (
+            SeenSource(spec.suite, spec.set_name, True, whose, training, validation, seen),
+        )
+    else:
+        sources = from_json(tuple[SeenSource, ...], metadata["sources"], "sources")
+    told = [(source.suite, source.set_name, source.labelled) for source in sources]
+    if told != [(source.suite, source.set_name, source.labelled) for source in spec.all_sources]:
+        raise UserError("sources: not those of its spec")
+    if (sources[0].training, sources[0].validation) != (training, validation):
+        raise UserError("sources: the first has other simulations than the file")
+    if sources[0].initial_conditions != layout.initial_conditions:
+        raise UserError("sources: the first has other initial conditions than the layout")
+    return sources
 
 
 @contextmanager
@@ -255,26 +315,35 @@ def _check_keys(metadata: Mapping[str, str]) -> None:
         raise UserError(f"unknown metadata {unknown[0][:40]!r}")
 
 
-def _check_spec(spec: TrainSpec, metadata: Mapping[str, str]) -> None:
-    """Refuse names that are more than names, a suite that contradicts the rest, and an impossible transform."""
+def _check_spec(spec: TrainSpec) -> None:
+    """Refuse names that are more than names, and an impossible transform."""
     for kind in ("suite", "field", "set_name", "body", "head", "penalty"):
         is_name, words = RULES[kind]
         if not is_name(name := getattr(spec, kind)):
             raise UserError(f"{kind} {name[:40]!r}: must be {words}")
-    if metadata["suite"] != spec.suite or metadata["mock"] != to_text(is_mock(spec.suite)):
-        said = f"suite {metadata['suite'][:40]!r}, mock {metadata['mock'][:5]!r}"
-        raise UserError(f"its metadata say {said}, its spec suite {spec.suite!r}")
+    check_source_names(spec)
+    if settle_sources(spec) != spec:
+        raise UserError(f"suite {spec.suite!r}: not that of its first source")
     check_transform(spec.transform)
 
 
-def _numbers(text: str) -> npt.NDArray[np.int64]:
+def _check_mark(spec: TrainSpec, layout: Layout, sources: Sequence[SeenSource], metadata: Mapping[str, str]) -> None:
+    """Refuse a suite or a mark of mock data that contradicts the rest."""
+    if metadata["suite"] != spec.suite or metadata["mock"] != to_text(_is_mock(layout, sources)):
+        said = f"suite {metadata['suite'][:40]!r}, mock {metadata['mock'][:5]!r}"
+        raise UserError(f"its metadata say {said}, its spec suite {spec.suite!r}")
+
+
+def _numbers(text: str) -> tuple[int, ...]:
     numbers = from_json(list[int], text, "simulations")
     if any(not 0 <= number < _MOST_SIMULATIONS for number in numbers):
         raise UserError("simulations: numbers below zero, or larger than any")
-    return np.array(numbers, dtype=np.int64)
+    return tuple(numbers)
 
 
-def _check_state(spec: TrainSpec, sizes: Mapping[str, Any], state: Mapping[str, Tensor]) -> tuple[int, ...]:
+def _check_state(
+    spec: TrainSpec, sizes: Mapping[str, Any], state: Mapping[str, Tensor], layout: Layout
+) -> tuple[int, ...]:
     """Refuse tensors that are not those of a network of these sizes, before memory is taken for one.
 
     Returns:
@@ -283,8 +352,8 @@ def _check_state(spec: TrainSpec, sizes: Mapping[str, Any], state: Mapping[str, 
     if isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
         raise UserError(f"n_layers = {n_layers}, but the file holds {len(state)} tensors")
     expected = outline_estimator(spec, sizes)
-    if expected.n_outputs != len(PARAMETER_NAMES):
-        raise UserError(f"n_parameters = {expected.n_outputs}, not {len(PARAMETER_NAMES)}")
+    if expected.n_outputs != layout.n_parameters:
+        raise UserError(f"n_parameters = {expected.n_outputs}, not {layout.n_parameters}")
     tensors = expected.state_dict()
     for name in sorted(tensors.keys() ^ state.keys()):
         raise UserError(f"{'no' if name in tensors else 'unknown'} tensor {name[:80]}")
@@ -312,9 +381,11 @@ def save_network(
     spec: TrainSpec,
     normaliser: AnyNormaliser,
     *,
-    training_simulations: npt.NDArray[np.integer],
-    validation_simulations: npt.NDArray[np.integer],
     provenance: Mapping[str, Any],
+    layout: Layout | None = None,
+    sources: Sequence[SeenSource] = (),
+    training_simulations: npt.ArrayLike = (),
+    validation_simulations: npt.ArrayLike = (),
     seen: SeenMaps | None = None,
 ) -> None:
     """Write a weights file with its checksum, aside first, then under its name.
@@ -324,15 +395,22 @@ def save_network(
         network: the network, on any device.
         spec: how it was trained.
         normaliser: statistics that its maps were normalised with.
+        provenance: anything else worth keeping, of types that JSON has.
+        layout: of its maps, with its outputs as parameters; the one that is known of its suite when None.
+        sources: what it has seen, by source; when empty the one suite, as the other arguments tell.
         training_simulations: numbers of the simulations in the training set.
         validation_simulations: numbers of the simulations in the validation set.
-        provenance: anything else worth keeping, of types that JSON has.
         seen: what the simulations of both sets are known by, training first (`data.seen.record_seen`).
 
     Raises:
         OSError: the disk is full, or the file may not be written.
     """
-    metadata = metadata_of(network, spec, normaliser, training_simulations, validation_simulations, seen, provenance)
+    layout = layout_of(spec.suite, spec.set_name) if layout is None else layout
+    training, validation = (
+        tuple(map(int, np.asarray(numbers))) for numbers in (training_simulations, validation_simulations)
+    )
+    one = SeenSource(spec.suite, spec.set_name, True, layout.initial_conditions, training, validation, seen)
+    metadata = metadata_of(network, spec, normaliser, layout, tuple(sources) or (one,), provenance)
     tied = network.state_dict().items()  # a network of one's own may have a tensor under two names
     state = {name: value.detach().cpu().contiguous().clone() for name, value in tied}
     write_bytes(path, content_of(state, metadata))
