@@ -54,7 +54,7 @@ class Predictions:
         if len(self.map_index) != n:
             raise UserError(f"predictions: {len(self.map_index)} map numbers for {n} maps; give one a map")
         for name in ("theta", "mean", "std"):
-            self._check_moments(name, (n, len(PARAMETER_NAMES)))
+            self._check_moments(name, (n, self.layout.n_parameters))
         if (self.std < 0).any():
             row = int(np.argmax((self.std < 0).any(axis=1)))
             raise UserError(f"predictions: std of map {self.map_index[row]} is negative; give standard deviations")
@@ -63,7 +63,7 @@ class Predictions:
         values = getattr(self, name)
         if values.shape != shape:
             raise UserError(f"predictions: {name} has shape {values.shape}, not {shape}; give one row a map")
-        broken = ~np.isfinite(values).all(axis=1)
+        broken = ~(np.isfinite(values) | (np.isnan(values) & (name == "theta"))).all(axis=1)
         if broken.any():
             first = self.map_index[int(np.argmax(broken))]
             raise UserError(f"predictions: {name} of map {first} is not finite; train the network again")
