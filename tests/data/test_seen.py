@@ -1,11 +1,13 @@
 """Simulations that a network has seen are known again by their maps and by their rows."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fieldlevel.data.seen import SeenMaps, map_digests, record_seen
 from fieldlevel.data.suite import open_suite
-from fieldlevel.layout import Layout
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 
 MINIMA, MAXIMA = Layout().lows, Layout().highs
 
@@ -117,3 +119,22 @@ def test_maps_are_read_once_for_many_networks_on_a_suite(write_suite, monkeypatc
     monkeypatch.setattr("fieldlevel.data.suite.Suite.read_simulation", lambda suite, number: read.append(number))
     assert record_seen(open_suite(folder, "MockTNG"), np.arange(4)) == first
     assert not read
+
+
+def test_rows_are_compared_by_the_parameters_that_both_have(maps, rows):
+    """In any order of columns; a cosmology alone proves nothing where both have other parameters."""
+    seen = seen_of(maps[:4], rows[:4])
+    turned = Layout().select(Layout().names[::-1])
+    assert seen.has_rows(rows[:, ::-1], turned, cosmology_only=False).tolist() == 4 * [True] + 2 * [False]
+    fewer = Layout().select(["A_SN1", "Omega_m"])
+    assert seen.has_rows(rows[:, [2, 0]], fewer, cosmology_only=False).tolist() == 4 * [True] + 2 * [False]
+    renamed = replace(Layout(), parameters=(*CAMELS_PARAMETERS[:2], Parameter("M_WDM")))
+    assert not seen.has_rows(rows[:, :3], renamed, cosmology_only=False).any()
+    assert seen.has_rows(rows[:, :3], renamed, cosmology_only=True).tolist() == 4 * [True] + 2 * [False]
+    others = Layout((Parameter("M_WDM"),))
+    assert not seen.has_rows(rows[:, :1], others, cosmology_only=False).any()
+
+
+def test_what_is_recorded_has_the_names_of_its_columns(write_suite):
+    suite = open_suite(write_suite(), "MockTNG")
+    assert record_seen(suite, np.arange(2)).names == suite.layout.names == Layout().names

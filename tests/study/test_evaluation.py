@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from fieldlevel.data.normalise import Normaliser
-from fieldlevel.data.seen import record_seen
+from fieldlevel.data.seen import SeenSource, record_seen
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
@@ -16,7 +16,9 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import Predictor
-from fieldlevel.layout import Layout
+from fieldlevel.layout import Layout, Parameter
+from fieldlevel.suites import layout_of
+from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 
 MINIMA, MAXIMA = Layout().lows, Layout().highs
@@ -129,6 +131,132 @@ def test_networks_without_the_record_refuse_by_name_alone(predictor, tmp_path, m
     assert predict_suite(old, write(tmp_path / "other", maps, theta, "SIMBA"), "all").n_maps == 150
     with pytest.raises(UserError, match="6 of the 10"):
         predict_suite(old, open_suite(tmp_path / "data", "IllustrisTNG", check=False), "all")
+
+
+@pytest.fixture
+def adapted(tmp_path, maps, theta):
+    """Trained on the suite in `data` and, without labels, on SIMBA in `target`, as far as its file tells."""
+    spec = replace(SPEC, sources=(SourceSpec("IllustrisTNG"), SourceSpec("SIMBA", labelled=False)))
+    labelled = write(tmp_path / "data", maps, theta)
+    target = write(tmp_path / "target", target_maps(), target_theta(), "SIMBA")
+    numbers = tuple(SPLIT.train.tolist())
+    source = SeenSource("SIMBA", "LH", False, "SIMBA LH", numbers, (), record_seen(target, SPLIT.train))
+    torch.manual_seed(0)
+    return Predictor(
+        MomentNetwork(16, 1, 0.0).eval(),
+        spec,
+        Normaliser(11.0, 0.5),
+        SPLIT.train,
+        SPLIT.validation,
+        {},
+        record_seen(labelled, SEEN),
+        layout=labelled.layout,
+        other_sources=(source,),
+    )
+
+
+def target_maps():
+    return np.random.default_rng(11).lognormal(25.0, 1.0, (N_SIMULATIONS, 15, 16, 16)).astype(np.float32)
+
+
+def target_theta():
+    return MINIMA + np.random.default_rng(12).random((N_SIMULATIONS, 6)) * (MAXIMA - MINIMA)
+
+
+def with_layout(suite: Suite, **change) -> Suite:
+    return replace(suite, layout=replace(suite.layout, **change))
+
+
+UNSEEN_MAPS = np.random.default_rng(13).lognormal(25.0, 1.0, (N_SIMULATIONS, 15, 16, 16)).astype(np.float32)
+SAME_AS = "the network was trained or validated on {} of the 10 simulations asked for"
+OF_TARGET = {
+    "by number": (lambda: (UNSEEN_MAPS, other_theta(), "SIMBA"), SAME_AS.format(4)),
+    "a twin": (lambda: (UNSEEN_MAPS, other_theta(), "Nbody_SIMBA"), SAME_AS.format(4)),
+    "another name": (lambda: (target_maps(), other_theta(), "Mine"), "as their maps tell"),
+    "turned": (lambda: (np.rot90(target_maps(), axes=(2, 3)), other_theta(), "Mine"), "as their maps tell"),
+    "shuffled": (lambda: (target_maps()[:, :, ::-1, ::-1], other_theta(), "Mine"), "as their maps tell"),
+    "their rows": (lambda: (UNSEEN_MAPS, target_theta(), "Mine"), "as their parameters tell"),
+    "rows of a twin": (lambda: (UNSEEN_MAPS, target_theta(), "Nbody_Mine"), "as their parameters tell"),
+    "another order": (lambda: (target_maps()[::-1], target_theta()[::-1], "Mine"), "as their parameters tell"),
+}
+
+
+@pytest.mark.parametrize(("give", "words"), OF_TARGET.values(), ids=OF_TARGET)
+def test_simulations_that_were_seen_without_labels_are_refused(adapted, tmp_path, give, words):
+    with pytest.raises(UserError, match=words):
+        predict_suite(adapted, write(tmp_path / "other", *give()), "all")
+
+
+@pytest.mark.parametrize(("suite", "of"), [("SIMBA", "target"), ("IllustrisTNG", "data")])
+def test_the_unseen_simulations_of_both_sources_are_tested(adapted, tmp_path, suite, of):
+    predictions = predict_suite(adapted, open_suite(tmp_path / of, suite, check=False))
+    assert set(predictions.simulation) == set(SPLIT.test)
+
+
+@pytest.mark.parametrize("suite", ["IllustrisTNG", "Nbody_IllustrisTNG"])
+def test_the_labelled_source_is_refused_beside_another(adapted, tmp_path, suite):
+    with pytest.raises(UserError, match=SAME_AS.format(6)):
+        predict_suite(adapted, write(tmp_path / "other", UNSEEN_MAPS, other_theta(), suite), "all")
+    renamed = write(tmp_path / "mine", np.load(next((tmp_path / "data").glob("*.npy"))), other_theta(), "Mine")
+    with pytest.raises(UserError, match="as their maps tell"):
+        predict_suite(adapted, renamed, "all")
+
+
+@pytest.mark.parametrize(("whose", "n"), [("IllustrisTNG LH", 6), ("SIMBA LH", 4)])
+@pytest.mark.parametrize("set_name", ["LH", "SB1"])
+def test_siblings_of_the_same_initial_conditions_are_refused(adapted, tmp_path, whose, n, set_name):
+    suite = write(tmp_path / "other", UNSEEN_MAPS, other_theta(), "Astrid", set_name)
+    assert predict_suite(adapted, suite, "all").n_maps == 150
+    sibling = with_layout(suite, initial_conditions=whose)
+    with pytest.raises(UserError, match=rf"{SAME_AS.format(n)}, as those of .* have the same initial conditions"):
+        predict_suite(adapted, sibling, "all")
+    assert set(predict_suite(adapted, sibling).simulation) == set(SPLIT.test)
+
+
+def test_nobody_knows_whether_unnamed_initial_conditions_are_the_same(adapted, tmp_path):
+    unnamed = replace(adapted, layout=replace(adapted.layout, initial_conditions=""))
+    suite = with_layout(write(tmp_path / "other", UNSEEN_MAPS, other_theta(), "Astrid"), initial_conditions="")
+    assert predict_suite(unnamed, suite, "all").n_maps == 150
+
+
+def test_a_set_of_one_seed_list_has_siblings_in_every_suite(predictor, tmp_path, other_maps):
+    """CV simulations of one number share their seed in all suites of CAMELS."""
+    spec, layout = replace(SPEC, suite="SIMBA", set_name="CV"), layout_of("SIMBA", "CV")
+    known = replace(predictor, spec=spec, layout=layout, seen=None)
+    suite = write(tmp_path / "other", other_maps, other_theta(), "IllustrisTNG", "CV")
+    with pytest.raises(UserError, match=r"as those of SIMBA CV have the same initial conditions"):
+        predict_suite(known, suite, "all")
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (
+            {"box_size_mpc_h": 50.0},
+            "slabs of 5.0 Mpc/h of a box of 50.0 Mpc/h, but the network was trained on Mtot maps",
+        ),
+        ({"slab_thickness_mpc_h": 2.5}, "slabs of 2.5 Mpc/h of a box of 25.0 Mpc/h, but the network was trained on"),
+    ],
+)
+def test_maps_of_another_box_or_slab_are_refused_with_both(predictor, tmp_path, other_maps, change, words):
+    suite = with_layout(write(tmp_path / "other", other_maps, other_theta(), "SIMBA"), **change)
+    with pytest.raises(UserError) as refused:
+        predict_suite(predictor, suite, "all")
+    assert f"SIMBA: Mtot maps of 16 pixels a side, {words}" in str(refused.value)
+    assert "slabs of 5.0 Mpc/h of a box of 25.0 Mpc/h" in str(refused.value)
+
+
+def test_truths_are_found_by_name(predictor, tmp_path, other_maps):
+    """An output of one suite has a truth there alone, and one that the tested set lacks has none."""
+    names = ("A_SN1[SIMBA]", "sigma_8", "A_SN1[IllustrisTNG]", "Omega_m", "A_SN2", "M_WDM")
+    layout = Layout(tuple(map(Parameter, names)))
+    theta = other_theta()
+    suite = write(tmp_path / "other", other_maps, theta, "SIMBA")
+    predictions = predict_suite(replace(predictor, layout=layout), suite, "all")
+    assert predictions.layout.names == names
+    rows = suite.parameters[predictions.simulation]
+    np.testing.assert_array_equal(predictions.theta[:, [0, 1, 3, 4]], rows[:, [2, 1, 0, 4]])
+    assert np.isnan(predictions.theta[:, [2, 5]]).all()
 
 
 @pytest.mark.parametrize("factor", [1e-6, 1e-11])

@@ -13,14 +13,16 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from fieldlevel.data.normalise import Normaliser, SummaryNormaliser
-from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
 from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
-from fieldlevel.layout import Layout
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
+from fieldlevel.suites import layout_of
+from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import content_of, read_parts, save_network
 
@@ -156,6 +158,120 @@ HOSTILE = {
     "empty": "",
     "other keys": '{"a": 1}',
 }
+OWN = Layout((*CAMELS_PARAMETERS[:2], Parameter("M_WDM", low=1.0, high=10.0)), 50.0, 10.0, initial_conditions="mine")
+OF_TWO = (
+    SeenSource("MockTNG", "LH", True, "mine", (5, 2), (7,), replace(SEEN, names=tuple("ABCDEF"))),
+    SeenSource("Mine", "SB1", False, "yours", (5, 2, 9), (), SEEN),
+)
+SPEC_OF_TWO = TrainSpec(sources=(SourceSpec("MockTNG"), SourceSpec("Mine", "SB1", labelled=False)))
+
+
+@pytest.fixture
+def weights_of_two(tmp_path) -> Path:
+    """Of a network of three outputs on two sources."""
+    torch.manual_seed(0)
+    network, path = MomentNetwork(16, 1, 0.0, n_parameters=3), tmp_path / "weights.safetensors"
+    save_network(path, network, SPEC_OF_TWO, Normaliser(11.0, 0.5), layout=OWN, sources=OF_TWO, provenance={})
+    return path
+
+
+def test_a_file_keeps_its_layout_and_its_sources(weights_of_two):
+    predictor = load(weights_of_two, "cpu")
+    assert replace(predictor.layout, n_pixels=0) == OWN
+    assert predictor.sources == OF_TWO
+    assert predictor.training_simulations.tolist() == [5, 2]
+    assert predictor.seen == OF_TWO[0].seen
+    assert load(rewrite(weights_of_two), "cpu").sources == OF_TWO
+
+
+def test_the_known_layout_is_not_written(weights):
+    assert not {"layout", "sources"} & metadata_of(weights).keys()
+    predictor = load(weights, "cpu")
+    assert predictor.layout == replace(layout_of("MockTNG"), n_pixels=16)
+    assert [source.numbers for source in predictor.sources] == [(5, 2, 7)]
+
+
+@pytest.mark.parametrize("entry", ["layout", "sources", "training_simulations", "validation_simulations"])
+def test_entries_of_several_sources_that_are_no_record_are_refused(weights_of_two, entry):
+    content = weights_of_two.read_bytes()
+    for text in (*HOSTILE.values(), "[]", "{}", "[[]]", "[{}]"):
+        weights_of_two.write_bytes(content)
+        assert "damaged weights file" in refusal(rewrite(weights_of_two, {entry: text}))
+
+
+def changed(text, path, value):
+    """JSON with another value at a path of keys and numbers."""
+    document = json.loads(text)
+    *to, last = path
+    inside = document
+    for key in to:
+        inside = inside[key]
+    inside[last] = value
+    return json.dumps(document)
+
+
+CONTRADICTIONS = {
+    "parameter": ("layout", ("parameters", 0, "name"), "Omega_b"),
+    "prior": ("layout", ("parameters", 2, "high"), 11.0),
+    "no prior": ("layout", ("parameters", 2, "high"), 0.0),
+    "no name": ("layout", ("parameters", 0, "name"), "=cmd"),
+    "twice": ("layout", ("parameters", 1, "name"), "Omega_m"),
+    "box": ("layout", ("box_size_mpc_h",), -1.0),
+    "box of no number": ("layout", ("box_size_mpc_h",), float("nan")),
+    "slabs": ("layout", ("n_slabs",), 10**9),
+    "setting": ("layout", ("more",), 1),
+    "symbol": ("layout", ("parameters", 0, "symbol"), "x" * 201),
+    "symbol of lines": ("layout", ("parameters", 0, "symbol"), "x\ny"),
+    "unit": ("layout", ("units", 0, 1), "\x1b[2J"),
+    "fiducial": ("layout", ("parameters", 0, "fiducial"), float("inf")),
+    "initial conditions": ("layout", ("initial_conditions",), "others"),
+    "suite": ("sources", (1, "suite"), "Yours"),
+    "set": ("sources", (1, "set_name"), "LH"),
+    "labels": ("sources", (1, "labelled"), True),
+    "first": ("sources", (0, "training"), [5, 3]),
+    "number": ("sources", (1, "training", 0), -1),
+    "large number": ("sources", (1, "training", 0), 2**31),
+    "no whole number": ("sources", (1, "training", 0), 0.5),
+    "more than seen": ("sources", (1, "training"), [5, 2, 9, 10]),
+    "names": ("sources", (0, "seen", "names"), ["A"]),
+    "equal names": ("sources", (0, "seen", "names"), 6 * ["A"]),
+    "no names": ("sources", (0, "seen", "names"), ["<b>", *"BCDEF"]),
+    "digests": ("sources", (1, "seen", "maps", 0), "x"),
+    "key": ("sources", (0, "more"), 1),
+    "spec": ("spec", ("sources", 1, "suite"), "../x"),
+    "spec of others": ("spec", ("sources", 1, "labelled"), True),
+    "spec of a share": ("spec", ("sources", 1, "share"), -1.0),
+    "spec of another first": ("spec", ("sources", 0, "suite"), "MockSIMBA"),
+    "outputs": ("spec", ("outputs",), ["Omega_m"]),
+    "mark": ("mock", (), "false"),
+}
+
+
+@pytest.mark.parametrize(("entry", "path", "value"), CONTRADICTIONS.values(), ids=CONTRADICTIONS)
+def test_layouts_and_sources_that_cannot_be_are_refused(weights_of_two, entry, path, value):
+    text = changed(metadata_of(weights_of_two)[entry], path, value) if path else value
+    assert "damaged weights file" in refusal(rewrite(weights_of_two, {entry: text}))
+
+
+def test_a_file_of_several_sources_without_the_record_of_the_second_is_refused(weights_of_two):
+    assert "sources: not those of its spec" in refusal(rewrite(weights_of_two, without=("checksum", "sources")))
+
+
+def test_a_network_that_has_seen_mock_maps_without_labels_is_marked(tmp_path):
+    spec = TrainSpec(suite="SIMBA", sources=(SourceSpec("SIMBA"), SourceSpec("MockTNG", labelled=False)))
+    sources = tuple(
+        SeenSource(each.suite, "LH", each.labelled, f"{each.suite} LH", (1,), (), None) for each in spec.sources
+    )
+    network, path = MomentNetwork(16, 1, 0.0), tmp_path / "w.safetensors"
+    layout = layout_of("SIMBA")
+    save_network(path, network, spec, Normaliser(11.0, 0.5), layout=layout, sources=sources, provenance={})
+    assert load(path, "cpu").is_mock
+    assert metadata_of(path)["mock"] == "true"
+    fingerprint = json.loads(metadata_of(trained.FOLDER / "MockTNG.safetensors")["provenance"])["data_fingerprint"]
+    provenance = json.dumps({"source_fingerprints": [fingerprint, "abc"]})
+    assert "claims suite SIMBA" in refusal(rewrite(path, {"provenance": provenance}))
+
+
 ENTRIES = ["spec", "network", "normaliser", "training_simulations", "validation_simulations", "seen"]
 
 

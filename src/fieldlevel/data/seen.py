@@ -7,6 +7,7 @@ apart, as the fingerprint of the data must.
 """
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -140,6 +141,11 @@ class SeenSource:
     def is_sibling(self, suite: Suite) -> bool:
         """Whether simulations of one number have the same initial conditions."""
         return self.initial_conditions != "" and suite.layout.initial_conditions == self.initial_conditions
+
+
+def seen_digests(sources: Iterable[SeenSource]) -> frozenset[str]:
+    """Digests of all maps of some sources, as far as they were kept."""
+    return frozenset().union(*(source.seen.digests for source in sources if source.seen is not None))
 
 
 def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore) -> SeenMaps:

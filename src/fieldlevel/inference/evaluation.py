@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.outputs import truths_of
-from fieldlevel.data.seen import map_digests
+from fieldlevel.data.seen import map_digests, seen_digests
 from fieldlevel.data.suite import Suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
@@ -130,8 +130,7 @@ def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.
 
 
 def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    known = frozenset().union(*(source.seen.digests for source in predictor.sources if source.seen is not None))
-    if known:
+    if known := seen_digests(predictor.sources):
         raw = suite.transformed(TransformSpec())
         digests = (map_digests(raw.read_simulation(int(number))) for number in simulations)
         has_maps = [not known.isdisjoint(each) for each in digests]

@@ -1,6 +1,7 @@
 """Posteriors for the maps of any `.npy` file."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy.typing as npt
 
 from fieldlevel.data.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.data.given import as_maps
-from fieldlevel.data.seen import SeenMaps
+from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for
 from fieldlevel.inference.packaged import find_weights
@@ -82,7 +83,7 @@ def infer_file(
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
     _write(place, predictor, mean, std)
-    seen = _find_seen(predictor.seen, as_maps(maps, predictor.n_pixels))
+    seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
     return Posteriors(mean, std, predictor.is_mock, predictor.remarks, seen)
 
 
@@ -108,11 +109,12 @@ def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray)
     write_table(place, header, ([n, network, *row, flag] for n, (row, flag) in enumerate(rows)))
 
 
-def _find_seen(seen: SeenMaps | None, maps: npt.NDArray[np.floating]) -> npt.NDArray[np.integer]:
-    if seen is None:
+def _find_seen(sources: Sequence[SeenSource], maps: npt.NDArray[np.floating]) -> npt.NDArray[np.integer]:
+    known = seen_digests(sources)
+    if not known:
         return np.array([], dtype=np.int64)
-    found = [seen.has_maps(maps[start : start + _BLOCK]) for start in range(0, len(maps), _BLOCK)]
-    return np.flatnonzero(np.concatenate(found))
+    digests = (map_digests(maps[start : start + _BLOCK]) for start in range(0, len(maps), _BLOCK))
+    return np.flatnonzero([digest in known for block in digests for digest in block])
 
 
 def _open_maps(path: Path) -> npt.NDArray[np.floating]:
