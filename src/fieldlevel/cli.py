@@ -128,6 +128,7 @@ def _simulate(command: Simulate) -> int:
 def _project(command: Project) -> int:
     from fieldlevel import console
     from fieldlevel.data.cmd_format import SuiteFiles
+    from fieldlevel.data.layout_files import find_layout
     from fieldlevel.mapmaking.plan import lacking_parameters
     from fieldlevel.mapmaking.projection import project_snapshots
     from fieldlevel.mapmaking.shards import Shard
@@ -141,9 +142,9 @@ def _project(command: Project) -> int:
         console.say(f"shard {shard} is done; {len(missing)} snapshots of other shards are missing in {command.out}")
     else:
         console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")
-        table = SuiteFiles(command.out, spec.suite, set_name=spec.set_name).parameters_path
-        if not table.exists():
-            lacking = ", ".join(lacking_parameters(command.snapshots, spec))
+        files = SuiteFiles(command.out, spec.suite, set_name=spec.set_name)
+        if not (table := files.parameters_path).exists():
+            lacking = ", ".join(lacking_parameters(command.snapshots, spec, find_layout(files)))
             console.say(f"no {table.name}: not every header has {lacking}; give a table with --parameters")
     return 0
 

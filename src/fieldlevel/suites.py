@@ -1,4 +1,6 @@
-"""The suites that the package knows, those of CAMELS and its own mock suites, and what is known of each.
+"""The suites that the package knows, those of CAMELS and its own mock suites, and their sets of simulations.
+
+Sets are known by their names: LH, CV, 1P, EX, BE and the Sobol sequences SB<number>; others are the user's own.
 
 A suite that is not here is one of the user's own: it has the layout of the CAMELS Multifield Dataset unless a file
 beside its maps says otherwise (`fieldlevel.data.layout_files`).
@@ -8,10 +10,11 @@ References:
     arXiv:2304.02096 (Astrid); the documentation of CAMELS (EAGLE, Magneticum, Ramses).
 """
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 
 NBODY_PREFIX = "Nbody_"
@@ -23,8 +26,55 @@ MOCK_ORIGIN = f"{MOCK_MARK} simulated by fieldlevel, not CAMELS"
 HUBBLE = 0.6711
 """Of all CAMELS simulations of six parameters."""
 
+SUITE_NAME = r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}"
+SUITE_NAME_IN_WORDS = "letters and digits, with _ . + - after the first"
+"""Of suites: they stand in names of files, in tables and in reports."""
+
+SET_NAMES = ("LH", "CV", "1P", "EX", "BE")
+"""Of CAMELS, besides the Sobol sequences."""
+_SOBOL = re.compile(r"SB\d+")
 _SETS_OF_ONE_SEED_LIST = ("CV", "1P", "EX")
-"""In which the simulations of one number share their seed in all suites of a code family, CAMELS or mock."""
+_SETS_OF_VARIED_H = ("SB", "1P")
+
+
+def is_sobol(set_name: str) -> bool:
+    """Whether a set is a Sobol sequence, of physical numbers in all parameters of a code.
+
+    Example:
+        >>> is_sobol("SB28"), is_sobol("LH")
+        (True, False)
+    """
+    return _SOBOL.fullmatch(set_name) is not None
+
+
+def is_of_camels(set_name: str) -> bool:
+    """Whether a set is one of CAMELS; others are the user's own."""
+    return set_name in SET_NAMES or is_sobol(set_name)
+
+
+def keeps_to_priors(set_name: str) -> bool:
+    """Whether a set keeps to the priors by design; the extreme set EX and sets of the user's own need not."""
+    return is_of_camels(set_name) and set_name != "EX"
+
+
+def has_own_seeds(set_name: str) -> bool:
+    """Whether no two simulations of a set share their seed."""
+    return set_name in ("LH", "CV") or is_sobol(set_name)
+
+
+def fills_priors(set_name: str) -> bool:
+    """Whether a set has a seed of its own and other parameters for each simulation: a hypercube or a sequence."""
+    return set_name == "LH" or is_sobol(set_name)
+
+
+def has_one_seed_list(set_name: str) -> bool:
+    """Whether simulations of one number share their seed in all suites of a code family, CAMELS or mock."""
+    return set_name in _SETS_OF_ONE_SEED_LIST
+
+
+def varies_hubble(set_name: str) -> bool:
+    """Whether CAMELS varies the Hubble parameter in a set too."""
+    return set_name.startswith(_SETS_OF_VARIED_H)
 
 
 def _with_wide_agn2() -> tuple[Parameter, ...]:
@@ -65,7 +115,7 @@ def register_suite(facts: SuiteFacts) -> None:
     """Make a suite known to all of the package, in this process.
 
     Raises:
-        UserError: a name that is taken or that of a gravity-only twin.
+        UserError: a name that is none, that is taken or that of a gravity-only twin.
 
     Example:
         >>> register_suite(SuiteFacts("Enzo", clue="enzo"))
@@ -73,6 +123,8 @@ def register_suite(facts: SuiteFacts) -> None:
         ...
         fieldlevel.errors.UserError: suite Enzo: known already; give another name
     """
+    if not re.fullmatch(SUITE_NAME, facts.name):
+        raise UserError(f"suite {shown(facts.name)}: no name; give {SUITE_NAME_IN_WORDS}")
     if facts.name in _SUITES:
         raise UserError(f"suite {facts.name}: known already; give another name")
     if is_nbody(facts.name):
@@ -121,12 +173,13 @@ def suite_named_in(text: str) -> str | None:
     return next((facts.name for facts in known_suites() if facts.clue and facts.clue in lower), None)
 
 
-def layout_of(suite: str, set_name: str = "LH") -> Layout:
+def layout_of(suite: str, set_name: str = "LH", *, built_in: bool = False) -> Layout:
     """The layout of a suite's maps where no file beside them says otherwise.
 
     Args:
         suite: also a gravity-only one, which shares that of its twin.
         set_name: of its simulations.
+        built_in: as a process has it in which nobody has registered a suite.
 
     Example:
         >>> layout_of("Astrid").parameters[5].high, layout_of("SIMBA").parameters[5].high
@@ -134,9 +187,10 @@ def layout_of(suite: str, set_name: str = "LH") -> Layout:
         >>> layout_of("SIMBA", "CV").initial_conditions, layout_of("Nbody_SIMBA").initial_conditions
         ('CAMELS CV', 'SIMBA LH')
     """
-    facts = facts_of(suite)
+    is_there = hydro_twin(suite) in (_BUILT_IN if built_in else _SUITES)
+    facts = facts_of(suite) if is_there else SuiteFacts(hydro_twin(suite))
     family = "mock" if facts.is_mock else "CAMELS"
-    shares = is_known(suite) and set_name in _SETS_OF_ONE_SEED_LIST
+    shares = is_there and has_one_seed_list(set_name)
     whose = f"{family} {set_name}" if shares else f"{facts.name} {set_name}"
     return Layout(facts.parameters, is_mock=facts.is_mock, initial_conditions=whose)
 
@@ -190,3 +244,5 @@ for _facts in (
     SuiteFacts("CROCODILE", clue="crocodile"),
 ):
     register_suite(_facts)
+_BUILT_IN = frozenset(_SUITES)
+"""What every process knows, whatever else one of them has registered."""

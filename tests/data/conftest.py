@@ -5,15 +5,16 @@ import h5py
 import numpy as np
 import pytest
 
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 
 SuiteWriter = Callable[..., Path]
 
 
 def latin_hypercube(n_simulations: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    strata = np.array([rng.permutation(n_simulations) for _ in MINIMA]).T
-    return MINIMA + (strata + 0.5) / n_simulations * (MAXIMA - MINIMA)
+    low, high = Layout().lows, Layout().highs
+    strata = np.array([rng.permutation(n_simulations) for _ in low]).T
+    return low + (strata + 0.5) / n_simulations * (high - low)
 
 
 def sound_maps(theta: np.ndarray, n_pixels: int, seed: int) -> np.ndarray:

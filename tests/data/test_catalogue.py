@@ -18,7 +18,7 @@ from fieldlevel.data.suite import (
     split_simulations,
 )
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.layout import Layout
 
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
 PARAMETERS = "params_LH_MockTNG.txt"
@@ -298,7 +298,7 @@ def test_several_defects_are_all_listed(write_suite):
     edit_parameters(directory, assign((5, 5), 9.0))
     with pytest.raises(DataError, match="and 2 more") as refusal:
         open_suite(directory, "MockTNG")
-    assert [PARAMETER_NAMES[5] in line or "pixels" in line for line in refusal.value.defects] == [True] * 3
+    assert [Layout().names[5] in line or "pixels" in line for line in refusal.value.defects] == [True] * 3
 
 
 def test_stellar_maps_may_vanish_but_not_be_negative(write_suite):

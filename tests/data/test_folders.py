@@ -14,8 +14,9 @@ from fieldlevel.data.reference import packaged_table
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import check_directory, check_distinct, directory_remarks, list_suites, open_suite
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.parameters import CRITICAL_DENSITY, PARAMETERS, prior_range, prior_ranges
+from fieldlevel.layout import CAMELS_PARAMETERS, CRITICAL_DENSITY
 from fieldlevel.simulate.sets import latin_hypercube, read_table
+from fieldlevel.suites import layout_of
 from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.sources import open_data
 
@@ -36,8 +37,13 @@ def write(
 def rows(n: int, **columns: float) -> np.ndarray:
     theta = np.linspace([0.2, 0.7, 0.5, 0.5, 0.7, 0.7], [0.4, 0.9, 2.0, 2.0, 1.5, 1.5], n)
     for name, value in columns.items():
-        theta[:, [p.name for p in PARAMETERS].index(name)] = value
+        theta[:, [p.name for p in CAMELS_PARAMETERS].index(name)] = value
     return theta
+
+
+def prior(suite: str) -> tuple[np.ndarray, np.ndarray]:
+    layout = layout_of(suite)
+    return layout.lows, layout.highs
 
 
 def told(directory: Path) -> str:
@@ -151,10 +157,11 @@ def test_suites_with_a_wider_prior_have_targets_in_it(tmp_path, suite):
 
 def test_targets_of_the_usual_priors_are_as_before():
     for suite in ("IllustrisTNG", "SIMBA", "MockTNG", "Nbody_MockSIMBA", "Mine"):
-        minima, maxima = prior_ranges(suite)
-        assert minima.tolist() == [p.minimum for p in PARAMETERS]
-        assert maxima.tolist() == [p.maximum for p in PARAMETERS]
-    assert prior_range("Nbody_Astrid", PARAMETERS[5]) == (0.25, 4.0)
+        layout = layout_of(suite)
+        assert layout.lows.tolist() == [p.low for p in CAMELS_PARAMETERS]
+        assert layout.highs.tolist() == [p.high for p in CAMELS_PARAMETERS]
+    A_AGN2 = layout_of("Nbody_Astrid").parameters[5]
+    assert (A_AGN2.low, A_AGN2.high) == (0.25, 4.0)
 
 
 # B4: nothing to learn
@@ -228,10 +235,13 @@ def test_gaps_between_points_are_told_as_what_they_are(write_suite, radius, is_s
 def test_other_numbers_of_slabs_are_told(write_suite, n_slabs):
     directory = write_suite()
     np.save(directory / MAPS, np.resize(np.load(directory / MAPS), (8 * 3 * n_slabs, 16, 16)))
-    assert f"{3 * n_slabs} each would be {n_slabs} slabs along each axis, this version reads 15 maps" in told(directory)
+    words = f"{3 * n_slabs} each would be {n_slabs} slabs along each axis, its layout has 15 maps, 5 along each axis"
+    assert words in told(directory)
+    assert "or say n_slabs in layout_LH_MockTNG.json" in told(directory)
     record(directory, n_slabs=n_slabs)
-    (directory / MAPS).touch()
-    assert f"they are made of {n_slabs} slabs along each axis, as provenance.json says" in told(directory)
+    assert "each would be" not in told(directory)
+    layout = open_suite(directory, "MockTNG", check=False).layout
+    assert (layout.n_slabs, layout.slab_thickness_mpc_h) == (n_slabs, 25 / n_slabs)
 
 
 @pytest.mark.parametrize("n", [1, 2, 8])
@@ -241,21 +251,22 @@ def test_other_boxes_are_told(tmp_path, n):
     assert "the slabs are 10 Mpc/h thick" in told(tmp_path)
     assert "labels of another suite" not in told(tmp_path)
     record(tmp_path, box=50.0)
-    (tmp_path / MAPS).touch()
-    assert "they are 5 slabs of 10 Mpc/h of a box of 50 Mpc/h, as provenance.json says" in told(tmp_path)
+    assert told(tmp_path) == ""
+    assert open_suite(tmp_path, "MockTNG").layout.slabs == "5 slabs of 10 Mpc/h of a box of 50 Mpc/h"
 
 
-@pytest.mark.parametrize(
-    ("box", "remedy"), [(50.0, "project a smaller box"), (25.0, "again without --slab-thickness-mpc-h")]
-)
-def test_slabs_that_do_not_fill_the_box_are_told(write_suite, box, remedy):
+@pytest.mark.parametrize("box", [50.0, 25.0])
+def test_slabs_that_do_not_fill_the_box_are_told(write_suite, box):
     directory = write_suite()
     uneven = np.repeat(np.linspace(0.7, 1.1, 8), 15).astype(np.float32)
     np.save(directory / MAPS, np.load(directory / MAPS) * uneven[:, None, None])
     record(directory, box=box, slab_thickness_mpc_h=4.0)
-    assert f"they are 5 slabs of 4 Mpc/h of a box of {box:g} Mpc/h, as provenance.json says" in told(directory)
-    assert remedy in told(directory)
-    assert "labels of another suite" not in told(directory)
+    remarks = "\n".join(directory_remarks(directory))
+    assert f"they are 5 slabs of 4 Mpc/h of a box of {box:g} Mpc/h" in remarks
+    assert "that its maps have the Omega_m, sigma_8, " in remarks
+    assert told(directory) == ""
+    np.save(directory / MAPS, 1e-6 * np.load(directory / MAPS))
+    assert "times the mass of a slab of 4 Mpc/h" in told(directory)
 
 
 @pytest.mark.parametrize(
@@ -459,7 +470,7 @@ def test_shuffled_or_exchanged_columns_of_the_latin_hypercube_are_found(tmp_path
 
 
 def test_a_seed_table_beside_the_maps_is_compared(tmp_path):
-    theta = np.random.default_rng(0).uniform(*prior_ranges("Astrid"), (12, 6)).round(5)
+    theta = np.random.default_rng(0).uniform(*prior("Astrid"), (12, 6)).round(5)
     write(tmp_path, theta, "Astrid")
     assert any("not checkable" in line for line in directory_remarks(tmp_path))
     lines = [f"LH_{n} {' '.join(f'{v:.5f}' for v in row)} {n}" for n, row in enumerate(theta)]
@@ -485,7 +496,7 @@ def test_what_no_folder_shows_is_said(write_suite):
 
 def clustered(tmp_path: Path, n: int = 60) -> tuple[Path, np.ndarray]:
     rng = np.random.default_rng(0)
-    theta = np.array([rng.permutation(np.linspace(lo, hi, n)) for lo, hi in zip(*prior_ranges("Mine"), strict=True)]).T
+    theta = np.array([rng.permutation(np.linspace(lo, hi, n)) for lo, hi in zip(*prior("Mine"), strict=True)]).T
     maps = np.exp(rng.normal(size=(n, 3, 5, 16, 16)) * theta[:, 1, None, None, None, None])
     maps *= 5 * CRITICAL_DENSITY * theta[:, 0, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
     np.save(tmp_path / "Maps_Mtot_Mine_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))

@@ -14,12 +14,12 @@ import torch
 
 from fieldlevel.data.suite import check_directory
 from fieldlevel.errors import DataError, UserError
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.mapmaking import projection
 from fieldlevel.mapmaking.plan import lacking_parameters
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.projection import project_snapshot, project_snapshots
 from fieldlevel.mapmaking.slabs import project_particles
-from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.snapshots.quantities import HYDROGEN_FRACTION, PROTON_MASS

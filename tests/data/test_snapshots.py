@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.parameters import CRITICAL_DENSITY
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.snapshots.members import fingerprint
 from fieldlevel.snapshots.snapshot import KINDS, Snapshot, open_snapshot
 

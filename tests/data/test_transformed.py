@@ -6,8 +6,9 @@ import torch
 
 from fieldlevel.data.suite import open_suite
 from fieldlevel.data.transform_spec import TransformSpec
-from fieldlevel.data.transformed import MEAN_AT_OMEGA_M_03, largest_wavenumber, transform_maps
+from fieldlevel.data.transformed import largest_wavenumber, transform_maps
 from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
 
 KINDS = ("none", "smoothing", "k_max", "mean map", "shuffled pixels", "random phases", "no monopole")
@@ -79,12 +80,12 @@ def test_a_cut_that_cuts_nothing_is_refused(maps, k_max):
 
 def test_the_mean_of_omega_m_03_is_the_mass_of_5_mpc_of_it():
     """0.3 times the critical density of 2.775e11 (Msun/h)/(Mpc/h)^3 times 5 Mpc/h."""
-    assert pytest.approx(4.163e11, rel=1e-3) == MEAN_AT_OMEGA_M_03
+    assert pytest.approx(4.163e11, rel=1e-3) == Layout().mean_density(0.3)
 
 
 def test_no_monopole_leaves_the_mean_of_omega_m_03(maps):
     means = transform_maps(maps, TransformSpec("no monopole"), range(6)).mean((1, 2))
-    torch.testing.assert_close(means, torch.full((6,), MEAN_AT_OMEGA_M_03))
+    torch.testing.assert_close(means, torch.full((6,), Layout().mean_density(0.3)))
 
 
 @pytest.mark.parametrize("scale", [0.0, -1.0, float("nan")])

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.mapmaking.shards import Shard
-from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import Row

@@ -7,9 +7,9 @@ from itertools import product
 import pytest
 import torch
 
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.numerics.mesh import paint_species, read_cic
 from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.initial import lattice
 from fieldlevel.simulate.mock_simba import SIMBAConstants, mock_simba

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import UserError
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout
 from fieldlevel.mapmaking.shards import Shard
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETERS
 from fieldlevel.simulate.sets import Row, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 
-FIDUCIAL = [parameter.fiducial for parameter in PARAMETERS]
+FIDUCIAL = [parameter.fiducial for parameter in CAMELS_PARAMETERS]
 
 
 def labels(spec: SimulateSpec) -> np.ndarray:
@@ -24,7 +24,7 @@ def seeds(spec: SimulateSpec) -> list[int]:
 def test_the_latin_hypercube_covers_the_priors_with_a_seed_each(suite):
     rows = labels(SimulateSpec(suite=suite))
     assert rows.shape == (1000, 6)
-    assert ((rows >= MINIMA) & (rows <= MAXIMA)).all()
+    assert ((rows >= Layout().lows) & (rows <= Layout().highs)).all()
     assert len(set(seeds(SimulateSpec(suite=suite)))) == 1000
 
 
@@ -45,8 +45,8 @@ def test_one_parameter_at_a_time_as_in_the_camels_tables():
     assert moved.sum(axis=0).tolist() == [10] * 6
     assert (np.diff(moved.argmax(axis=1)[moved.any(axis=1)]) >= 0).all()
     values = [np.sort(np.append(rows[moved[:, column], column], FIDUCIAL[column])) for column in range(6)]
-    np.testing.assert_array_equal([values[i][0] for i in range(6)], MINIMA)
-    np.testing.assert_array_equal([values[i][-1] for i in range(6)], MAXIMA)
+    np.testing.assert_array_equal([values[i][0] for i in range(6)], Layout().lows)
+    np.testing.assert_array_equal([values[i][-1] for i in range(6)], Layout().highs)
     assert values[1].tolist() == [0.6, 0.64, 0.68, 0.72, 0.76, 0.8, 0.84, 0.88, 0.92, 0.96, 1.0]
     quarter_to_four = [0.25, 0.32988, 0.43528, 0.57435, 0.75786, 1.0, 1.31951, 1.7411, 2.2974, 3.03143, 4.0]
     assert values[2].tolist() == values[3].tolist() == quarter_to_four

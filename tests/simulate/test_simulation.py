@@ -4,17 +4,16 @@ import numpy as np
 import pytest
 import torch
 
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import OMEGA_B, Cosmology
 from fieldlevel.numerics.neighbours import neighbour_distance
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import (
-    BARYON_MODELS,
     Float32Array,
     SuiteField,
     gravity_run,
@@ -22,13 +21,15 @@ from fieldlevel.simulate.simulation import (
     nbody_run,
     simulate_maps,
 )
+from fieldlevel.suites import mock_suites
 
 CPU = torch.device("cpu")
 FIELDS = ("Mtot", "Mcdm", "Mgas", "Mstar")
 SPEC = SimulateSpec(fields=FIELDS, n_particles=32, n_mesh=48, n_pixels=32, step_error=0.2)
 OMEGA_M = 0.27
 ROW = Row((OMEGA_M, 0.9, 1.2, 0.8, 0.9, 1.1), seed=5)
-MEAN = CRITICAL_DENSITY * OMEGA_M * BOX_SIZE_MPC_H / SLABS_PER_AXIS
+BOX = Layout().box_size_mpc_h
+MEAN = CRITICAL_DENSITY * OMEGA_M * Layout().slab_thickness_mpc_h
 """Surface density of a slab of mean density, (Msun/h)/(Mpc/h)^2."""
 ROUND_OFF = 1e-5  # of the float32 disc painting
 
@@ -43,7 +44,7 @@ def mean_of_each_axis(maps: Float32Array) -> np.ndarray:
     return maps.astype(np.float64).reshape(3, -1).mean(1)
 
 
-@pytest.fixture(scope="module", params=sorted(BARYON_MODELS))
+@pytest.fixture(scope="module", params=sorted(mock_suites()))
 def spec(request) -> SimulateSpec:
     return replace(SPEC, suite=request.param)
 
@@ -82,7 +83,7 @@ def test_the_kinds_add_up_to_the_total(spec, maps):
 
 def test_stars_are_points(spec, maps):
     """Every pixel holds a whole number of them."""
-    star = CRITICAL_DENSITY * OMEGA_B * BOX_SIZE_MPC_H**3 / 32**3 / (BOX_SIZE_MPC_H / 32) ** 2
+    star = CRITICAL_DENSITY * OMEGA_B * BOX**3 / 32**3 / (BOX / 32) ** 2
     number = maps[spec.suite, "Mstar"] / star
     np.testing.assert_allclose(number, number.round(), rtol=1e-5, atol=1e-5)
     assert 0 < number.sum() / 3 < 0.2 * 32**3
@@ -134,7 +135,7 @@ def test_the_columns_of_a_label_are_those_of_cmd(monkeypatch):
         seen.append((run.cosmology, run.seed, feedback))
         return mock_tng(run, feedback)
 
-    monkeypatch.setitem(BARYON_MODELS, "MockTNG", model)
+    monkeypatch.setattr("fieldlevel.simulate.mock_tng.mock_tng", model)
     simulated(replace(SPEC, suite="MockTNG"), Row((0.3, 0.8, 0.3, 3.0, 0.6, 1.7), 2))
     assert seen == [(Cosmology(0.3, 0.8), 2, Feedback(A_SN1=0.3, A_AGN1=3.0, A_SN2=0.6, A_AGN2=1.7))]
 
@@ -143,8 +144,8 @@ def test_maps_are_those_of_the_exact_neighbour_search(spec, maps):
     """The radii estimated on the mesh of the pixels change the logarithm of a pixel by a few hundredths."""
     position = nbody_run(spec, Cosmology(*ROW.parameters[:2]), ROW.seed, CPU).position
     radius = neighbour_distance(position, spec.n_mesh, spec.n_neighbours) / spec.n_mesh
-    mass = torch.full_like(radius, 5 * MEAN * BOX_SIZE_MPC_H**2 / len(radius))
-    exact = project_slabs([Discs(position / spec.n_mesh, radius, mass)], spec.n_pixels, BOX_SIZE_MPC_H)
+    mass = torch.full_like(radius, 5 * MEAN * BOX**2 / len(radius))
+    exact = project_slabs([Discs(position / spec.n_mesh, radius, mass)], spec.n_pixels, BOX)
     ratio = np.log10(maps[f"Nbody_{spec.suite}", "Mtot"] / exact.numpy())
     assert abs(np.median(ratio)) < 0.01
     assert ratio.std() < 0.04
@@ -163,10 +164,10 @@ def test_a_run_takes_the_steps_that_its_cosmology_needs():
         n_particles=32,
         n_mesh=48,
         a_start=SPEC.a_start,
-        box_size_mpc_h=BOX_SIZE_MPC_H,
+        box_size_mpc_h=BOX,
         device=CPU,
     )
-    n_steps = steps_needed(cosmology, BOX_SIZE_MPC_H / 32, SPEC.step_error)
+    n_steps = steps_needed(cosmology, BOX / 32, SPEC.step_error)
     expected = evolve(start, 0.4, SPEC.a_start, n_steps)
     assert torch.equal(nbody_run(SPEC, cosmology, 3, CPU).position, expected.position)
 
@@ -175,7 +176,7 @@ def test_the_gravity_run_and_the_twin_start_from_the_same_modes():
     """The centre of mass of dark matter and gas from one place of the lattices stays near the twin's particle."""
     cosmology = Cosmology(0.3, 0.8)
     run, twin = gravity_run(SPEC, cosmology, 3, CPU), nbody_run(SPEC, cosmology, 3, CPU)
-    assert (run.seed, run.box_size_mpc_h, len(run.particles.mass)) == (3, BOX_SIZE_MPC_H, 2)
+    assert (run.seed, run.box_size_mpc_h, len(run.particles.mass)) == (3, BOX, 2)
     middle = sum(mass * kind for mass, kind in zip(run.particles.mass, run.particles.kinds, strict=True))
     assert (middle - twin.position).norm(dim=1).median() < 0.5
 
@@ -190,7 +191,7 @@ def test_few_particles_are_points():
 
 
 @pytest.mark.gpu
-@pytest.mark.parametrize("suite", sorted(BARYON_MODELS))
+@pytest.mark.parametrize("suite", sorted(mock_suites()))
 def test_gpu_agrees_with_cpu(suite):
     """Orbits of particles in haloes amplify round-off; the rest of the map agrees."""
     spec = replace(SPEC, suite=suite, n_particles=64, n_mesh=128, n_pixels=64, fields=("Mtot",))

@@ -15,19 +15,17 @@ from fake_simulation import SMALL, fake_maps
 
 from fieldlevel.data.suite import check_directory, open_suite
 from fieldlevel.errors import UserError
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.shards import Shard
-from fieldlevel.parameters import CRITICAL_DENSITY, SURFACE_DENSITIES
 from fieldlevel.simulate import mock_suite as suite_module
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
 from fieldlevel.simulate.sets import rows_of_set
-from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
 from fieldlevel.workers import choose_devices
 
-TINY = SimulateSpec(
-    suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SURFACE_DENSITIES
-)
+TINY = SimulateSpec(suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SIMULATED_FIELDS)
 NAMES = ("Maps_Mtot_MockSIMBA_LH_z=0.00.npy", "Maps_Mtot_Nbody_MockSIMBA_LH_z=0.00.npy")
 ROUND_OFF = 2e-6
 """Relative; the sum of three float32 numbers, and of the masses of thousands of particles."""
@@ -59,7 +57,7 @@ def test_the_folder_is_sound_cmd_data(folder):
     suite = open_suite(folder, "MockSIMBA")
     assert suite.maps.shape == (45, 16, 16)
     assert suite.is_mock
-    assert len(contents(folder)) == len(SURFACE_DENSITIES) + 1 + 2
+    assert len(contents(folder)) == len(SIMULATED_FIELDS) + 1 + 2
 
 
 def test_labels_are_rows_of_the_real_latin_hypercube(folder):
@@ -78,7 +76,7 @@ def test_five_slabs_of_every_axis_hold_all_the_mass(folder):
 
 
 def test_dark_matter_gas_and_stars_add_up(folder):
-    total, *kinds = (np.load(folder / f"Maps_{field}_MockSIMBA_LH_z=0.00.npy") for field in SURFACE_DENSITIES)
+    total, *kinds = (np.load(folder / f"Maps_{field}_MockSIMBA_LH_z=0.00.npy") for field in SIMULATED_FIELDS)
     np.testing.assert_allclose(np.sum(kinds, axis=0, dtype=np.float64), total, rtol=ROUND_OFF)
     assert all(kind.max() > 0 for kind in kinds[:2])
 
@@ -135,7 +133,7 @@ def test_the_gpu_agrees_with_the_cpu(folder, tmp_path):
 def test_every_set_and_field_is_sound_cmd_data(fake, tmp_path, set_name):
     table = tmp_path / "mine.txt"
     table.write_text("0.3 0.8 1 9 0.3 1 5\n0.3 0.8 1 9 3 1 5\n0.1 1.2 50 1 1 1\n")
-    spec = replace(SMALL, set_name=set_name, n_simulations=None, fields=SURFACE_DENSITIES)
+    spec = replace(SMALL, set_name=set_name, n_simulations=None, fields=SIMULATED_FIELDS)
     spec = replace(spec, parameters=str(table)) if set_name == "mine" else spec
     spec = replace(spec, n_simulations=20) if set_name == "LH" else spec
     out = simulate_suite(spec, tmp_path / "out", device="cpu")

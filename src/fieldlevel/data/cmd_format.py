@@ -1,7 +1,7 @@
 """Files of the CAMELS Multifield Dataset (CMD): their names, the header of a map file, the table of parameters.
 
-`Maps_<field>_<suite>_<set>_z=0.00.npy` holds float32 maps of shape (n_maps, N, N), 15 to a simulation;
-`params_<set>_<suite>.txt` holds one row a simulation, columns in the order of `fieldlevel.parameters.PARAMETERS`.
+`Maps_<field>_<suite>_<set>_z=0.00.npy` holds float32 maps of shape (n_maps, N, N), those of a simulation together;
+`params_<set>_<suite>.txt` holds one row a simulation, columns in the order of the parameters of its `Layout`.
 
 References:
     Villaescusa-Navarro et al. 2022, arXiv:2109.10915 (CMD).
@@ -18,10 +18,11 @@ from typing import Any, BinaryIO, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.data.camels_sets import SET_NAMES
 from fieldlevel.errors import DataError, UserError, reason
 from fieldlevel.files import check_regular, naming, read_bytes
-from fieldlevel.parameters import FEEDBACK_UNITS, NBODY_PREFIX, PARAMETER_NAMES, hydro_twin, is_nbody
+from fieldlevel.layout import Layout
+from fieldlevel.suites import NBODY_PREFIX, SET_NAMES, facts_of, hydro_twin, is_nbody, known_suites
+from fieldlevel.wording import N_NAMED, name_some
 
 Float32Array = npt.NDArray[np.float32]
 Float64Array = npt.NDArray[np.float64]
@@ -29,6 +30,7 @@ Float64Array = npt.NDArray[np.float64]
 PIXEL_DTYPE = np.dtype("<f4")
 MAPS_NAME = "Maps_<field>_<suite>_<set>_z=0.00.npy"
 PARAMETERS_NAME = "params_<set>_<suite>.txt"
+LAYOUT_NAME = "layout_<set>_<suite>.json"
 
 FIELD_NAMES = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "Z", "T", "P", "ne", "B", "MgFe", "Vgas", "Vcdm")
 """Of CMD; fields of the user's own may have other names."""
@@ -36,6 +38,7 @@ FIELD_NAMES = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "Z", "T", "P", "ne", "B", 
 _WORD = r"[^\W_][\w.+-]*"
 _MAPS_PATTERN = re.compile(rf"Maps_(?P<field>[^\W_]+)_(?P<suite>{_WORD})_(?P<set_name>[^\W_]+)_z=0\.00\.npy")
 _PARAMETERS_PATTERN = re.compile(rf"params_(?P<set_name>[^\W_]+)_(?P<suite>{_WORD})\.txt")
+_USUAL = Layout()
 _BLOCK_BYTES = 4 * 2**20
 _MAGIC = b"\x93NUMPY"
 _LENGTH_BYTES = {(1, 0): 2, (2, 0): 4, (3, 0): 4}
@@ -78,6 +81,11 @@ class SuiteFiles:
             return own
         shared = [replace(self, suite=name).own_parameters_path for name in (hydro_twin(self.suite), NBODY_PREFIX[:-1])]
         return next((path for path in (own, *shared) if path.exists()), own)
+
+    @property
+    def layout_path(self) -> Path:
+        """Path of the file that says what the maps are, whether it is there or not."""
+        return self.directory / f"layout_{self.set_name}_{self.suite}.json"
 
     @property
     def own_parameters_path(self) -> Path:
@@ -279,14 +287,19 @@ def cut_into_blocks(header: MapHeader) -> Iterator[tuple[int, int]]:
         yield first, min(step, n_maps - first)
 
 
-def read_parameters(path: Path) -> Float64Array:
+def read_parameters(path: Path, layout: Layout = _USUAL) -> Float64Array:
     """Read the parameter table; text after `#` is a comment.
 
+    Args:
+        path: of the table.
+        layout: whose parameters are the columns.
+
     Returns:
-        Parameters, shape (n_simulations, 6).
+        Parameters, shape (n_simulations, P).
 
     Raises:
-        DataError: file missing, empty or no file at all, a word that is not a number, a row that has not six columns.
+        DataError: file missing, empty or no file at all, a word that is not a number, a row of another number of
+            columns.
     """
     try:
         content = read_bytes(path, f"every map file needs {PARAMETERS_NAME}")
@@ -295,31 +308,44 @@ def read_parameters(path: Path) -> Float64Array:
     lines = content.decode("utf-8-sig", errors="replace").splitlines()
     rows = [words for line in lines if (words := line.partition("#")[0].split())]
     if not rows:
-        raise DataError([f"{path}: no rows; one row a simulation is expected: {' '.join(PARAMETER_NAMES)}"])
+        raise DataError([f"{path}: no rows; one row a simulation is expected: {name_columns(layout)}"])
     for number, words in enumerate(rows):
-        if defect := _row_defect(number, words):
+        if defect := _row_defect(number, words, layout):
             raise DataError([f"{path}: {defect}"])
     return np.array([[float(word) for word in words] for words in rows])
 
 
-def _row_defect(number: int, words: list[str]) -> str | None:
-    if len(words) != len(PARAMETER_NAMES):
-        return f"row {number} has {len(words)} columns; {_columns_wanted(words)}"
+def name_columns(layout: Layout) -> str:
+    """Names of the columns of a table; of very many the first ten.
+
+    Example:
+        >>> name_columns(Layout())
+        'Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2'
+    """
+    return " ".join(layout.names) if layout.n_parameters <= N_NAMED else name_some(layout.names)
+
+
+def _row_defect(number: int, words: list[str], layout: Layout) -> str | None:
+    if len(words) != layout.n_parameters:
+        return f"row {number} has {len(words)} columns; {_columns_wanted(words, layout)}"
     wrong = next((word for word in words if not is_number(word)), None)
-    remedy = "put # in front of a line of names" if wrong in PARAMETER_NAMES else "mend the row"
+    remedy = "put # in front of a line of names" if wrong in layout.names else "mend the row"
     return wrong and f"row {number} holds {shorten(wrong)}, which is not a number; {remedy}"
 
 
-def _columns_wanted(words: list[str]) -> str:
-    names = " ".join(PARAMETER_NAMES)
+def _columns_wanted(words: list[str], layout: Layout) -> str:
+    names = name_columns(layout)
     if "," in "".join(words):
         return f"put blanks between {names}, not commas"
-    if not is_number(words[0]) and len(words) >= len(PARAMETER_NAMES) + 2:
+    if not is_number(words[0]) and len(words) >= layout.n_parameters + 2:
         return f"a table of CAMELS with a name in front and a seed at the end: keep {names} alone"
-    divided = ", ".join(f"{suite} by {describe_units(suite)}" for suite in FEEDBACK_UNITS)
+    if layout.names != _USUAL.names:
+        return f"its layout has {layout.n_parameters}: {names}; give these, or mend the layout"
+    divided = ", ".join(f"{each.name} by {describe_units(each.name)}" for each in known_suites() if each.feedback_units)
     return (
-        f"sets with other than six columns are not supported, give {names}, the feedback in units of its fiducial "
-        f"value (in sets SB and tables of 28 columns divide that of {divided})"
+        f"sets with other than six columns are not supported without a file {LAYOUT_NAME} that names them; else give "
+        f"{names}, the feedback in units of its fiducial value (in sets SB and tables of 28 columns divide that of "
+        f"{divided})"
     )
 
 
@@ -330,7 +356,7 @@ def describe_units(suite: str) -> str:
         >>> describe_units("IllustrisTNG")
         '3.6, 1, 7.4, 20'
     """
-    return ", ".join(f"{unit:g}" for unit in FEEDBACK_UNITS[suite])
+    return ", ".join(f"{unit:g}" for unit in facts_of(suite).feedback_units)
 
 
 def is_number(word: str) -> bool:

@@ -1,83 +1,70 @@
-"""What the record beside projected maps says of their slabs: `provenance.json`, as far as it can be read."""
+"""What the record beside projected maps says of their slabs: `provenance.json`, as far as it can be read.
+
+Folders of before there was a file that says it (`fieldlevel.data.layout_files`) have no other.
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import replace
 from typing import Any
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.errors import UserError
 from fieldlevel.json_files import read_json_object
-from fieldlevel.parameters import SLABS_PER_AXIS
+from fieldlevel.layout import Layout
 
 RECORD_NAME = "provenance.json"
-_MOST_SLABS = 1_000_000
+_UNREADABLE = (UserError, KeyError, TypeError, ValueError, IndexError, OverflowError)
+_ROUND_OFF = 1e-9
+"""Relative: boxes in kpc/h come back from their units with it."""
 
 
-@dataclass(frozen=True)
-class Geometry:
-    """How snapshots became maps.
+def recorded_layout(files: SuiteFiles, known: Layout) -> Layout | None:
+    """The layout with box and slabs that the record of a folder gives for a suite.
 
-    Attributes:
-        box_size_mpc_h: of the snapshots.
-        n_slabs: along each axis.
-        thickness_mpc_h: of a slab.
-        radius: what the discs of gas and dark matter reach to, as in `ProjectSpec.radius`.
+    Args:
+        files: the suite.
+        known: what is known of it otherwise.
+
+    Returns:
+        None where the record gives none that can be understood.
     """
-
-    box_size_mpc_h: float
-    n_slabs: int
-    thickness_mpc_h: float
-    radius: str
-
-    @property
-    def leaves_gaps(self) -> bool:
-        """Whether there may be pixels that no particle reaches."""
-        return self.radius != "neighbours"
-
-    @property
-    def fills_box(self) -> bool:
-        """Whether the slabs of an axis hold all the mass of the box."""
-        return math.isclose(self.n_slabs * self.thickness_mpc_h, self.box_size_mpc_h, rel_tol=1e-6)
-
-    def __str__(self) -> str:
-        """In words."""
-        return f"{self.n_slabs} slabs of {self.thickness_mpc_h:g} Mpc/h of a box of {self.box_size_mpc_h:g} Mpc/h"
-
-
-def recorded_geometry(files: SuiteFiles) -> Geometry | None:
-    """The geometry that the record of a folder gives for a suite; None where it gives none that can be understood."""
     try:
-        record = read_json_object(files.directory / RECORD_NAME).get(f"{files.suite}_{files.set_name}")
-        return _geometry(record)
-    except (UserError, KeyError, TypeError, ValueError, IndexError, OverflowError):
+        record = _record(files)
+        spec, box = record["spec"], float(record["snapshots"][0]["box_size_mpc_h"])
+        n_slabs, given = spec["n_slabs"], spec["slab_thickness_mpc_h"]
+        if type(n_slabs) is not int:
+            return None
+        thickness = float(given or box / n_slabs)
+        recorded = replace(known, box_size_mpc_h=box, slab_thickness_mpc_h=thickness, n_slabs=n_slabs)
+        is_as_known = math.isclose(box, known.box_size_mpc_h, rel_tol=_ROUND_OFF) and recorded.n_slabs == known.n_slabs
+        is_as_thick = math.isclose(thickness, known.slab_thickness_mpc_h, rel_tol=_ROUND_OFF)
+    except _UNREADABLE:
         return None
+    return known if is_as_known and is_as_thick else recorded
 
 
-def _geometry(record: Any) -> Geometry:
-    spec, box = record["spec"], float(record["snapshots"][0]["box_size_mpc_h"])
-    n_slabs, given = spec["n_slabs"], spec["slab_thickness_mpc_h"]
-    if type(n_slabs) is not int or not 1 <= n_slabs <= _MOST_SLABS:
-        raise ValueError("not a number of slabs")
-    thickness = float(given or box / n_slabs)
-    if not (0 < box < math.inf and 0 < thickness < math.inf):
-        raise ValueError("not a length")
-    return Geometry(box, n_slabs, thickness, str(spec["radius"]))
+def leaves_gaps(files: SuiteFiles) -> bool:
+    """Whether the record says that there may be pixels that no particle reaches."""
+    try:
+        radius = _record(files)["spec"]["radius"]
+    except _UNREADABLE:
+        return False
+    return str(radius) != "neighbours"
 
 
-def count_words(files: SuiteFiles, n_maps: int, n_simulations: int) -> tuple[str, str]:
-    """Why the maps of a file are not 15 to a simulation, as far as slabs explain it, and what to do.
+def _record(files: SuiteFiles) -> Any:
+    return read_json_object(files.directory / RECORD_NAME)[f"{files.suite}_{files.set_name}"]
+
+
+def count_words(layout: Layout, n_maps: int, n_simulations: int) -> str:
+    """Why the maps of a file are not as many to a simulation as its layout says, as far as slabs explain it.
 
     Example:
-        >>> from pathlib import Path
-        >>> count_words(SuiteFiles(Path("nowhere"), "Mine"), 60, 10)
-        ('6 each would be 2 slabs along each axis', 'fetch the file again or give the labels that belong to it')
+        >>> count_words(Layout(), 60, 10)
+        '6 each would be 2 slabs along each axis'
     """
-    remedy = "fetch the file again or give the labels that belong to it"
     each, rest = divmod(n_maps, n_simulations)
-    if rest or each % 3 or each // 3 in (0, SLABS_PER_AXIS):
-        return "", remedy
-    known = recorded_geometry(files)
-    if known is not None and known.n_slabs == each // 3:
-        told = f"they are made of {known.n_slabs} slabs along each axis, as {RECORD_NAME} says"
-        return told, f"project the snapshots again with --n-slabs {SLABS_PER_AXIS}"
-    return f"{each} each would be {each // 3} slabs along each axis", remedy
+    if rest or each % layout.n_axes or each // layout.n_axes in (0, layout.n_slabs):
+        return ""
+    along = "each axis" if layout.n_axes > 1 else "the axis"
+    return f"{each} each would be {each // layout.n_axes} slabs along {along}"

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.geometry import recorded_layout
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_text
 from fieldlevel.json_files import read_json_object, write_json
@@ -47,30 +48,42 @@ _OF_RANGES = ("ParamName", "LogFlag", "FiducialVal or Fid", "MinVal and MaxVal, 
 
 def layout_path(files: SuiteFiles) -> Path:
     """The file that says what the maps of a suite's set are, whether it is there or not."""
-    return files.directory / f"layout_{files.set_name}_{files.suite}.json"
+    return files.layout_path
 
 
 def find_layout(files: SuiteFiles) -> Layout:
-    """What the maps of a suite's set are: as the file beside them says, else as is known of the suite.
+    """What the maps of a suite's set are: as the file beside them says, else the record of their making.
 
-    A gravity-only suite without a file shares that of its hydrodynamic twin.
+    Where neither says anything it is as is known of the suite. A gravity-only suite without a file shares that of its
+    hydrodynamic twin.
 
     Raises:
         UserError: a file that cannot be read, an unknown setting, a value that cannot be; the file is named.
     """
     path = next((path for path in map(layout_path, (files, *_twin(files))) if path.exists()), None)
     known = layout_of(files.suite, files.set_name)
-    return known if path is None else _overlay(known, path)
+    if path is None:
+        return recorded_layout(files, known) or known
+    return _overlay(known, path)
+
+
+def differences(files: SuiteFiles, layout: Layout) -> dict[str, Any]:
+    """Settings of a layout other than those that every process knows of the suite, in types that JSON has.
+
+    The number of pixels does not count, which the maps themselves tell.
+    """
+    known, given = (_plain(each) for each in (layout_of(files.suite, files.set_name, built_in=True), layout))
+    return {key: value for key, value in given.items() if value != known[key] and key != "n_pixels"}
 
 
 def write_layout(files: SuiteFiles, layout: Layout) -> Path:
-    """Write what the maps of a suite's set are beside them: all that differs from what is known of the suite.
+    """Write what the maps of a suite's set are beside them: box, slabs, and all that differs from what is known.
 
     Returns:
         The file.
     """
-    known, given = (_plain(each) for each in (layout_of(files.suite, files.set_name), layout))
-    write_json(layout_path(files), {key: value for key, value in given.items() if value != known[key]})
+    always = {name: getattr(layout, name) for name in ("box_size_mpc_h", "slab_thickness_mpc_h", "n_slabs")}
+    write_json(layout_path(files), always | differences(files, layout))
     return layout_path(files)
 
 

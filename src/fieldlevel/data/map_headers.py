@@ -8,6 +8,7 @@ from pathlib import Path
 from fieldlevel.data.cmd_format import MAPS_NAME, PIXEL_DTYPE, MapHeader, SuiteFiles, read_header
 from fieldlevel.data.pixels import MAY_VANISH
 from fieldlevel.errors import DataError, UserError
+from fieldlevel.layout import Layout
 
 _SMALLEST_MAP = 16
 _SMALLEST_HOLE = 2**20
@@ -51,6 +52,15 @@ def _layout_defects(header: MapHeader) -> Iterator[str]:
         yield f"array of shape {header.shape}; save the maps with shape (number of maps, N, N)"
     elif not _is_square_of_two_power(header.shape[1:]):
         yield f"maps of {header.shape[1]} x {header.shape[2]} pixels; give N x N with N = 16, 32, 64, ..."
+
+
+def size_defect(files: SuiteFiles, header: MapHeader, layout: Layout) -> str | None:
+    """Name maps of another size than their layout says, where it says any."""
+    n_pixels = header.shape[-1]
+    if layout.n_pixels in (0, n_pixels):
+        return None
+    told = f"maps of {n_pixels} x {n_pixels} pixels, where {files.layout_path.name} says {layout.n_pixels}"
+    return f"{files.maps_path}: {told}; mend it, or fetch the file again"
 
 
 def _is_square_of_two_power(shape: tuple[int, ...]) -> bool:

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.data.camels_sets import has_own_seeds
 from fieldlevel.data.cmd_format import Float64Array, MapHeader, SuiteFiles, cut_into_blocks, read_maps
-from fieldlevel.parameters import MAPS_PER_SIMULATION
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.suites import has_own_seeds
 from fieldlevel.wording import equal_pairs, name_some
 
 ZERO_FIELDS = ("Mstar",)
@@ -130,12 +130,15 @@ def _joined(parts: list[PixelSurvey]) -> PixelSurvey:
     )
 
 
-def pixel_defects(files: SuiteFiles, survey: PixelSurvey, *, may_have_gaps: bool = False) -> Iterator[str]:
+def pixel_defects(
+    files: SuiteFiles, survey: PixelSurvey, layout: Layout, *, may_have_gaps: bool = False
+) -> Iterator[str]:
     """Name the maps whose pixels cannot be: NaN, infinite, negative, zero; and the maps that occur twice.
 
     Args:
         files: the suite; what `MAY_VANISH` names may be zero.
         survey: of its map file.
+        layout: of its maps.
         may_have_gaps: whether the particles were drawn so that pixels of any field may stay empty.
 
     Yields:
@@ -151,17 +154,17 @@ def pixel_defects(files: SuiteFiles, survey: PixelSurvey, *, may_have_gaps: bool
     for what, is_wrong in found.items():
         if is_wrong.any():
             yield f"{path}: {what} in maps {name_some(np.flatnonzero(is_wrong))}; {_REMEDY}"
-    if pairs := _equal_maps(files, survey):
+    if pairs := _equal_maps(files, survey, layout):
         yield f"{path}: maps {name_some(pairs)} are identical; {_REMEDY}"
 
 
-def _equal_maps(files: SuiteFiles, survey: PixelSurvey) -> list[str]:
+def _equal_maps(files: SuiteFiles, survey: PixelSurvey, layout: Layout) -> list[str]:
     """Pairs of equal maps that ought to differ.
 
     Empty maps may be equal. So may maps of two simulations of one seed: a gravity-only run knows nothing of feedback.
     """
     number = np.arange(len(survey.maximum))
-    compared_with = 0 * number if has_own_seeds(files.set_name) else number // MAPS_PER_SIMULATION
+    compared_with = 0 * number if has_own_seeds(files.set_name) else number // layout.n_maps
     compared_with = np.where((survey.maximum == 0) & (survey.minimum == 0), -1 - number, compared_with)
     keys = zip(survey.digests, compared_with, strict=True)
     return equal_pairs([digest.tobytes() + place.tobytes() for digest, place in keys])

@@ -4,7 +4,7 @@ What is no defect but worth a line is a remark: files that are not read, zero pi
 show of itself.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -25,16 +25,19 @@ from fieldlevel.data.cmd_format import (
     read_parameters,
 )
 from fieldlevel.data.digests import Stamp, recall, remember
-from fieldlevel.data.geometry import count_words, recorded_geometry
+from fieldlevel.data.geometry import count_words, leaves_gaps
 from fieldlevel.data.labels import label_remarks, parameter_defects, used_columns
-from fieldlevel.data.map_headers import hole_defect, inspect_header
+from fieldlevel.data.layout_files import find_layout
+from fieldlevel.data.map_headers import hole_defect, inspect_header, size_defect
 from fieldlevel.data.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
 from fieldlevel.data.reference import is_verified, seed_tables, table_defects
 from fieldlevel.data.twins import label_conflicts, shared_maps
-from fieldlevel.data.weighing import mass_defects, unit_defect
-from fieldlevel.errors import DataError, printable
-from fieldlevel.parameters import KNOWN_SUITES, MAPS_PER_SIMULATION, PARAMETER_NAMES
+from fieldlevel.data.weighing import is_weighed, mass_defects, unit_defect
+from fieldlevel.errors import DataError, UserError, printable
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.suites import known_suites
+from fieldlevel.wording import name_some
 
 
 class _Verdict(NamedTuple):
@@ -42,17 +45,20 @@ class _Verdict(NamedTuple):
 
     defects: list[str]
     remarks: list[str]
+    layout: Layout
     theta: Float64Array | None
     survey: PixelSurvey | None
 
 
+_UNKNOWN = Layout()
 _surveys: dict[Stamp, PixelSurvey] = {}
-_verdicts: dict[tuple[SuiteFiles, Stamp, Stamp], _Verdict] = {}
+_verdicts: dict[tuple[SuiteFiles, Layout, Stamp, Stamp], _Verdict] = {}
 
 
 class _Tables(NamedTuple):
     """Header and labels, None where they cannot be used, and every defect that shows without reading a pixel."""
 
+    layout: Layout
     header: MapHeader | None
     theta: Float64Array | None
     defects: list[str]
@@ -92,8 +98,7 @@ def inspect_directory(directory: str | Path, listener: Listener = ignore) -> tup
     except DataError as error:
         return [*error.defects, *orphan_defects(folder, [])], _file_remarks(folder, names, [])
     verdicts = {files: _inspect_suite(files, listener) for files in suites}
-    shared = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
-    conflicts = label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
+    shared, conflicts = _compare(verdicts)
     defects = [defect for verdict in verdicts.values() for defect in verdict.defects]
     remarks = [remark for verdict in verdicts.values() for remark in verdict.remarks]
     defects += [*shared[0], *conflicts, *orphan_defects(folder, suites)]
@@ -112,10 +117,17 @@ def check_distinct(suites: Sequence[SuiteFiles], listener: Listener = ignore) ->
         DataError: some of them hold the same maps.
     """
     verdicts = {files: _inspect_suite(files, listener) for files in suites}
-    defects, _ = shared_maps({files: each.survey for files, each in verdicts.items() if each.survey is not None})
-    defects += label_conflicts({files: v.theta for files, v in verdicts.items() if v.theta is not None}, suites)
-    if defects:
-        raise DataError(defects)
+    (defects, _), conflicts = _compare(verdicts)
+    if defects or conflicts:
+        raise DataError([*defects, *conflicts])
+
+
+def _compare(verdicts: Mapping[SuiteFiles, _Verdict]) -> tuple[tuple[list[str], list[str]], list[str]]:
+    """Defects and remarks of maps that occur twice, and conflicts between the labels of twins."""
+    layouts = {files: verdict.layout for files, verdict in verdicts.items()}
+    surveys = {files: verdict.survey for files, verdict in verdicts.items() if verdict.survey is not None}
+    labels = {files: verdict.theta for files, verdict in verdicts.items() if verdict.theta is not None}
+    return shared_maps(surveys, layouts), list(label_conflicts(labels, layouts, list(verdicts)))
 
 
 def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
@@ -163,8 +175,8 @@ def check_suite(files: SuiteFiles, listener: Listener = ignore) -> list[str]:
 
 def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
     try:
-        key = files, Stamp.of(files.maps_path), Stamp.of(files.parameters_path)
-    except (OSError, ValueError):
+        key = files, find_layout(files), Stamp.of(files.maps_path), Stamp.of(files.parameters_path)
+    except (OSError, ValueError, UserError):
         return _judge(files, listener)
     if key not in _verdicts:
         _verdicts[key] = _judge(files, listener)
@@ -172,40 +184,43 @@ def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
 
 
 def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
-    header, theta, defects = _inspect_tables(files)
-    remarks = [] if theta is None or defects else list(label_remarks(files, theta))
-    known = recorded_geometry(files)
-    may_have_gaps = known is not None and known.leaves_gaps
+    layout, header, theta, defects = _inspect_tables(files)
+    remarks = [] if theta is None or defects else list(label_remarks(files, theta, layout))
+    may_have_gaps = leaves_gaps(files)
     if header is None:
-        return _Verdict(defects, remarks, theta, None)
+        return _Verdict(defects, remarks, layout, theta, None)
     if not may_have_gaps and (hole := hole_defect(files, header)):
-        return _Verdict([*defects, hole], remarks, theta, None)
+        return _Verdict([*defects, hole], remarks, layout, theta, None)
     try:
         survey = survey_maps(files.maps_path, header, listener)
     except DataError as error:
-        return _Verdict([*defects, *error.defects], remarks, theta, None)
-    if unit := unit_defect(files, theta, survey):
-        return _Verdict([*defects, unit], remarks, theta, survey)
-    defects += pixel_defects(files, survey, may_have_gaps=may_have_gaps)
-    if theta is not None and header.shape[0] == MAPS_PER_SIMULATION * len(theta):
-        defects += [*mass_defects(files, theta, survey.mean), *clustering_defects(files, theta, survey.contrast)]
-        remarks += [] if defects else list(_uncheckable(files, theta, survey))
+        return _Verdict([*defects, *error.defects], remarks, layout, theta, None)
+    if unit := unit_defect(files, theta, survey, layout):
+        return _Verdict([*defects, unit], remarks, layout, theta, survey)
+    defects += pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps)
+    if theta is not None and header.shape[0] == layout.n_maps * len(theta):
+        defects += mass_defects(files, theta, survey.mean, layout)
+        defects += clustering_defects(files, theta, survey.contrast, layout)
+        remarks += [] if defects else list(_uncheckable(files, theta, survey, layout))
     if zeros := zero_remark(files, survey, may_have_gaps=may_have_gaps):
         remarks.append(zeros)
-    return _Verdict(defects, remarks, theta, survey)
+    return _Verdict(defects, remarks, layout, theta, survey)
 
 
-def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey) -> Iterator[str]:
+def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey, layout: Layout) -> Iterator[str]:
     """What nothing in the folder can show to be right."""
-    if is_verified(files, theta):
+    if is_verified(files, theta, layout):
         return
-    shown = {"Omega_m"} if files.field == "Mtot" else set()
-    if has_clustering(files, theta, survey.contrast):
+    shown = {"Omega_m"} if is_weighed(files, layout) else set()
+    if has_clustering(files, theta, survey.contrast, layout):
         shown.add("sigma_8")
-    varied = [PARAMETER_NAMES[i] for i in used_columns(files.suite) if np.ptp(theta[:, i]) > 0]
+    varied = [layout.names[i] for i in used_columns(files.suite, layout) if np.ptp(theta[:, i]) > 0]
+    if files.field == "Mtot" and not layout.fills_box:
+        told = f"not all mass of the box is in the maps, they are {layout.slabs}"
+        yield f"{files.maps_path}: {told}; only a factor of two would be found"
     if names := [name for name in varied if name not in shown]:
         yield (
-            f"{files.maps_path}: not checkable: that its maps have the {', '.join(names)} of their rows in "
+            f"{files.maps_path}: not checkable: that its maps have the {name_some(names)} of their rows in "
             f"{files.parameters_path.name}; compare with the table that was published"
         )
 
@@ -252,17 +267,24 @@ def check_tables(files: SuiteFiles) -> list[str]:
 
 
 def _inspect_tables(files: SuiteFiles) -> _Tables:
-    if wrong := misspelt(files, KNOWN_SUITES):
-        return _Tables(None, None, [_told_of_name(files, wrong)])
-    header, defects = inspect_header(files.maps_path)
+    if wrong := misspelt(files, [facts.name for facts in known_suites()]):
+        return _Tables(_UNKNOWN, None, None, [_told_of_name(files, wrong)])
     try:
-        theta = read_parameters(files.parameters_path)
+        layout = find_layout(files)
+    except UserError as error:
+        return _Tables(_UNKNOWN, None, None, [str(error)])
+    header, defects = inspect_header(files.maps_path)
+    if header is not None and (size := size_defect(files, header, layout)):
+        defects.append(size)
+    try:
+        theta = read_parameters(files.parameters_path, layout)
     except DataError as error:
-        hint = _other_tables(files) if not files.parameters_path.exists() else ""
-        return _Tables(header, None, [*defects, *(f"{defect}{hint}" for defect in error.defects)])
+        hint = _other_tables(files, layout) if not files.parameters_path.exists() else ""
+        return _Tables(layout, header, None, [*defects, *(f"{defect}{hint}" for defect in error.defects)])
     if header is not None:
-        defects += _count_defects(files, header.shape[0], len(theta))
-    return _Tables(header, theta, [*defects, *parameter_defects(files, theta), *table_defects(files, theta)])
+        defects += _count_defects(files, header.shape[0], len(theta), layout)
+    defects += [*parameter_defects(files, theta, layout), *table_defects(files, theta, layout)]
+    return _Tables(layout, header, theta, defects)
 
 
 def _told_of_name(files: SuiteFiles, wrong: dict[str, str]) -> str:
@@ -276,7 +298,7 @@ def _told_of_name(files: SuiteFiles, wrong: dict[str, str]) -> str:
     return f"{files.maps_path}: {told}: upper and lower case count; rename it to {right.maps_path.name}"
 
 
-def _other_tables(files: SuiteFiles) -> str:
+def _other_tables(files: SuiteFiles, layout: Layout) -> str:
     """Point to tables that may hold the labels of a suite under another name."""
     old = [files.directory / f"params_{suite}.txt" for suite in (files.suite, files.suite.removeprefix("Nbody_"))]
     found = [
@@ -284,18 +306,21 @@ def _other_tables(files: SuiteFiles) -> str:
         for path in dict.fromkeys(old)
         if path.exists()
     ]
-    found += [f"{path.name} holds them between a name and the seed: keep the six" for path in seed_tables(files)]
+    how_many = "six" if layout.n_parameters == 6 else str(layout.n_parameters)
+    found += [f"{path.name} holds them between a name and the seed: keep the {how_many}" for path in seed_tables(files)]
     return "".join(f"; {hint} to {files.own_parameters_path.name}" for hint in found)
 
 
-def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int) -> list[str]:
-    expected = MAPS_PER_SIMULATION * n_simulations
+def _count_defects(files: SuiteFiles, n_maps: int, n_simulations: int, layout: Layout) -> list[str]:
+    expected = layout.n_maps * n_simulations
     if n_maps == expected:
         return []
-    what = "not a multiple of" if n_maps % n_simulations else f"not {MAPS_PER_SIMULATION} for each of"
-    slabs, remedy = count_words(files, n_maps, n_simulations)
-    told = f" ({slabs}, this version reads {MAPS_PER_SIMULATION} maps, 5 along each axis)" if slabs else ""
+    what = "not a multiple of" if n_maps % n_simulations else f"not {layout.n_maps} for each of"
+    remedy = "fetch the file again or give the labels that belong to it"
+    if slabs := count_words(layout, n_maps, n_simulations):
+        slabs = f" ({slabs}, its layout has {layout.n_maps} maps, {layout.n_slabs} along each axis)"
+        remedy += f", or say n_slabs in {files.layout_path.name}"
     return [
         f"{files.maps_path}: {n_maps} maps, {what} the {n_simulations} simulations of {files.parameters_path.name}, "
-        f"which need {expected}{told}; {remedy}"
+        f"which need {expected}{slabs}; {remedy}"
     ]

@@ -6,6 +6,7 @@ fingerprint that ties results to the data they came from.
 
 import dataclasses
 import hashlib
+import json
 import re
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -25,7 +26,7 @@ from fieldlevel.data.cmd_format import (
     read_maps,
     read_parameters,
 )
-from fieldlevel.data.layout_files import find_layout
+from fieldlevel.data.layout_files import differences, find_layout
 from fieldlevel.data.soundness import (
     check_directory,
     check_distinct,
@@ -40,8 +41,8 @@ from fieldlevel.data.split import IndexArray, Split, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import Layout
-from fieldlevel.parameters import MAPS_PER_SIMULATION, is_mock
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.suites import is_mock
 
 if TYPE_CHECKING:
     import torch
@@ -77,7 +78,7 @@ class Suite:
         field: e.g. `"Mtot"`.
         set_name: e.g. `"LH"`.
         maps: surface densities [(Msun/h) / (Mpc/h)^2], shape (n_maps, N, N), mapped read-only from disk.
-        parameters: labels in physical units, shape (n_simulations, 6).
+        parameters: labels in physical units, shape (n_simulations, P).
         transform: what is done to the maps as they are read.
         layout: what the maps are: parameters, box, slabs, pixels, units.
     """
@@ -98,7 +99,7 @@ class Suite:
 
     @property
     def n_maps(self) -> int:
-        """Number of maps, 15 to a simulation."""
+        """Number of maps, as many to a simulation as the layout says."""
         return len(self.maps)
 
     @property
@@ -109,7 +110,7 @@ class Suite:
     @property
     def is_mock(self) -> bool:
         """Whether this package simulated the suite."""
-        return is_mock(self.suite)
+        return is_mock(self.suite) or self.layout.is_mock
 
     @property
     def files(self) -> SuiteFiles:
@@ -119,12 +120,13 @@ class Suite:
     @property
     def simulation_of_map(self) -> IndexArray:
         """Number of the simulation of every map, shape (n_maps,)."""
-        return np.arange(self.n_maps, dtype=np.int64) // MAPS_PER_SIMULATION
+        return np.arange(self.n_maps, dtype=np.int64) // self.layout.n_maps
 
     @cached_property
     def fingerprint(self) -> str:
         """Thirty-two hexadecimal digits of the names, the shape, the labels and every pixel of every map.
 
+        So are they of what the layout has other than is known of the suite, as another prior makes another network.
         The folder and the time of change do not enter: a copy has the fingerprint of its original. The map file is
         read once, unless it was read before and has not changed since; `digest_maps` does that and tells of it.
 
@@ -135,6 +137,8 @@ class Suite:
         digest = hashlib.blake2b(text.encode(), digest_size=_FINGERPRINT_BYTES)
         digest.update(self.parameters.tobytes())
         digest.update(bytes.fromhex(digest_of_maps(self.files.maps_path)))
+        if other := differences(self.files, self.layout):
+            digest.update(json.dumps(other, sort_keys=True).encode())
         return digest.hexdigest()
 
     def digest_maps(self, listener: Listener = ignore) -> None:
@@ -155,7 +159,7 @@ class Suite:
             simulations: numbers of simulations, shape (n,).
 
         Returns:
-            Map numbers, shape (15 n,), those of one simulation together.
+            Map numbers, shape (n_maps n,), those of one simulation together.
 
         Raises:
             UserError: no simulation has that number.
@@ -164,27 +168,28 @@ class Suite:
         wrong = numbers[(numbers < 0) | (numbers >= self.n_simulations)]
         if wrong.size:
             raise UserError(f"{self.suite}: no simulation {wrong[0]}; give numbers from 0 to {self.n_simulations - 1}")
-        return (MAPS_PER_SIMULATION * numbers[:, None] + np.arange(MAPS_PER_SIMULATION)).reshape(-1)
+        n_maps = self.layout.n_maps
+        return (n_maps * numbers[:, None] + np.arange(n_maps)).reshape(-1)
 
     def read_simulation(self, simulation: int) -> Float32Array:
-        """Read the maps of one simulation into memory of their own and transform them, shape (15, N, N)."""
+        """Read the maps of one simulation into memory of their own and transform them, shape (n_maps, N, N)."""
         if self.transform.kind == "none":
             return self._read_raw(simulation)
         transformed: Float32Array = self.load_simulation(simulation).numpy()
         return transformed
 
     def load_simulation(self, simulation: int, device: "torch.device | str" = "cpu") -> "torch.Tensor":
-        """Read the maps of one simulation and transform them on a device, shape (15, N, N)."""
+        """Read the maps of one simulation and transform them on a device, shape (n_maps, N, N)."""
         import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)
 
         from fieldlevel.data.transformed import transform_maps  # noqa: PLC0415
 
         raw = torch.from_numpy(self._read_raw(simulation)).to(device)
-        return transform_maps(raw, self.transform, self.maps_of(simulation))
+        return transform_maps(raw, self.transform, self.maps_of(simulation), self.layout)
 
     def _read_raw(self, simulation: int) -> Float32Array:
         path = self.files.maps_path
-        return read_maps(path, read_header(path), int(self.maps_of(simulation)[0]), MAPS_PER_SIMULATION)
+        return read_maps(path, read_header(path), int(self.maps_of(simulation)[0]), self.layout.n_maps)
 
     def transformed(self, transform: TransformSpec) -> "Suite":
         """The suite with another transform of its maps; the files are the same."""
@@ -261,7 +266,7 @@ def open_suite(
     if defects := check_suite(files, listener) if check else check_tables(files):
         raise DataError(defects)
     maps = map_to_memory(files.maps_path, read_header(files.maps_path))
-    parameters = read_parameters(files.parameters_path)
-    parameters.setflags(write=False)
     layout = replace(find_layout(files), n_pixels=int(maps.shape[-1]))
+    parameters = read_parameters(files.parameters_path, layout)
+    parameters.setflags(write=False)
     return Suite(files.directory, suite, field, set_name, maps, parameters, layout=layout)

@@ -9,12 +9,11 @@ from torch import Tensor
 
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout
 from fieldlevel.numerics import transforms
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLAB_THICKNESS_MPC_H
 
-MEAN_AT_OMEGA_M_03 = 0.3 * CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H
-"""Mean surface density of a slab of 5 Mpc/h at Omega_m = 0.3, (Msun/h)/(Mpc/h)^2."""
-
+OMEGA_M_OF_NO_MONOPOLE = 0.3
+"""Whose mean density maps get in the place of their own."""
 
 OF_LOGARITHM = ("k_max", "random phases")
 """Transforms of the logarithm of a map."""
@@ -26,13 +25,17 @@ LEAST_SMOOTHING = 0.1
 """Pixels: a narrower Gaussian leaves float32 pixels as they are."""
 
 
-def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:
+_USUAL = Layout()
+
+
+def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, layout: Layout = _USUAL) -> Tensor:
     """Apply one transform to maps in physical units.
 
     Args:
         maps: (n, N, N), positive.
         spec: the transform.
         numbers: (n,) of the maps in their file; each has its own shuffle and phases, whatever stands beside it.
+        layout: of the maps, whose box and slabs count.
 
     Returns:
         (n, N, N), positive.
@@ -47,12 +50,12 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         [[[4.0, 4.0], [4.0, 4.0]]]
     """
     check_transform(spec)
-    if spec.kind == "k_max" and spec.scale >= largest_wavenumber(maps.shape[-1]):
-        refuse_idle_scale(spec, maps.shape[-1])
+    if spec.kind == "k_max" and spec.scale >= layout.largest_wavenumber(maps.shape[-1]):
+        refuse_idle_scale(spec, maps.shape[-1], layout)
     if spec.kind in OF_LOGARITHM and not (maps > 0).all():
         raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
     seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
-    k_max = spec.scale * BOX_SIZE_MPC_H / (2 * math.pi)
+    k_max = spec.scale * layout.box_size_mpc_h / (2 * math.pi)
     apply: dict[str, Callable[[], Tensor]] = {
         "none": lambda: maps,
         "smoothing": lambda: transforms.smooth_gaussian(maps, spec.scale),
@@ -60,7 +63,7 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) ->
         "mean map": lambda: transforms.mean_map(maps),
         "shuffled pixels": lambda: transforms.shuffle_pixels(maps, seeds),
         "random phases": lambda: transforms.randomise_phases(maps, seeds),
-        "no monopole": lambda: transforms.scale_to_mean(maps, MEAN_AT_OMEGA_M_03),
+        "no monopole": lambda: transforms.scale_to_mean(maps, layout.mean_density(OMEGA_M_OF_NO_MONOPOLE)),
     }
     return apply[spec.kind]()
 
@@ -77,13 +80,14 @@ def check_transform(spec: TransformSpec) -> None:
         raise UserError(f"transform.seed = {spec.seed}: must be from 0 to 2^31 - 1")
 
 
-def largest_wavenumber(n_pixels: int) -> float:
+def largest_wavenumber(n_pixels: int, layout: Layout = _USUAL) -> float:
     r"""Wavenumber where maps end, that of the corners of their Fourier plane.
 
     It is \(\sqrt 2\) times the Nyquist wavenumber \(\pi N / L\): a cut there is none.
 
     Args:
-        n_pixels: N, on a side of \(L = 25\) Mpc/h.
+        n_pixels: N.
+        layout: whose box has the side L.
 
     Returns:
         In h/Mpc.
@@ -92,31 +96,32 @@ def largest_wavenumber(n_pixels: int) -> float:
         >>> round(largest_wavenumber(256), 2)
         45.5
     """
-    return math.sqrt(2) * math.pi * n_pixels / BOX_SIZE_MPC_H
+    return layout.largest_wavenumber(n_pixels)
 
 
-def smallest_wavenumber() -> float:
-    """Wavenumber of the longest wave of a map, one in 25 Mpc/h; a cut below it leaves the mean alone, in h/Mpc."""
-    return 2 * math.pi / BOX_SIZE_MPC_H
+def smallest_wavenumber(layout: Layout = _USUAL) -> float:
+    """Wavenumber of the longest wave of a map, one in the box; a cut below it leaves the mean alone, in h/Mpc."""
+    return 2 * math.pi / layout.box_size_mpc_h
 
 
-def idle_scale(spec: TransformSpec, n_pixels: int) -> str | None:
+def idle_scale(spec: TransformSpec, n_pixels: int, layout: Layout = _USUAL) -> str | None:
     """Why a scale leaves maps as they are, or nothing of them, in words; None of one that does neither.
 
     Args:
         spec: the transform.
         n_pixels: N of the maps.
+        layout: of the maps, whose box counts.
 
     Example:
         >>> idle_scale(TransformSpec("k_max", 0.1), 256)
         'the longest wave of a map has 0.251 h/Mpc, nothing but the mean would be left; choose a larger k_max'
     """
-    scale, end = spec.scale, largest_wavenumber(n_pixels)
+    scale, end, smallest = spec.scale, layout.largest_wavenumber(n_pixels), smallest_wavenumber(layout)
     size = f"maps of {n_pixels} x {n_pixels} pixels"
     if spec.kind == "k_max" and scale >= end:
         return f"{size} end at {end:.3g} h/Mpc, nothing would be cut; choose a smaller k_max"
-    if spec.kind == "k_max" and scale < smallest_wavenumber() * (1 - 1e-6):
-        longest = f"the longest wave of a map has {smallest_wavenumber():.3g} h/Mpc"
+    if spec.kind == "k_max" and scale < smallest * (1 - 1e-6):
+        longest = f"the longest wave of a map has {smallest:.3g} h/Mpc"
         return f"{longest}, nothing but the mean would be left; choose a larger k_max"
     if spec.kind == "smoothing" and scale > n_pixels / 2:
         return f"of {size} nothing but the mean would be left; smooth by at most {n_pixels / 2:g} pixels"
@@ -125,11 +130,11 @@ def idle_scale(spec: TransformSpec, n_pixels: int) -> str | None:
     return None
 
 
-def refuse_idle_scale(spec: TransformSpec, n_pixels: int) -> None:
+def refuse_idle_scale(spec: TransformSpec, n_pixels: int, layout: Layout = _USUAL) -> None:
     """Refuse to train on maps that a transform leaves as they are, or nothing of; arguments as of `idle_scale`.
 
     Raises:
         UserError: with the scale and what is possible.
     """
-    if (reason := idle_scale(spec, n_pixels)) is not None:
+    if (reason := idle_scale(spec, n_pixels, layout)) is not None:
         raise UserError(f"transform.scale = {spec.scale:g}: {reason}")

@@ -9,20 +9,23 @@ from itertools import combinations
 
 import numpy as np
 
-from fieldlevel.data.camels_sets import fills_priors, is_of_camels
 from fieldlevel.data.cmd_format import Float64Array, SuiteFiles
 from fieldlevel.data.pixels import PixelSurvey
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, KNOWN_SUITES, SURFACE_DENSITIES, hydro_twin, is_nbody
+from fieldlevel.layout import Layout
+from fieldlevel.suites import fills_priors, hydro_twin, is_known, is_nbody, is_of_camels
 from fieldlevel.wording import name_some
 
 _TOLERANCE = 1e-4
 
 
-def shared_maps(surveys: Mapping[SuiteFiles, PixelSurvey]) -> tuple[list[str], list[str]]:
+def shared_maps(
+    surveys: Mapping[SuiteFiles, PixelSurvey], layouts: Mapping[SuiteFiles, Layout]
+) -> tuple[list[str], list[str]]:
     """Compare the maps of files with one another.
 
     Args:
         surveys: of every map file.
+        layouts: of their maps.
 
     Returns:
         Defects, and what may be so on purpose.
@@ -31,7 +34,8 @@ def shared_maps(surveys: Mapping[SuiteFiles, PixelSurvey]) -> tuple[list[str], l
     defects, remarks = [], []
     for one, other in combinations(surveys, 2):
         shared = sorted((owners[one][key], owners[other][key]) for key in owners[one].keys() & owners[other].keys())
-        if not shared or _may_share(one, other, len(shared) == len(owners[one]) == len(owners[other])):
+        are_masses = all(layouts[files].is_surface_density(files.field) for files in (one, other))
+        if not shared or _may_share(one, other, are_masses=are_masses):
             continue
         pairs = name_some([f"{a} = {b}" for a, b in shared])
         line = f"{one.maps_path} and {other.maps_path.name} hold the same maps: {pairs}"
@@ -49,10 +53,10 @@ def _numbers_by_digest(survey: PixelSurvey) -> dict[bytes, int]:
     return {survey.digests[number].tobytes(): int(number) for number in varied}
 
 
-def _may_share(one: SuiteFiles, other: SuiteFiles, is_whole: bool) -> bool:
+def _may_share(one: SuiteFiles, other: SuiteFiles, *, are_masses: bool) -> bool:
     """Gravity alone makes the same maps in every suite, and one kind of particles the same ones in every field."""
     if one.field != other.field:
-        return one.field in SURFACE_DENSITIES and other.field in SURFACE_DENSITIES
+        return are_masses
     both_nbody = is_nbody(one.suite) and is_nbody(other.suite)
     return both_nbody and one.suite != other.suite and one.set_name == other.set_name and not fills_priors(one.set_name)
 
@@ -64,15 +68,18 @@ def _must_differ(one: SuiteFiles, other: SuiteFiles) -> bool:
         both_known = is_of_camels(one.set_name) and is_of_camels(other.set_name)
         return both_known and (fills_priors(one.set_name) or fills_priors(other.set_name))
     if is_nbody(one.suite) and is_nbody(other.suite):
-        return all(hydro_twin(files.suite) in KNOWN_SUITES for files in (one, other))
+        return is_known(one.suite) and is_known(other.suite)
     return True
 
 
-def label_conflicts(labels: Mapping[SuiteFiles, Float64Array], suites: Sequence[SuiteFiles]) -> Iterator[str]:
-    """Compare Omega_m and sigma_8 of gravity-only suites with those of their hydrodynamic twins.
+def label_conflicts(
+    labels: Mapping[SuiteFiles, Float64Array], layouts: Mapping[SuiteFiles, Layout], suites: Sequence[SuiteFiles]
+) -> Iterator[str]:
+    """Compare the cosmology of gravity-only suites, Omega_m and sigma_8, with that of their hydrodynamic twins.
 
     Args:
         labels: of every suite whose labels can be read.
+        layouts: of these suites.
         suites: of one folder.
 
     Yields:
@@ -83,12 +90,17 @@ def label_conflicts(labels: Mapping[SuiteFiles, Float64Array], suites: Sequence[
         twin = tables.get((hydro_twin(suite), set_name)) if is_nbody(suite) else None
         if twin is None or files.parameters_path == twin.parameters_path:
             continue
-        ours, theirs = (labels[each][:, COSMOLOGICAL_COLUMNS] for each in (files, twin))
+        names = [name for name in _cosmology(layouts[files]) if name in _cosmology(layouts[twin])]
+        ours, theirs = (labels[each][:, [layouts[each].column(name) for name in names]] for each in (files, twin))
         if len(ours) != len(theirs):
             continue
         wrong = np.flatnonzero(~np.isclose(ours, theirs, rtol=_TOLERANCE, atol=1e-5).all(axis=1))
         if wrong.size:
             yield (
-                f"{files.parameters_path} and {twin.parameters_path.name}: Omega_m and sigma_8 of rows "
+                f"{files.parameters_path} and {twin.parameters_path.name}: {' and '.join(names)} of rows "
                 f"{name_some(wrong)} differ, though both suites have the same simulations; mend one of the tables"
             )
+
+
+def _cosmology(layout: Layout) -> tuple[str, ...]:
+    return tuple(parameter.name for parameter in layout.cosmological)

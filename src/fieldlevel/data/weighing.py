@@ -1,10 +1,10 @@
-r"""Do the maps hold the mass that their labels say, in the unit and the geometry of CMD?
+r"""Do the maps hold the mass that their labels say, in the unit and the geometry of their layout?
 
-Mass conservation tells: the five slabs of an axis, each of thickness \(\ell\), hold all the mass of the box, so the
+Mass conservation tells: slabs that fill the box along an axis, each of thickness \(\ell\), hold all its mass, so the
 mean pixel of the total-mass maps of simulation \(i\) is
 
 .. math:: \langle\Sigma\rangle_i = \rho_{\rm crit}\,\ell\,\Omega_{{\rm m},i},\qquad
-          \rho_{\rm crit} = 2.775\times 10^{11}\,h^2 M_\odot\,{\rm Mpc}^{-3},\ \ell = 5\,{\rm Mpc}/h .
+          \rho_{\rm crit} = 2.775\times 10^{11}\,h^2 M_\odot\,{\rm Mpc}^{-3} .
 
 References:
     Villaescusa-Navarro et al. 2022, arXiv:2109.10915 (CMD).
@@ -16,25 +16,14 @@ from collections.abc import Iterator
 import numpy as np
 
 from fieldlevel.data.cmd_format import Float64Array, SuiteFiles
-from fieldlevel.data.geometry import RECORD_NAME, Geometry, recorded_geometry
 from fieldlevel.data.pixels import PixelSurvey
-from fieldlevel.parameters import (
-    BOX_SIZE_MPC_H,
-    CRITICAL_DENSITY,
-    HUBBLE,
-    MAPS_PER_SIMULATION,
-    PARAMETERS,
-    SLAB_THICKNESS_MPC_H,
-    SLABS_PER_AXIS,
-    SURFACE_DENSITIES,
-)
+from fieldlevel.layout import SURFACE_DENSITY, Layout
+from fieldlevel.suites import HUBBLE
 from fieldlevel.wording import name_some
 
 MASS_TOLERANCE = 0.02
 """Relative; a row of a shuffled latin hypercube agrees this well by chance in about 3% of the simulations."""
 
-_UNIT = "(Msun/h)/(Mpc/h)^2"
-_WANTED = f"{SLABS_PER_AXIS} slabs of a box of {BOX_SIZE_MPC_H:g} Mpc/h"
 _OTHER_UNITS = {
     "(Msun/h)/(kpc/h)^2": 1e-6,
     "Msun/kpc^2": 1e-6 * HUBBLE,
@@ -51,36 +40,56 @@ _LARGEST_LOGARITHM = 45.0
 _ROUND_OFF = 1e-4
 _LARGEST_RATIO = 6.0
 """Of Omega_m of any two simulations: more between maps and labels is no exchange of labels."""
+_LARGEST_OF_PARTS = 2.0
+"""Of the mass in slabs that do not fill the box to that of as many average ones, of the median of all simulations."""
+_USUAL_OMEGA_M = 0.3
 
 
-def expected_mean(theta: Float64Array | None) -> float:
+def is_weighed(files: SuiteFiles, layout: Layout) -> bool:
+    """Whether the maps must hold the mass of their Omega_m: surface densities of all matter in slabs that fill the box.
+
+    Args:
+        files: the suite.
+        layout: of its maps.
+    """
+    return _has_mass(files, layout) and layout.fills_box
+
+
+def _has_mass(files: SuiteFiles, layout: Layout) -> bool:
+    return files.field == "Mtot" and layout.is_surface_density("Mtot") and layout.has("Omega_m")
+
+
+def expected_mean(theta: Float64Array | None, layout: Layout) -> float:
     """Mean pixel of total-mass maps of some labels, or of the fiducial ones [(Msun/h) / (Mpc/h)^2]."""
-    Omega_m = PARAMETERS[0].fiducial if theta is None else float(theta[:, 0].mean())
-    return CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * Omega_m
+    fiducial = layout.parameters[layout.column("Omega_m")].fiducial if layout.has("Omega_m") else None
+    if theta is None or fiducial is None:
+        return layout.mean_density(fiducial or _USUAL_OMEGA_M)
+    return layout.mean_density(float(theta[:, layout.column("Omega_m")].mean()))
 
 
-def unit_defect(files: SuiteFiles, theta: Float64Array | None, survey: PixelSurvey) -> str | None:
+def unit_defect(files: SuiteFiles, theta: Float64Array | None, survey: PixelSurvey, layout: Layout) -> str | None:
     """Say what maps are that hold no surface densities: logarithms, overdensities, normalised maps.
 
     Args:
         files: a suite; only surface densities are judged.
-        theta: parameters, shape (n_simulations, 6), if they can be used.
+        theta: parameters, shape (n_simulations, P), if they can be used.
         survey: of the map file.
+        layout: of the maps.
 
     Returns:
         One line, with the mean pixel and the one that it ought to be.
     """
     is_whole = np.isfinite(survey.mean)
-    if files.field not in SURFACE_DENSITIES or not is_whole.any():
+    if not layout.is_surface_density(files.field) or not is_whole.any():
         return None
-    expected = expected_mean(theta)
+    expected = expected_mean(theta, layout)
     average = float(survey.mean[is_whole].mean())
     what = _what_they_are(float(np.nanmin(survey.minimum)), float(np.nanmax(survey.maximum)), average, expected)
     if what is None:
         return None
     whose = "these labels make it" if files.field == "Mtot" else "total mass makes it"
     return (
-        f"{files.maps_path}: the mean pixel is {average:.3g}, where {whose} {expected:.3g} {_UNIT}: {what}; "
+        f"{files.maps_path}: the mean pixel is {average:.3g}, where {whose} {expected:.3g} {SURFACE_DENSITY}: {what}; "
         "give the maps themselves"
     )
 
@@ -101,34 +110,37 @@ def _what_they_are(lowest: float, highest: float, average: float, expected: floa
     return f"these are the {base} of the maps"
 
 
-def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> Iterator[str]:
+def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array, layout: Layout) -> Iterator[str]:
     """Compare the mass in the maps of each simulation with the Omega_m of its row.
+
+    Slabs that do not fill the box hold what happens to be in them: there only another unit or thickness shows.
 
     Args:
         files: a suite of total-mass maps; other fields do not conserve mass and are passed over.
-        theta: parameters, shape (n_simulations, 6).
-        mean: mean pixel of each map [(Msun/h) / (Mpc/h)^2], shape (15 n_simulations,).
+        theta: parameters, shape (n_simulations, P).
+        mean: mean pixel of each map [(Msun/h) / (Mpc/h)^2], shape (n_maps n_simulations,).
+        layout: of the maps.
 
     Yields:
         One line: another unit or geometry, labels of another suite, or the simulations whose labels are wrong.
     """
-    if files.field != "Mtot":
+    if not _has_mass(files, layout):
         return
-    Omega_m = theta[:, 0]
+    Omega_m = theta[:, layout.column("Omega_m")]
     with np.errstate(invalid="ignore", divide="ignore"):
-        weighed = mean.reshape(-1, MAPS_PER_SIMULATION).mean(1) / (CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H)
+        weighed = mean.reshape(-1, layout.n_maps).mean(1) / layout.mean_density(1.0)
         ratio = weighed / Omega_m
         is_known = np.isfinite(ratio) & (ratio > 0) & (Omega_m > 0) & (Omega_m <= 1)
         wrong = np.flatnonzero(is_known & (np.abs(weighed - Omega_m) > MASS_TOLERANCE * Omega_m))
     if not wrong.size:
         return
     usual = float(np.median(ratio[is_known]))
-    known = recorded_geometry(files)
-    if known is not None and not known.fills_box:
-        yield f"{files.maps_path}: not all mass of the box is in the maps: {_told_of_geometry(known)}"
+    if not layout.fills_box:
+        if not 1 / _LARGEST_OF_PARTS < usual < _LARGEST_OF_PARTS:
+            yield _told_of_ratio(files, theta[is_known], usual, layout)
         return
     if np.ptp(ratio[is_known]) <= MASS_TOLERANCE * usual or not 1 / _LARGEST_RATIO < usual < _LARGEST_RATIO:
-        yield _told_of_ratio(files, theta[is_known], usual)
+        yield _told_of_ratio(files, theta[is_known], usual, layout)
         return
     if np.ptp(weighed[is_known]) <= _ROUND_OFF * weighed[is_known].max():
         yield (
@@ -154,28 +166,21 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array) -> 
         yield f"{files.parameters_path}: {where}; mend these rows or make these maps again"
 
 
-def _told_of_ratio(files: SuiteFiles, theta: Float64Array, ratio: float) -> str:
-    expected = expected_mean(theta)
-    holds = f"every map holds {ratio:.3g} times the mass of a slab of {SLAB_THICKNESS_MPC_H:g} Mpc/h"
+def _told_of_ratio(files: SuiteFiles, theta: Float64Array, ratio: float, layout: Layout) -> str:
+    expected, thickness = expected_mean(theta, layout), layout.slab_thickness_mpc_h
+    holds = f"every map holds {ratio:.3g} times the mass of a slab of {thickness:g} Mpc/h"
     numbers = f"mean pixel {ratio * expected:.3g}, {expected:.3g} by Omega_m of the labels"
-    known = recorded_geometry(files)
-    if known is not None and _agrees(known.thickness_mpc_h / SLAB_THICKNESS_MPC_H, ratio):
-        return f"{files.maps_path}: {holds}: {_told_of_geometry(known)}"
     causes = [f"these are {unit}" for unit, factor in _OTHER_UNITS.items() if _agrees(factor, ratio)]
     if 1 < ratio < 100:
-        causes.append(f"the slabs are {ratio * SLAB_THICKNESS_MPC_H:.3g} Mpc/h thick")
+        causes.append(f"the slabs are {ratio * thickness:.3g} Mpc/h thick")
     if len(theta) == 1:
         causes.append("the label is that of another simulation")
     guess = f", or {' or '.join(causes)}" if causes else ""
+    wanted = f"{layout.n_slabs} slabs of a box of {layout.box_size_mpc_h:g} Mpc/h in {SURFACE_DENSITY}"
     return (
-        f"{files.maps_path}: {holds} ({numbers}): another unit or another box{guess}; give maps of {_WANTED} in {_UNIT}"
+        f"{files.maps_path}: {holds} ({numbers}): another unit or another box{guess}; give maps of {wanted}, or say "
+        f"what they are in {files.layout_path.name}"
     )
-
-
-def _told_of_geometry(known: Geometry) -> str:
-    is_cut = known.box_size_mpc_h == BOX_SIZE_MPC_H
-    remedy = "project the snapshots again without --slab-thickness-mpc-h" if is_cut else "project a smaller box"
-    return f"they are {known}, as {RECORD_NAME} says; this version takes {_WANTED}, {remedy}"
 
 
 def _agrees(one: float, other: float) -> bool:

@@ -149,7 +149,7 @@ class Predictor:
         numbers = np.arange(first, first + len(maps))
         pixels = as_pixels(maps, device)
         refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
-        normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers))
+        normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers, self.layout))
         if not anyway:
             refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec)
         mean, std = (moment.cpu().numpy() for moment in self.network.posterior(normalised[:, None]))

@@ -25,9 +25,11 @@ from typing import Any
 import numpy as np
 
 from fieldlevel.data.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles
+from fieldlevel.data.layout_files import write_layout
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, naming, open_own, read_bytes, read_text, sync, write_text
 from fieldlevel.json_files import read_json_object, write_json
+from fieldlevel.layout import Layout
 from fieldlevel.locks import locked
 from fieldlevel.mapmaking.provenance import Run, is_recorded, record_maps
 from fieldlevel.mapmaking.shards import Shard
@@ -46,11 +48,12 @@ class Plan:
     Attributes:
         keys: suite and field of every map file; the first suite gives the work its name.
         set_name: e.g. `"LH"`.
-        parameters: a row of six for each simulation, or None if they are not known.
+        parameters: a row for each simulation, or None if they are not known.
         n_simulations: how many there are.
         maps_each: maps of a simulation in one file.
         n_pixels: pixels a side.
         record: what the maps are made from and how: equal if and only if the maps are.
+        layout: what is to be said of the maps beside them; None where everybody knows.
     """
 
     keys: tuple[SuiteField, ...]
@@ -60,6 +63,7 @@ class Plan:
     maps_each: int
     n_pixels: int
     record: Mapping[str, Any]
+    layout: Layout | None = None
 
     @property
     def name(self) -> str:
@@ -173,6 +177,7 @@ class Ledger:
                     path.replace(self._maps_path(self.directory, key))
             sync(self.directory)
             self._write_tables()
+            self._write_layout()
             remedy = "take it away, and the same command continues"
             runs = [read_json_object(path, remedy) for path in self.partial.glob("run-*.json")]
             record = {**self.plan.record, "digest": self.plan.digest}
@@ -188,6 +193,12 @@ class Ledger:
             path = SuiteFiles(self.directory, suite, set_name=self.plan.set_name).own_parameters_path
             if not path.exists():
                 write_text(path, table)
+
+    def _write_layout(self) -> None:
+        """Say what the maps of the first suite and its twin are, unless that is said already."""
+        files = SuiteFiles(self.directory, self.plan.keys[0][0], set_name=self.plan.set_name)
+        if self.plan.layout is not None and not files.layout_path.exists():
+            write_layout(files, self.plan.layout)
 
     def _turn(self) -> AbstractContextManager[bool]:
         return locked(self.directory / ".simulate.lock", wait=True)

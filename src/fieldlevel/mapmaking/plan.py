@@ -5,35 +5,40 @@ A snapshot is known by its content, wherever it lies. The snapshots of a folder 
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 
-from fieldlevel.data.cmd_format import Float64Array, read_parameters
+from fieldlevel.data.cmd_format import Float64Array, SuiteFiles, read_parameters
+from fieldlevel.data.layout_files import differences, find_layout
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
+from fieldlevel.layout import Layout
 from fieldlevel.mapmaking.fields import FIELDS, POINTS
 from fieldlevel.mapmaking.ledger import Plan, SuiteField
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS, Slabs
 from fieldlevel.numerics.memory import check_fits
-from fieldlevel.parameters import (
-    COSMOLOGICAL_NAMES,
-    MOCK_MARK,
-    MOCK_SUITES,
-    NBODY_PREFIX,
-    PARAMETER_NAMES,
-    hydro_twin,
-    is_mock,
-    is_nbody,
-)
 from fieldlevel.snapshots.facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
 from fieldlevel.snapshots.hdf5_files import open_hdf5
 from fieldlevel.snapshots.members import find_files, fingerprint, read_header
 from fieldlevel.snapshots.snapshot import Snapshot, open_snapshot
 from fieldlevel.spec_io import refuse_values
+from fieldlevel.suites import (
+    MOCK_MARK,
+    NBODY_PREFIX,
+    SUITE_NAME,
+    SUITE_NAME_IN_WORDS,
+    is_known,
+    is_mock,
+    is_nbody,
+    layout_of,
+    mock_suites,
+    suite_named_in,
+    varies_hubble,
+)
 
 PROJECTION_VERSION = "1"
 """Raised whenever the same spec gives other maps."""
@@ -44,21 +49,21 @@ _NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", *_FACTS)
 _PARAMETER_TOLERANCE = 1e-3
 """Relative, above one: tables have five decimals."""
 _HUBBLE_TOLERANCE = 1e-3
-_SETS_OF_VARIED_H = ("SB", "1P")
-"""In which CAMELS varies the Hubble parameter too."""
-_LONGEST_NAME = 80
 _THINNEST_SLAB_MPC_H = 1e-3
 _BYTES_A_PARTICLE = 16
 """A position and a mass in single precision."""
-_KNOWN_SUITES = {
-    "tng": "IllustrisTNG", "illustris": "Illustris", "simba": "SIMBA", "astrid": "Astrid", "eagle": "EAGLE",
-    "magneticum": "Magneticum", "ramses": "Ramses", "enzo": "Enzo", "obsidian": "Obsidian", "crocodile": "CROCODILE",
-}  # fmt: skip
-"""Hydrodynamic suites, by the part of a name that tells them from the others; the first that is found counts."""
+_LENGTH_TOLERANCE = 1e-6
+"""Relative, of box and slabs: units of length are known this well."""
+_USUAL = Layout()
 
 
-def open_for(path: Path, spec: ProjectSpec) -> Snapshot:
+def open_for(path: Path, spec: ProjectSpec, layout: Layout = _USUAL) -> Snapshot:
     """Open a snapshot with the facts that a spec gives.
+
+    Args:
+        path: of the snapshot.
+        spec: the facts.
+        layout: whose parameters its header may state.
 
     Raises:
         UserError: it cannot be used.
@@ -70,24 +75,37 @@ def open_for(path: Path, spec: ProjectSpec) -> Snapshot:
         Omega_m=spec.Omega_m,
         redshift=spec.redshift,
         is_whole=spec.check_mass,
+        layout=layout,
     )
 
 
-def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
+def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -> Plan:
     """What the folder is to hold; opens every snapshot, reads few particles.
+
+    With the maps goes a file that says what they are (`data.layout_files`), for suites that are not registered, and
+    where anything is other than is known of the suite: with the slabs of another box, nobody else could tell. Suites of
+    CMD in its own box and slabs need none, so that such folders are as they always were. A file that lies there already
+    gives the parameters, so that suites of more than six can be projected too; its box and slabs must be these.
+
+    Args:
+        paths: of the snapshots.
+        spec: names, fields, slabs, resolution.
+        directory: the folder.
 
     Raises:
         UserError: no snapshots, one that cannot be used, some that do not belong together, a table that does not fit
-            them.
+            them, a file of the layout that says otherwise.
     """
     if not paths:
         raise UserError("no snapshots; name files or folders")
-    snapshots = [open_for(path, spec) for path in paths]
+    wanted = _wanted_layout(spec, directory)
+    snapshots = [open_for(path, spec, wanted) for path in paths]
     for snapshot in snapshots:
         _check_snapshot(snapshot, spec)
     contents = [fingerprint(snapshot.files) for snapshot in snapshots]
     _check_together(snapshots, contents, spec)
-    rows = _parameters(snapshots, spec)
+    layout = _measure(wanted, snapshots[0], spec, directory)
+    rows = _parameters(snapshots, spec, layout)
     record = {
         "origin": f"{MOCK_MARK} " * is_mock(spec.suite) + "projected from snapshots by fieldlevel",
         "projection": PROJECTION_VERSION,
@@ -101,10 +119,44 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec) -> Plan:
         set_name=spec.set_name,
         parameters=None if rows is None else tuple(tuple(row) for row in rows.tolist()),
         n_simulations=len(snapshots),
-        maps_each=3 * spec.n_slabs,
+        maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
         record=record,
+        layout=layout if not is_known(spec.suite) or differences(_files(spec, directory), layout) else None,
     )
+
+
+def _files(spec: ProjectSpec, directory: Path) -> SuiteFiles:
+    return SuiteFiles(directory, spec.suite, set_name=spec.set_name)
+
+
+def _wanted_layout(spec: ProjectSpec, directory: Path) -> Layout:
+    """As a file in the folder says, else as is known of the suite; box and slabs will be those of the snapshots."""
+    files = _files(spec, directory)
+    return find_layout(files) if files.layout_path.exists() else layout_of(spec.suite, spec.set_name)
+
+
+def _measure(wanted: Layout, snapshot: Snapshot, spec: ProjectSpec, directory: Path) -> Layout:
+    """The layout with the box and redshift of a snapshot, and the slabs and units of its maps."""
+    path = _files(spec, directory).layout_path
+    box, thickness = snapshot.box_size_mpc_h, spec.slab_thickness_mpc_h or snapshot.box_size_mpc_h / spec.n_slabs
+    measured = replace(
+        wanted,
+        box_size_mpc_h=_settled(box, wanted.box_size_mpc_h),
+        slab_thickness_mpc_h=_settled(thickness, wanted.slab_thickness_mpc_h),
+        n_slabs=spec.n_slabs,
+        n_axes=3,
+        redshift=snapshot.redshift if snapshot.redshift > REDSHIFT_TOLERANCE else 0.0,
+        units=tuple((dict(wanted.units) | {field: FIELDS[field].unit for field in spec.fields}).items()),
+    )
+    if path.exists() and (measured.slabs, measured.n_maps) != (wanted.slabs, wanted.n_maps):
+        raise UserError(f"{path}: says {wanted.slabs}, but these would be {measured.slabs}; mend it, or take it away")
+    return measured
+
+
+def _settled(length: float, expected: float) -> float:
+    """The length that is expected where it differs by round-off alone."""
+    return expected if abs(length / expected - 1) <= _LENGTH_TOLERANCE else float(f"{length:.9g}")
 
 
 def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
@@ -136,13 +188,13 @@ def _check_suite(snapshot: Snapshot, suite: str) -> None:
     told = None
     is_gravity_only = not any(n for kind, n in snapshot.n_particles.items() if kind != "dark matter")
     if snapshot.is_mock != is_mock(suite):
-        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in MOCK_SUITES)
+        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in mock_suites())
         told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {suite}"
     elif snapshot.suite is not None and _is_another(snapshot.suite, suite):
         told = f"is of {snapshot.suite}, not of {suite}"
     elif is_nbody(suite) and not is_gravity_only:
         told = f"has other particles than dark matter, so it is not gravity-only: not {suite}"
-    elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or _known_suite(suite)):
+    elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or suite_named_in(suite)):
         told = f"has dark matter only, so it is gravity-only: name its suite {NBODY_PREFIX}{suite}"
     if told is not None:
         raise UserError(f"{snapshot.path}: {told}; choose with --suite")
@@ -152,14 +204,8 @@ def _is_another(stated: str, suite: str) -> bool:
     """Whether the name in a header and that of the maps cannot mean one suite."""
     if is_mock(stated) or is_mock(suite):
         return stated != suite
-    known, wanted = _known_suite(stated), _known_suite(suite)
+    known, wanted = suite_named_in(stated), suite_named_in(suite)
     return known is not None and wanted is not None and known != wanted
-
-
-def _known_suite(name: str) -> str | None:
-    """The hydrodynamic suite that a name, also of its gravity-only twin, means; None if none is known."""
-    found = (suite for part, suite in _KNOWN_SUITES.items() if part in hydro_twin(name).casefold())
-    return next(found, None)
 
 
 def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec: ProjectSpec) -> None:
@@ -176,7 +222,7 @@ def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec
         if bool(first.n_particles["gas"]) != bool(snapshot.n_particles["gas"]):
             one, other = (f"{s.path} ({s.n_particles['gas']} particles of gas)" for s in (first, snapshot))
             raise UserError(f"{one} and {other} differ; give gravity-only simulations a suite of their own")
-        is_fixed = not spec.set_name.startswith(_SETS_OF_VARIED_H)
+        is_fixed = not varies_hubble(spec.set_name)
         if first.h and snapshot.h and is_fixed and abs(snapshot.h - first.h) > _HUBBLE_TOLERANCE:
             one, other = (f"{s.path} (h = {s.h:g})" for s in (first, snapshot))
             raise UserError(f"{one} and {other} differ; name a set in which h varies SB<number> with --set")
@@ -194,22 +240,22 @@ def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
     }
 
 
-def _parameters(snapshots: Sequence[Snapshot], spec: ProjectSpec) -> Float64Array | None:
+def _parameters(snapshots: Sequence[Snapshot], spec: ProjectSpec, layout: Layout) -> Float64Array | None:
     """Rows of the user's table, checked against Omega_m of the headers; without one those of the headers, if whole."""
     if spec.parameters is None:
-        if any(_lacking(snapshot.parameters) for snapshot in snapshots):
+        if any(_lacking(snapshot.parameters, layout) for snapshot in snapshots):
             return None
-        return np.array([[snapshot.parameters[name] for name in PARAMETER_NAMES] for snapshot in snapshots])
+        return np.array([[snapshot.parameters[name] for name in layout.names] for snapshot in snapshots])
     check_regular(Path(spec.parameters), "give a table of parameters")
-    rows = read_parameters(Path(spec.parameters))
+    rows = read_parameters(Path(spec.parameters), layout)
     if len(rows) != len(snapshots):
         raise UserError(f"{spec.parameters}: {len(rows)} rows for {len(snapshots)} snapshots; give a row for each")
-    names = COSMOLOGICAL_NAMES if is_nbody(spec.suite) else PARAMETER_NAMES
+    judged = [each.name for each in layout.parameters if each.cosmological or not is_nbody(spec.suite)]
     for number, (row, snapshot) in enumerate(zip(rows, snapshots, strict=True)):
         if not np.isfinite(row).all():
             raise UserError(f"{spec.parameters}: row {number} has numbers that are not finite; mend the row")
-        for name, value in zip(PARAMETER_NAMES, row.tolist(), strict=False):
-            if name in names and not _agrees(value, stated := snapshot.parameters.get(name, value), name):
+        for name, value in zip(layout.names, row.tolist(), strict=True):
+            if name in judged and not _agrees(value, stated := snapshot.parameters.get(name, value), name):
                 raise UserError(
                     f"{spec.parameters}: row {number} has {name} = {value:g}, but {snapshot.path} has "
                     f"{stated:g}; put the rows in the order of the snapshots"
@@ -222,18 +268,18 @@ def _agrees(value: float, stated: float, name: str) -> bool:
     return abs(value - stated) <= tolerance
 
 
-def _lacking(parameters: Mapping[str, float]) -> list[str]:
-    return [name for name in PARAMETER_NAMES if name not in parameters]
+def _lacking(parameters: Mapping[str, float], layout: Layout) -> list[str]:
+    return [name for name in layout.names if name not in parameters]
 
 
-def lacking_parameters(paths: Sequence[Path], spec: ProjectSpec | None = None) -> list[str]:
-    """Names of the parameters that neither every header nor the spec states, so that a table is needed."""
+def lacking_parameters(paths: Sequence[Path], spec: ProjectSpec | None = None, layout: Layout = _USUAL) -> list[str]:
+    """Names of the parameters of a layout that neither every header nor the spec states: a table is needed."""
     given = {"Omega_m"} if spec is not None and spec.Omega_m is not None else set()
     lacking: set[str] = set()
     for path in paths:
         with open_hdf5(find_files(path)[0]) as file:
-            lacking.update(_lacking(read_header(file).parameters))
-    return [name for name in PARAMETER_NAMES if name in lacking - given]
+            lacking.update(_lacking(read_header(file, layout.names).parameters, layout))
+    return [name for name in layout.names if name in lacking - given]
 
 
 def check_project_spec(spec: ProjectSpec) -> None:
@@ -245,8 +291,8 @@ def check_project_spec(spec: ProjectSpec) -> None:
     fields, n_pixels, thickness = spec.fields, spec.n_pixels, spec.slab_thickness_mpc_h
     is_power_of_two = n_pixels & (n_pixels - 1) == 0
     allowed = {
-        "suite": (_is_name(spec.suite, r"[A-Za-z0-9]+(_[A-Za-z0-9]+)*"), "letters, digits and _"),
-        "set_name": (_is_name(spec.set_name, r"[A-Za-z0-9]+"), "letters and digits"),
+        "suite": (re.fullmatch(SUITE_NAME, spec.suite) is not None, SUITE_NAME_IN_WORDS),
+        "set_name": (re.fullmatch(r"[A-Za-z0-9]{1,80}", spec.set_name) is not None, "letters and digits"),
         "parameters": (spec.parameters != "", "names of files"),
         "fields": (len(fields) == len(set(fields) & set(FIELDS)) > 0, f"{', '.join(FIELDS)}, each once"),
         "n_pixels": (16 <= n_pixels <= MOST_PIXELS and is_power_of_two, f"16, 32, 64, ..., {MOST_PIXELS}"),
@@ -261,10 +307,6 @@ def check_project_spec(spec: ProjectSpec) -> None:
     Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
     n_bytes = 8 * 3 * spec.n_slabs * n_pixels**2 * len(fields)
     check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
-
-
-def _is_name(name: str, pattern: str) -> bool:
-    return len(name) <= _LONGEST_NAME and re.fullmatch(pattern, name) is not None
 
 
 def cut_slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:

@@ -22,7 +22,7 @@ class ProjectSpec:
     """Mtot, Mcdm, Mgas, Mstar, HI, ne, T, P, Z, B, Vgas, Vcdm, as far as the snapshots hold them."""
     parameters: str | None = None
     """Table of parameters, a row of six for each snapshot in their order; when omitted those of the headers, if every
-    header has all six."""
+    header has all six. A file layout_<set>_<suite>.json in the folder may name others."""
     n_pixels: int = 256
     """Pixels a side of a map."""
     n_slabs: int = 5

@@ -77,7 +77,7 @@ def project_snapshots(
     spec = in_plain_types(ProjectSpec, spec)
     check_project_spec(spec)
     files, folder = _as_paths(paths), Path(directory)
-    plan, make = plan_projection(files, spec), partial(_project_number, files, spec)
+    plan, make = plan_projection(files, spec, folder), partial(_project_number, files, spec)
     with _not_left_empty(folder):
         return produce_maps(plan, folder, make, devices, shard, "project", listener)
 

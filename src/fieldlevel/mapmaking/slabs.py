@@ -20,7 +20,6 @@ from fieldlevel.numerics.discs import paint_layers, paint_points
 from fieldlevel.numerics.discs_exact import paint_layers_exact
 from fieldlevel.numerics.memory import check_fits
 from fieldlevel.numerics.neighbours import neighbour_distance
-from fieldlevel.parameters import SLABS_PER_AXIS
 
 
 @dataclass(frozen=True)
@@ -40,7 +39,7 @@ class Discs:
 
 @dataclass(frozen=True)
 class Slabs:
-    """How the box is cut: so many slabs along each axis, one behind the other from the origin.
+    """How the box is cut: so many slabs along each axis, one behind the other from the origin; the letter's five.
 
     Attributes:
         count: slabs along each axis.
@@ -50,8 +49,8 @@ class Slabs:
         UserError: slabs that do not fit into the box.
     """
 
-    count: int = SLABS_PER_AXIS
-    thickness: float = 1 / SLABS_PER_AXIS
+    count: int = 5
+    thickness: float = 1 / 5
 
     def __post_init__(self) -> None:
         if self.count < 1 or not 0 < self.count * self.thickness <= 1 + 1e-6:

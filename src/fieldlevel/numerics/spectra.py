@@ -16,10 +16,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.mesh import fourier, squared_wavenumber
-from fieldlevel.parameters import BOX_SIZE_MPC_H, FloatArray
 
+_USUAL_BOX_MPC_H = Layout().box_size_mpc_h
 _LARGEST_BOX_MPC_H = 1e9
 _PIXELS_AT_ONCE = 2**20
 """Of the maps in one array: what the processor's cache just holds in float64."""
@@ -66,7 +68,7 @@ def power_spectrum_2d(maps: Tensor, box_size_mpc_h: float = ..., *, corners: boo
 
 
 def power_spectrum_2d(
-    maps: FloatArray | Tensor, box_size_mpc_h: float = BOX_SIZE_MPC_H, *, corners: bool = False
+    maps: FloatArray | Tensor, box_size_mpc_h: float = _USUAL_BOX_MPC_H, *, corners: bool = False
 ) -> tuple[FloatArray, FloatArray] | tuple[Tensor, Tensor]:
     """Power of the overdensity map / mean - 1 of each map, averaged in shells one fundamental mode wide.
 
@@ -76,7 +78,7 @@ def power_spectrum_2d(
 
     Args:
         maps: densities (not their logarithm), shape (n, N, N); a memory-mapped file is read in blocks.
-        box_size_mpc_h: side of the maps [Mpc/h].
+        box_size_mpc_h: side of the maps [Mpc/h], `Layout.box_size_mpc_h`; that of CMD when omitted.
         corners: also the shells from the Nyquist wavenumber to the corner of the Fourier square, which lack directions;
             without them the last shell is that of the Nyquist wavenumber.
 

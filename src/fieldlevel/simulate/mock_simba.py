@@ -18,8 +18,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.numerics.random import uniform
-from fieldlevel.parameters import CRITICAL_DENSITY
 from fieldlevel.simulate.feedback import (
     DIRECTION_STREAM,
     KIND_STREAM,

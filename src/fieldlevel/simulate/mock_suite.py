@@ -14,18 +14,20 @@ from pathlib import Path
 
 import torch
 
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.layout_files import differences
 from fieldlevel.errors import UserError
 from fieldlevel.mapmaking.ledger import Ledger, Plan
 from fieldlevel.mapmaking.production import Maps, produce_maps
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.numerics.memory import check_fits
-from fieldlevel.parameters import MAPS_PER_SIMULATION, MOCK_MARK, PARAMETER_NAMES, SURFACE_DENSITIES
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.sets import Row, describe_labels, pinned, rows_of_set
-from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.simulate.sets import Row, describe_labels, layout_of_spec, pinned, rows_of_set
+from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
 from fieldlevel.simulate.snapshot_writer import SNAPSHOT_NAME, write_snapshot
 from fieldlevel.spec_io import in_plain_types, refuse_values
+from fieldlevel.suites import MOCK_MARK, SuiteFacts, facts_of, is_known, register_suite
 from fieldlevel.workers import choose_devices
 
 _WHOLE = Shard()
@@ -83,7 +85,7 @@ def simulate_suite(
     plan, kept = plan_suite(spec), Path(directory) / "snapshots" if keep_snapshots else None
     if kept is not None:
         _refuse_unkept(spec, Ledger(plan, Path(directory)), kept)
-    make = partial(_simulate, spec, rows, kept)
+    make = partial(_simulate, spec, facts_of(spec.suite), rows, kept)
     produce_maps(plan, Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
     return Path(directory)
 
@@ -91,30 +93,45 @@ def simulate_suite(
 def plan_suite(spec: SimulateSpec) -> Plan:
     """What the folder of a suite is to hold.
 
+    Beside the maps of a suite that was registered from outside goes a file that says what they are, as processes that
+    know nothing of it read them too; the maps of the package's own suites need none.
+
     Raises:
-        UserError: unknown set, a table that cannot be used, more simulations than there are.
+        UserError: unknown suite or set, a table that cannot be used, more simulations than there are.
     """
     spec = in_plain_types(SimulateSpec, spec)
-    fixed, rows = pinned(spec), rows_of_set(spec)
+    fixed, rows, layout = pinned(spec), rows_of_set(spec), layout_of_spec(spec)
+    files = SuiteFiles(Path(), spec.suite, set_name=spec.set_name)
     record = {
         "origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",
         "simulator": simulation.SIMULATOR_VERSION,
         "spec": asdict(fixed) | {"fields": list(fixed.fields)},
         "labels": describe_labels(spec),
-        "columns": list(PARAMETER_NAMES),
+        "columns": list(layout.names),
     }
     return Plan(
         keys=simulation.map_keys(spec),
         set_name=spec.set_name,
         parameters=tuple(row.parameters for row in rows),
         n_simulations=len(rows),
-        maps_each=MAPS_PER_SIMULATION,
+        maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
         record=record,
+        layout=layout if differences(files, layout) else None,
     )
 
 
-def _simulate(spec: SimulateSpec, rows: Sequence[Row], kept: Path | None, number: int, device: torch.device) -> Maps:
+def _simulate(
+    spec: SimulateSpec,
+    facts: SuiteFacts,
+    rows: Sequence[Row],
+    kept: Path | None,
+    number: int,
+    device: torch.device,
+) -> Maps:
+    """One simulation, perhaps in a process that has not heard of the suite yet."""
+    if not is_known(facts.name):
+        register_suite(facts)
     if kept is None:
         return simulation.simulate_maps(spec, rows[number], device)
     state = simulation.simulate_particles(spec, rows[number], device)
@@ -138,11 +155,12 @@ def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
 
 
 def _check_spec(spec: SimulateSpec) -> None:
+    layout_of_spec(spec)
     is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
-    known, fields = ", ".join(SURFACE_DENSITIES), spec.fields
+    known, fields = ", ".join(SIMULATED_FIELDS), spec.fields
     n_most = spec.n_particles**3 // _SHARE_OF_A_DISC
     allowed = {
-        "fields": (len(fields) == len(set(fields) & set(SURFACE_DENSITIES)) > 0, f"{known}, each once"),
+        "fields": (len(fields) == len(set(fields) & set(SIMULATED_FIELDS)) > 0, f"{known}, each once"),
         "n_particles": (
             8 <= spec.n_particles <= _MOST_PARTICLES and spec.n_particles % 2 == 0,
             f"even numbers from 8 to {_MOST_PARTICLES}",

@@ -1,11 +1,15 @@
 """What a mock suite is to be, as a spec."""
 
 from dataclasses import dataclass
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 import tyro
 
 from fieldlevel.spec_io import STRICT
+from fieldlevel.suites import mock_suites
+
+SimulatedField = Literal["Mtot", "Mcdm", "Mgas", "Mstar"]
+SIMULATED_FIELDS: tuple[SimulatedField, ...] = get_args(SimulatedField)
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,8 @@ class SimulateSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
+    suite: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}}")] = "MockTNG"
+    """Which baryons: one of these, or another mock suite that was registered (`suites.register_suite`)."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     """LH: the real CAMELS latin hypercube, 1,000 simulations; CV: the fiducial point with 27 seeds; 1P: one parameter
     at a time, 61 simulations; with `parameters` a name of your own, letters and digits."""
@@ -22,7 +27,7 @@ class SimulateSpec:
     """Table of your own simulations: Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 and, if wanted, a seed."""
     n_simulations: int | None = None
     """The first rows of the set; all when omitted."""
-    fields: tuple[Literal["Mtot", "Mcdm", "Mgas", "Mstar"], ...] = ("Mtot",)
+    fields: tuple[SimulatedField, ...] = ("Mtot",)
     """Of the suite; its gravity-only twin has Mtot alone."""
     n_particles: int = 128
     """Particles a side."""

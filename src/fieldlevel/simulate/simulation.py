@@ -8,30 +8,43 @@ References:
 """
 
 from collections.abc import Callable, Mapping
+from importlib import import_module
 
 import torch
 from torch import Tensor
 
 from fieldlevel.data.cmd_format import Float32Array
+from fieldlevel.errors import UserError
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.ledger import SuiteField
-from fieldlevel.mapmaking.slabs import Discs, project_slabs
+from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, nbody_twin
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Species
-from fieldlevel.simulate.mock_simba import mock_simba
-from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
-from fieldlevel.simulate.sets import Row
+from fieldlevel.simulate.sets import Row, layout_of_spec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.suites import facts_of, nbody_twin
 
 SIMULATOR_VERSION = "2"
 """Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""
 
-BARYON_MODELS: Mapping[str, Callable[[GravityRun, Feedback], HydroParticles]] = {
-    "MockTNG": mock_tng,
-    "MockSIMBA": mock_simba,
-}
+BaryonModel = Callable[[GravityRun, Feedback], HydroParticles]
+
+
+def baryon_model(suite: str) -> BaryonModel:
+    """What makes the baryons of a mock suite, as `suites.SuiteFacts.model` names it.
+
+    Raises:
+        UserError: the suite has none, or it cannot be imported.
+    """
+    named = facts_of(suite).model
+    module, _, function = named.partition(":")
+    try:
+        model: BaryonModel = getattr(import_module(module), function)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise UserError(f"suite {suite}: no baryon model {named!r} ({error}); register one, module:function") from None
+    return model
 
 
 def map_keys(spec: SimulateSpec) -> tuple[SuiteField, ...]:
@@ -53,7 +66,7 @@ def simulate_maps(spec: SimulateSpec, row: Row, device: torch.device) -> dict[Su
         device: where to compute; the result agrees between devices to float32 round-off amplified by gravity.
 
     Returns:
-        For each of `map_keys`, (15, n_pixels, n_pixels) float32 in (Msun/h)/(Mpc/h)^2.
+        For each of `map_keys`, (n_maps, n_pixels, n_pixels) float32 in (Msun/h)/(Mpc/h)^2.
     """
     return maps_of_particles(spec, row, simulate_particles(spec, row, device))
 
@@ -62,7 +75,7 @@ def simulate_particles(spec: SimulateSpec, row: Row, device: torch.device) -> di
     """One simulation from its label to its particles today: those of the suite and of its gravity-only twin."""
     Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 = row.parameters
     cosmology, feedback = Cosmology(Omega_m, sigma_8), Feedback(A_SN1, A_AGN1, A_SN2, A_AGN2)
-    kinds = BARYON_MODELS[spec.suite](gravity_run(spec, cosmology, row.seed, device), feedback)
+    kinds = baryon_model(spec.suite)(gravity_run(spec, cosmology, row.seed, device), feedback)
     twin = nbody_run(spec, cosmology, row.seed, device)
     return {spec.suite: kinds, nbody_twin(spec.suite): {"Mcdm": Species(twin.position, 1.0, twin.velocity)}}
 
@@ -71,15 +84,17 @@ def maps_of_particles(
     spec: SimulateSpec, row: Row, particles: Mapping[str, HydroParticles]
 ) -> dict[SuiteField, Float32Array]:
     """Maps of the particles of `simulate_particles`, as `simulate_maps` gives them."""
-    Omega_m = row.parameters[0]
+    Omega_m, layout = row.parameters[0], layout_of_spec(spec)
     return {
-        (suite, field): _map_of(spec, Omega_m, particles[suite], field).cpu().numpy() for suite, field in map_keys(spec)
+        (suite, field): _map_of(spec, layout, Omega_m, particles[suite], field).cpu().numpy()
+        for suite, field in map_keys(spec)
     }
 
 
 def gravity_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
     """Dark matter and gas under gravity alone today, what a baryon model starts from."""
-    return GravityRun(_gravity(spec, cosmology, seed, device, with_gas=True), cosmology, seed, BOX_SIZE_MPC_H)
+    particles = _gravity(spec, cosmology, seed, device, with_gas=True)
+    return GravityRun(particles, cosmology, seed, layout_of_spec(spec).box_size_mpc_h)
 
 
 def nbody_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> Particles:
@@ -88,26 +103,28 @@ def nbody_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch
 
 
 def _gravity(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device, *, with_gas: bool) -> Particles:
+    box_size_mpc_h = layout_of_spec(spec).box_size_mpc_h
     start = initial_particles(
         cosmology,
         seed,
         n_particles=spec.n_particles,
         n_mesh=spec.n_mesh,
         a_start=spec.a_start,
-        box_size_mpc_h=BOX_SIZE_MPC_H,
+        box_size_mpc_h=box_size_mpc_h,
         device=device,
         with_gas=with_gas,
     )
-    n_steps = steps_needed(cosmology, BOX_SIZE_MPC_H / spec.n_particles, spec.step_error)
+    n_steps = steps_needed(cosmology, box_size_mpc_h / spec.n_particles, spec.step_error)
     return evolve(start, cosmology.Omega_m, spec.a_start, n_steps)
 
 
-def _map_of(spec: SimulateSpec, Omega_m: float, kinds: HydroParticles, field: str) -> Tensor:
-    """Maps (15, n_pixels, n_pixels) of one kind of particle, or of all for Mtot."""
-    particle_mass = CRITICAL_DENSITY * Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3
+def _map_of(spec: SimulateSpec, layout: Layout, Omega_m: float, kinds: HydroParticles, field: str) -> Tensor:
+    """Maps (n_maps, n_pixels, n_pixels) of one kind of particle, or of all for Mtot."""
+    box = layout.box_size_mpc_h
+    particle_mass = CRITICAL_DENSITY * Omega_m * box**3 / spec.n_particles**3
     shown = kinds if field == "Mtot" else {field: kinds[field]}
     discs = [_discs(name, species, particle_mass, spec) for name, species in shown.items()]
-    return project_slabs(discs, spec.n_pixels, BOX_SIZE_MPC_H)
+    return project_slabs(discs, spec.n_pixels, box, Slabs(layout.n_slabs, layout.slab_thickness_mpc_h / box))
 
 
 def _discs(field: str, species: Species, particle_mass: float, spec: SimulateSpec) -> Discs:

@@ -11,10 +11,12 @@ import h5py
 import numpy as np
 
 from fieldlevel.files import make_folder, written_aside
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, HUBBLE, MOCK_ORIGIN, PARAMETER_NAMES, nbody_twin
 from fieldlevel.simulate.feedback import HydroParticles, Species
+from fieldlevel.simulate.sets import layout_of_spec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.suites import HUBBLE, MOCK_ORIGIN, nbody_twin
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
 """Today, as CAMELS numbers it."""
@@ -36,18 +38,18 @@ def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, parame
     counts = np.zeros(_N_TYPES, dtype=np.int64)
     for name, species in kinds.items():
         counts[_TYPES[name]] = len(species.position)
-    suite = spec.suite if "Mgas" in kinds else nbody_twin(spec.suite)
+    suite, layout = spec.suite if "Mgas" in kinds else nbody_twin(spec.suite), layout_of_spec(spec)
     make_folder(path.parent)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
-        file.create_group("Header").attrs.update(_header(counts, suite, parameters))
+        file.create_group("Header").attrs.update(_header(counts, suite, layout, parameters))
         for name, species in kinds.items():
             _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, parameters[0])
 
 
-def _header(counts: np.ndarray, suite: str, parameters: Sequence[float]) -> dict[str, object]:
+def _header(counts: np.ndarray, suite: str, layout: Layout, parameters: Sequence[float]) -> dict[str, object]:
     Omega_m = parameters[0]
-    return dict(zip(PARAMETER_NAMES, parameters, strict=True)) | {
-        "BoxSize": BOX_SIZE_MPC_H * 1e3,
+    return dict(zip(layout.names, parameters, strict=True)) | {
+        "BoxSize": layout.box_size_mpc_h * 1e3,
         "HubbleParam": HUBBLE,
         "MassTable": np.zeros(_N_TYPES),
         "NumFilesPerSnapshot": 1,
@@ -69,9 +71,10 @@ def _header(counts: np.ndarray, suite: str, parameters: Sequence[float]) -> dict
 
 def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, Omega_m: float) -> None:
     """Peculiar velocities today are dx/dD dD/da H_0, with H_0 = 100 km/s per Mpc/h."""
-    cell_kpc_h = BOX_SIZE_MPC_H * 1e3 / spec.n_mesh
+    box = layout_of_spec(spec).box_size_mpc_h
+    cell_kpc_h = box * 1e3 / spec.n_mesh
     km_s = cell_kpc_h / 1e3 * 100 * float(Growth(Omega_m).dD_da(1.0))
-    particle_mass = CRITICAL_DENSITY * Omega_m * BOX_SIZE_MPC_H**3 / spec.n_particles**3 / 1e10
+    particle_mass = CRITICAL_DENSITY * Omega_m * box**3 / spec.n_particles**3 / 1e10
     position = species.position.double().remainder(spec.n_mesh).mul(cell_kpc_h)
     group["Coordinates"] = position.cpu().numpy()
     group["Velocities"] = species.velocity.mul(km_s).cpu().numpy()

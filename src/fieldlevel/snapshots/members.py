@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import DataError
-from fieldlevel.parameters import MOCK_MARK, MOCK_ORIGIN, PARAMETER_NAMES
+from fieldlevel.layout import CAMELS_PARAMETERS
 from fieldlevel.snapshots.hdf5_files import (
     Member,
     check_storage,
@@ -28,6 +28,7 @@ from fieldlevel.snapshots.hdf5_files import (
     is_text,
     open_hdf5,
 )
+from fieldlevel.suites import MOCK_MARK, MOCK_ORIGIN
 from fieldlevel.wording import name_some
 
 PLACES = ("Header", "Parameters", "Cosmology", "Units")
@@ -43,6 +44,7 @@ _NUMBERED = re.compile(r"(?P<base>.+)\.(?P<number>\d+)\.(?P<ending>hdf5|h5)")
 _ENDINGS = (".hdf5", ".h5")
 _ROUND_OFF = 1e-6
 """By which codes miss redshift zero."""
+_PARAMETERS = tuple(parameter.name for parameter in CAMELS_PARAMETERS)
 _SIGMA_8_NAMES = ("sigma_8", "Sigma8", "sigma8")
 _SUITE_NAMES = ("Suite", "SimulationName")
 _STRETCHES, _STRETCH = 4, 64
@@ -78,7 +80,7 @@ class Header:
         n_total: particles of each type in all files, one row for each way to read the header; empty if it does not say.
         is_mock: written by this package's simulator.
         suite: name of the simulations.
-        parameters: those of the six that it states, by name.
+        parameters: those of the wanted ones that it states, by name.
     """
 
     box_size: float | None
@@ -270,8 +272,12 @@ def _whole(file: h5py.File, name: str, number: float) -> int:
     return int(number)
 
 
-def read_header(file: h5py.File) -> Header:
+def read_header(file: h5py.File, names: Sequence[str] = _PARAMETERS) -> Header:
     """Read the facts of a snapshot.
+
+    Args:
+        file: one of its files.
+        names: of parameters that it may state.
 
     Raises:
         DataError: no header, a fact is impossible, or the box is no cube.
@@ -292,7 +298,7 @@ def read_header(file: h5py.File) -> Header:
         n_total=_totals(file),
         is_mock=_holds_origin(header, MOCK_MARK),
         suite=next((name for name in suites if name), None),
-        parameters=_parameters(file) | ({} if Omega_m is None else {"Omega_m": Omega_m}),
+        parameters=_parameters(file, names) | ({} if Omega_m is None else {"Omega_m": Omega_m}),
     )
 
 
@@ -345,7 +351,7 @@ def _totals(file: h5py.File) -> tuple[tuple[int, ...], ...]:
     return (exact,) if max(exact) >= 2**32 else tuple(dict.fromkeys((exact, combined)))
 
 
-def _parameters(file: h5py.File) -> dict[str, float]:
-    names = {name: (name,) for name in PARAMETER_NAMES} | {"sigma_8": _SIGMA_8_NAMES}
-    found = {name: find_number(file, spellings) for name, spellings in names.items()}
+def _parameters(file: h5py.File, names: Sequence[str]) -> dict[str, float]:
+    spellings = {"sigma_8": _SIGMA_8_NAMES}
+    found = {name: find_number(file, spellings.get(name, (name,))) for name in names}
     return {name: value for name, value in found.items() if value is not None}

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.errors import DataError, UserError
-from fieldlevel.parameters import CRITICAL_DENSITY
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.snapshots.extent import check_extent, sample_positions
 from fieldlevel.snapshots.facts import (
     BOX_TOLERANCE,
@@ -57,6 +57,7 @@ CHUNK = 2**22
 MASS_TOLERANCE = 0.05
 """By which the mass of the particles may miss that of the box: stars and black holes radiate, boxes are rounded."""
 
+_USUAL = Layout()
 _VECTORS = ("position", "velocity")
 _MOST_TO_WEIGH = 2**36
 """Particles whose masses are read only to find the unit of length."""
@@ -77,7 +78,7 @@ class Snapshot:
         n_particles: by kind; kinds without particles have 0.
         is_mock: written by this package's simulator.
         suite: name of the simulations in the header; None where it has none.
-        parameters: those of the six that the header states, by name.
+        parameters: those of the layout that the header states, by name.
         mass_table: mass of each particle of a type in the code's unit, for types without stored masses.
         units: of the code.
         parts: where the particles are.
@@ -251,6 +252,7 @@ def open_snapshot(
     Omega_m: float | None = None,
     redshift: float | None = None,
     is_whole: bool = True,
+    layout: Layout = _USUAL,
 ) -> Snapshot:
     """Open a snapshot: read its facts, count its particles, look at a few of them.
 
@@ -262,6 +264,7 @@ def open_snapshot(
         redshift: of the snapshot.
         is_whole: whether the particles fill the box, as those of a cut-out do not: they must then be all over it, and
             Omega_m must be known.
+        layout: whose parameters the header may state.
 
     Returns:
         The snapshot; particles are read from disk when asked for.
@@ -275,7 +278,7 @@ def open_snapshot(
     given, name = Given(box_size_mpc_h, Omega_m, redshift, length_unit), Path(path)
     files = find_files(name)
     with open_hdf5(files[0]) as file:
-        header = read_header(file)
+        header = read_header(file, layout.names)
         refuse_isolated(file, header, given)
         stated = read_units(file, header.h)
     needs_h = length_unit is None and stated is not None and (stated.h_free or stated.length != stated.length)

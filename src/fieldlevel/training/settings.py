@@ -7,6 +7,7 @@ from dataclasses import fields
 from operator import attrgetter
 from typing import Any
 
+from fieldlevel import suites
 from fieldlevel.data.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.build import check_imports
@@ -59,7 +60,7 @@ _PART: Rule = (lambda value: 0.0 < value < 1.0, "a fraction between 0 and 1")
 _POSITIVE: Rule = (lambda value: 0.0 < value < math.inf, "positive and finite")
 
 
-SUITE_NAME = _like(r"[A-Za-z0-9][A-Za-z0-9_.+-]{0,99}", "letters and digits, with _ . + - after the first")
+SUITE_NAME = _like(suites.SUITE_NAME, suites.SUITE_NAME_IN_WORDS)
 """Of suites: they stand in names of files, in tables and in reports."""
 PART_OF_NAME = _like(r"[A-Za-z0-9]{1,100}", "letters and digits")
 """Of fields and sets, which nothing else may part from the rest of a file's name."""

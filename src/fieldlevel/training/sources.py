@@ -19,6 +19,7 @@ import torch
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.batches import MapSet, load_map_set
 from fieldlevel.data.normalise import AnyNormaliser, fit_inputs
+from fieldlevel.data.labels import used_columns
 from fieldlevel.data.outputs import pooled_parameters, truths_of
 from fieldlevel.data.seen import SeenSource, record_seen
 from fieldlevel.data.split import Split
@@ -85,7 +86,7 @@ def open_data(
         Source(source, suite, split_simulations(suite.n_simulations, *astuple(spec.split)))
         for source, suite in zip(spec.all_sources, suites, strict=True)
     )
-    refuse_idle_scale(spec.transform, sources[0].suite.n_pixels)
+    refuse_idle_scale(spec.transform, sources[0].suite.n_pixels, sources[0].suite.layout)
     _refuse_large_batches(spec, sources)
     outputs_of(spec, sources)
     _refuse_equal_labels([source for source in sources if source.spec.labelled])
@@ -156,17 +157,13 @@ def _refuse_equal_labels(labelled: Sequence[Source]) -> None:
     """A network on simulations of one label has nothing to learn; in gravity-only suites the cosmology is the label."""
     for source in labelled:
         suite = source.suite
-        labels = suite.parameters[source.split.train][:, _judged(suite)]
+        labels = suite.parameters[source.split.train][:, used_columns(suite.suite, suite.layout)]
         if not (labels == labels[0]).all():
             return
     raise UserError(
         f"{labelled[0].suite.files.parameters_path}: all training simulations have the same parameters, so there is "
         "nothing to learn; train on a set that varies them, such as LH"
     )
-
-
-def _judged(suite: Suite) -> list[int]:
-    return suite.layout.cosmological_columns if is_nbody(suite.suite) else list(range(suite.layout.n_parameters))
 
 
 def outputs_of(spec: TrainSpec, sources: Sequence[Source]) -> Layout:
