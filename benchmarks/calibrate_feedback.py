@@ -32,7 +32,7 @@ from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, S
 from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
 from fieldlevel.study.scales import SIMULATION_SCALES
 
 CONSTANTS = {"MockTNG": TNGConstants, "MockSIMBA": SIMBAConstants}
@@ -121,7 +121,7 @@ def simulate(
 
 def suppression(suite: str, sample: Sample, constants: Any, k: np.ndarray) -> np.ndarray:
     """S(k) of one sample."""
-    model: Callable[..., HydroParticles] = BARYON_MODELS[suite]
+    model: Callable[..., HydroParticles] = baryon_model(suite)
     kinds = model(sample.run, sample.feedback, constants).values()
     n_mesh = sample.run.particles.n_mesh
     P = power([kind.position for kind in kinds], [kind.mass for kind in kinds], n_mesh, k)

@@ -15,7 +15,8 @@ from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.sets import latin_hypercube
-from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run
+from fieldlevel.simulate.simulation import baryon_model, gravity_run
+from fieldlevel.suites import mock_suites
 
 FIRST_ROW = 7
 """Of the latin hypercube; every 40th from here meets neither every 25th from 1 nor every 50th from 12, which the
@@ -25,14 +26,14 @@ calibration takes."""
 def suppression(setting: Setting) -> Result:
     """S(k) at the fiducial point, seed by seed."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_fiducial_seeds)
-    k, _ = read_suppression(next(iter(BARYON_MODELS)))
+    k, _ = read_suppression(mock_suites()[0])
     theta = _fiducial()
     pairs = [_Pair(setting, theta, seed) for seed in seeds]
-    return {"k": k, "n_seeds": len(seeds), "suites": {suite: _fiducial_suite(suite, pairs) for suite in BARYON_MODELS}}
+    return {"k": k, "n_seeds": len(seeds), "suites": {suite: _fiducial_suite(suite, pairs) for suite in mock_suites()}}
 
 
 def _fiducial() -> FloatArray:
-    return read_suppression(next(iter(BARYON_MODELS)))[1]["fiducial"][0][0]
+    return read_suppression(mock_suites()[0])[1]["fiducial"][0][0]
 
 
 def _fiducial_suite(suite: str, pairs: Sequence["_Pair"]) -> Result:
@@ -54,15 +55,15 @@ def _fiducial_suite(suite: str, pairs: Sequence["_Pair"]) -> Result:
 def response(setting: Setting) -> Result:
     """S at the upper end of each parameter's range minus S at the lower end, the other five fiducial."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_response_seeds)
-    k, _ = read_suppression(next(iter(BARYON_MODELS)))
+    k, _ = read_suppression(mock_suites()[0])
     feedback_pairs = [_Pair(setting, _fiducial(), seed) for seed in seeds]
-    found: dict[str, Result] = {suite: {} for suite in BARYON_MODELS}
+    found: dict[str, Result] = {suite: {} for suite in mock_suites()}
     for column, name in enumerate(PARAMETER_NAMES):
-        low, high = _ends(next(iter(BARYON_MODELS)), column)
+        low, high = _ends(mock_suites()[0], column)
         low_pairs, high_pairs = (
             [_Pair(setting, theta, seed) for seed in seeds] if column < 2 else feedback_pairs for theta in (low, high)
         )
-        for suite in BARYON_MODELS:
+        for suite in mock_suites():
             found[suite][name] = _change(suite, column, low_pairs, high_pairs)
     return {"k": k, "n_seeds": len(seeds), "suites": found}
 
@@ -92,8 +93,8 @@ def _ends(suite: str, column: int) -> tuple[FloatArray, FloatArray]:
 
 def hypercube(setting: Setting) -> Result:
     """S(k) of latin-hypercube rows that the calibration has not seen, each with the seed of its row."""
-    k, _ = read_suppression(next(iter(BARYON_MODELS)))
-    return {"k": k, "suites": {suite: _rows(setting, suite) for suite in BARYON_MODELS}}
+    k, _ = read_suppression(mock_suites()[0])
+    return {"k": k, "suites": {suite: _rows(setting, suite) for suite in mock_suites()}}
 
 
 def _rows(setting: Setting, suite: str) -> Result:
@@ -129,7 +130,7 @@ class _Pair:
     def suppression(self, suite: str, theta: FloatArray, k: FloatArray) -> Result:
         """S(k), the correlation with the twin at the same wavenumbers, stars over baryons, relative error of mass."""
         run = GravityRun(self.run.particles, self.cosmology, self.run.seed, self.run.box_size_mpc_h)
-        kinds = BARYON_MODELS[suite](run, Feedback(*(float(A) for A in theta[2:])))
+        kinds = baryon_model(suite)(run, Feedback(*(float(A) for A in theta[2:])))
         shells, S, r = comparison(hydro_matter(kinds, run.particles.n_mesh), self.twin)
         return {
             "S": np.interp(np.log(k), np.log(shells), S),

@@ -12,14 +12,14 @@ from torch import Tensor
 from torch.nn.functional import binary_cross_entropy_with_logits
 
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.simulate.simulation import BARYON_MODELS
+from fieldlevel.suites import mock_suites
 
 HIDDEN, BATCH_SIZE, LEARNING_RATE, TRAINING_SHARE = 4, 64, 3e-3, 0.8
 
 
 def classifier(setting: Setting) -> Result:
     """Accuracy on simulations that the network has not seen; a simulation and its twin are on the same side."""
-    suites = {suite: _train_and_test(setting, suite) for suite in BARYON_MODELS}
+    suites = {suite: _train_and_test(setting, suite) for suite in mock_suites()}
     return {"suites": suites, "n_rows": setting.sizes.n_map_rows, "n_steps": setting.sizes.n_classifier_steps}
 
 

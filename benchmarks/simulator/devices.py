@@ -8,7 +8,8 @@ from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Resu
 
 from fieldlevel.simulate.feedback import Feedback
 from fieldlevel.simulate.sets import Row
-from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, map_keys, nbody_run, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, map_keys, nbody_run, simulate_maps
+from fieldlevel.suites import mock_suites
 
 _CPU = torch.device("cpu")
 
@@ -18,7 +19,7 @@ def devices(setting: Setting) -> Result:
     if setting.device.type != "cuda" and not setting.quick:
         raise SkippedError("there is no CUDA device to compare with")
     spec = setting.sizes.laptop
-    suites = {suite: _compare_suite(setting, suite) for suite in BARYON_MODELS}
+    suites = {suite: _compare_suite(setting, suite) for suite in mock_suites()}
     on_both = (matter(nbody_run(spec, FIDUCIAL, FIRST_SEED, device), spec.n_mesh) for device in (_CPU, setting.device))
     k, ratio, r = _compared(*on_both)
     return {"k": k, "nbody": {"ratio": ratio, "r": r}, "suites": suites, "n_particles": spec.n_particles}
@@ -44,7 +45,7 @@ def _compare_suite(setting: Setting, suite: str) -> Result:
 
 def _hydro(setting: Setting, suite: str, device: torch.device) -> torch.Tensor:
     spec = setting.sizes.laptop
-    kinds = BARYON_MODELS[suite](gravity_run(spec, FIDUCIAL, FIRST_SEED, device), Feedback())
+    kinds = baryon_model(suite)(gravity_run(spec, FIDUCIAL, FIRST_SEED, device), Feedback())
     return hydro_matter(kinds, spec.n_mesh)
 
 

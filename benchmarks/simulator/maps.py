@@ -19,7 +19,8 @@ from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AX
 from fieldlevel.simulate.feedback import Feedback, Species
 from fieldlevel.simulate.sets import Row, latin_hypercube
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import BARYON_MODELS, gravity_run, nbody_run, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run, simulate_maps
+from fieldlevel.suites import mock_suites
 
 MapStack = npt.NDArray[np.float32]
 
@@ -124,7 +125,7 @@ def _power_ratio(image: Tensor, reference: Tensor) -> float:
 def statistics(setting: Setting) -> Result:
     """Mean, standard deviation and range of the pixels of latin-hypercube rows, and their histogram."""
     edges, suites = np.linspace(9, 16, 141), {}
-    for suite in BARYON_MODELS:
+    for suite in mock_suites():
         Omega_m, hydro, nbody = hypercube_maps(
             of_suite(setting.sizes.letter, suite), setting.sizes.n_map_rows, setting.device
         )
@@ -155,7 +156,7 @@ def _pixel_statistics(maps: Tensor, edges: npt.NDArray[np.float64]) -> Result:
 def pixels(setting: Setting) -> Result:
     """log10(hydro / N-body) at the cosmology of the real patch: slabs, the box, and two boxes behind one another."""
     sizes, suites = setting.sizes, {}
-    for suite in BARYON_MODELS:
+    for suite in mock_suites():
         letter, fine = of_suite(sizes.letter, suite), of_suite(sizes.fine, suite)
         discs_of = {"letter": (letter, sizes.n_patch_pairs), "fine": (fine, sizes.n_fine_pairs)}
         rows: dict[str, Result] = {}
@@ -182,7 +183,7 @@ def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapSt
     hydro: list[MapStack] = []
     nbody: list[MapStack] = []
     for seed in range(FIRST_SEED, FIRST_SEED + n):
-        kinds = BARYON_MODELS[spec.suite](gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
+        kinds = baryon_model(spec.suite)(gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
         twin = nbody_run(spec, PATCH_COSMOLOGY, seed, device)
         for stack, species in ((hydro, list(kinds.values())), (nbody, [Species(twin.position, 1.0, twin.velocity)])):
             painted = [_without_discs(each, spec.n_mesh) for each in species]

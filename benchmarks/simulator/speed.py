@@ -22,7 +22,8 @@ from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps
 from fieldlevel.simulate.sets import Row, latin_hypercube
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import BARYON_MODELS, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model, simulate_maps
+from fieldlevel.suites import mock_suites
 
 _COPIED_BYTES = {"cuda": 2**31, "cpu": 2**26}
 _PARTICLE_BYTES = 2 * 3 * 4
@@ -78,7 +79,7 @@ def _time_row(setting: Setting, spec: SimulateSpec, row: Row, repeats: int) -> R
         torch.cuda.reset_peak_memory_stats(device)
     seconds = {
         suite: seconds_of(partial(simulate_maps, of_suite(spec, suite), row, device), device, repeats)
-        for suite in BARYON_MODELS
+        for suite in mock_suites()
     }
     Omega_m, sigma_8 = row.parameters[:2]
     return {
@@ -114,7 +115,7 @@ def _later_stages(
     device: torch.device, spec: SimulateSpec, ends: dict[str, Particles], repeats: int
 ) -> dict[str, float]:
     """Feedback, neighbours and projection, the last two of the first suite and its twin."""
-    displace = {suite: partial(_displace, suite, ends["hydro"]) for suite in BARYON_MODELS}
+    displace = {suite: partial(_displace, suite, ends["hydro"]) for suite in mock_suites()}
     stages = {f"feedback, {suite}": seconds_of(work, device, repeats) for suite, work in displace.items()}
     kinds = displace["MockTNG"]()
     diffuse = [kinds["Mcdm"].position, kinds["Mgas"].position, ends["twin"].position]
@@ -125,7 +126,7 @@ def _later_stages(
 
 
 def _displace(suite: str, particles: Particles) -> HydroParticles:
-    return BARYON_MODELS[suite](GravityRun(particles, FIDUCIAL, FIRST_SEED, BOX_SIZE_MPC_H), Feedback())
+    return baryon_model(suite)(GravityRun(particles, FIDUCIAL, FIRST_SEED, BOX_SIZE_MPC_H), Feedback())
 
 
 def _search(spec: SimulateSpec, positions: list[Tensor]) -> list[Discs]:
@@ -169,9 +170,9 @@ def speed_cpu(setting: Setting) -> Result:
     spec, row = setting.sizes.laptop, _corner_rows()[1]
     return {
         "n_steps": preset_steps(spec, FIDUCIAL),
-        "one_thread": {suite: _with_threads(1, of_suite(spec, suite), row) for suite in BARYON_MODELS},
-        "two_threads": {suite: _with_threads(2, of_suite(spec, suite), row) for suite in BARYON_MODELS},
-        "two_processes": {suite: _with_two_processes(of_suite(spec, suite), row) for suite in BARYON_MODELS},
+        "one_thread": {suite: _with_threads(1, of_suite(spec, suite), row) for suite in mock_suites()},
+        "two_threads": {suite: _with_threads(2, of_suite(spec, suite), row) for suite in mock_suites()},
+        "two_processes": {suite: _with_two_processes(of_suite(spec, suite), row) for suite in mock_suites()},
         "n_particles": spec.n_particles,
     }
 

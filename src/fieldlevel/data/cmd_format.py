@@ -31,6 +31,7 @@ PIXEL_DTYPE = np.dtype("<f4")
 MAPS_NAME = "Maps_<field>_<suite>_<set>_z=0.00.npy"
 PARAMETERS_NAME = "params_<set>_<suite>.txt"
 LAYOUT_NAME = "layout_<set>_<suite>.json"
+LAYOUT_FILE = re.compile(r"layout_.*\.json")
 
 FIELD_NAMES = ("Mtot", "Mcdm", "Mgas", "Mstar", "HI", "Z", "T", "P", "ne", "B", "MgFe", "Vgas", "Vcdm")
 """Of CMD; fields of the user's own may have other names."""

@@ -98,7 +98,11 @@ def layout_from_json(document: dict[str, Any], source: str) -> Layout:
     Raises:
         UserError: unknown or missing settings, values that cannot be, with the source.
     """
-    return from_json(Layout, json.dumps(document), source)
+    try:
+        return from_json(Layout, json.dumps(document), source)
+    except UserError as error:  # of a layout itself without the source
+        told = str(error)
+        raise UserError(told if told.startswith(source) else f"{source}: {told}") from None
 
 
 def read_ranges(path: Path) -> tuple[Parameter, ...]:
@@ -154,7 +158,7 @@ def _overlay(known: Layout, path: Path) -> Layout:
         given |= {"parameters": [asdict(each) for each in read_ranges(path.parent / _plain_name(table, path))]}
     if isinstance(units := given.get("units"), dict):
         given |= {"units": list(({**dict(known.units), **units}).items())}
-    return from_json(Layout, json.dumps(_plain(known) | given), str(path))
+    return layout_from_json(_plain(known) | given, str(path))
 
 
 def _plain_name(name: str, path: Path) -> str:

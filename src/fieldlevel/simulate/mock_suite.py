@@ -156,6 +156,7 @@ def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
 
 def _check_spec(spec: SimulateSpec) -> None:
     layout_of_spec(spec)
+    simulation.baryon_model(spec.suite)
     is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
     known, fields = ", ".join(SIMULATED_FIELDS), spec.fields
     n_most = spec.n_particles**3 // _SHARE_OF_A_DISC

@@ -18,8 +18,8 @@ import torch
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.batches import MapSet, load_map_set
-from fieldlevel.data.normalise import AnyNormaliser, fit_inputs
 from fieldlevel.data.labels import used_columns
+from fieldlevel.data.normalise import AnyNormaliser, fit_inputs
 from fieldlevel.data.outputs import pooled_parameters, truths_of
 from fieldlevel.data.seen import SeenSource, record_seen
 from fieldlevel.data.split import Split
