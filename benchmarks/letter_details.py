@@ -25,11 +25,13 @@ import numpy.typing as npt
 import tyro
 from measuring import arguments_of, run, write_numbers
 
+from fieldlevel.arrays import IntArray
 from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout
 from fieldlevel.parameters import COSMOLOGICAL_NAMES, PARAMETER_NAMES, FloatArray
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores, evaluate
-from fieldlevel.statistics.predictions import CSV_COLUMNS, IntArray, Predictions
+from fieldlevel.statistics.predictions import Predictions, csv_columns
 from fieldlevel.study.plan import FIRST
 
 N_PARTS = 4
@@ -70,7 +72,7 @@ def read_pairs(path: Path) -> dict[tuple[str, str, str], list[Predictions]]:
             for row in csv.DictReader(file):
                 if row["experiment"] == FIRST:
                     seeds = rows[row["data"], row["train_suite"], row["test_suite"]]
-                    seeds[row["seed"]].append([row[column] for column in CSV_COLUMNS])
+                    seeds[row["seed"]].append([row[column] for column in csv_columns(Layout())])
         tables = {pair: [np.array(table, float) for table in seeds.values()] for pair, seeds in rows.items()}
     except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
         raise UserError(f"{path}: damaged ({error}); give the command of the letter again") from None

@@ -20,7 +20,7 @@ from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference.map_files import infer_file
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -36,10 +36,11 @@ def data(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("data")
     for seed, suite in enumerate(SUITES):
         rng = np.random.default_rng(seed)
-        strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
-        theta = MINIMA + (strata + 0.5 + 0.1 * seed) / N_SIMULATIONS * (MAXIMA - MINIMA)
+        strata = np.array([rng.permutation(N_SIMULATIONS) for _ in Layout().names]).T
+        width = Layout().highs - Layout().lows
+        theta = Layout().lows + (strata + 0.5 + 0.1 * seed) / N_SIMULATIONS * width
         maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, 16, 16))
-        mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * theta[:, 0]
+        mean = Layout().mean_density(1) * theta[:, 0]
         maps *= mean[:, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
         np.save(folder / f"Maps_Mtot_{suite}_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))
         np.savetxt(folder / f"params_LH_{suite}.txt", theta, fmt="%.6f")

@@ -211,22 +211,23 @@ def _evaluate(command: Evaluate) -> int:
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_remarks(predictor.remarks)
-    console.print_outside(document["outside_prior"]["maps"])
+    console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
     return 0
 
 
 def _infer(command: Infer) -> int:
     from fieldlevel import console
     from fieldlevel.inference.map_files import infer_file
+    from fieldlevel.inference.outside_prior import telling_names
 
     out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
     with console.progress_display() as listener:
         found = infer_file(command.weights, command.maps, out, command.device, listener, command.anyway)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if found.is_mock else ""
-    console.print_posteriors(found.mean, found.std)
+    console.print_posteriors(found.mean, found.std, found.layout)
     console.print_remarks(found.remarks)
     console.print_seen(found.seen)
-    console.print_outside(found.outside)
+    console.print_outside(found.outside, telling_names(found.layout))
     console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
     return 0
 

@@ -18,14 +18,13 @@ from rich.table import Table
 
 from fieldlevel import streams
 from fieldlevel.errors import printable
-from fieldlevel.parameters import MOCK_MARK, PARAMETER_NAMES, is_mock
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress
+from fieldlevel.suites import MOCK_MARK, is_mock
 from fieldlevel.wording import name_some
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
-    from fieldlevel.parameters import FloatArray
+    from fieldlevel.arrays import FloatArray, IntArray
     from fieldlevel.statistics.pairs import PairResult
 
 SECONDS_BETWEEN_LINES = 15.0
@@ -122,14 +121,17 @@ class _LineListener:
 
 
 def print_letter(document: Mapping[str, Any], out: Path) -> None:
-    """The four-pair table and the verdicts of a finished letter, and where its files are.
+    """The table of the pairs and the verdicts of a finished letter, and where its files are.
 
     Args:
-        document: contents of `metrics.json`.
+        document: contents of `metrics.json`, whose `cosmological` parameters are shown, those of CAMELS in documents
+            from before they were named.
         out: the output folder.
     """
     console, mark = Console(), f" · {document['data_mark']}" if document["data_mark"] else ""
-    console.print(_pair_table(f"Four pairs{mark}", document["pairs"]))
+    pairs = document["pairs"]
+    names = document.get("cosmological", [parameter.name for parameter in Layout().cosmological])
+    console.print(_pair_table(f"{_count_pairs(len(pairs))}{mark}", pairs, names))
     table = Table(title=escape(f"Verdicts{mark}"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("experiment", "outcome", "measured"):
         table.add_column(column)
@@ -142,27 +144,35 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
 
 
 def print_pairs(pairs: "Sequence[PairResult]") -> None:
-    """The four-pair table while the rest of the letter is still being done.
+    """The table of the pairs while the rest of the letter is still being done.
 
     Args:
         pairs: tested networks.
     """
     from fieldlevel.statistics.metrics import scores_to_json  # noqa: PLC0415 (keeps `--help` fast)
+    from fieldlevel.statistics.shared_parameters import main_parameters  # noqa: PLC0415
 
     rows = [
         {"train_suite": pair.train_suite, "test_suite": pair.test_suite, "scores": scores_to_json(pair.scores)}
         for pair in pairs
     ]
+    names = [parameter.name for parameter in main_parameters(pair.layout for pair in pairs)] if pairs else []
     mark = f" · {MOCK_MARK}" if any(pair.is_mock for pair in pairs) else ""
-    Console().print(_pair_table(f"Four pairs{mark}; the other tests follow", rows))
+    Console().print(_pair_table(f"{_count_pairs(len(pairs))}{mark}; the other tests follow", rows, names))
 
 
-def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]]) -> Table:
+def _count_pairs(n: int) -> str:
+    return "Four pairs" if n == 4 else f"{n} pair{'s' * (n != 1)}"
+
+
+def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]], names: Sequence[str]) -> Table:
+    """Rows of these parameters for each pair, of all where there are none of them."""
     table = _score_table(title, "train → test")
     for pair in pairs:
         table.add_row(f"[bold]{escape(pair['train_suite'])} → {escape(pair['test_suite'])}")
-        for name in ("Omega_m", "sigma_8"):
-            table.add_row(f"  {name}", *_cells(pair["scores"][name]))
+        scores = pair["scores"]
+        for name in [name for name in names if name in scores] or scores:
+            table.add_row(f"  {escape(name)}", *_cells(scores[name]))
     return table
 
 
@@ -184,6 +194,8 @@ def _cells(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
 
 def _cell(estimate: Mapping[str, Any], *, percent: bool) -> str:
     value, spread = float(estimate["value"]), float(estimate["error"])
+    if math.isnan(value):
+        return "undefined"  # as where the truth is not known
     scale, decimals, unit = (100, 1, "%") if percent else (1, 2, "")
     error = f" ± {scale * spread:.{decimals}f}" if math.isfinite(spread) else ""  # none of too few simulations
     return f"{scale * value:.{decimals}f}{error}{unit}"
@@ -209,17 +221,21 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     Console().print(table)
 
 
-def print_posteriors(mean: "FloatArray", std: "FloatArray") -> None:
-    """What a network says of the cosmology of the first maps.
+def print_posteriors(mean: "FloatArray", std: "FloatArray", layout: Layout) -> None:
+    """What a network says of the cosmology of the first maps; of all its parameters where none is cosmological.
 
     Args:
-        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
-        std: posterior standard deviations, (n, 6).
+        mean: posterior means, (n, P), columns in the order of the layout's parameters.
+        std: posterior standard deviations, (n, P).
+        layout: whose parameters they are.
     """
     from fieldlevel.statistics.estimates import Estimate  # noqa: PLC0415 (keeps `--help` fast)
+    from fieldlevel.statistics.shared_parameters import main_parameters  # noqa: PLC0415
 
-    table = Table("map", *PARAMETER_NAMES[:2], box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, :2]):
+    names = [parameter.name for parameter in main_parameters([layout])]
+    columns = [layout.column(name) for name in names]
+    table = Table("map", *map(escape, names), box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, columns]):
         table.add_row(str(number), *(Estimate(value, error, np.nan, np.nan).text() for value, error in moments))
     Console().print(table)
 
@@ -229,17 +245,21 @@ def print_remarks(remarks: Sequence[str]) -> None:
     say(*(f"note: the network was {remark}" for remark in remarks))
 
 
-def print_seen(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
+def print_seen(maps: "Sequence[int] | IntArray") -> None:
     """Which maps are no test of the network."""
     if len(maps):
         say(f"note: the network was trained or validated on {count_maps(len(maps))}: {name_some(maps)}")
 
 
-def print_outside(maps: "Sequence[int] | npt.NDArray[np.integer]") -> None:
-    """Which maps have posteriors that none inside the prior can have."""
+def print_outside(maps: "Sequence[int] | IntArray", names: Sequence[str]) -> None:
+    """Which maps have posteriors that none inside the prior can have, of at least one of these parameters."""
     if len(maps):
-        told = "unlike those of the training, with Omega_m or sigma_8 wider than or outside the prior"
+        told = f"unlike those of the training, with {_either(names)} wider than or outside the prior"
         say(f"{told}: {count_maps(len(maps))} ({name_some(maps)})")
+
+
+def _either(names: Sequence[str]) -> str:
+    return " or ".join(filter(None, (", ".join(names[:-1]), names[-1])))
 
 
 def count_maps(n: int) -> str:

@@ -7,7 +7,7 @@ import pytest
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
@@ -19,8 +19,8 @@ def predict() -> Callable[..., Predictions]:
 
     def draw(simulation, seed=0, width=0.05, bias=0.0, claimed=1.0):
         rng = np.random.default_rng(seed)
-        prior, n = MAXIMA - MINIMA, len(simulation)
-        theta = MINIMA + rng.random((max(simulation) + 1, 6))[simulation] * prior
+        prior, n = Layout().highs - Layout().lows, len(simulation)
+        theta = Layout().lows + rng.random((max(simulation) + 1, 6))[simulation] * prior
         mean = theta + prior * (bias + width * rng.normal(size=(n, 6)))
         return Predictions(theta, mean, claimed * width * prior * np.ones((n, 6)), np.asarray(simulation), np.arange(n))
 

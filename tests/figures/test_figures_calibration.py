@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.figures import coverage, draw_calibration
-from fieldlevel.parameters import PARAMETERS
+from fieldlevel.layout import CAMELS_PARAMETERS
 from fieldlevel.statistics.predictions import Predictions
 
 SIMULATION = np.repeat(np.arange(400), 5)
@@ -36,7 +36,7 @@ def test_wide_intervals_hold_every_truth_however_many_maps_a_simulation_has(pred
 def test_every_parameter_has_a_panel_with_curve_band_and_expectation(predict):
     tested = predict(SIMULATION)
     figure = draw_calibration({"own suite": tested}, mock=True)
-    assert [panel.texts[0].get_text() for panel in figure.axes] == [f"${p.latex}$" for p in PARAMETERS]
+    assert [panel.texts[0].get_text() for panel in figure.axes] == [f"${p.symbol}$" for p in CAMELS_PARAMETERS]
     curve, expectation = figure.axes[4].lines
     error = np.abs(tested.theta - tested.mean)[:, 4] / tested.std[:, 4]
     assert np.allclose(curve.get_ydata(), [(error <= z).mean() for z in curve.get_xdata()])
@@ -47,7 +47,7 @@ def test_every_parameter_has_a_panel_with_curve_band_and_expectation(predict):
 
 def test_chosen_parameters_in_one_row_with_every_name_in_the_legend(predict):
     tested = {"own": predict(SIMULATION), "other": predict(SIMULATION, claimed=0.5)}
-    figure = draw_calibration(tested, PARAMETERS[:2], mock=True)
+    figure = draw_calibration(tested, CAMELS_PARAMETERS[:2], mock=True)
     assert len(figure.axes) == 2
     written = [text.get_text() for text in figure.legends[0].get_texts()]
     assert written == ["own", "other", "Gaussian expectation"]

@@ -1,11 +1,14 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fieldlevel.figures import draw_maps
+from fieldlevel.layout import Layout
 
 
 def test_maps_share_one_scale_with_a_unit_and_a_ruler(examples, texts):
-    figure = draw_maps(examples, box_size_mpc_h=50.0, mock=True)
+    figure = draw_maps(examples, replace(Layout(), box_size_mpc_h=50.0), mock=True)
     images = [axes.images[0] for axes in figure.axes if axes.images]
     assert len(images) == 6
     assert len({image.get_clim() for image in images}) == 1

@@ -3,7 +3,7 @@ import pytest
 
 from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_null_tests, draw_total_mass
-from fieldlevel.parameters import PARAMETERS
+from fieldlevel.layout import CAMELS_PARAMETERS
 
 NAMES = ("original maps", "mean maps", "shuffled pixels", "random phases", "no monopole", "permuted labels", "PDF")
 
@@ -29,7 +29,7 @@ def test_every_test_has_a_column_with_omega_m_above_sigma_8(results):
     for row, column in zip(panels, (0, 1), strict=True):
         predictions = results[NAMES[3]].predictions
         assert np.allclose(dots(row[3])["."], [predictions.theta[:, column], predictions.mean[:, column]])
-        assert PARAMETERS[column].latex in row[3].get_xlabel()
+        assert CAMELS_PARAMETERS[column].symbol in row[3].get_xlabel()
 
 
 def test_r2_stands_above_the_panel_where_it_hides_nothing_and_the_diagonal_is_drawn(results):

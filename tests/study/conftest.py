@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.predictions import Predictions
 
 
@@ -20,7 +20,7 @@ def gaussian_posterior(posterior_width):
     def draw(claimed=1.0, actual=1.0, n_simulations=400, maps_each=1, seed=0):
         rng = np.random.default_rng(seed)
         n = n_simulations * maps_each
-        mean = MINIMA + 0.2 + rng.random((n, 6)) * (MAXIMA - MINIMA)
+        mean = Layout().lows + 0.2 + rng.random((n, 6)) * (Layout().highs - Layout().lows)
         theta = mean + actual * posterior_width * rng.normal(size=(n, 6))
         std = np.broadcast_to(claimed * posterior_width, (n, 6))
         return Predictions(theta, mean, std, np.arange(n) // maps_each, np.arange(n))

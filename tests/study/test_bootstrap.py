@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import PARAMETER_NAMES
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.metrics import METRICS, evaluate
 
 
@@ -13,7 +13,7 @@ def test_copies_of_a_map_carry_no_information(key, gaussian_posterior, repeat_ma
     once = gaussian_posterior(n_simulations=60)
     copies = repeat_maps(once, 15)
     scores_once, scores_copies = evaluate(once, 300), evaluate(copies, 300)
-    for name in PARAMETER_NAMES:
+    for name in Layout().names:
         one, many = scores_once[name][key], scores_copies[name][key]
         assert (many.value, many.error, many.low, many.high) == pytest.approx((one.value, one.error, one.low, one.high))
 
@@ -21,7 +21,7 @@ def test_copies_of_a_map_carry_no_information(key, gaussian_posterior, repeat_ma
 def test_pretending_that_copies_are_independent_shrinks_the_error(gaussian_posterior, repeat_maps):
     copies = repeat_maps(gaussian_posterior(n_simulations=60), 15)
     together, alone = evaluate(copies), evaluate(dataclasses.replace(copies, simulation=copies.map_index))
-    for name in PARAMETER_NAMES:
+    for name in Layout().names:
         ratio = together[name]["rmse"].error / alone[name]["rmse"].error
         assert ratio == pytest.approx(np.sqrt(15), rel=0.1)
 

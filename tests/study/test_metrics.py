@@ -4,7 +4,7 @@ import json
 import numpy as np
 import pytest
 
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.metrics import METRICS, evaluate, scores_from_json, scores_to_json
 
 
@@ -77,7 +77,8 @@ def test_squared_correlation_sees_no_offset_and_no_scale(gaussian_posterior):
 
 def test_a_network_that_always_says_the_same_has_no_correlation_and_never_a_positive_r2(gaussian_posterior):
     good = gaussian_posterior(n_simulations=20)
-    blind = dataclasses.replace(good, mean=np.broadcast_to((MINIMA + MAXIMA) / 2, good.mean.shape))
+    middle = (Layout().lows + Layout().highs) / 2
+    blind = dataclasses.replace(good, mean=np.broadcast_to(middle, good.mean.shape))
     for row in evaluate(blind).values():
         assert np.isnan(row["squared_correlation"].value)
         assert row["r2"].high <= 0

@@ -14,10 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fieldlevel.arrays import FloatArray
+from fieldlevel.figures.parameter_panels import choose_parameters, note_choice
 from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
-from fieldlevel.parameters import PARAMETERS, FloatArray, Parameter
+from fieldlevel.layout import Parameter
 from fieldlevel.statistics.bootstrap import Bootstrap
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.shared_parameters import shared_parameters
 
 Z = np.linspace(0, 3, 61)
 """Half-widths of the intervals in standard deviations."""
@@ -26,7 +29,7 @@ PANELS_PER_ROW = 3
 
 
 def draw_calibration(
-    predictions: Mapping[str, Predictions], parameters: Sequence[Parameter] = PARAMETERS, *, mock: bool
+    predictions: Mapping[str, Predictions], parameters: Sequence[Parameter] | None = None, *, mock: bool
 ) -> Figure:
     """Draw the fraction of truths within mean +- z std against z, beside the Gaussian expectation.
 
@@ -34,28 +37,31 @@ def draw_calibration(
 
     Args:
         predictions: tested maps by name.
-        parameters: one panel each.
+        parameters: one panel each; by default those that all predictions have, twelve at most, cosmological ones first.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
         UserError: no predictions or no parameter.
     """
     refuse_empty(predictions, "predictions")
+    shared = shared_parameters(tested.layout for tested in predictions.values())
+    parameters = choose_parameters(shared) if parameters is None else parameters
     refuse_empty(parameters, "parameter")
     n_columns = min(len(parameters), PANELS_PER_ROW)
     n_rows = -(-len(parameters) // n_columns)
-    columns = [PARAMETERS.index(parameter) for parameter in parameters]
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 2.1 * n_rows + 0.7))
         axes = figure.subplots(n_rows, n_columns, squeeze=False, sharex=True, sharey=True)
         looks = colours_and_markers(len(predictions))
         for (name, tested), look in zip(predictions.items(), looks, strict=True):
             fraction, low, high = coverage(tested, Z)
-            for panel, column in zip(axes.flat, columns, strict=False):
+            for panel, parameter in zip(axes.flat, parameters, strict=False):
+                column = tested.layout.column(parameter.name)
                 _draw_coverage(panel, (fraction[:, column], low[:, column], high[:, column]), look, name)
         _frame_coverage(axes, parameters)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
+        note_choice(figure, parameters, len(shared))
         mark_mock(figure, mock)
     return figure
 
@@ -72,11 +78,12 @@ def coverage(
         seed: of the resampling.
 
     Returns:
-        Fraction, 16th and 84th percentile of its bootstrap, each of shape (n_z, 6); the percentiles of a single
-        simulation are NaN.
+        Fraction, 16th and 84th percentile of its bootstrap, each of shape (n_z, P); the percentiles of a single
+        simulation are NaN, and all three of a parameter whose truth is not known.
     """
     error = np.abs(predictions.theta - predictions.mean)
-    inside = error <= np.asarray(z)[:, None, None] * predictions.std
+    is_inside = error <= np.asarray(z)[:, None, None] * predictions.std
+    inside = np.where(np.isnan(error), np.nan, is_inside)
     draws = Bootstrap.draw(predictions.simulation, n_bootstrap, [seed])
     n_z, n_maps, n_parameters = inside.shape
     replicas = np.stack(draws.averages(*inside.swapaxes(1, 2).reshape(-1, n_maps)))
@@ -98,7 +105,7 @@ def _draw_coverage(
 def _frame_coverage(axes: np.ndarray, parameters: Sequence[Parameter]) -> None:
     for panel, parameter in zip(axes.flat, parameters, strict=False):
         panel.plot(Z, [erf(z / np.sqrt(2)) for z in Z], "--", color=BLACK, linewidth=1, label="Gaussian expectation")
-        panel.text(0.95, 0.07, f"${parameter.latex}$", transform=panel.transAxes, ha="right", fontsize=11)
+        panel.text(0.95, 0.07, f"${parameter.symbol}$", transform=panel.transAxes, ha="right", fontsize=11)
         panel.set(xlim=(0, 3), ylim=(0, 1.03))
     for panel in axes.flat[len(parameters) :]:
         panel.set_visible(False)

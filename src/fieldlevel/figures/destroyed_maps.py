@@ -10,12 +10,12 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError
-from fieldlevel.figures.residuals import moments_of
+from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
 from fieldlevel.figures.style import (
     BLACK,
     BLUE,
-    COSMOLOGICAL,
     VERMILLION,
     WIDTH_INCHES,
     mark_mock,
@@ -23,11 +23,13 @@ from fieldlevel.figures.style import (
     refuse_empty,
     set_prior_range,
     styled,
+    typeset_unit,
 )
-from fieldlevel.parameters import PARAMETERS, SURFACE_DENSITY_UNIT, FloatArray, Parameter
+from fieldlevel.layout import SURFACE_DENSITY, Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.shared_parameters import main_parameters
 
 TESTS_PER_ROW = 5
 """Small panels beside one another that are still readable."""
@@ -40,7 +42,7 @@ def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
     """Draw the inferred mean against the truth of original maps and of maps that were robbed of their structure.
 
     A network that infers something follows the diagonal. Means far outside the prior are triangles at the edge. R^2,
-    above each panel, is over all tested maps.
+    above each panel, is over all tested maps. The cosmological parameters stand below one another.
 
     Args:
         results: by what was done to the maps, e.g. `original maps`, `mean maps`, `shuffled pixels`.
@@ -51,15 +53,17 @@ def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
     """
     refuse_empty(results, "null test")
     n_columns = min(len(results), TESTS_PER_ROW)
-    n_blocks = -(-len(results) // n_columns)
-    n_rows = n_blocks * len(COSMOLOGICAL)
+    n_below = -(-len(results) // n_columns)
+    parameters = choose_parameters(main_parameters(result.layout for result in results.values()))
+    n_rows = n_below * len(parameters)
     with styled():
         width = WIDTH_INCHES * min(1.0, (n_columns + 0.5) / (TESTS_PER_ROW + 0.5))
-        figure = Figure(figsize=(width, 1.75 * n_rows + 0.3 * n_blocks + 0.2))
+        figure = Figure(figsize=(width, 1.75 * n_rows + 0.3 * n_below + 0.2))
         axes = figure.subplots(n_rows, n_columns, squeeze=False)
-        blocks = axes.reshape(n_blocks, len(COSMOLOGICAL), n_columns).swapaxes(1, 2).reshape(-1, len(COSMOLOGICAL))
+        blocks = axes.reshape(n_below, len(parameters), n_columns).swapaxes(1, 2).reshape(-1, len(parameters))
         for number, (column, (name, result)) in enumerate(zip(blocks, results.items(), strict=False)):
-            for panel, parameter, heading in zip(column, COSMOLOGICAL, (f"{name}\n", ""), strict=True):
+            headings = (f"{name}\n", *[""] * (len(parameters) - 1))
+            for panel, parameter, heading in zip(column, parameters, headings, strict=True):
                 _draw_null_test(panel, result, parameter, heading, is_first=number % n_columns == 0)
         for panel in blocks[len(results) :].ravel():
             panel.set_visible(False)
@@ -68,50 +72,54 @@ def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
 
 
 def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, heading: str, *, is_first: bool) -> None:
-    theta, mean, _ = moments_of(result.predictions, parameter)
-    margin = 0.25 * (parameter.maximum - parameter.minimum)
-    ends = (parameter.minimum, parameter.maximum)
+    theta, mean, _ = result.predictions.moments_of(parameter.name)
+    margin = 0.25 * (parameter.high - parameter.low)
+    ends = (parameter.low, parameter.high)
     panel.plot(ends, ends, color=BLACK, linewidth=0.8, zorder=3)
-    limits = (parameter.minimum - margin, parameter.maximum + margin)
+    limits = (parameter.low - margin, parameter.high + margin)
     plot_within(panel, theta, mean, limits, ".", color=BLUE, alpha=0.35, markersize=3, mew=0, rasterized=True)
     set_prior_range(panel, parameter)
-    panel.set_xlabel(rf"${parameter.latex}$  (truth)")
+    panel.set_xlabel(rf"${parameter.symbol}$  (truth)")
     panel.locator_params(nbins=4)
     if is_first:
-        panel.set_ylabel(rf"${parameter.latex}$  (mean)")
+        panel.set_ylabel(rf"${parameter.symbol}$  (mean)")
     else:
         panel.tick_params(labelleft=False)
     r2 = result.scores[parameter.name]["r2"].text(with_error=False)
     panel.set_title(f"{heading}{METRICS['r2'].latex} = {r2}", pad=4)
 
 
-def draw_total_mass(mean_density: FloatArray, theta: FloatArray, fit: FloatArray, *, mock: bool) -> Figure:
-    """Draw Omega_m and sigma_8 against the mean surface density of each map, with a guess from that mean alone.
+def draw_total_mass(
+    mean_density: FloatArray, theta: FloatArray, fit: FloatArray, layout: Layout = Layout(), *, mock: bool
+) -> Figure:
+    """Draw the cosmological parameters against the mean surface density of each map, with a guess from that mean alone.
 
     The line is the guess, a cubic in the logarithm of the mean that was fitted on other maps; the numbers are the
     correlation coefficient and the accuracy of the guess.
 
     Args:
         mean_density: mean of each map, shape (n,) [(Msun/h) / (Mpc/h)^2].
-        theta: true parameters, shape (n, 6), columns in the order of `PARAMETERS`.
-        fit: Omega_m and sigma_8 guessed from the mean alone, shape (n, 2).
+        theta: true parameters, shape (n, P), columns in the order of the layout's parameters.
+        fit: the cosmological ones guessed from the mean alone, in the same order, shape (n, n_cosmological).
+        layout: of the maps.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
         UserError: no map, or shapes that disagree.
     """
     refuse_empty(mean_density, "map")
-    n = len(mean_density)
-    if theta.shape != (n, len(PARAMETERS)) or fit.shape != (n, len(COSMOLOGICAL)):
+    n, parameters = len(mean_density), main_parameters([layout])
+    if theta.shape != (n, layout.n_parameters) or fit.shape != (n, len(parameters)):
         raise UserError(f"total mass: theta {theta.shape} and fit {fit.shape} for {n} maps; give one row a map")
     order = np.argsort(mean_density, kind="stable")
     density = mean_density[order] / DENSITY_SCALE
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.0))
-        for panel, parameter, guess in zip(figure.subplots(1, 2), COSMOLOGICAL, fit[order].T, strict=True):
-            _draw_guess(panel, density, theta[order, PARAMETERS.index(parameter)], guess)
-            panel.set_ylabel(rf"${parameter.latex}$  (truth)")
-            panel.set_xlabel(rf"mean of the map  [$10^{{11}}$ {SURFACE_DENSITY_UNIT}]")
+        figure = Figure(figsize=(WIDTH_INCHES, 3.0 * n_blocks(parameters)))
+        panels = [panel for place, block in blocks_of(figure, parameters) for panel in place.subplots(1, len(block), squeeze=False).flat]
+        for panel, parameter, guess in zip(panels, parameters, fit[order].T, strict=True):
+            _draw_guess(panel, density, theta[order, layout.column(parameter.name)], guess)
+            panel.set_ylabel(rf"${parameter.symbol}$  (truth)")
+            panel.set_xlabel(rf"mean of the map  [$10^{{11}}$ {typeset_unit(SURFACE_DENSITY)}]")
         mark_mock(figure, mock)
     return figure
 

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.figures.style import WIDTH_INCHES, colours_and_markers, mark_mock, styled
-from fieldlevel.parameters import FloatArray
 
 
 def draw_training_history(histories: Mapping[str, Mapping[str, FloatArray]], *, mock: bool) -> Figure:

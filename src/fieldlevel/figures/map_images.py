@@ -12,21 +12,29 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator
 
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, styled
-from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES, SURFACE_DENSITY_UNIT, FloatArray
+from fieldlevel.arrays import FloatArray
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_unit
+from fieldlevel.layout import Layout
+
+USUAL_LENGTH_MPC_H = 5.0
+"""Of the scale bar in boxes like those of CAMELS."""
 
 
 def draw_maps(
-    maps: Mapping[str, FloatArray], box_size_mpc_h: float = BOX_SIZE_MPC_H, field: str = "Mtot", *, mock: bool
+    maps: Mapping[str, FloatArray], layout: Layout = Layout(), field: str = "Mtot", *, mock: bool
 ) -> Figure:
     """Draw example maps in columns, one row a suite, on one colour scale (the letter's Fig. 1).
 
     Args:
-        maps: surface densities of each suite, shape (n_examples, N, N) [(Msun/h) / (Mpc/h)^2], positive.
-        box_size_mpc_h: side of a map [Mpc/h].
-        field: name of the field, for the unit.
+        maps: of each suite, shape (n_examples, N, N) in the unit of the field, positive.
+        layout: of the maps, for the side of the box and the unit.
+        field: name of the field.
         mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no suite.
     """
+    refuse_empty(maps, "suite")
     logarithms = {suite: np.log10(examples + (field == "Mstar")) for suite, examples in maps.items()}
     lowest, highest = np.percentile(np.concatenate([x.ravel() for x in logarithms.values()]), [0.5, 99.7])
     n_columns = max(len(examples) for examples in maps.values())
@@ -37,26 +45,34 @@ def draw_maps(
         axes = figure.subplots(len(maps), n_columns, squeeze=False)
         for row, (suite, examples) in zip(axes, logarithms.items(), strict=True):
             for panel, example in zip(row, examples, strict=False):
-                side = (0, box_size_mpc_h)
+                side = (0, layout.box_size_mpc_h)
                 image = panel.imshow(example.T, origin="lower", extent=(*side, *side), vmin=lowest, vmax=highest)
             for panel in row:
                 panel.set(xticks=[], yticks=[])
                 panel.set_visible(panel.has_data())
             row[0].set_ylabel(suite)
-        _draw_scale_bar(axes[0, 0])
+        _draw_scale_bar(axes[0, 0], _round_length(layout.box_size_mpc_h))
         bar = figure.colorbar(image, ax=axes, extend="both", aspect=30, pad=0.01, ticks=MaxNLocator(6))
-        bar.set_label(_colour_label(field))
+        bar.set_label(_colour_label(field, layout))
         mark_mock(figure, mock)
     return figure
 
 
-def _colour_label(field: str) -> str:
-    if field in SURFACE_DENSITIES:
-        return rf"$\log_{{10}}\,\Sigma_{{\rm {field.removeprefix('M')}}}$  [{SURFACE_DENSITY_UNIT}]"
-    return rf"$\log_{{10}}$ {field}  [CMD units]"
+def _colour_label(field: str, layout: Layout) -> str:
+    unit = f"  [{typeset_unit(layout.unit(field))}]" if layout.unit(field) else ""
+    if layout.is_surface_density(field):
+        return rf"$\log_{{10}}\,\Sigma_{{\rm {field.removeprefix('M')}}}${unit}"
+    return rf"$\log_{{10}}$ {field}{unit}"
 
 
-def _draw_scale_bar(panel: Axes, length_mpc_h: float = 5.0) -> None:
+def _round_length(box_size_mpc_h: float) -> float:
+    """Length of the scale bar: the usual one where it fits, else about a fifth of the box, in one digit."""
+    if box_size_mpc_h / 12 <= USUAL_LENGTH_MPC_H <= box_size_mpc_h / 3:
+        return USUAL_LENGTH_MPC_H
+    return float(f"{box_size_mpc_h / 5:.0e}")
+
+
+def _draw_scale_bar(panel: Axes, length_mpc_h: float) -> None:
     side = panel.get_xlim()[1]
     left, height = 0.09 * side, 0.07 * side
     panel.plot([left, left + length_mpc_h], [height, height], color="white", linewidth=2, solid_capstyle="butt")

@@ -8,13 +8,13 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 
+from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
 from fieldlevel.figures.style import (
     BLACK,
-    COSMOLOGICAL,
     OTHER_SUITE_COLOUR,
     OWN_SUITE_COLOUR,
     WIDTH_INCHES,
@@ -24,10 +24,12 @@ from fieldlevel.figures.style import (
     set_prior_range,
     styled,
 )
-from fieldlevel.parameters import NBODY_PREFIX, PARAMETERS, FloatArray, Parameter, is_nbody
+from fieldlevel.layout import Parameter
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.shared_parameters import main_parameters
+from fieldlevel.suites import hydro_twin, is_nbody
 
 PANEL_METRICS = {(0.02, "left"): "rms_relative_error", (0.56, "center"): "r2", (0.98, "right"): "reduced_chi2"}
 """Measures written into a panel by their place along its width; their errors stand in the tables."""
@@ -42,39 +44,49 @@ LINE_OF_TEXT = 0.35
 """Height of a line of text over a panel's points, in units of their largest distance from zero."""
 
 
-def moments_of(predictions: Predictions, parameter: Parameter) -> tuple[FloatArray, FloatArray, FloatArray]:
-    """Truth, posterior mean and standard deviation of one parameter, each of shape (n,)."""
-    column = PARAMETERS.index(parameter)
-    return predictions.theta[:, column], predictions.mean[:, column], predictions.std[:, column]
+def parameters_of(pairs: Iterable[PairResult]) -> tuple[Parameter, ...]:
+    """What figures of residuals show: the cosmological parameters that all pairs have."""
+    return choose_parameters(main_parameters(pair.layout for pair in pairs))
 
 
 def draw_four_pairs(pairs: Sequence[PairResult], *, mock: bool) -> Figure:
     """Draw posterior mean minus truth against truth, a row for each pair of suites (the letter's Fig. 2).
 
-    Faint dots are all tested maps; error bars are the posterior standard deviations of `N_SHOWN` of them, from as many
+    The cosmological parameters stand beside one another; where there are more than two, in blocks of such rows. Faint dots are all tested maps; error bars are the posterior standard deviations of `N_SHOWN` of them, from as many
     simulations as possible. The numbers in a panel are over all tested maps.
 
     Args:
         pairs: tested networks, from top to bottom.
         mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no pair, or no parameter that all of them have.
     """
-    tested = [pair.predictions for pair in pairs]
+    refuse_empty(pairs, "pair of suites")
+    parameters = parameters_of(pairs)
+    refuse_empty(parameters, "parameter that all pairs have")
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 1.7 * len(pairs) + 0.6))
-        axes = figure.subplots(len(pairs), len(COSMOLOGICAL), squeeze=False, sharex="col", sharey="col")
-        for row, pair in zip(axes, pairs, strict=True):
-            for panel, parameter in zip(row, COSMOLOGICAL, strict=True):
-                _draw_pair(panel, pair, parameter)
-            row[0].set_title(rf"trained on {pair.train_suite}, tested on {pair.test_suite}", loc="left", pad=4)
-        for column, parameter in zip(axes.T, COSMOLOGICAL, strict=True):
-            column[0].set_ylim(*residual_limits(tested, parameter))
-            column[-1].set_xlabel(rf"${parameter.latex}$  (truth)")
+        figure = Figure(figsize=(WIDTH_INCHES, n_blocks(parameters) * (1.7 * len(pairs) + 0.6)))
+        for place, block in blocks_of(figure, parameters):
+            _draw_pairs(place, pairs, block)
         mark_mock(figure, mock)
     return figure
 
 
+def _draw_pairs(place: FigureBase, pairs: Sequence[PairResult], parameters: Sequence[Parameter]) -> None:
+    """A row a pair, a column a parameter."""
+    axes = place.subplots(len(pairs), len(parameters), squeeze=False, sharex="col", sharey="col")
+    for row, pair in zip(axes, pairs, strict=True):
+        for panel, parameter in zip(row, parameters, strict=True):
+            _draw_pair(panel, pair, parameter)
+        row[0].set_title(rf"trained on {pair.train_suite}, tested on {pair.test_suite}", loc="left", pad=4)
+    for column, parameter in zip(axes.T, parameters, strict=True):
+        column[0].set_ylim(*residual_limits([pair.predictions for pair in pairs], parameter))
+        column[-1].set_xlabel(rf"${parameter.symbol}$  (truth)")
+
+
 def _draw_pair(panel: Axes, pair: PairResult, parameter: Parameter) -> None:
-    theta, mean, _ = moments_of(pair.predictions, parameter)
+    theta, mean, _ = pair.predictions.moments_of(parameter.name)
     colour = OTHER_SUITE_COLOUR if pair.crosses_suites else OWN_SUITE_COLOUR
     frame_residuals(panel, parameter)
     panel.plot(theta, mean - theta, ".", color=colour, alpha=0.18, markersize=3, mew=0, rasterized=True, zorder=2)
@@ -91,7 +103,7 @@ def _measure(pair: PairResult, parameter: Parameter, key: str) -> str:
 def frame_residuals(panel: Axes, parameter: Parameter) -> None:
     """Draw the line of zero error and label the vertical axis; the horizontal one spans the prior."""
     panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
-    panel.set_ylabel(rf"${parameter.latex}$:  mean $-$ truth")
+    panel.set_ylabel(rf"${parameter.symbol}$:  mean $-$ truth")
     set_prior_range(panel, parameter)
 
 
@@ -117,7 +129,7 @@ def draw_error_bars(
         label: for the legend.
     """
     chosen = choose_maps(predictions, n)
-    theta, mean, std = (x[chosen] for x in moments_of(predictions, parameter))
+    theta, mean, std = (x[chosen] for x in predictions.moments_of(parameter.name))
     colour, marker = look
     size = 3 if marker in "os" else 4  # other shapes have less area
     points: dict[str, Any] = {"color": colour, "marker": marker, "markersize": size, "mew": 0.4, "mec": "white"}
@@ -129,6 +141,8 @@ def residual_limits(
 ) -> tuple[float, float]:
     """Limits of the vertical axis that hold 99% of all points, every drawn error bar and a few lines of text above.
 
+    Where the truth is not known there are no points.
+
     Args:
         tested: everything that shares the axis.
         parameter: what was inferred.
@@ -137,15 +151,17 @@ def residual_limits(
     """
     reaches = []
     for predictions in tested:
-        theta, mean, std = moments_of(predictions, parameter)
+        theta, mean, std = predictions.moments_of(parameter.name)
+        if np.isnan(theta).any():
+            continue
         residual = np.abs(mean - theta)
         chosen = choose_maps(predictions, n)
         reaches += [float(np.percentile(residual, 99)), float((residual + std)[chosen].max())]
-    reach = max(*reaches, 1e-6)
+    reach = max([*reaches, 1e-6])
     return -1.1 * reach, (1.1 + LINE_OF_TEXT * n_lines) * reach
 
 
-def choose_maps(predictions: Predictions, n: int, seed: int = 0) -> npt.NDArray[np.integer]:
+def choose_maps(predictions: Predictions, n: int, seed: int = 0) -> IntArray:
     """Choose maps to draw: always the same ones, one a simulation as long as there are simulations left.
 
     Args:
@@ -161,7 +177,7 @@ def choose_maps(predictions: Predictions, n: int, seed: int = 0) -> npt.NDArray[
     return np.sort(order[np.argsort(turn, kind="stable")[:n]])
 
 
-def _occurrence(labels: npt.NDArray[np.integer]) -> npt.NDArray[np.integer]:
+def _occurrence(labels: IntArray) -> IntArray:
     """How often each label has occurred before, e.g. [7, 3, 7, 7] -> [0, 0, 1, 2]."""
     grouped = np.argsort(labels, kind="stable")
     _, first, count = np.unique(labels[grouped], return_index=True, return_counts=True)
@@ -183,21 +199,23 @@ def draw_transfer(left: Sequence[PairResult], right: Sequence[PairResult], *, mo
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: neither side has a pair.
+        UserError: neither side has a pair, or no parameter that all of them have.
     """
     refuse_empty([*left, *right], "pair of suites")
+    parameters = parameters_of([*left, *right])
+    refuse_empty(parameters, "parameter that all pairs have")
     looks = _looks_of_suites([*left, *right])
     titles = ("trained on N-body, tested on hydro", "trained on hydro, tested on N-body")
     sides = [(title, pairs) for title, pairs in zip(titles, (left, right), strict=True) if pairs]
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 5.2))
-        axes = figure.subplots(len(COSMOLOGICAL), len(sides), squeeze=False, sharex="row", sharey="row")
+        figure = Figure(figsize=(WIDTH_INCHES, 2.6 * len(parameters)))
+        axes = figure.subplots(len(parameters), len(sides), squeeze=False, sharex="row", sharey="row")
         for column, (title, pairs) in zip(axes.T, sides, strict=True):
             column[0].set_title(title, loc="left", pad=4)
-            for panel, parameter in zip(column, COSMOLOGICAL, strict=True):
+            for panel, parameter in zip(column, parameters, strict=True):
                 _draw_side(panel, pairs, parameter, looks)
         tested = [pair.predictions for pair in (*left, *right)]
-        for row, parameter in zip(axes, COSMOLOGICAL, strict=True):
+        for row, parameter in zip(axes, parameters, strict=True):
             row[0].set_ylim(*residual_limits(tested, parameter, n_lines=max(len(left), len(right))))
         mark_mock(figure, mock)
     return figure
@@ -208,7 +226,7 @@ def _hydro_suite(pair: PairResult) -> str:
 
 
 def _looks_of_suites(pairs: Sequence[PairResult]) -> dict[str, tuple[str, str]]:
-    suites = list(dict.fromkeys(_hydro_suite(pair).removeprefix(NBODY_PREFIX) for pair in pairs))
+    suites = list(dict.fromkeys(hydro_twin(_hydro_suite(pair)) for pair in pairs))
     return dict(zip(suites, colours_and_markers(len(suites)), strict=True))
 
 
@@ -216,7 +234,7 @@ def _draw_side(
     panel: Axes, pairs: Sequence[PairResult], parameter: Parameter, looks: Mapping[str, tuple[str, str]]
 ) -> None:
     frame_residuals(panel, parameter)
-    panel.set_xlabel(rf"${parameter.latex}$  (truth)")
+    panel.set_xlabel(rf"${parameter.symbol}$  (truth)")
     for pair in pairs:
         suite = _hydro_suite(pair)
         measures = ",  ".join(_measure(pair, parameter, key) for key in TRANSFER_METRICS)

@@ -8,27 +8,28 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 from matplotlib.artist import Artist
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+from matplotlib.figure import Figure, FigureBase
 from matplotlib.ticker import LogLocator, StrMethodFormatter
 
+from fieldlevel.arrays import BoolArray, FloatArray
 from fieldlevel.errors import UserError
-from fieldlevel.figures.residuals import draw_error_bars, frame_residuals, residual_limits
+from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
+from fieldlevel.figures.residuals import draw_error_bars, frame_residuals, parameters_of, residual_limits
 from fieldlevel.figures.style import (
     BLACK,
-    COSMOLOGICAL,
     WIDTH_INCHES,
     colours_and_markers,
     mark_mock,
     refuse_empty,
     styled,
 )
-from fieldlevel.parameters import FloatArray, Parameter
+from fieldlevel.layout import Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.shared_parameters import main_parameters
 
 N_SMOOTHED_SHOWN = 20
 """Maps drawn with error bars, each once for every smoothing."""
@@ -75,28 +76,40 @@ def draw_smoothing_pairs(results: Mapping[tuple[str, str], Mapping[float, PairRe
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no pair.
+        UserError: no pair, or no parameter that all of them have.
     """
     refuse_empty(results, "pair of suites")
-    tested = [pair.predictions for row in results.values() for pair in row.values()]
-    n_lines = (max(map(len, results.values())) + 1) // 2
+    parameters = parameters_of(pair for scales in results.values() for pair in scales.values())
+    refuse_empty(parameters, "parameter that all pairs have")
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 2.2 * len(results) + 0.6))
-        axes = figure.subplots(len(results), len(COSMOLOGICAL), squeeze=False, sharex="col", sharey="col")
-        for row, ((train_suite, test_suite), scales) in zip(axes, results.items(), strict=True):
-            row[0].set_title(f"trained on {train_suite}, tested on {test_suite}", loc="left", pad=4)
-            for panel, parameter in zip(row, COSMOLOGICAL, strict=True):
-                _draw_scales(panel, scales, parameter)
-        for column, parameter in zip(axes.T, COSMOLOGICAL, strict=True):
-            column[0].set_ylim(*residual_limits(tested, parameter, n=N_SMOOTHED_SHOWN, n_lines=n_lines))
-            column[-1].set_xlabel(rf"${parameter.latex}$  (truth)")
+        figure = Figure(figsize=(WIDTH_INCHES, n_blocks(parameters) * (2.2 * len(results) + 0.6)))
+        for place, block in blocks_of(figure, parameters):
+            _draw_pairs_of_scales(place, results, block)
         mark_mock(figure, mock)
     return figure
 
 
+def _draw_pairs_of_scales(
+    place: FigureBase,
+    results: Mapping[tuple[str, str], Mapping[float, PairResult]],
+    parameters: Sequence[Parameter],
+) -> None:
+    """A row a pair, a column a parameter."""
+    tested = [pair.predictions for row in results.values() for pair in row.values()]
+    n_lines = (max(map(len, results.values())) + 1) // 2
+    axes = place.subplots(len(results), len(parameters), squeeze=False, sharex="col", sharey="col")
+    for row, ((train_suite, test_suite), scales) in zip(axes, results.items(), strict=True):
+        row[0].set_title(f"trained on {train_suite}, tested on {test_suite}", loc="left", pad=4)
+        for panel, parameter in zip(row, parameters, strict=True):
+            _draw_scales(panel, scales, parameter)
+    for column, parameter in zip(axes.T, parameters, strict=True):
+        column[0].set_ylim(*residual_limits(tested, parameter, n=N_SMOOTHED_SHOWN, n_lines=n_lines))
+        column[-1].set_xlabel(rf"${parameter.symbol}$  (truth)")
+
+
 def _draw_scales(panel: Axes, scales: Mapping[float, PairResult], parameter: Parameter) -> None:
     frame_residuals(panel, parameter)
-    spacing = 0.006 * (parameter.maximum - parameter.minimum)
+    spacing = 0.006 * (parameter.high - parameter.low)
     shifts = spacing * (np.arange(len(scales)) - (len(scales) - 1) / 2)
     looks = colours_and_markers(len(scales))
     for (pixels, pair), shift, look in zip(sorted(scales.items()), shifts, looks, strict=True):
@@ -113,10 +126,11 @@ def draw_information(
     metric: str = "rms_relative_error",
     published: Mapping[str, Mapping[str, float]] | None = None,
     *,
+    layout: Layout = Layout(),
     k_end: float = np.nan,
     mock: bool,
 ) -> Figure:
-    """Draw the error of Omega_m and sigma_8 against the smallest scale that a network was shown.
+    """Draw the error of the cosmological parameters against the smallest scale that a network was shown.
 
     Curves stand a little beside one another, so that their error bars can be told apart.
 
@@ -126,30 +140,41 @@ def draw_information(
         scale: what the scales are: the standard deviation of the smoothing [pixels] or a cut in wavenumber [h/Mpc].
         metric: key of the measure that the errors are, for the label.
         published: by name, values of each parameter to draw as horizontal lines; fractions where the measure is one.
+        layout: of the maps; of its cosmological parameters those are drawn that all curves have.
         k_end: wavenumber where the maps end [h/Mpc]; there stand those without a cut, open and not joined.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no curve, unknown scale or measure, or a map without a cut of which nobody says where it ends.
+        UserError: no curve, no parameter that all curves have, unknown scale or measure, or a map without a cut of
+            which nobody says where it ends.
     """
     refuse_empty(curves, "curve")
     if scale not in SCALE_AXES or metric not in METRICS:
         raise UserError(f"information: {scale}, {metric}: choose from {', '.join(SCALE_AXES)} and {', '.join(METRICS)}")
+    parameters = _parameters_of_curves(curves, layout)
+    refuse_empty(parameters, "parameter that all curves have")
     scales = {name: [at for at, _ in curve] for name, curve in curves.items()}
     ends = _ends_of(scales, dict.fromkeys(scales, k_end))
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.2))
-        axes = figure.subplots(1, len(COSMOLOGICAL))
-        for panel, parameter in zip(axes, COSMOLOGICAL, strict=True):
-            panel.set_title(f"${parameter.latex}$", loc="left", pad=4)
-            _frame_scales(panel, scale, scales.values(), ends.values())
-            _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
-            _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
-            panel.set_ylim(bottom=0)
-        axes[0].set_ylabel(METRICS[metric].latex + ("  [%]" if METRICS[metric].percent else ""))
+        figure = Figure(figsize=(WIDTH_INCHES, 2.8 * n_blocks(parameters) + 0.4))
+        for place, block in blocks_of(figure, parameters):
+            axes = place.subplots(1, len(block), squeeze=False)[0]
+            for panel, parameter in zip(axes, block, strict=True):
+                panel.set_title(f"${parameter.symbol}$", loc="left", pad=4)
+                _frame_scales(panel, scale, scales.values(), ends.values())
+                _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
+                _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
+                panel.set_ylim(bottom=0)
+            axes[0].set_ylabel(METRICS[metric].latex + ("  [%]" if METRICS[metric].percent else ""))
         _draw_legend(figure, [*curves, *(published or {})])
         mark_mock(figure, mock)
     return figure
+
+
+def _parameters_of_curves(curves: Mapping[str, Curve], layout: Layout) -> tuple[Parameter, ...]:
+    rows = [row for curve in curves.values() for _, row in curve]
+    drawn = [name for name in layout.names if all(name in row for row in rows)]
+    return choose_parameters(main_parameters([layout.select(drawn)])) if drawn else ()
 
 
 def draw_losses(
@@ -204,14 +229,14 @@ def _draw_scale_curve(
     place: FloatArray,
     value: FloatArray,
     error: FloatArray | None,
-    is_uncut: npt.NDArray[np.bool_],
+    is_uncut: BoolArray,
     look: Mapping[str, Any],
 ) -> None:
     """Draw and join what was cut or smoothed; what was not cut is open and stands alone."""
     joined = {"mec": "white", "mew": 0.5, "markersize": 5, "linewidth": 1, "capsize": 2, **look}
     alone = joined | {"mec": look["color"], "mfc": "white", "mew": 1, "linestyle": "", "label": None}
 
-    def draw(chosen: npt.NDArray[np.bool_], drawn: Mapping[str, Any]) -> None:
+    def draw(chosen: BoolArray, drawn: Mapping[str, Any]) -> None:
         panel.errorbar(place[chosen], value[chosen], None if error is None else error[chosen], **drawn)
 
     draw(~is_uncut, joined)

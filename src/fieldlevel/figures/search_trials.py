@@ -8,6 +8,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from fieldlevel.arrays import BoolArray, FloatArray
 from fieldlevel.errors import UserError
 from fieldlevel.figures.style import (
     BLACK,
@@ -22,7 +23,6 @@ from fieldlevel.figures.style import (
     refuse_empty,
     styled,
 )
-from fieldlevel.parameters import FloatArray
 
 STATES = {"COMPLETE": (BLUE, "o", "finished"), "PRUNED": (ORANGE, "D", "pruned"), "FAILED": (VERMILLION, "X", "failed")}
 """Colour, marker and name of the states of a trial."""
@@ -34,8 +34,6 @@ LOGARITHMIC_FROM = 30.0
 """A hyper-parameter whose largest value exceeds its smallest by this factor gets a logarithmic axis."""
 
 PANELS_PER_ROW = 5
-
-BoolArray = npt.NDArray[np.bool_]
 
 
 def draw_search(

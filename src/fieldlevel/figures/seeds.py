@@ -7,45 +7,55 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fieldlevel.errors import UserError
+from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
 from fieldlevel.figures.style import (
     BLACK,
-    COSMOLOGICAL,
     WIDTH_INCHES,
     colours_and_markers,
     mark_mock,
     refuse_empty,
     styled,
 )
-from fieldlevel.parameters import Parameter
+from fieldlevel.layout import Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS, Metric, Scores
+from fieldlevel.statistics.shared_parameters import main_parameters
 
 
 def draw_seed_spread(
-    scores: Mapping[str, Sequence[Scores]], metric: str = "rms_relative_error", *, mock: bool
+    scores: Mapping[str, Sequence[Scores]],
+    metric: str = "rms_relative_error",
+    layout: Layout = Layout(),
+    *,
+    mock: bool,
 ) -> Figure:
     """Draw the error of every seed of every pair, with mean and standard deviation over the seeds.
 
     Args:
         scores: by the name of the pair, what each seed scored.
         metric: key of the measure.
+        layout: of the maps; of its cosmological parameters those are drawn that all networks have.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no pair, a pair without a seed, or an unknown measure.
+        UserError: no pair, a pair without a seed, no parameter that all have, or an unknown measure.
     """
     refuse_empty(scores, "pair of suites")
     if metric not in METRICS:
         raise UserError(f"seeds: no measure {metric!r}; choose from {', '.join(METRICS)}")
     for name, seeds in scores.items():
         refuse_empty(seeds, f"seed of {name}")
+    drawn = [name for name in layout.names if all(name in seed for seeds in scores.values() for seed in seeds)]
+    refuse_empty(drawn, "parameter that all networks have")
+    parameters = choose_parameters(main_parameters([layout.select(drawn)]))
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 0.55 * len(scores) + 0.9))
-        axes = figure.subplots(1, len(COSMOLOGICAL), sharey=True)
-        for panel, parameter in zip(axes, COSMOLOGICAL, strict=True):
-            _draw_seeds(panel, scores, parameter, METRICS[metric])
-        axes[0].set_yticks(range(len(scores)), list(scores))
-        axes[0].set_ylim(len(scores) - 0.5, -0.6)
+        figure = Figure(figsize=(WIDTH_INCHES, n_blocks(parameters) * (0.55 * len(scores) + 0.9)))
+        for place, block in blocks_of(figure, parameters):
+            axes = place.subplots(1, len(block), sharey=True, squeeze=False)[0]
+            for panel, parameter in zip(axes, block, strict=True):
+                _draw_seeds(panel, scores, parameter, METRICS[metric])
+            axes[0].set_yticks(range(len(scores)), list(scores))
+            axes[0].set_ylim(len(scores) - 0.5, -0.6)
         mark_mock(figure, mock)
     return figure
 
@@ -61,6 +71,6 @@ def _draw_seeds(panel: Axes, scores: Mapping[str, Sequence[Scores]], parameter: 
         panel.plot(factor * values, below, marker, color=colour, alpha=0.7, markersize=5, mew=0)
         panel.errorbar(factor * summary.value, row, xerr=factor * spread, fmt="|", color=BLACK, capsize=3, markersize=9)
         panel.text(factor * summary.value, row - 0.15, summary.text(metric.percent), ha="center", fontsize=9)
-    panel.set_xlabel(rf"${parameter.latex}$:  {metric.latex}" + ("  [%]" if metric.percent else ""))
+    panel.set_xlabel(rf"${parameter.symbol}$:  {metric.latex}" + ("  [%]" if metric.percent else ""))
     panel.margins(x=0.2)
     panel.tick_params(axis="y", length=0)

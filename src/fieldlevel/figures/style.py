@@ -18,9 +18,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import MOCK_MARK, PARAMETERS, FloatArray, Parameter
+from fieldlevel.layout import SURFACE_DENSITY, Parameter
+from fieldlevel.suites import MOCK_MARK
 
 BLACK, ORANGE, SKY_BLUE, GREEN = "#000000", "#E69F00", "#56B4E9", "#009E73"
 BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
@@ -28,9 +30,6 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 OWN_SUITE_COLOUR, OTHER_SUITE_COLOUR = BLUE, VERMILLION
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
-
-COSMOLOGICAL = tuple(p for p in PARAMETERS if p.cosmological)
-"""The parameters that most figures show: Omega_m and sigma_8."""
 
 WIDTH_INCHES = 7.1
 """Text width of a two-column journal page."""
@@ -90,8 +89,13 @@ def refuse_empty(things: Sized, what: str) -> None:
 
 def set_prior_range(panel: Axes, parameter: Parameter) -> None:
     """Let the horizontal axis span the prior of a parameter."""
-    margin = 0.03 * (parameter.maximum - parameter.minimum)
-    panel.set_xlim(parameter.minimum - margin, parameter.maximum + margin)
+    margin = 0.03 * (parameter.high - parameter.low)
+    panel.set_xlim(parameter.low - margin, parameter.high + margin)
+
+
+def typeset_unit(unit: str) -> str:
+    """A unit as it stands beside an axis."""
+    return r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$" if unit == SURFACE_DENSITY else unit
 
 
 def plot_within(

@@ -8,11 +8,15 @@ from matplotlib.colors import LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
-from fieldlevel.figures.style import COSMOLOGICAL, WIDTH_INCHES, mark_mock, refuse_empty, styled
-from fieldlevel.parameters import NBODY_PREFIX, FloatArray, Parameter, is_nbody
+from fieldlevel.arrays import FloatArray
+from fieldlevel.figures.parameter_panels import choose_parameters
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled
+from fieldlevel.layout import Parameter
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.ratios import TransferRatios
+from fieldlevel.statistics.shared_parameters import main_parameters
+from fieldlevel.suites import NBODY_PREFIX, is_nbody
 
 CELL_METRICS = ("bias", "rmse")
 """Measures written into a cell, in units of the parameter; the ratio of the second follows."""
@@ -20,12 +24,16 @@ CELL_METRICS = ("bias", "rmse")
 SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
 """Ratios where the colours end, at the earliest and at the latest."""
 
+MOST_WITH_ERRORS = 4
+"""Suites abreast in whose cells errors have room."""
+
 
 def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios, *, mock: bool) -> Figure:
-    """Draw a matrix of training suites by test suites for Omega_m and one for sigma_8.
+    """Draw a matrix of training suites by test suites for each cosmological parameter.
 
     A cell holds bias, RMSE and the ratio of this RMSE to that on the network's own suite, each with its bootstrap
-    error, and is coloured by the ratio on a logarithmic scale: 1, perfect robustness, is white.
+    error where no more than four suites stand abreast, and is coloured by the ratio on a logarithmic scale: 1, perfect
+    robustness, is white.
 
     Args:
         pairs: tested networks; a combination that is missing leaves its cell empty.
@@ -33,23 +41,26 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no pair.
+        UserError: no pair, or no parameter that all of them have.
     """
     refuse_empty(pairs, "pair of suites")
+    parameters = choose_parameters(main_parameters(pair.layout for pair in pairs))
+    refuse_empty(parameters, "parameter that all pairs have")
     trained = list(dict.fromkeys(pair.train_suite for pair in pairs))
     tested = list(dict.fromkeys(pair.test_suite for pair in pairs))
-    ratios = [_ratios(pairs, transfer, parameter, trained, tested) for parameter in COSMOLOGICAL]
+    ratios = [_ratios(pairs, transfer, parameter, trained, tested) for parameter in parameters]
     reach = _reach(np.concatenate(ratios))
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, len(COSMOLOGICAL) * (0.62 * len(trained) + 0.4) + 0.6))
-        axes = figure.subplots(len(COSMOLOGICAL), 1, sharex=True)
-        for panel, parameter, ratio in zip(axes, COSMOLOGICAL, ratios, strict=True):
+        figure = Figure(figsize=(WIDTH_INCHES, len(parameters) * (0.62 * len(trained) + 0.4) + 0.6))
+        axes = figure.subplots(len(parameters), 1, sharex=True, squeeze=False)[:, 0]
+        for panel, parameter, ratio in zip(axes, parameters, ratios, strict=True):
             image = panel.imshow(ratio, cmap="PuOr_r", norm=LogNorm(1 / reach, reach), aspect="auto")
             _frame_matrix(panel, trained, tested)
-            panel.set_title(f"${parameter.latex}$", loc="left", pad=4)
+            panel.set_title(f"${parameter.symbol}$", loc="left", pad=4)
             for pair in pairs:
                 place = trained.index(pair.train_suite), tested.index(pair.test_suite)
-                _write_cell(panel, place, _cell_text(pair, transfer, parameter), _shade(image, ratio[place]))
+                text = _cell_text(pair, transfer, parameter, with_error=len(tested) <= MOST_WITH_ERRORS)
+                _write_cell(panel, place, text, _shade(image, ratio[place]))
         axes[-1].set_xlabel("tested on")
         _draw_ratio_bar(figure, image, reach)
         mark_mock(figure, mock)
@@ -91,12 +102,12 @@ def _in_words(suite: str) -> str:
     return suite.replace(NBODY_PREFIX, "N-body\n", 1) if is_nbody(suite) else suite
 
 
-def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter) -> str:
+def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter, *, with_error: bool) -> str:
     scores = pair.scores[parameter.name]
-    lines = [f"{METRICS[key].label} {scores[key].text(METRICS[key].percent)}" for key in CELL_METRICS]
+    lines = [f"{METRICS[key].label} {scores[key].text(METRICS[key].percent, with_error)}" for key in CELL_METRICS]
     ratio = transfer.get(pair.name, {}).get(parameter.name)
     if ratio:
-        lines.append(f"ratio {ratio.text()}")
+        lines.append(f"ratio {ratio.text(with_error=with_error)}")
     elif not pair.crosses_suites:
         lines.append("own suite")
     return "\n".join(lines)

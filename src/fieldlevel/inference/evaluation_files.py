@@ -4,24 +4,22 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
 from fieldlevel.data.suite import Suite
 from fieldlevel.files import starts_with
+from fieldlevel.inference.outside_prior import outside_maps, telling_names
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.software import describe_software
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, is_nbody, outside_cosmology
 from fieldlevel.statistics.metrics import METRICS, evaluate, scores_to_json
-from fieldlevel.statistics.pairs import PREDICTION_COLUMNS, PairResult, write_predictions
+from fieldlevel.statistics.pairs import ORIGIN_COLUMNS, PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.ratios import meaningful_names
+from fieldlevel.suites import MOCK_MARK
 
 
 def _is_table(path: Path) -> bool:
-    header = ",".join(PREDICTION_COLUMNS)
-    return starts_with(path, f"{header}\n", f"{header}\r\n")
+    return starts_with(path, f"{','.join(ORIGIN_COLUMNS)},")
 
 
 def _is_document(path: Path) -> bool:
@@ -38,7 +36,7 @@ def write_evaluation(
     """Write what a network says of a suite, and how good that is.
 
     A document that is there goes first, so that none stands beside predictions of which it does not speak. Where the
-    network or the suite is gravity-only, the parameters that mean something there are scored alone.
+    network or the suite is gravity-only, the cosmological parameters are scored alone.
 
     Args:
         folder: claimed.
@@ -52,9 +50,9 @@ def write_evaluation(
         What `metrics.json` holds.
     """
     measured, spec = evaluate(predictions), predictor.spec
-    gravity_only = is_nbody(suite.suite) or is_nbody(spec.suite)
-    scores = {name: row for name, row in measured.items() if name in COSMOLOGICAL_NAMES or not gravity_only}
-    outside = outside_maps(predictions).tolist()
+    pair = PairResult(spec.suite, suite.suite, predictions, measured, spec.seed)
+    scores = {name: measured[name] for name in meaningful_names(pair)}
+    outside = predictions.map_index[outside_maps(predictions.mean, predictions.std, predictor.layout)].tolist()
     document = {
         "data_mark": MOCK_MARK if suite.is_mock or predictor.is_mock else "",
         "weights": weights,
@@ -65,19 +63,15 @@ def write_evaluation(
         "split": asdict(spec.split),
         "software": describe_software(select_device(device)),
         "remarks": list(predictor.remarks),
-        "outside_prior": {"n_maps": len(outside), "maps": outside},
+        "outside_prior": {
+            "n_maps": len(outside),
+            "maps": outside,
+            "parameters": list(telling_names(predictor.layout)),
+        },
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "scores": scores_to_json(scores),
     }
     (folder / "metrics.json").unlink(missing_ok=True)
-    pair = PairResult(spec.suite, suite.suite, predictions, measured, spec.seed)
     write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
     write_json(folder / "metrics.json", document)
     return document
-
-
-def outside_maps(predictions: Predictions) -> npt.NDArray[np.integer]:
-    """Numbers of the maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior."""
-    outside = outside_cosmology(predictions.mean, predictions.std).any(axis=1)
-    numbers: npt.NDArray[np.integer] = predictions.map_index[outside]
-    return numbers

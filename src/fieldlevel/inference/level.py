@@ -19,7 +19,7 @@ from torch import Tensor
 
 from fieldlevel.data.normalise import AnyNormaliser, Normaliser
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import BOX_SIZE_MPC_H, SURFACE_DENSITIES
+from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.wording import name_some
 
@@ -53,6 +53,7 @@ def refuse_far_levels(
     maps: Tensor,
     numbers: npt.NDArray[np.int64],
     spec: TrainSpec,
+    layout: Layout = Layout(),
 ) -> None:
     """Refuse maps whose level lies far from that of the training maps.
 
@@ -62,6 +63,7 @@ def refuse_far_levels(
         maps: the maps as they were given, (n, N, N), positive.
         numbers: of the maps, for the message, (n,).
         spec: of the network.
+        layout: of its training maps, whose units and box the message speaks of.
 
     Raises:
         UserError: with both levels and the likely unit.
@@ -76,10 +78,11 @@ def refuse_far_levels(
     if is_far.any():
         likely = "logarithms of the maps, or maps of another field"
         if isinstance(normaliser, Normaliser) or normaliser.summary in OF_PIXELS:
-            likely = likely_unit(maps[np.flatnonzero(is_far).tolist()], training_level(normaliser)[0], spec.field)
+            far = maps[np.flatnonzero(is_far).tolist()]
+            likely = likely_unit(far, training_level(normaliser)[0], spec.field, layout)
         raise UserError(
             f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}, of the training maps "
-            f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{_unit(spec.field)}, or "
+            f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{_unit(spec.field, layout)}, or "
             "override with --anyway (anyway=True)"
         )
 
@@ -97,13 +100,14 @@ def training_level(normaliser: AnyNormaliser) -> tuple[float, float]:
     return float(mean.mean()), max(LARGEST_DISTANCE * math.sqrt(variance), LEAST_ALLOWED_DEX)
 
 
-def likely_unit(maps: Tensor, expected: float, field: str) -> str:
+def likely_unit(maps: Tensor, expected: float, field: str, layout: Layout = Layout()) -> str:
     """What maps of a wrong level seem to be, in words.
 
     Args:
         maps: (n, N, N), positive.
         expected: mean log10 of the training maps.
         field: of the training maps.
+        layout: of the training maps.
 
     Example:
         >>> import torch
@@ -118,9 +122,9 @@ def likely_unit(maps: Tensor, expected: float, field: str) -> str:
     if 0.3 < mean < 3.0:
         return "overdensities, maps over their mean"
     shift = float(pixels.log10().mean()) - expected
-    units = _OTHER_UNITS | {"mass a pixel": 2 * math.log10(BOX_SIZE_MPC_H / maps.shape[-1])}
+    units = _OTHER_UNITS | {"mass a pixel": 2 * math.log10(layout.box_size_mpc_h / maps.shape[-1])}
     nearest = min(units, key=lambda unit: abs(units[unit] - shift))
-    if field in SURFACE_DENSITIES and abs(units[nearest] - shift) < _NEAR_UNIT_DEX:
+    if layout.is_surface_density(field) and abs(units[nearest] - shift) < _NEAR_UNIT_DEX:
         return f"{nearest}, numbers of some 10^{shift:.1f} those of the training"
     return f"another unit, with numbers some 10^{shift:.1f} those of the training"
 
@@ -149,5 +153,5 @@ def _name(normaliser: AnyNormaliser) -> str:
     return f"mean of the {normaliser.summary} (log10)"
 
 
-def _unit(field: str) -> str:
-    return ", (Msun/h)/(Mpc/h)^2" if field in SURFACE_DENSITIES else ""
+def _unit(field: str, layout: Layout) -> str:
+    return f", {unit}" if (unit := layout.unit(field)) else ""

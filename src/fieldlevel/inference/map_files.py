@@ -8,16 +8,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.data.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.data.given import as_maps
 from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for
+from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import Predictor, load
-from fieldlevel.parameters import COSMOLOGICAL_NAMES, MOCK_MARK, PARAMETER_NAMES, FloatArray, outside_cosmology
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
+from fieldlevel.suites import MOCK_MARK
 
 _BLOCK = 128
 """Maps that are compared with seen ones at a time."""
@@ -28,8 +31,9 @@ class Posteriors:
     """What a network says of some maps.
 
     Attributes:
-        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
-        std: posterior standard deviations, (n, 6).
+        mean: posterior means, (n, P), columns in the order of the layout's parameters.
+        std: posterior standard deviations, (n, P).
+        layout: of the maps of the training, with the priors of the network.
         is_mock: whether the network was trained on mock maps.
         remarks: what one should know of the network before believing it.
         seen: numbers of the maps that it was trained or validated on, as far as its file tells.
@@ -37,14 +41,15 @@ class Posteriors:
 
     mean: FloatArray
     std: FloatArray
+    layout: Layout
     is_mock: bool
     remarks: tuple[str, ...]
     seen: npt.NDArray[np.integer]
 
     @property
     def outside(self) -> npt.NDArray[np.integer]:
-        """Numbers of the maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior."""
-        return np.flatnonzero(outside_cosmology(self.mean, self.std).any(axis=1))
+        """Numbers of the maps whose posterior of a cosmological parameter cannot be one inside the prior."""
+        return outside_maps(self.mean, self.std, self.layout)
 
 
 def infer_file(
@@ -62,7 +67,7 @@ def infer_file(
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
         out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was trained on, whether that
             is MOCK DATA, and what else one should know), then `<name>_mean`, `<name>_std`, then `outside_prior`: those
-            of Omega_m and sigma_8 whose posterior cannot be one inside the prior.
+            of the cosmological parameters whose posterior cannot be one inside the prior.
         device: where the network runs.
         listener: hears of the progress.
         anyway: also answer for maps that seem to be in another unit than those of the training.
@@ -84,26 +89,27 @@ def infer_file(
         raise UserError(f"{maps_path}: {trouble}") from None
     _write(place, predictor, mean, std)
     seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
-    return Posteriors(mean, std, predictor.is_mock, predictor.remarks, seen)
+    return Posteriors(mean, std, predictor.layout, predictor.is_mock, predictor.remarks, seen)
 
 
-def count_outside_prior(mean: FloatArray, std: FloatArray) -> int:
-    """Maps whose posterior of Omega_m or sigma_8 cannot be one inside the prior (`parameters.outside_prior`).
+def count_outside_prior(mean: FloatArray, std: FloatArray, layout: Layout = Layout()) -> int:
+    """Maps whose posterior of a cosmological parameter cannot be one inside the prior (`Layout.outside_prior`).
 
     Args:
-        mean: posterior means, (n, 6), columns in the order of `PARAMETERS`.
+        mean: posterior means, (n, P), columns in the order of the layout's parameters.
         std: posterior standard deviations, likewise.
+        layout: with the priors of the network.
     """
-    return int(outside_cosmology(mean, std).any(axis=1).sum())
+    return len(outside_maps(mean, std, layout))
 
 
 def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray) -> None:
     marks = [*([MOCK_MARK] if predictor.is_mock else []), *predictor.remarks]
     network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
-    columns = [f"{name}_{moment}" for name in PARAMETER_NAMES for moment in ("mean", "std")]
+    columns = [f"{name}_{moment}" for name in predictor.layout.names for moment in ("mean", "std")]
     moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
-    flags = outside_cosmology(mean, std).tolist()
-    outside = [" ".join(name for name, out in zip(COSMOLOGICAL_NAMES, row, strict=True) if out) for row in flags]
+    names, flags = telling_names(predictor.layout), telling_posteriors(mean, std, predictor.layout).tolist()
+    outside = [" ".join(name for name, out in zip(names, row, strict=True) if out) for row in flags]
     rows = zip(moments, outside, strict=True)
     header = ["map", "network", *columns, "outside_prior"]
     write_table(place, header, ([n, network, *row, flag] for n, (row, flag) in enumerate(rows)))

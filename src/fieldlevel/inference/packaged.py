@@ -9,7 +9,7 @@ from typing import Any
 from safetensors import SafetensorError, safe_open
 
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import MOCK_MARK, is_mock
+from fieldlevel.suites import MOCK_MARK, is_mock
 
 FOLDER = Path(__file__).parents[1] / "trained"
 """Holds one `<name>.safetensors` a network."""

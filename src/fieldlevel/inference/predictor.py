@@ -151,7 +151,7 @@ class Predictor:
         refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
         normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers, self.layout))
         if not anyway:
-            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec)
+            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec, self.layout)
         mean, std = (moment.cpu().numpy() for moment in self.network.posterior(normalised[:, None]))
         self._check_answers(mean, std, numbers)
         return mean, std

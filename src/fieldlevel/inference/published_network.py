@@ -29,8 +29,9 @@ from fieldlevel.estimators.bodies.cnn import restore_published
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.estimators.published_states import PublishedState, is_weights_file, read_published
 from fieldlevel.files import check_regular, make_place_for, sha256_of
-from fieldlevel.parameters import HYDRO_SUITES, MOCK_SUITES, NBODY_PREFIX, PARAMETERS, nbody_twin
+from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.suites import NBODY_PREFIX, camels_suites, mock_suites, nbody_twin
 from fieldlevel.training.presets import released_preset
 from fieldlevel.training.settings import RULES
 from fieldlevel.training.train_spec import TrainSpec
@@ -41,8 +42,6 @@ N_SIMULATIONS = 1000
 
 KNOWN_STATISTICS = {("IllustrisTNG", "Mtot"): (11.104, 0.492)}
 """Mean and standard deviation of log10 over all maps of a suite and field, not smoothed."""
-
-SUITES = (*HYDRO_SUITES, *map(nbody_twin, HYDRO_SUITES), *MOCK_SUITES, *map(nbody_twin, MOCK_SUITES))
 
 REMARK = (
     "trained by the released CMD scripts, not here: the simulations that it has seen are taken to be the 900 training "
@@ -59,7 +58,9 @@ _USUAL_LOGARITHMS = dict.fromkeys(("Mtot", "Mcdm", "Mgas"), (6.0, 16.0))
 """Of surface densities in (Msun/h)/(Mpc/h)^2: logarithms and overdensities are outside, other units may not be."""
 _WIDEST = 64.0
 """Of a smoothing in pixels: a quarter of a released map; beyond, next to nothing is left."""
-_N_MOMENTS = 2 * len(PARAMETERS)
+_N_PARAMETERS = Layout().n_parameters
+"""Of the CAMELS Multifield Dataset, all of which the released networks infer."""
+_N_MOMENTS = 2 * _N_PARAMETERS
 
 
 @dataclass(frozen=True)
@@ -139,16 +140,16 @@ def _refuse_other_kinds(published: PublishedState, source: Path) -> None:
         told = f"{source}: reads {published.n_channels} channels, several fields together"
         raise UserError(f"{told}, which is not read yet; import a network of one field")
     if published.n_outputs != _N_MOMENTS:
-        means = " (posterior means alone)" if published.n_outputs == len(PARAMETERS) else ""
+        means = " (posterior means alone)" if published.n_outputs == _N_PARAMETERS else ""
         told = f"{source}: has {published.n_outputs} outputs{means}"
-        raise UserError(f"{told}; a network o3_err has {_N_MOMENTS}, mean and error of each of {len(PARAMETERS)}")
+        raise UserError(f"{told}; a network o3_err has {_N_MOMENTS}, mean and error of each of {_N_PARAMETERS}")
 
 
 def _origin(source: Path, suite: str | None, field: str | None, smoothing: float | None) -> _Origin:
     """From the name and the options, which must not contradict each other."""
     match = _NAME.fullmatch(source.stem)
     named = match.groupdict() if match else {"suite": None, "field": None}
-    suite = _agreed(source, "suite", _named_suite(named["suite"], suite), suite, SUITES)
+    suite = _agreed(source, "suite", _named_suite(named["suite"], suite), suite, _suites())
     field = _agreed(source, "field", named["field"], field, FIELD_NAMES)
     named_width = _named_smoothing(source, smoothing)
     if named_width is not None and smoothing is not None and named_width != smoothing:
@@ -157,6 +158,12 @@ def _origin(source: Path, suite: str | None, field: str | None, smoothing: float
     if not 0 <= (width or 0) <= _WIDEST:
         raise UserError(f"smoothing = {width:g}: a width in pixels, from 0 to {_WIDEST:g}; give that of the training")
     return _Origin(suite, field, TransformSpec("smoothing", width) if width else TransformSpec())
+
+
+def _suites() -> tuple[str, ...]:
+    """Of which networks are released, and the mock ones, each with its gravity-only twins."""
+    pairs = [(names, tuple(map(nbody_twin, names))) for names in (camels_suites(), mock_suites())]
+    return tuple(name for names, twins in pairs for name in (*names, *twins))
 
 
 def _agreed(source: Path, what: str, named: str | None, given: str | None, known: tuple[str, ...]) -> str:

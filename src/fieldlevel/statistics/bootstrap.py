@@ -11,9 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import FloatArray
-from fieldlevel.statistics.predictions import IntArray
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 
 import numpy as np
 
-from fieldlevel.parameters import FloatArray
+from fieldlevel.arrays import FloatArray
 
 _LEAST_WITH_VALUE = 0.8
 """Part of the replicas of a bootstrap that must have a value."""

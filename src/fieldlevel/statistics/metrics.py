@@ -18,7 +18,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.parameters import PARAMETER_NAMES, FloatArray
+from fieldlevel.arrays import FloatArray
 from fieldlevel.statistics.bootstrap import Bootstrap
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.predictions import Predictions
@@ -62,8 +62,12 @@ class Metric:
         return float(self.combine(*(term.mean() for term in self.terms(theta, mean, std))))
 
     def measure(self, predictions: Predictions, name: str, draws: Bootstrap) -> tuple[float, FloatArray]:
-        """Value on all maps and its replicas, shape (n_bootstrap,), which are NaN where it is infinite or undefined."""
-        column = PARAMETER_NAMES.index(name)
+        """Value on all maps and its replicas, shape (n_bootstrap,), which are NaN where it is infinite or undefined.
+
+        Raises:
+            UserError: the predictions have no parameter of that name.
+        """
+        column = predictions.layout.column(name)
         theta, mean, std = (x[:, column].astype(float) for x in (predictions.theta, predictions.mean, predictions.std))
         value = self(theta, mean, std)
         if not np.isfinite(value):
@@ -216,7 +220,7 @@ Scores = Mapping[str, Mapping[str, Estimate]]
 
 
 def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -> dict[str, dict[str, Estimate]]:
-    """Measure every parameter with every measure of `METRICS`.
+    """Measure every parameter of the predictions with every measure of `METRICS`.
 
     Args:
         predictions: posterior moments of the tested maps.
@@ -225,7 +229,8 @@ def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -
 
     Returns:
         Estimates by parameter name, then by measure. A measure that is infinite (a vanishing std) or undefined (R²
-        where all truths agree, the correlation where all means do) is returned as such, without an error.
+        where all truths agree, the correlation where all means do, all that look at a truth that is not known) is
+        returned as such, without an error.
 
     Raises:
         UserError: fewer than two resamplings.
@@ -235,7 +240,7 @@ def evaluate(predictions: Predictions, n_bootstrap: int = 1000, seed: int = 0) -
         name: {
             key: Estimate.from_replicas(*metric.measure(predictions, name, draws)) for key, metric in METRICS.items()
         }
-        for name in PARAMETER_NAMES
+        for name in predictions.layout.names
     }
 
 

@@ -3,18 +3,23 @@
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from fieldlevel.parameters import MOCK_MARK, is_mock
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.metrics import Scores
-from fieldlevel.statistics.predictions import CSV_COLUMNS, Predictions, write_table
+from fieldlevel.statistics.predictions import NUMBER_COLUMNS, Predictions, csv_columns, write_table
+from fieldlevel.suites import MOCK_MARK, is_mock
 
-PREDICTION_COLUMNS = ("data", "experiment", "train_suite", "test_suite", "seed", *CSV_COLUMNS)
-"""Of the table of all experiments: where from, then the columns of a pair."""
+ORIGIN_COLUMNS = ("data", "experiment", "train_suite", "test_suite", "seed", *NUMBER_COLUMNS)
+"""First columns of the table of all experiments: where from, and which map; those of the parameters follow."""
+
+PairKey = tuple[str, str, int]
+"""Suite that a network was trained on, suite that it was tested on, seed of its training."""
 
 
 @dataclass(frozen=True)
 class PairResult:
-    """A network trained on one suite and tested on one: a cell of the four-pair table.
+    """A network trained on one suite and tested on one: a cell of the table of all pairs.
 
     Attributes:
         train_suite: suite that the network was trained on.
@@ -31,6 +36,16 @@ class PairResult:
     seed: int = 0
 
     @property
+    def key(self) -> PairKey:
+        """By which the same network on the same suite is found in other experiments."""
+        return self.train_suite, self.test_suite, self.seed
+
+    @property
+    def layout(self) -> Layout:
+        """Of the tested maps, with the parameters that were inferred."""
+        return self.predictions.layout
+
+    @property
     def crosses_suites(self) -> bool:
         """Whether the network had never seen the tested suite."""
         return self.train_suite != self.test_suite
@@ -38,7 +53,7 @@ class PairResult:
     @property
     def is_mock(self) -> bool:
         """Whether the network or the tested maps come from a mock suite."""
-        return is_mock(self.train_suite) or is_mock(self.test_suite)
+        return is_mock(self.train_suite) or is_mock(self.test_suite) or self.layout.is_mock
 
     @property
     def name(self) -> str:
@@ -46,8 +61,8 @@ class PairResult:
         return f"{self.train_suite} → {self.test_suite}"
 
 
-Experiments = Mapping[str, Sequence[PairResult]]
-"""Tested networks by experiment."""
+Experiments = Mapping[Any, Sequence[PairResult]]
+"""Tested networks by experiment; what stands for an experiment, text or key, gives its name as `str`."""
 
 
 def on_own_suite(results: Iterable[PairResult]) -> dict[str, PairResult]:
@@ -55,15 +70,39 @@ def on_own_suite(results: Iterable[PairResult]) -> dict[str, PairResult]:
     return {result.train_suite: result for result in results if not result.crosses_suites}
 
 
+def by_key(results: Iterable[PairResult]) -> dict[PairKey, PairResult]:
+    """Tested networks by what they were trained and tested on and their seed, to match those of two experiments."""
+    return {result.key: result for result in results}
+
+
 def write_predictions(path: Path, experiments: Experiments) -> None:
-    """Write the predictions of all experiments into one CSV file, columns `PREDICTION_COLUMNS`."""
-    rows = (
-        (_origin(pair), name, pair.train_suite, pair.test_suite, pair.seed, *row)
-        for name, pairs in experiments.items()
-        for pair in pairs
-        for row in pair.predictions.rows()
+    """Write the predictions of all experiments into one CSV file.
+
+    Columns are `ORIGIN_COLUMNS` and those of all parameters that occur, in the order of their first occurrence; cells
+    are empty where a pair does not have the parameter.
+    """
+    columns = dict.fromkeys(
+        column for pairs in experiments.values() for pair in pairs for column in _moment_columns(pair)
     )
-    write_table(path, PREDICTION_COLUMNS, rows)
+    rows = (
+        (_origin(pair), str(experiment), pair.train_suite, pair.test_suite, pair.seed, *row)
+        for experiment, pairs in experiments.items()
+        for pair in pairs
+        for row in _rows(pair, list(columns))
+    )
+    write_table(path, (*ORIGIN_COLUMNS, *columns), rows)
+
+
+def _moment_columns(pair: PairResult) -> tuple[str, ...]:
+    return csv_columns(pair.layout)[len(NUMBER_COLUMNS) :]
+
+
+def _rows(pair: PairResult, columns: Sequence[str]) -> Iterable[list[object]]:
+    """Numbers of each map and its moments, one for each of these columns, empty where there is none."""
+    n, given = len(NUMBER_COLUMNS), _moment_columns(pair)
+    places = [given.index(column) + n if column in given else None for column in columns]
+    for row in pair.predictions.rows():
+        yield [*row[:n], *("" if place is None else row[place] for place in places)]
 
 
 def _origin(pair: PairResult) -> str:

@@ -5,12 +5,13 @@ from collections.abc import Iterable, Mapping, Sequence
 import numpy as np
 
 from fieldlevel.errors import UserError
-from fieldlevel.parameters import COSMOLOGICAL_COLUMNS, COSMOLOGICAL_NAMES, PARAMETER_NAMES, is_nbody
 from fieldlevel.statistics.bootstrap import Bootstrap
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS, Metric, ratio
-from fieldlevel.statistics.pairs import PairResult, on_own_suite
+from fieldlevel.statistics.pairs import PairResult, by_key
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.shared_parameters import main_parameters, shared_parameters
+from fieldlevel.suites import is_nbody
 
 
 def error_ratio(
@@ -20,7 +21,7 @@ def error_ratio(
     baseline_metric: str | None = None,
     n_bootstrap: int = 1000,
     seed: int = 0,
-    names: Sequence[str] = PARAMETER_NAMES,
+    names: Sequence[str] | None = None,
 ) -> dict[str, Estimate]:
     """Error of some predictions divided by that of others: on another suite, of another network, on changed maps.
 
@@ -34,13 +35,13 @@ def error_ratio(
         baseline_metric: key of the measure of the baseline; the same by default.
         n_bootstrap: resamplings of the simulations.
         seed: of the resampling.
-        names: of the parameters to compare.
+        names: of the parameters to compare; by default all that both sides have.
 
     Returns:
         Ratio of each parameter by name.
 
     Raises:
-        UserError: unknown measure or fewer than two resamplings.
+        UserError: unknown measure, a parameter that a side does not have, or fewer than two resamplings.
 
     Example:
         >>> theta, simulation = np.linspace(1.0, 2.0, 12).reshape(2, 6), np.arange(2)
@@ -49,8 +50,10 @@ def error_ratio(
         3.0
     """
     below_metric, above_metric = _metric(baseline_metric or metric), _metric(metric)
+    if names is None:
+        names = [parameter.name for parameter in shared_parameters([baseline.layout, other.layout])]
     below = Bootstrap.draw(baseline.simulation, n_bootstrap, [seed, 0])
-    is_paired = _share_simulations(baseline, other)
+    is_paired = share_simulations(baseline, other)
     above = Bootstrap.draw(other.simulation, n_bootstrap, [seed, 0 if is_paired else 1])
     ratios = {}
     for name in names:
@@ -67,13 +70,19 @@ def _metric(key: str) -> Metric:
     return METRICS[key]
 
 
-def _share_simulations(one: Predictions, other: Predictions) -> bool:
-    """Whether both hold the same simulations or twins: the same numbers, each with the same cosmology on both sides."""
+def share_simulations(one: Predictions, other: Predictions) -> bool:
+    """Whether both hold the same simulations or twins: the same numbers, each with the same cosmology on both sides.
+
+    Where the sides have no cosmological parameter in common, all parameters that they have tell.
+    """
     numbers, first = np.unique(one.simulation, return_index=True)
     other_numbers, other_first = np.unique(other.simulation, return_index=True)
     if not np.array_equal(numbers, other_numbers):
         return False
-    return np.allclose(one.theta[first][:, COSMOLOGICAL_COLUMNS], other.theta[other_first][:, COSMOLOGICAL_COLUMNS])
+    names = [parameter.name for parameter in main_parameters([one.layout, other.layout])]
+    truths = [(one.moments_of(name)[0][first], other.moments_of(name)[0][other_first]) for name in names]
+    known = [sides for sides in truths if np.isfinite(sides).all()]
+    return bool(known) and all(np.allclose(*sides) for sides in known)
 
 
 TransferRatios = Mapping[str, Mapping[str, Estimate]]
@@ -83,23 +92,27 @@ TransferRatios = Mapping[str, Mapping[str, Estimate]]
 def transfer_ratios(pairs: Iterable[PairResult], n_bootstrap: int = 1000) -> TransferRatios:
     """RMSE of each network on another suite over that on its own, where both were tested.
 
-    Gravity-only suites have no feedback: pairs with one have the ratios of Omega_m and sigma_8 alone.
+    Each is compared with the network of its own training suite and seed. Gravity-only suites have no feedback: pairs
+    with one have the ratios of the cosmological parameters alone.
 
     Args:
         pairs: tested networks, one of each training suite.
         n_bootstrap: resamplings of the simulations.
     """
     tested = list(pairs)
-    own = on_own_suite(tested)
+    own = by_key(pair for pair in tested if not pair.crosses_suites)
+    sides = [(own.get((pair.train_suite, pair.train_suite, pair.seed)), pair) for pair in tested if pair.crosses_suites]
     return {
         pair.name: error_ratio(
-            own[pair.train_suite].predictions, pair.predictions, n_bootstrap=n_bootstrap, names=_meaningful(pair)
+            home.predictions, pair.predictions, n_bootstrap=n_bootstrap, names=meaningful_names(home, pair)
         )
-        for pair in tested
-        if pair.crosses_suites and pair.train_suite in own
+        for home, pair in sides
+        if home is not None
     }
 
 
-def _meaningful(pair: PairResult) -> Sequence[str]:
-    """Parameters without those of feedback where a side of the pair has no feedback."""
-    return COSMOLOGICAL_NAMES if is_nbody(pair.train_suite) or is_nbody(pair.test_suite) else PARAMETER_NAMES
+def meaningful_names(*pairs: PairResult) -> list[str]:
+    """Parameters that all pairs have, without those of feedback where one was trained or tested without feedback."""
+    shared = shared_parameters(pair.layout for pair in pairs)
+    gravity_only = any(is_nbody(suite) for pair in pairs for suite in (pair.train_suite, pair.test_suite))
+    return [parameter.name for parameter in shared if parameter.cosmological or not gravity_only]
