@@ -1,8 +1,11 @@
 import math
+from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from fieldlevel import console
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 from fieldlevel.progress import Progress
 
 
@@ -53,3 +56,52 @@ def test_pair_table_fits_a_terminal(monkeypatch, capsys, tmp_path, width):
     assert printed.count("12.3 ± 1.1%") == 4
     assert printed.count("0.12 ± 0.01") == 4
     assert "MOCK DATA" in printed
+
+
+def estimates(names):
+    return {name: {key: {"value": 0.123, "error": 0.011} for key in console._MEASURES} for name in names}
+
+
+def test_pairs_are_told_of_the_cosmological_parameters_of_the_document(capsys, tmp_path):
+    pair = {"train_suite": "A", "test_suite": "B", "scores": estimates(("Omega_m", "A_SN1[MockTNG]", "h"))}
+    whole = {"pairs": [pair], "verdicts": [], "data_mark": ""}
+    for extra, shown in (({}, ["Omega_m"]), ({"cosmological": ["Omega_m", "h"]}, ["Omega_m", "h"])):
+        console.print_letter(whole | extra, tmp_path)
+        rows = [line.split()[0] for line in capsys.readouterr().out.splitlines() if "12.3" in line]
+        assert rows == shown
+    alone = {**whole, "pairs": [{**pair, "scores": estimates(["A_SN1[MockTNG]"])}]}
+    console.print_letter(alone, tmp_path)
+    printed = capsys.readouterr().out
+    assert "A_SN1[MockTNG]" in printed
+    assert printed.startswith("1 pair")
+
+
+def test_a_score_without_a_truth_is_undefined(capsys, tmp_path):
+    scores = {key: {"value": "nan", "error": "nan"} for key in console._MEASURES}
+    console.print_scores("a test", {"A_SN1[MockTNG]": scores}, tmp_path)
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("A_SN1[MockTNG]"))
+    assert row.split()[1:] == ["undefined"] * 4
+
+
+@pytest.mark.parametrize(
+    ("parameters", "names"),
+    [
+        (CAMELS_PARAMETERS, ["Omega_m", "sigma_8"]),
+        ((CAMELS_PARAMETERS[2].of_suite("MockTNG"),), ["A_SN1[MockTNG]"]),
+        ((*CAMELS_PARAMETERS, Parameter("h", cosmological=True)), ["Omega_m", "sigma_8", "h"]),
+    ],
+)
+def test_posteriors_are_those_of_the_cosmological_columns(capsys, parameters, names):
+    layout = replace(Layout(), parameters=parameters)
+    mean = np.arange(2 * len(parameters), dtype=float).reshape(2, -1) + 1
+    console.print_posteriors(mean, 0.1 + 0 * mean, layout)
+    heading, *rows = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["map", *names]
+    told = [f"{mean[0, layout.column(name)]:.2f}" for name in names]
+    assert rows[0].replace(" ± 0.10", "").split() == ["0", *told]
+
+
+def test_maps_outside_the_prior_are_told_with_the_parameters_that_tell_it(capsys):
+    for names, words in ((["h"], "h"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")):
+        console.print_outside([3], names)
+        assert f"with {words} wider than or outside the prior: 1 map (3)" in capsys.readouterr().out

@@ -23,3 +23,20 @@ def test_maps_are_drawn_by_suite_from_top_to_bottom(examples):
     first, last = (next(a for a in figure.axes if a.get_ylabel() == s) for s in ("MockTNG", "MockSIMBA"))
     assert first.get_position().y0 > last.get_position().y0
     assert np.array_equal(first.images[0].get_array(), np.log10(examples["MockTNG"][0]).T)
+
+
+@pytest.mark.parametrize(("box", "length"), [(25.0, 5), (50.0, 5), (5.0, 1), (100.0, 20), (1000.0, 200)])
+def test_the_ruler_is_a_round_length_that_fits_the_box(examples, box, length):
+    layout = replace(Layout(), box_size_mpc_h=box)
+    ruler = draw_maps(examples, layout, mock=True).axes[0].lines[0].get_xdata()
+    assert ruler[1] - ruler[0] == pytest.approx(length)
+
+
+@pytest.mark.parametrize(
+    ("field", "words"), [("Mgas", "Sigma_{\\rm gas}"), ("T", " T  [K]"), ("Mine", " Mine"), ("HI", "odot")]
+)
+def test_the_unit_is_that_of_the_field(examples, field, words):
+    figure = draw_maps(examples, field=field, mock=True)
+    label = figure.axes[-1].get_ylabel()
+    assert words in label
+    assert ("[" in label) == (field != "Mine")

@@ -27,6 +27,7 @@ def draw_each(four, examples, mock):
     yield figures.draw_smoothing({0.0: one, 1.0: other}, mock=mock)
     yield figures.draw_smoothing_pairs({("a", "b"): {0.0: one}, ("b", "a"): {0.0: other}}, mock=mock)
     yield figures.draw_robustness_matrix(four, {}, mock=mock)
+    yield figures.draw_suite_matrices(four, mock=mock)
     yield figures.draw_total_mass(theta[:, 0] * 1e12, theta, theta[:, :2], mock=mock)
     yield figures.draw_information({"own suite": curve}, mock=mock)
     yield figures.draw_losses({"own suite": {1.0: -3.0, np.inf: -4.0}}, {}, {"own suite": 2.8}, mock=mock)
@@ -103,6 +104,7 @@ def test_points_outside_the_limits_stand_at_the_edge():
         lambda: figures.draw_smoothing({}, mock=True),
         lambda: figures.draw_smoothing_pairs({}, mock=True),
         lambda: figures.draw_robustness_matrix([], {}, mock=True),
+        lambda: figures.draw_suite_matrices([], mock=True),
         lambda: figures.draw_total_mass(np.zeros(0), np.zeros((0, 6)), np.zeros((0, 2)), mock=True),
         lambda: figures.draw_information({}, mock=True),
         lambda: figures.draw_calibration({}, mock=True),

@@ -1,9 +1,11 @@
 """Predictions with a known truth."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from fieldlevel.layout import Layout
+from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 from fieldlevel.statistics.predictions import Predictions
 
 
@@ -48,3 +50,28 @@ def one_column():
         return Predictions(*columns, np.arange(len(theta)), np.arange(len(theta)))
 
     return fill
+
+
+def layouts():
+    """Of 1, 6, 12 and 28 parameters: one of CAMELS, all six, four of them once a suite, those of a wider set."""
+    of_suites = [each.of_suite(suite) for suite in ("MockTNG", "MockSIMBA") for each in CAMELS_PARAMETERS[2:]]
+    twelve = (*CAMELS_PARAMETERS[:2], *of_suites, Parameter("Omega_b"), Parameter("h", cosmological=True))
+    wide = (*CAMELS_PARAMETERS, *(Parameter(f"Extra_{n}", low=-1.0, high=3.0) for n in range(22)))
+    for parameters in (CAMELS_PARAMETERS[3:4], CAMELS_PARAMETERS, twelve, wide):
+        yield replace(Layout(), parameters=parameters)
+
+
+@pytest.fixture(params=layouts(), ids=lambda layout: f"{layout.n_parameters} parameters")
+def layout(request):
+    """Of as many parameters as sets of simulations have."""
+    return request.param
+
+
+@pytest.fixture
+def unit_errors(layout):
+    """Answers that err by one std, a tenth of the prior, by turns up and down: 40 maps of 20 simulations."""
+    rng = np.random.default_rng(1)
+    theta = np.repeat(layout.from_unit_interval(rng.random((20, layout.n_parameters)), 0)[0], 2, axis=0)
+    std = np.broadcast_to(0.1 * (layout.highs - layout.lows), theta.shape)
+    signs = np.where(np.arange(40) % 2, -1.0, 1.0)[:, None]
+    return Predictions(theta, theta + signs * std, std, np.arange(40) // 2, np.arange(40), layout)

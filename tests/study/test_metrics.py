@@ -107,3 +107,33 @@ def test_scores_survive_json(one_column):
     text = json.dumps(scores_to_json(scores), allow_nan=False)
     assert scores_to_json(scores_from_json(json.loads(text))) == json.loads(text)
     assert scores_from_json(json.loads(text))["A_SN1"]["rmse"] == scores["A_SN1"]["rmse"]
+
+
+def test_any_parameters_are_measured_by_their_names(unit_errors, layout):
+    scores = evaluate(unit_errors, 10)
+    assert tuple(scores) == layout.names
+    for parameter in layout.parameters:
+        row = scores[parameter.name]
+        assert row["reduced_chi2"].value == pytest.approx(1)
+        assert row["rmse"].value == pytest.approx(0.1 * (parameter.high - parameter.low))
+        assert abs(row["bias"].value) < 1e-12
+
+
+def test_the_order_of_the_columns_does_not_matter(unit_errors, layout):
+    names = layout.names[::-1]
+    turned = [getattr(unit_errors, name)[:, ::-1] for name in ("theta", "mean", "std")]
+    backwards = type(unit_errors)(*turned, unit_errors.simulation, unit_errors.map_index, layout.select(names))
+    assert evaluate(backwards, 10) == evaluate(unit_errors, 10)
+
+
+def test_without_a_truth_what_looks_at_it_is_undefined(unit_errors, layout):
+    theta = unit_errors.theta.copy()
+    theta[:, 0] = np.nan
+    scores = evaluate(dataclasses.replace(unit_errors, theta=theta), 10)
+    known = evaluate(unit_errors, 10)
+    for key, estimate in scores[layout.names[0]].items():
+        if key in ("mean_relative_std", "mean_std"):
+            assert estimate == known[layout.names[0]][key]
+        else:
+            assert estimate.text() == "undefined"
+    assert {name: scores[name] for name in layout.names[1:]} == {name: known[name] for name in layout.names[1:]}

@@ -97,3 +97,44 @@ def test_error_ratio_names_the_measures_there_are(gaussian_posterior):
         error_ratio(gaussian_posterior(), gaussian_posterior(), metric="mse")
     with pytest.raises(UserError, match="no measure 'mse'; choose from rmse, r2"):
         error_ratio(gaussian_posterior(), gaussian_posterior(), baseline_metric="mse")
+
+
+def columns_of(predictions, names):
+    places = [predictions.layout.column(name) for name in names]
+    moments = {name: getattr(predictions, name)[:, places] for name in ("theta", "mean", "std")}
+    return dataclasses.replace(predictions, layout=predictions.layout.select(names), **moments)
+
+
+def test_parameters_that_both_sides_have_are_matched_by_name(gaussian_posterior):
+    own, other = gaussian_posterior(), gaussian_posterior(actual=2.0, seed=1)
+    expected = error_ratio(own, other)
+    names = ["A_AGN2", "sigma_8", "Omega_m"]
+    assert error_ratio(own, columns_of(other, names)) == {name: expected[name] for name in names}
+    assert error_ratio(columns_of(own, names[:1]), columns_of(other, ["A_SN1"])) == {}
+    with pytest.raises(UserError, match="no parameter A_SN1;"):
+        error_ratio(own, columns_of(other, names), names=["A_SN1"])
+
+
+def test_simulations_without_cosmology_are_known_by_what_they_have(gaussian_posterior):
+    own = columns_of(gaussian_posterior(), ["A_SN1"])
+    other = dataclasses.replace(own, theta=own.theta + 0.01, mean=own.mean + 0.01)
+    assert error_ratio(own, own)["A_SN1"].error == 0
+    assert error_ratio(own, other)["A_SN1"].error > 0.01
+
+
+def test_without_a_truth_there_is_no_ratio(gaussian_posterior):
+    own = gaussian_posterior()
+    theta = own.theta.copy()
+    theta[:, 2] = np.nan
+    ratios = error_ratio(own, dataclasses.replace(own, theta=theta))
+    assert np.isnan(ratios["A_SN1"].value)
+    assert (ratios["Omega_m"].value, ratios["Omega_m"].error) == (1, 0)
+
+
+def test_networks_are_compared_with_their_own_seed_in_any_order(gaussian_posterior):
+    homes = [PairResult("A", "A", gaussian_posterior(seed=seed), {}, seed) for seed in range(3)]
+    away = PairResult("A", "B", gaussian_posterior(seed=9), {}, 1)
+    expected = error_ratio(homes[1].predictions, away.predictions)
+    for tested in ([*homes, away], [away, *homes[::-1]]):
+        assert transfer_ratios(tested) == {"A → B": expected}
+    assert transfer_ratios([homes[0], away]) == {}

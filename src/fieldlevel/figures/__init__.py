@@ -25,6 +25,7 @@ from fieldlevel.figures.style import (
     save_figure,
 )
 from fieldlevel.figures.suite_matrix import draw_robustness_matrix
+from fieldlevel.figures.transfer_matrices import draw_suite_matrices
 
 __all__ = [
     "BLACK",
@@ -50,6 +51,7 @@ __all__ = [
     "draw_seed_spread",
     "draw_smoothing",
     "draw_smoothing_pairs",
+    "draw_suite_matrices",
     "draw_total_mass",
     "draw_training_history",
     "draw_transfer",

@@ -15,7 +15,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from fieldlevel.arrays import FloatArray
-from fieldlevel.figures.parameter_panels import choose_parameters, note_choice
+from fieldlevel.figures.parameter_panels import choice_in_words, choose_parameters
 from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.bootstrap import Bootstrap
@@ -60,8 +60,8 @@ def draw_calibration(
                 _draw_coverage(panel, (fraction[:, column], low[:, column], high[:, column]), look, name)
         _frame_coverage(axes, parameters)
         handles, labels = axes[0, 0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3))
-        note_choice(figure, parameters, len(shared))
+        told = choice_in_words(len(parameters), len(shared))
+        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), title=told)
         mark_mock(figure, mock)
     return figure
 

@@ -115,7 +115,8 @@ def draw_total_mass(
     density = mean_density[order] / DENSITY_SCALE
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 3.0 * n_blocks(parameters)))
-        panels = [panel for place, block in blocks_of(figure, parameters) for panel in place.subplots(1, len(block), squeeze=False).flat]
+        rows = [place.subplots(1, len(block), squeeze=False)[0] for place, block in blocks_of(figure, parameters)]
+        panels = [panel for row in rows for panel in row]
         for panel, parameter, guess in zip(panels, parameters, fit[order].T, strict=True):
             _draw_guess(panel, density, theta[order, layout.column(parameter.name)], guess)
             panel.set_ylabel(rf"${parameter.symbol}$  (truth)")

@@ -20,9 +20,7 @@ USUAL_LENGTH_MPC_H = 5.0
 """Of the scale bar in boxes like those of CAMELS."""
 
 
-def draw_maps(
-    maps: Mapping[str, FloatArray], layout: Layout = Layout(), field: str = "Mtot", *, mock: bool
-) -> Figure:
+def draw_maps(maps: Mapping[str, FloatArray], layout: Layout = Layout(), field: str = "Mtot", *, mock: bool) -> Figure:
     """Draw example maps in columns, one row a suite, on one colour scale (the letter's Fig. 1).
 
     Args:

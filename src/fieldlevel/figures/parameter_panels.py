@@ -31,11 +31,11 @@ def choose_parameters(parameters: Sequence[Parameter], most: int = MOST_SHOWN) -
     return tuple(sorted(parameters, key=lambda parameter: not parameter.cosmological)[:most])
 
 
-def note_choice(figure: Figure, chosen: Sequence[Parameter], n_parameters: int) -> None:
-    """Say below a figure that it does not show all parameters; nothing where it does."""
-    if len(chosen) < n_parameters:
-        told = f"{len(chosen)} of {n_parameters} parameters, cosmological ones first; the tables have all"
-        figure.supxlabel(told, fontsize=9, color="0.35")
+def choice_in_words(n_shown: int, n_parameters: int) -> str | None:
+    """What a figure says that does not show all parameters; None where it does."""
+    if n_shown >= n_parameters:
+        return None
+    return f"{n_shown} of {n_parameters} parameters, cosmological ones first"
 
 
 def blocks_of(figure: Figure, parameters: Sequence[Parameter]) -> Iterator[tuple[FigureBase, Sequence[Parameter]]]:

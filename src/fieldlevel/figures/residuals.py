@@ -11,7 +11,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure, FigureBase
 
-from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.arrays import IntArray
 from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
 from fieldlevel.figures.style import (
     BLACK,
@@ -52,7 +52,8 @@ def parameters_of(pairs: Iterable[PairResult]) -> tuple[Parameter, ...]:
 def draw_four_pairs(pairs: Sequence[PairResult], *, mock: bool) -> Figure:
     """Draw posterior mean minus truth against truth, a row for each pair of suites (the letter's Fig. 2).
 
-    The cosmological parameters stand beside one another; where there are more than two, in blocks of such rows. Faint dots are all tested maps; error bars are the posterior standard deviations of `N_SHOWN` of them, from as many
+    The cosmological parameters stand beside one another; where there are more than two, in blocks of such rows. Faint
+    dots are all tested maps; error bars are the posterior standard deviations of `N_SHOWN` of them, from as many
     simulations as possible. The numbers in a panel are over all tested maps.
 
     Args:

@@ -55,12 +55,12 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
         axes = figure.subplots(len(parameters), 1, sharex=True, squeeze=False)[:, 0]
         for panel, parameter, ratio in zip(axes, parameters, ratios, strict=True):
             image = panel.imshow(ratio, cmap="PuOr_r", norm=LogNorm(1 / reach, reach), aspect="auto")
-            _frame_matrix(panel, trained, tested)
+            frame_matrix(panel, *(list(map(suite_in_words, suites)) for suites in (trained, tested)))
             panel.set_title(f"${parameter.symbol}$", loc="left", pad=4)
             for pair in pairs:
                 place = trained.index(pair.train_suite), tested.index(pair.test_suite)
                 text = _cell_text(pair, transfer, parameter, with_error=len(tested) <= MOST_WITH_ERRORS)
-                _write_cell(panel, place, text, _shade(image, ratio[place]))
+                write_cell(panel, place, text, shade(image, ratio[place]))
         axes[-1].set_xlabel("tested on")
         _draw_ratio_bar(figure, image, reach)
         mark_mock(figure, mock)
@@ -85,10 +85,11 @@ def _reach(ratios: FloatArray) -> float:
     return float(np.clip(np.exp(np.abs(np.log(known)).max(initial=0)), SMALLEST_REACH, LARGEST_REACH))
 
 
-def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
+def frame_matrix(panel: Axes, trained: Sequence[str], tested: Sequence[str]) -> None:
+    """Name rows and columns, draw gaps between the cells, hatch those without a colour."""
     panel.patch.set(facecolor="white", edgecolor="0.8", hatch="///")
-    panel.set_xticks(range(len(tested)), map(_in_words, tested))
-    panel.set_yticks(range(len(trained)), map(_in_words, trained))
+    panel.set_xticks(range(len(tested)), tested)
+    panel.set_yticks(range(len(trained)), trained)
     panel.tick_params(length=0)
     panel.set_ylabel("trained on")
     for edge in range(1, len(tested)):
@@ -97,7 +98,7 @@ def _frame_matrix(panel: Axes, trained: list[str], tested: list[str]) -> None:
         panel.axhline(edge - 0.5, color="white", linewidth=2)
 
 
-def _in_words(suite: str) -> str:
+def suite_in_words(suite: str) -> str:
     """Name of a suite in lines that are short enough to stand beside a row."""
     return suite.replace(NBODY_PREFIX, "N-body\n", 1) if is_nbody(suite) else suite
 
@@ -113,14 +114,15 @@ def _cell_text(pair: PairResult, transfer: TransferRatios, parameter: Parameter,
     return "\n".join(lines)
 
 
-def _shade(image: AxesImage, ratio: float) -> float:
-    """Luminance of the colour of a ratio; 1, white, where there is none."""
-    if not np.isfinite(ratio):
+def shade(image: AxesImage, value: float) -> float:
+    """Luminance of the colour of a value; 1, white, where there is none."""
+    if not np.isfinite(value):
         return 1.0
-    return float(np.dot(image.to_rgba(np.array([ratio]))[0, :3], (0.299, 0.587, 0.114)))
+    return float(np.dot(image.to_rgba(np.array([value]))[0, :3], (0.299, 0.587, 0.114)))
 
 
-def _write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float) -> None:
+def write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float) -> None:
+    """Write into the cell of a row and a column, in white where its colour is dark."""
     row, column = place
     colour = "white" if luminance < 0.5 else "black"
     panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=9, linespacing=1.15)

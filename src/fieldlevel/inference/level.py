@@ -80,9 +80,10 @@ def refuse_far_levels(
         if isinstance(normaliser, Normaliser) or normaliser.summary in OF_PIXELS:
             far = maps[np.flatnonzero(is_far).tolist()]
             likely = likely_unit(far, training_level(normaliser)[0], spec.field, layout)
+        unit = _unit(spec.field, layout)
         raise UserError(
             f"maps {name_some(numbers[is_far])}: {what} is {levels[is_far].mean():.2f}, of the training maps "
-            f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{_unit(spec.field, layout)}, or "
+            f"{expected:.2f}: these look like {likely}; give maps in the unit of the training{unit}, or "
             "override with --anyway (anyway=True)"
         )
 
