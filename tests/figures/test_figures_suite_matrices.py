@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from matplotlib.colors import LogNorm, to_rgb
 
+from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_suite_matrices
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.transfer_matrix import transfer_matrix
 
 
@@ -95,8 +97,9 @@ def test_what_was_not_tested_is_hatched_and_what_is_undefined_a_dash(three):
     assert panels[0, 0].patch.get_hatch()
 
 
-def test_suites_may_be_called_otherwise(three):
-    figure = draw_suite_matrices(three, names={"Suite1": "another"}, mock=True)
-    panel = panels_of(figure)[2, 0]
-    for ticks in (panel.get_xticklabels(), panel.get_yticklabels()):
-        assert [label.get_text() for label in ticks] == ["Suite0", "another", "Suite2"]
+def test_other_parameters_may_be_asked_for(three):
+    figure = draw_suite_matrices(three, names=["A_SN2", "sigma_8"], mock=True)
+    symbols = [parameter.symbol for parameter in Layout().select(["A_SN2", "sigma_8"]).parameters]
+    assert [panel.get_title() for panel in panels_of(figure)[0]] == [f"${symbol}$" for symbol in symbols]
+    with pytest.raises(UserError, match="not all networks infer h; choose from Omega_m, sigma_8"):
+        draw_suite_matrices(three, names=["h"], mock=True)

@@ -13,13 +13,14 @@ from matplotlib.colors import LogNorm, Normalize
 from matplotlib.figure import Figure, FigureBase
 
 from fieldlevel.arrays import FloatArray
+from fieldlevel.errors import UserError, shown
 from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
 from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled
 from fieldlevel.figures.suite_matrix import frame_matrix, shade, suite_in_words, write_cell
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult
-from fieldlevel.statistics.shared_parameters import main_parameters
+from fieldlevel.statistics.shared_parameters import main_parameters, shared_parameters
 from fieldlevel.statistics.transfer_matrix import IDEALS, TransferCell, TransferMatrix, transfer_matrix
 
 PER_CENT_OF_PRIOR = 100.0
@@ -72,7 +73,7 @@ def draw_suite_matrices(
     pairs: Sequence[PairResult],
     matrix: TransferMatrix | None = None,
     *,
-    names: Mapping[str, str] | None = None,
+    names: Sequence[str] | None = None,
     mock: bool,
 ) -> Figure:
     """Draw bias, RMSE over that of the tested suite's own network and reduced chi^2 of every pair of suites.
@@ -83,14 +84,14 @@ def draw_suite_matrices(
     Args:
         pairs: tested networks of one seed, for the suites, their order and the parameters.
         matrix: their numbers (`statistics.transfer_matrix`); measured here by default.
-        names: of suites, where they are to be called otherwise.
+        names: of the parameters; the cosmological ones by default.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
-        UserError: no pair, no parameter that all of them have, or two networks for one pair.
+        UserError: no pair, no parameter or not that one in all of them, or two networks for one pair.
     """
     refuse_empty(pairs, "pair of suites")
-    parameters = choose_parameters(main_parameters(pair.layout for pair in pairs))
+    parameters = _parameters(pairs, names)
     refuse_empty(parameters, "parameter that all pairs have")
     cells = transfer_matrix(pairs) if matrix is None else matrix
     trained, tested = (list(dict.fromkeys(suites)) for suites in zip(*(pair.key[:2] for pair in pairs), strict=True))
@@ -98,7 +99,7 @@ def draw_suite_matrices(
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, n_blocks(parameters) * height + 0.3))
         for place, block in blocks_of(figure, parameters):
-            _draw_block(place, cells, block, (trained, tested), names or {})
+            _draw_block(place, cells, block, (trained, tested))
         mark_mock(figure, mock)
     return figure
 
@@ -108,27 +109,29 @@ def _cell_height(tested: Sequence[str]) -> float:
     return 0.4 if len(tested) <= MOST_WITH_ERRORS else 0.27
 
 
+def _parameters(pairs: Sequence[PairResult], names: Sequence[str] | None) -> Sequence[Parameter]:
+    layouts = [pair.layout for pair in pairs]
+    if names is None:
+        return choose_parameters(main_parameters(layouts))
+    shared = {parameter.name: parameter for parameter in shared_parameters(layouts)}
+    for name in names:
+        if name not in shared:
+            told = f"suite matrices: not all networks infer {shown(name)}"
+            raise UserError(f"{told}; choose from {', '.join(shared)}")
+    return [shared[name] for name in names]
+
+
 def _draw_block(
-    place: FigureBase,
-    cells: TransferMatrix,
-    parameters: Sequence[Parameter],
-    suites: tuple[list[str], list[str]],
-    names: Mapping[str, str],
+    place: FigureBase, cells: TransferMatrix, parameters: Sequence[Parameter], suites: tuple[list[str], list[str]]
 ) -> None:
     """A row a measure, a column a parameter; the matrices of a row share their colours."""
     axes = place.subplots(len(_MEASURES), len(parameters), squeeze=False, sharex=True, sharey=True)
     for row, measure in zip(axes, _MEASURES, strict=True):
         found = [_estimates(cells, measure, parameter) for parameter in parameters]
-        grids = [_grid(estimates, *suites) for estimates in found]
-        norm = measure.norm(np.stack(grids))
-        for panel, estimates, grid in zip(row, found, grids, strict=True):
-            image = panel.imshow(grid, cmap=COLOURS, norm=norm, aspect="auto")
-            frame_matrix(panel, *([names.get(suite, suite_in_words(suite)) for suite in side] for side in suites))
-            panel.set_ylabel("trained on" if panel is row[0] else "")
-            for (trained, tested), estimate in estimates.items():
-                at = suites[0].index(trained), suites[1].index(tested)
-                text = _written(estimate, measure.decimals, with_error=len(suites[1]) <= MOST_WITH_ERRORS)
-                write_cell(panel, at, text, shade(image, estimate.value))
+        norm = measure.norm(np.stack([_grid(estimates, *suites) for estimates in found]))
+        for panel, estimates in zip(row, found, strict=True):
+            _draw_matrix(panel, estimates, suites, norm, measure.decimals)
+        row[0].set_ylabel("trained on")
         _label_colours(place, row, measure)
     for panel, parameter in zip(axes[0], parameters, strict=True):
         panel.set_title(f"${parameter.symbol}$", pad=4)
@@ -136,6 +139,23 @@ def _draw_block(
         panel.set_xlabel("tested on")
         if len(suites[1]) > MOST_UPRIGHT:
             panel.tick_params(axis="x", labelrotation=90)
+
+
+def _draw_matrix(
+    panel: Axes,
+    estimates: Mapping[tuple[str, str], Estimate],
+    suites: tuple[list[str], list[str]],
+    norm: Normalize,
+    decimals: int,
+) -> None:
+    """Colour the cells and write their numbers into them."""
+    trained, tested = suites
+    image = panel.imshow(_grid(estimates, trained, tested), cmap=COLOURS, norm=norm, aspect="auto")
+    frame_matrix(panel, *(list(map(suite_in_words, side)) for side in suites))
+    panel.set_ylabel("")
+    for (train, test), estimate in estimates.items():
+        text = _written(estimate, decimals, with_error=len(tested) <= MOST_WITH_ERRORS)
+        write_cell(panel, (trained.index(train), tested.index(test)), text, shade(image, estimate.value))
 
 
 def _estimates(cells: TransferMatrix, measure: _Measure, parameter: Parameter) -> dict[tuple[str, str], Estimate]:
