@@ -1,6 +1,7 @@
 import dataclasses
 import json
 from html.parser import HTMLParser
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -8,13 +9,22 @@ import pytest
 from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_four_pairs, save_figure
-from fieldlevel.parameters import MAXIMA, MINIMA, PARAMETER_NAMES
-from fieldlevel.report import LetterResults, NetworkFacts, ReportFigure, metrics_document, typeset, write_report
+from fieldlevel.layout import Layout
+from fieldlevel.report.page import ReportFigure, write_report
+from fieldlevel.report.typeset import typeset
 from fieldlevel.statistics.metrics import METRICS, evaluate
 from fieldlevel.statistics.pairs import PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
-from fieldlevel.study.verdicts import Verdict
+from fieldlevel.study.document import metrics_document
+from fieldlevel.study.jobs import NetworkRun
+from fieldlevel.study.keys import FIRST
+from fieldlevel.study.results import LetterResults
+from fieldlevel.study.verdict import Verdict
+from fieldlevel.training.train_spec import TrainSpec
+
+LAYOUT = Layout()
+MINIMA, MAXIMA, PARAMETER_NAMES = LAYOUT.lows, LAYOUT.highs, LAYOUT.names
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 
@@ -55,19 +65,23 @@ def make_pair(train, test, *, informative=(1, 1, 0, 0, 0, 0), claimed=1.0, bias=
     return PairResult(train, test, predictions, evaluate(predictions, 200))
 
 
+def trained(suite):
+    history = {"step": np.array([1200.0]), "seconds": np.array([312.2])}
+    return NetworkRun(TrainSpec(), Path(suite), {}, 941_234, history, -8.71)
+
+
 @pytest.fixture
-def make_results(tmp_path):
+def make_results():
     def make(first="MockTNG", second="MockSIMBA", *, mock=True, **own):
         suites = [(first, first), (first, second), (second, second), (second, first)]
         pairs = tuple(make_pair(a, b, seed=i, **(own if a == b else {})) for i, (a, b) in enumerate(suites))
-        _, png = save_figure(draw_four_pairs(pairs[:1], mock=mock), tmp_path / "four_pairs")
         return LetterResults(
             title="The four pairs",
-            pairs=pairs,
+            suites=(first, second),
+            experiments={FIRST: pairs},
             transfer=transfer_ratios(pairs, n_bootstrap=50),
-            figures={"Figure 2": ReportFigure(png, "Mean minus truth for Omega_m.", "Two panels & <points>")},
-            data={"fingerprint": "ab12", "test simulations": 40, "split seed": 1},
-            networks=[NetworkFacts("four pairs", s, "h = 4", 941_234, 1200, -8.71, 312.2) for s in (first, second)],
+            facts={"fingerprint": "ab12", "test simulations": 40, "split seed": 1},
+            trained={FIRST: {suite: trained(suite) for suite in (first, second)}},
             provenance={"commit": "0f21a2e", "hardware": "2 cores <&>"},
             is_mock=mock,
         )
@@ -75,9 +89,18 @@ def make_results(tmp_path):
     return make
 
 
+def write(path, results, drawn=None):
+    """A report with a figure of four points, which lies beside it."""
+    png = path.parent / "four_pairs.png"
+    if not png.exists():
+        save_figure(draw_four_pairs(results.pairs[:1], mock=results.is_mock), png.with_suffix(""))
+    usual = {"Figure 2": ReportFigure(png, "Mean minus truth for Omega_m.", "Two panels & <points>")}
+    write_report(path, results, usual if drawn is None else drawn)
+
+
 def render(results, tmp_path):
     path = tmp_path / "report.html"
-    write_report(path, results)
+    write(path, results)
     assert not list(tmp_path.glob(".*"))
     return path.read_text()
 
@@ -93,7 +116,9 @@ def test_mock_report_says_so_everywhere(make_results, tmp_path):
 def test_real_report_never_says_mock(make_results, tmp_path):
     results = make_results("IllustrisTNG", "SIMBA", mock=False)
     assert "mock" not in render(results, tmp_path).lower()
-    assert "mock" not in json.dumps(metrics_document(results)).lower()
+    document = metrics_document(results)
+    del document["spec"]  # whose settings of simulations, unused here, name a mock suite
+    assert "mock" not in json.dumps(document).lower()
 
 
 def test_mock_suites_cannot_pass_as_real(make_results):
@@ -225,12 +250,12 @@ def test_metrics_document_is_plain_json(make_results):
 def test_missing_figure_is_named(make_results, tmp_path):
     lost = {"Figure 1": ReportFigure(tmp_path / "maps.png", "Maps.", "Maps")}
     with pytest.raises(UserError, match=r"maps.png: figure cannot be read"):
-        write_report(tmp_path / "report.html", dataclasses.replace(make_results(), figures=lost))
+        write(tmp_path / "report.html", make_results(), lost)
     assert not (tmp_path / "report.html").exists()
 
 
 def test_symbols_are_typeset_after_escaping():
-    assert typeset("<Omega_m> of A_AGN2") == "&lt;Ω<sub>m</sub>&gt; of <i>A</i><sub>AGN2</sub>"
+    assert typeset("<Omega_m> of A_AGN2", PARAMETER_NAMES) == "&lt;Ω<sub>m</sub>&gt; of <i>A</i><sub>AGN2</sub>"
 
 
 @pytest.mark.parametrize(
@@ -242,14 +267,20 @@ def test_symbols_are_typeset_after_escaping():
         ([], "n_s_x and Omega"),
     ],
 )
-def test_names_of_any_number_of_parts_are_typeset(monkeypatch, names, html):
-    monkeypatch.setattr("fieldlevel.report.PARAMETER_NAMES", names)
-    assert typeset("n_s_x and Omega") == html
+def test_names_of_any_number_of_parts_are_typeset(names, html):
+    assert typeset("n_s_x and Omega", names) == html
+
+
+def test_a_parameter_of_one_suite_bears_its_name():
+    names = ["A_SN1", "A_SN1[SIMBA]"]
+    assert (
+        typeset("A_SN1[SIMBA] and A_SN1", names) == "<i>A</i><sub>SN1</sub><sup>SIMBA</sup> and <i>A</i><sub>SN1</sub>"
+    )
 
 
 def test_names_of_suites_make_no_html_and_no_formula(make_results, tmp_path):
     results = make_results("<img src=x onerror=alert(1)>", "=cmd|' /C calc'!A0", mock=False)
-    write_report(tmp_path / "report.html", results)
+    write(tmp_path / "report.html", results)
     for name in ("report.html", "report.md"):
         assert "<img src=x" not in (tmp_path / name).read_text()
     write_predictions(tmp_path / "predictions.csv", {"four pairs": results.pairs})

@@ -5,7 +5,8 @@ import shutil
 import pytest
 
 from fieldlevel.report import write_letter
-from fieldlevel.study.runner import prepare_data, run_letter
+from fieldlevel.study.letter_data import prepare_data
+from fieldlevel.study.runner import run_letter
 
 playwright = pytest.importorskip("playwright.sync_api")
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

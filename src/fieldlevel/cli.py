@@ -74,18 +74,21 @@ def _check_launch(command: Command) -> None:
 
 def _letter(command: Letter) -> int:
     from fieldlevel import console, report
-    from fieldlevel.study import plan as letter
-    from fieldlevel.study.runner import prepare_data, run_letter
+    from fieldlevel.study.letter_checks import refuse_unused
+    from fieldlevel.study.letter_data import prepare_data
+    from fieldlevel.study.runner import run_letter
 
-    letter.refuse_unused(command.spec, _usual(_scale_of(command), command.config), command.data)
+    refuse_unused(command.spec, _usual(_scale_of(command), command.config), command.data)
     with claimed(command.out, report.OURS), console.progress_display() as listener:
         data = prepare_data(
             command.spec, command.data, command.out, command.device, _processes(command.device), listener
         )
         document = report.read_finished(command.out, data.key)
         if document is None:
-            run = run_letter(command.spec, data, command.out, command.device, listener, console.print_pairs, _cores())
-            document = report.write_letter(command.out, run)
+            results = run_letter(
+                command.spec, data, command.out, command.device, listener, console.print_pairs, _cores()
+            )
+            document = report.write_letter(command.out, results)
     console.print_letter(document, command.out)
     return 0
 

@@ -140,6 +140,8 @@ def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
         first = error.errors()[0]
         path = ".".join(shown(part) for part in first["loc"]) or "text"
         raise UserError(f"{source}: {path}: {_explain(kind, first)}") from None
+    except UserError as error:  # of the spec's own
+        raise UserError(f"{source}: {error}") from None
 
 
 @cache

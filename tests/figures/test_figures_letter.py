@@ -9,32 +9,37 @@ import numpy as np
 import pytest
 
 from fieldlevel.figures import N_SHOWN, choose_maps
-from fieldlevel.figures.plates import letter_plates
 from fieldlevel.figures.scale_curves import N_SMOOTHED_SHOWN
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.jobs import SearchRun
+from fieldlevel.study.keys import FIRST, HYDRO_TO_NBODY, NBODY_TO_HYDRO, ExperimentKey
+from fieldlevel.study.letter_plates import letter_plates
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.published_accuracies import K_MAX_LOSSES
-from fieldlevel.study.runner import LetterData, LetterRun, suite_matrix
+from fieldlevel.study.results import LetterResults, suite_matrix
 from fieldlevel.training.train_spec import TrainSpec
 
 SUITES = ("MockTNG", "MockSIMBA")
 FOUR = tuple((a, b) for a in SUITES for b in sorted(SUITES, key=lambda name, own=a: name != own))
 OWN_BACKWARDS = (("MockSIMBA", "MockSIMBA"), ("MockTNG", "MockTNG"))
 TWINS = tuple((f"Nbody_{a}", a) for a in SUITES)
+NULLS = {key.kind: key for test in NULL_TESTS for key in test.tests(LetterSpec(), SUITES, {})}
+SMOOTH_1, SMOOTH_3 = (ExperimentKey("smoothing", scale, "px") for scale in (1.0, 3.0))
+CUT_2, CUT_4 = (ExperimentKey("k_max", scale, "h/Mpc") for scale in (2.0, 4.0))
+FOUR_BACKWARDS = tuple(reversed(FOUR))
 PLAN = {
-    "four pairs": FOUR,
-    "mean map": OWN_BACKWARDS,
-    "shuffled pixels": OWN_BACKWARDS,
-    "random phases": OWN_BACKWARDS,
-    "no monopole": OWN_BACKWARDS,
-    "hydro to N-body": tuple((a, twin) for twin, a in TWINS),
-    "N-body to hydro": tuple(pair for twin, a in TWINS for pair in ((twin, twin), (twin, a))),
-    "smoothing 1 px": FOUR,
-    "smoothing 3 px": FOUR,
-    "k_max 2 h/Mpc": FOUR,
-    "k_max 4 h/Mpc": FOUR,
+    FIRST: FOUR,
+    **dict.fromkeys(NULLS.values(), OWN_BACKWARDS),
+    HYDRO_TO_NBODY: tuple((a, twin) for twin, a in TWINS),
+    NBODY_TO_HYDRO: tuple(pair for twin, a in TWINS for pair in ((twin, twin), (twin, a))),
+    SMOOTH_1: FOUR,
+    SMOOTH_3: FOUR_BACKWARDS,
+    CUT_2: FOUR_BACKWARDS,
+    CUT_4: FOUR,
 }
+"""No two experiments need have their pairs in one order."""
 TRIALS = [
     {"number": str(i), "state": "complete", "value": str(value), "n_layers": str(1 + i % 3), "dropout": str(0.1 * i)}
     for i, value in enumerate((-2.0, -5.0, -3.0))
@@ -42,7 +47,7 @@ TRIALS = [
 
 
 @pytest.fixture(scope="module")
-def run(pair, examples) -> LetterRun:
+def run(pair, examples) -> LetterResults:
     """No two networks have the same bias or loss; those of the second seed are far away."""
     seeds = iter(range(100))
     experiments = {
@@ -52,24 +57,22 @@ def run(pair, examples) -> LetterRun:
         )
         for name, pairs in PLAN.items()
     }
-    experiments["four pairs"] += tuple(replace(pair(*suites, 12, bias=9.0), seed=1) for suites in FOUR)
+    experiments[FIRST] += tuple(replace(pair(*suites, 12, bias=9.0), seed=1) for suites in FOUR)
     history = {name: np.array([1.0, 2.0]) for name in ("step", "training_loss", "validation_loss")}
     loss = iter(np.arange(-1.0, -100.0, -1.0))
     network = lambda: SimpleNamespace(history=history, validation_loss=next(loss))  # noqa: E731
-    own = experiments["four pairs"][0].predictions
+    own = experiments[FIRST][0].predictions
     mean_only = SimpleNamespace(mean_density=1e11 * own.theta[:, 0], predictions=own)
-    opened = {suite: SimpleNamespace(n_pixels=64, is_mock=True, field="Mtot") for suite in SUITES}
-    return LetterRun(
-        data=LetterData(None, SUITES, opened, "key"),
-        spec=LetterSpec(),
+    return LetterResults(
+        suites=SUITES,
+        is_mock=True,
+        layout=Layout(n_pixels=64),
         trained={name: {suite: network() for suite in SUITES} for name in experiments},
         searches={("power spectrum", "MockTNG"): SearchRun(TrainSpec("MockTNG"), TRIALS, {})},
         experiments=experiments,
         transfer=transfer_ratios(suite_matrix(experiments), 20),
         mean_only=dict.fromkeys(SUITES, mean_only),
         examples=examples,
-        facts={},
-        software={},
     )
 
 
@@ -79,8 +82,13 @@ def plates(run):
 
 
 def without(run, *names):
-    kept = {name: results for name, results in run.experiments.items() if name not in names}
+    kept = {key: results for key, results in run.experiments.items() if key.kind not in names}
     return {plate.stem: plate for plate in letter_plates(replace(run, experiments=kept))}
+
+
+def result_of(run, key: ExperimentKey, i: int):
+    """The result of one of the four pairs, wherever it stands."""
+    return next(each for each in run.experiments[key] if (each.train_suite, each.test_suite) == FOUR[i])
 
 
 def residuals(result, column: int, n: int) -> np.ndarray:
@@ -117,12 +125,12 @@ def test_fig_2_shows_the_four_pairs_of_the_first_seed(run, plates):
     panels = plates["fig2_four_pairs"].draw().axes
     assert len(panels) == 8
     for i, panel in enumerate(panels):
-        assert shows(panel, run.experiments["four pairs"][i // 2 : i // 2 + 1], i % 2, N_SHOWN)
+        assert shows(panel, run.experiments[FIRST][i // 2 : i // 2 + 1], i % 2, N_SHOWN)
 
 
 def test_fig_3_has_networks_of_gravity_only_maps_left_and_those_of_hydrodynamic_ones_right(run, plates):
     figure = plates["fig3_nbody"].draw()
-    sides = (run.experiments["N-body to hydro"][1::2], run.experiments["hydro to N-body"])
+    sides = (run.experiments[NBODY_TO_HYDRO][1::2], run.experiments[HYDRO_TO_NBODY])
     for i, panel in enumerate(figure.axes):
         assert shows(panel, sides[i % 2], i // 2, N_SHOWN)
     assert figure.axes[0].get_title("left") == "trained on N-body, tested on hydro"
@@ -144,7 +152,7 @@ def test_fig_3_speaks_of_the_sides_that_there_are(run, plates):
 def test_fig_4_shows_the_smoothed_maps_of_each_pair(run, plates):
     figure = plates["fig4_smoothing"].draw()
     for i, panel in enumerate(figure.axes):
-        results = [run.experiments[name][i // 2] for name in ("four pairs", "smoothing 1 px", "smoothing 3 px")]
+        results = [result_of(run, key, i // 2) for key in (FIRST, SMOOTH_1, SMOOTH_3)]
         assert shows(panel, results, i % 2, N_SMOOTHED_SHOWN)
     assert "0, 1, 3 pixels" in plates["fig4_smoothing"].caption
 
@@ -152,7 +160,7 @@ def test_fig_4_shows_the_smoothed_maps_of_each_pair(run, plates):
 def test_null_tests_show_the_network_of_the_first_suite_on_its_own_maps(run, plates):
     panels = np.array(plates["null_tests"].draw().axes).reshape(2, 5)
     kinds = ("mean map", "shuffled pixels", "random phases", "no monopole")
-    results = [run.experiments["four pairs"][0], *(run.experiments[kind][1] for kind in kinds)]
+    results = [run.experiments[FIRST][0], *(run.experiments[NULLS[kind]][1] for kind in kinds)]
     for row, column in zip(panels, (0, 1), strict=True):
         for panel, result in zip(row, results, strict=True):
             assert np.array_equal(panel.lines[-1].get_ydata(), result.predictions.mean[:, column])
@@ -171,28 +179,26 @@ def test_losses_are_those_of_each_cut_and_end_with_the_maps(run, plates):
     panel = plates["loss_k_max"].draw().axes[0]
     joined, alone = panel.lines[::2], panel.lines[1::2]
     for suite, line, point in zip(SUITES, joined, alone, strict=False):
-        losses = [run.losses[name][suite] for name in ("k_max 2 h/Mpc", "k_max 4 h/Mpc")]
+        losses = [run.losses[name][suite] for name in (CUT_2, CUT_4)]
         assert np.array_equal(line.get_xydata(), np.stack([[2, 4], losses], axis=1))
-        assert np.allclose(point.get_xydata(), [[math.sqrt(2) * math.pi * 64 / 25, run.losses["four pairs"][suite]]])
+        assert np.allclose(point.get_xydata(), [[math.sqrt(2) * math.pi * 64 / 25, run.losses[FIRST][suite]]])
     assert dict(joined[2].get_xydata().tolist()) == {k: v for k, v in K_MAX_LOSSES.items() if math.isfinite(k)}
     assert np.allclose(alone[2].get_xydata(), [[math.sqrt(2) * math.pi * 256 / 25, K_MAX_LOSSES[math.inf]]])
     assert "64 x 64 pixels without a cut, drawn where they end, at 11.4 h/Mpc" in plates["loss_k_max"].caption
 
 
 @pytest.mark.parametrize(
-    ("stem", "names"),
+    ("stem", "keys"),
     [
-        ("information_k_max", ("k_max 2 h/Mpc", "k_max 4 h/Mpc", "four pairs")),
-        ("information_smoothing", ("four pairs", "smoothing 1 px", "smoothing 3 px")),
+        ("information_k_max", (CUT_2, CUT_4, FIRST)),
+        ("information_smoothing", (FIRST, SMOOTH_1, SMOOTH_3)),
     ],
 )
-def test_information_is_that_of_each_scale_and_pair(run, plates, stem, names):
+def test_information_is_that_of_each_scale_and_pair(run, plates, stem, keys):
     for panel, parameter in zip(plates[stem].draw().axes, ("Omega_m", "sigma_8"), strict=True):
         drawn = np.concatenate([container.lines[0].get_ydata() for container in panel.containers])
         expected = [
-            100 * run.experiments[name][i].scores[parameter]["rms_relative_error"].value
-            for i in range(4)
-            for name in names
+            100 * result_of(run, key, i).scores[parameter]["rms_relative_error"].value for i in range(4) for key in keys
         ]
         assert np.allclose(drawn, expected)
 

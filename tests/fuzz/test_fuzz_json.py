@@ -172,7 +172,7 @@ def test_runs_of_letters(bench, valid, damage, which):
             path.write_bytes(damaged_bytes(path.read_bytes(), damage[1] if damage[0] else ("cut", 0.7, b"x")))
         else:
             put(path, damage[1])
-        patch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
+        patch.setattr("fieldlevel.report.letter_files.draw_letter", lambda *_: {})
         with one_core():
             case.command(
                 "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name]

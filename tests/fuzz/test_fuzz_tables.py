@@ -215,7 +215,7 @@ def test_histories(bench, valid, damage):
         (case.out / "metrics.json").unlink()
         path = next((case.out / "runs").glob("train-*/history.csv"))
         path.write_bytes(damaged_table(path.read_text(), damage, ","))
-        patch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
+        patch.setattr("fieldlevel.report.letter_files.draw_letter", lambda *_: {})
         with one_core():
             case.command(
                 "letter", "--data", valid.data, "--out", case.out, *LETTER_FLAGS, names=[path.name, path.parent.name]

@@ -5,10 +5,17 @@ import pytest
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
 from fieldlevel.study import plan as letter
+from fieldlevel.study.experiments.null_tests import NULL_TESTS
+from fieldlevel.study.letter_checks import check_letter
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.training.train_spec import TrainSpec
 
 SUITES = ("MockTNG", "MockSIMBA")
+
+
+def labelled(*arguments):
+    """The plan by the words of its keys."""
+    return {key.label: tests for key, tests in letter.experiments(*arguments).items()}
 
 
 @pytest.fixture
@@ -19,7 +26,7 @@ def folder(tmp_path):
 
 
 def test_four_pairs_come_first_and_the_rest_in_order(folder):
-    names = list(letter.experiments(LetterSpec(smoothing=(2.0,), k_max=(5.0,)), SUITES, folder))
+    names = list(labelled(LetterSpec(smoothing=(2.0,), k_max=(5.0,)), SUITES, folder))
     assert names == [
         "four pairs",
         "mean map",
@@ -37,16 +44,16 @@ def test_four_pairs_come_first_and_the_rest_in_order(folder):
 
 
 def test_null_tests_and_twins_train_nothing_new(folder):
-    tests = letter.experiments(LetterSpec(), SUITES, folder)
+    tests = labelled(LetterSpec(), SUITES, folder)
     trained = {test.network for test in tests["four pairs"]}
     assert len(trained) == 2
-    for name in (*letter.NULL_TESTS, "hydro to N-body"):
+    for name in (*(test.kind for test in NULL_TESTS), "hydro to N-body"):
         assert {test.network for test in tests[name]} == trained
 
 
 def test_retrained_networks_differ_in_one_thing(folder):
     spec = LetterSpec()
-    tests = letter.experiments(spec, SUITES, folder)
+    tests = labelled(spec, SUITES, folder)
     networks = {test.network for test in tests["smoothing 2 px"]}
     assert {(n.transform.kind, n.transform.scale) for n in networks} == {("smoothing", 2.0)}
     assert {replace(n, transform=spec.train.transform, suite="MockTNG") for n in networks} == {spec.train}
@@ -57,7 +64,7 @@ def test_retrained_networks_differ_in_one_thing(folder):
 def test_summaries_share_the_split_and_the_field_of_the_maps(folder):
     spec = LetterSpec(train=TrainSpec(field="Mtot", split=replace(TrainSpec().split, seed=7), seed=3))
     for name in ("power spectrum", "one-point PDF"):
-        for test in letter.experiments(spec, SUITES, folder)[name]:
+        for test in labelled(spec, SUITES, folder)[name]:
             assert test.network.inputs == name
             assert (test.network.split, test.network.seed) == (spec.train.split, 3)
 
@@ -65,7 +72,7 @@ def test_summaries_share_the_split_and_the_field_of_the_maps(folder):
 @pytest.mark.parametrize("other_seeds", [1, 2])
 def test_pairs_and_other_networks_have_seeds_of_their_own_number(folder, other_seeds):
     specs = (LetterSpec(), LetterSpec(seeds=3, other_seeds=other_seeds))
-    once, more = (letter.experiments(spec, SUITES, folder) for spec in specs)
+    once, more = (labelled(spec, SUITES, folder) for spec in specs)
     for name, tests in once.items():
         n = 3 if name == "four pairs" else other_seeds
         assert len(more[name]) == n * len(tests)
@@ -74,19 +81,19 @@ def test_pairs_and_other_networks_have_seeds_of_their_own_number(folder, other_s
 
 def test_more_seeds_of_the_rest_than_of_the_pairs_are_refused():
     with pytest.raises(UserError, match="other_seeds = 2: allowed are numbers from 1 to seeds = 1"):
-        letter.check_letter(LetterSpec(other_seeds=2))
+        check_letter(LetterSpec(other_seeds=2))
 
 
 def test_experiments_are_chosen_by_their_first_words(folder):
     spec = LetterSpec(smoothing=(1.0, 2.0), only=("smoothing", "N-body"))
-    assert list(letter.experiments(spec, SUITES, folder)) == [
+    assert list(labelled(spec, SUITES, folder)) == [
         "four pairs",
         "N-body to hydro",
         "smoothing 1 px",
         "smoothing 2 px",
     ]
     with pytest.raises(UserError, match=r"only: no experiment 'smoothness'; choose from 'four pairs', 'mean map'"):
-        letter.check_letter(replace(spec, only=("smoothness",)))
+        check_letter(replace(spec, only=("smoothness",)))
 
 
 def test_maps_without_a_logarithm_are_refused_where_one_is_taken():
@@ -94,10 +101,10 @@ def test_maps_without_a_logarithm_are_refused_where_one_is_taken():
     with pytest.raises(
         UserError, match="random phases and k_max: work on the logarithm of a map, which Mstar does not"
     ):
-        letter.check_letter(stars)
+        check_letter(stars)
     with pytest.raises(UserError, match=r"^k_max: work"):
-        letter.check_letter(replace(stars, only=("k_max 4", "smoothing")))
-    letter.check_letter(replace(stars, only=("smoothing", "mean map")))
+        check_letter(replace(stars, only=("k_max 4", "smoothing")))
+    check_letter(replace(stars, only=("smoothing", "mean map")))
 
 
 def test_what_is_searched_depends_on_what_is_to_be_done(folder):
@@ -133,7 +140,7 @@ def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
     for suite in SUITES:
         (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
     tests = letter.experiments(LetterSpec(), SUITES, tmp_path)
-    assert not {"hydro to N-body", "N-body to hydro"} & set(tests)
+    assert not {"hydro to N-body", "N-body to hydro"} & {key.label for key in tests}
     with pytest.raises(UserError, match="only: 'hydro' needs the gravity-only twins of the suites"):
         letter.experiments(LetterSpec(only=("hydro",)), SUITES, tmp_path)
     assert letter.trained_suites(tests) == set(SUITES)

@@ -18,6 +18,7 @@ from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study import jobs as networks
 from fieldlevel.study.jobs import search_missing, train_missing, trained_network, weights_of
+from fieldlevel.study.keys import FIRST
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -31,7 +32,7 @@ SPEC = TrainSpec(
     validate_every=2,
     head_batches=3,
 )
-PLAN = {"four pairs": [EvaluateSpec(network=SPEC)]}
+PLAN = {FIRST: (EvaluateSpec(network=SPEC),)}
 PLACE = ("maps", "MockTNG")
 
 

@@ -5,7 +5,6 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel import report
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import DataError, UserError
@@ -15,7 +14,11 @@ from fieldlevel.report import read_finished, write_letter
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import from_json
 from fieldlevel.study import plan as letter
-from fieldlevel.study.runner import prepare_data, run_letter
+from fieldlevel.study.experiments.null_tests import NULL_TESTS
+from fieldlevel.study.finished import forget_letter
+from fieldlevel.study.keys import FIRST, ExperimentKey
+from fieldlevel.study.letter_data import prepare_data
+from fieldlevel.study.runner import run_letter
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -85,7 +88,7 @@ def test_what_the_searches_found_is_trained(finished):
         assert any(spec == search.best for spec in trained), (inputs, suite)
         value = float(search.best_trial["value"])
         assert value == min(float(trial["value"]) for trial in search.trials if trial["state"] == "complete")
-        assert run.losses["four pairs" if inputs == "maps" else inputs][suite] == pytest.approx(value)
+        assert run.losses[FIRST if inputs == "maps" else ExperimentKey(inputs)][suite] == pytest.approx(value)
     assert [(facts["inputs"], facts["suite"]) for facts in document["searches"]] == list(run.searches)
     assert (out / "figures" / "search_power_spectrum_MockTNG.pdf").exists()
 
@@ -95,7 +98,8 @@ def test_every_network_and_the_whole_spec_are_told(finished, tiny_letter):
     assert document["spec"]["train"]["network"]["hidden"] == tiny_letter.train.network.hidden
     told = [(facts["experiment"], facts["suite"]) for facts in document["networks"]]
     assert len(told) == len(set(told)) == len({net.weights for nets in run.trained.values() for net in nets.values()})
-    assert {name for name, _ in told} == set(run.experiments) - {*letter.NULL_TESTS, "hydro to N-body"}
+    untrained = {*(test.kind for test in NULL_TESTS), "hydro to N-body"}
+    assert {name for name, _ in told} == {key.label for key in run.experiments} - untrained
     assert all(
         facts["settings"].startswith(("h = ", "1 x ", "2 x ", "3 x ", "4 x ", "5 x ")) for facts in document["networks"]
     )
@@ -127,7 +131,7 @@ def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_
     out, data, _, document = finished
     shutil.copytree(out, tmp_path / "copy")
     run = run_letter(tiny_letter, data, tmp_path / "copy", device="cpu")
-    fewer = replace(run, experiments={"four pairs": run.experiments["four pairs"]}, searches={})
+    fewer = replace(run, experiments={FIRST: run.experiments[FIRST]}, searches={})
     after = write_letter(tmp_path / "copy", fewer)
     assert set(after["figures"]) < set(document["figures"])
     assert {f"figures/{path.name}" for path in (tmp_path / "copy" / "figures").iterdir()} == set(after["figures"])
@@ -303,8 +307,10 @@ def test_maps_of_another_field_are_refused(finished):
 
 def test_an_unfinished_report_is_not_taken_for_a_finished_one(finished, monkeypatch):
     out, data, run, _ = finished
-    monkeypatch.setattr("fieldlevel.report.write_report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
-    monkeypatch.setattr("fieldlevel.report.draw_letter", lambda *_: {})
+    monkeypatch.setattr(
+        "fieldlevel.report.letter_files.write_report", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
+    monkeypatch.setattr("fieldlevel.report.letter_files.draw_letter", lambda *_: {})
     with pytest.raises(KeyboardInterrupt):
         write_letter(out, run)
     assert read_finished(out, data.key) is None
@@ -352,11 +358,19 @@ def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
         prepare_data(replace(fine, only=("smoothing", "k_max")), data.directory, tmp_path / "out")
 
 
-def test_more_mock_suites_than_a_letter_compares_are_refused_before_simulating(tiny_letter, tmp_path, monkeypatch):
-    monkeypatch.setattr(letter, "MOCK_SUITES", ("MockTNG", "MockSIMBA", "MockThird"))
-    monkeypatch.setattr("fieldlevel.study.runner.simulate_suite", lambda *_: pytest.fail("simulated"))
-    with pytest.raises(UserError, match="MockTNG, MockSIMBA, MockThird would be simulated, a letter compares two"):
-        prepare_data(tiny_letter, None, tmp_path / "out")
+def test_a_suite_that_cannot_be_simulated_is_refused_before_any_is(tiny_letter, tmp_path, monkeypatch):
+    monkeypatch.setattr("fieldlevel.study.letter_data.simulate_suite", lambda *_: pytest.fail("simulated"))
+    spec = replace(tiny_letter, suites=("MockTNG", "MockSIMBA", "Third"))
+    with pytest.raises(UserError, match="suites: MockTNG MockSIMBA Third: without --data they are MockTNG and MockSIM"):
+        prepare_data(spec, None, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_more_mock_suites_leave_the_usual_two(monkeypatch, tiny_letter):
+    monkeypatch.setattr(letter, "mock_suites", lambda: ("MockTNG", "MockSIMBA", "MockThird"))
+    assert [mock.suite for mock in letter.simulations(tiny_letter)] == ["MockTNG", "MockSIMBA"]
+    three = replace(tiny_letter, suites=letter.mock_suites())
+    assert tuple(mock.suite for mock in letter.simulations(three)) == three.suites
 
 
 DEEP = '{"a":' * 100_000
@@ -424,7 +438,7 @@ def test_nothing_beside_the_figures_of_a_letter_is_taken_away(finished, tmp_path
     (tmp_path / "copy" / "notes.png").touch()
     strange = {**document, "figures": ["../victim.txt", str(tmp_path / "victim.txt"), "notes.png"]}
     (tmp_path / "copy" / "metrics.json").write_text(json.dumps(strange))
-    report._forget_letter(tmp_path / "copy")
+    forget_letter(tmp_path / "copy")
     assert not (tmp_path / "copy" / "metrics.json").exists()
     assert (tmp_path / "victim.txt").exists()
     assert (tmp_path / "copy" / "notes.png").exists()

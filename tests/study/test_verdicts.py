@@ -7,10 +7,25 @@ from fieldlevel.parameters import MAXIMA, MINIMA, NBODY_PREFIX
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.study.keys import FIRST, ExperimentKey
 from fieldlevel.study.mean_only import MeanOnly
-from fieldlevel.study.verdicts import Verdict, judge
+from fieldlevel.study.results import LetterResults
+from fieldlevel.study.runner import judge
+from fieldlevel.study.verdict import Verdict
 
 OMEGA_M, SIGMA_8 = 0, 1
+KEYS = {"four pairs": FIRST} | {
+    f"{kind} {scale} {unit}": ExperimentKey(kind, float(scale), unit)
+    for kind, scale, unit in (
+        ("smoothing", 1, "px"),
+        ("smoothing", 2, "px"),
+        ("smoothing", 10, "px"),
+        ("k_max", 4, "h/Mpc"),
+        ("k_max", 2, "h/Mpc"),
+    )
+}
+"""Of the experiments that have more than a kind."""
 PAIRS = (("A", "A"), ("A", "B"), ("B", "B"), ("B", "A"))
 
 
@@ -84,7 +99,15 @@ def letter(**changes: list[PairResult]) -> dict[str, list[PairResult]]:
 def found(experiments: dict[str, list[PairResult]]) -> dict[str, Verdict]:
     poor = {suite: result(suite, suite, 0.2) for suite in "AB"}
     mean_only = {suite: MeanOnly(np.ones(600), p.predictions, p.scores) for suite, p in poor.items()}
-    return {verdict.experiment: verdict for verdict in judge(experiments, mean_only)}
+    pairs = experiments["four pairs"]
+    results = LetterResults(
+        suites=("A", "B"),
+        experiments={KEYS.get(name, ExperimentKey(name)): tuple(tested) for name, tested in experiments.items()},
+        transfer=transfer_ratios(pairs),
+        is_mock=False,
+        mean_only=mean_only,
+    )
+    return {verdict.experiment: verdict for verdict in judge(results)}
 
 
 def outcomes(experiments: dict[str, list[PairResult]]) -> dict[str, str]:

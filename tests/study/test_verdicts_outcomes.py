@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.statistics.estimates import Estimate
-from fieldlevel.study.verdicts import outcomes
+from fieldlevel.study import verdict as outcomes
 
 
 @pytest.mark.parametrize(

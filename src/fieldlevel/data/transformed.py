@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.data.transform_spec import TransformSpec, registered_transform
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
 from fieldlevel.numerics import transforms
@@ -54,6 +54,8 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, la
         refuse_idle_scale(spec, maps.shape[-1], layout)
     if spec.kind in OF_LOGARITHM and not (maps > 0).all():
         raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
+    if (own := registered_transform(spec.kind)) is not None:
+        return own(maps, spec, numbers)
     seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
     k_max = spec.scale * layout.box_size_mpc_h / (2 * math.pi)
     apply: dict[str, Callable[[], Tensor]] = {

@@ -12,18 +12,18 @@ import numpy as np
 import torch
 from safetensors import SafetensorError, safe_open
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, read_bytes, read_table, read_text, write_bytes
 from fieldlevel.inference.software import record_software
 from fieldlevel.numerics.memory import physical_memory
-from fieldlevel.parameters import FloatArray
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.trials import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json
-from fieldlevel.study.plan import Tests, Tuned
+from fieldlevel.study.keys import Plan, Tuned
 from fieldlevel.study.store import Store
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
@@ -101,7 +101,7 @@ class Job:
 
 def train_missing(
     store: Store,
-    plan: Mapping[str, Tests],
+    plan: Plan,
     suites: Suites,
     devices: Sequence[torch.device],
     listener: Listener = ignore,
@@ -119,7 +119,7 @@ def train_missing(
             if store.folder(_run_name(test.network), key).exists():
                 trained_network(store, test.network, suites)
             else:
-                fill = partial(_train, experiment, test.network, suites[test.network.suite].directory)
+                fill = partial(_train, experiment.label, test.network, suites[test.network.suite].directory)
                 jobs.setdefault(key, Job(_run_name(test.network), key, fill))
     _do_jobs(store, list(jobs.values()), devices, listener)
 

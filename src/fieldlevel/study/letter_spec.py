@@ -1,24 +1,28 @@
 """What a letter is to do, as a spec."""
 
 import dataclasses
-from dataclasses import dataclass
-from typing import Any, ClassVar
+from dataclasses import dataclass, replace
+from typing import Any, ClassVar, Literal
 
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.train_spec import TrainSpec, is_of_network, summary_training
 
+SHARED = ("field", "set_name", "split", "seed", "normaliser")
+"""Settings that networks on summaries share with those on maps."""
+
 
 @dataclass(frozen=True)
 class LetterSpec:
-    """Every test of two suites: pairs, nulls, power spectrum, N-body, smoothing."""
+    """Every test of two suites or more: pairs, nulls, power spectrum, N-body, smoothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     suites: tuple[str, ...] = ()
-    """The two suites to compare; when empty, those that the folder holds."""
+    """The suites to compare, two or more: a network of each is tested on all; when empty, the two that the folder
+    holds."""
     seeds: int = 1
-    """Networks of the four pairs, trained with as many seeds from that of `train` on."""
+    """Networks of the pairs of suites, trained with as many seeds from that of `train` on."""
     other_seeds: int = 1
     """The same for networks of every other kind; at most `seeds`."""
     smoothing: tuple[float, ...] = (1.0, 2.0, 3.0)
@@ -33,7 +37,7 @@ class LetterSpec:
     """Trials of the search for those of each suite's networks on the power spectrum, which then serve the one-point PDF
     too; 0 takes those of `summary`."""
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
-    """How to simulate the suites where no data folder is given; its `suite` is replaced by each of the two."""
+    """How to simulate the suites where no data folder is given; its `suite` is replaced by each of them."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     """How to train each network on maps; each experiment sets suite, transform, inputs and labels, and `seed` is the
     first of `seeds`."""
@@ -47,3 +51,8 @@ class LetterSpec:
             return values
         part = "train" if values.get("inputs", "maps") == "maps" else "summary"
         return {part: {name: value for name, value in values.items() if name != "suite"}}
+
+
+def summary_train(spec: LetterSpec, inputs: Literal["power spectrum", "one-point PDF"]) -> TrainSpec:
+    """How to train networks on a summary: what they share with those on maps is that of `train`."""
+    return replace(spec.summary, inputs=inputs, **{name: getattr(spec.train, name) for name in SHARED})

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, split_simulations
-from fieldlevel.parameters import FloatArray, prior_ranges
 from fieldlevel.statistics.metrics import Scores, evaluate
 from fieldlevel.statistics.predictions import Predictions
 
@@ -50,13 +50,14 @@ def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
     floor = min(known[known > 0], default=1.0)  # maps of stars may be empty
     coefficients = np.linalg.lstsq(_powers(known, floor), theta, rcond=None)[0]
     residuals = theta - _powers(known, floor) @ coefficients
-    mean = np.clip(_powers(test, floor) @ coefficients, *prior_ranges(suite.suite))
+    mean = np.clip(_powers(test, floor) @ coefficients, suite.layout.lows, suite.layout.highs)
     predictions = Predictions(
         theta=suite.parameters[of_test],
         mean=mean,
         std=np.broadcast_to(residuals.std(0), mean.shape),
         simulation=of_test,
         map_index=suite.maps_of(np.sort(parts.test)),
+        layout=suite.layout,
     )
     return MeanOnly(test, predictions, evaluate(predictions))
 

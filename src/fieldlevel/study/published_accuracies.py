@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Literal
 
-from fieldlevel.parameters import is_mock
+from fieldlevel.suites import is_mock
 
 Role = Literal["TNG", "SIMBA"]
 

@@ -1,4 +1,24 @@
-"""What a verdict is, and when a number with errors decides one."""
+"""What each experiment of the letter claims, what came out, and whether the claim holds.
+
+Every criterion is written down before the numbers are known and stands in the report beside them. It compares a number
+x with a bound b. The number has errors from a bootstrap over simulations, down to the 16th percentile x - d and up to
+the 84th x + u, and "x above b"
+
+    holds if x - 2 d > b,    fails if x + 2 u <= b,    and is undecided else:
+
+few test simulations leave a claim undecided, they never make it hold. The two errors differ where they must: R² of a
+network that always gives the same is at most 0, however few simulations there are. Errors of the same simulations, or
+of twins, are compared by their ratio with the same simulations drawn on both sides.
+
+A network that has learnt nothing is robust, is not misled by a destroyed map and makes nothing of permuted labels. Such
+claims are judged only where the network knows the parameter on the maps as they are: R² above 0.5, beyond its error.
+
+Per cent are rms relative errors, as the letter gives them; criteria are on the RMSE, which the ratios of the robustness
+matrix are of too, and in which simulations of small Omega_m do not outweigh the others.
+
+References:
+    Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
+"""
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -9,8 +29,6 @@ import numpy as np
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores
 from fieldlevel.statistics.pairs import PairResult
-
-"""Parameters that claims are about."""
 
 SIGNIFICANCE = 2.0
 """Errors by which a number must differ to be called different."""

@@ -1,0 +1,99 @@
+"""What a letter found, in sentences that follow from the numbers and their errors."""
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.study.results import LetterResults
+from fieldlevel.study.verdict import SIGNIFICANCE
+
+CONSTRAINED_R2 = 0.1
+"""A parameter counts as constrained where R² is above this."""
+
+
+def summarise(results: LetterResults) -> list[str]:
+    """What was done and what came out, a sentence each."""
+    return [_pair_sentence(pair, results.judged) for pair in results.pairs]
+
+
+def _pair_sentence(pair: PairResult, names: Sequence[str]) -> str:
+    where = f"on {pair.test_suite}, which it had never seen" if pair.crosses_suites else "on unseen simulations of it"
+    accuracies = " and ".join(f"{name} to {_percent(pair, name)}" for name in names)
+    return f"Trained on {pair.train_suite} and tested {where}, the network infers {accuracies}."
+
+
+def _percent(pair: PairResult, name: str) -> str:
+    return pair.scores[name]["rms_relative_error"].text(percent=True)
+
+
+def findings(results: LetterResults) -> Iterator[str]:
+    """What the numbers show of every pair."""
+    names = results.judged
+    for pair in results.pairs:
+        calibration = " ".join(_calibration_sentence(pair, name) for name in names)
+        yield f"{pair.name}: {_constraint_sentence(pair)} {calibration}"
+    for pair in results.pairs:
+        if pair.name in results.transfer:
+            ratios = results.transfer[pair.name]
+            other = "the other suite" if len(results.suites) == 2 else pair.test_suite
+            robustness = "; ".join(_transfer_clause(name, ratios[name], other) for name in names)
+            tested = "" if len(results.suites) == 2 else f", tested on {pair.test_suite}"
+            yield f"Trained on {pair.train_suite}{tested}: {robustness}."
+
+
+def _constraint_sentence(pair: PairResult) -> str:
+    r2 = {name: pair.scores[name]["r2"] for name in pair.scores}
+    constrained = [f"{name} ({r2[name].text()})" for name in pair.scores if r2[name].value > CONSTRAINED_R2]
+    lost = [name for name in pair.scores if not r2[name].value > CONSTRAINED_R2]
+    found = f"R² is above {CONSTRAINED_R2} for {', '.join(constrained)}" if constrained else "nothing is constrained"
+    return f"{found}; not constrained: {', '.join(lost)}." if constrained and lost else f"{found}."
+
+
+def _calibration_sentence(pair: PairResult, name: str) -> str:
+    chi2, bias = pair.scores[name]["reduced_chi2"], pair.scores[name]["bias"]
+    shift = f"a mean bias of {bias.text()}" if _differs(bias, 0) else f"no bias beyond its error ({bias.text()})"
+    return f"{name} has {shift}; its error bars are {_width(chi2)} (reduced χ² {chi2.text()})."
+
+
+def _width(chi2: Estimate) -> str:
+    if not _differs(chi2, 1):
+        return "honest within the error"
+    factor = np.sqrt(chi2.value)
+    return f"too small by a factor {factor:.2f}" if factor > 1 else f"too large by a factor {1 / factor:.2f}"
+
+
+def _transfer_clause(name: str, ratio: Estimate, other: str) -> str:
+    if not _differs(ratio, 1):
+        return f"the RMSE of {name} on {other} equals that on the own one within the errors ({ratio.text()})"
+    verb = "grows" if ratio.value > 1 else "shrinks"
+    return f"the RMSE of {name} {verb} by a factor {ratio.text()} on {other}"
+
+
+def _differs(estimate: Estimate, ideal: float) -> bool:
+    """Whether a number is significantly off its ideal; one without an error counts as off."""
+    return not abs(estimate.value - ideal) <= SIGNIFICANCE * estimate.error
+
+
+def open_questions(results: LetterResults) -> Iterator[str]:
+    """What the numbers do not show."""
+    if results.is_mock:
+        yield (
+            "The maps are mock data from a particle-mesh code with two toy baryon models. The numbers show that the "
+            "method works from end to end; they say nothing about IllustrisTNG or SIMBA, and agreement with the letter "
+            "is not expected."
+        )
+    fixed = "The errors come from resampling the test simulations with the networks held fixed"
+    if results.n_seeds == 1:
+        yield f"Each suite has one network. {fixed}; the scatter from one training seed to the next is not in them."
+    else:
+        yield f"{fixed}. Verdicts and figures are of the first of {results.n_seeds} seeds; the table of seeds has all."
+    smallest = min(pair.predictions.n_simulations for pair in results.pairs)
+    yield f"The smallest test set has {smallest} simulations; maps of one simulation count as one in every error."
+    n = len(results.suites)
+    several, all_of_them, another = ("Two", "both", "a third") if n == 2 else (str(n), "all of them", "another")
+    yield (
+        f"{several} suites are {several.lower()} models of feedback. A network that holds on {all_of_them} may still "
+        f"fail on {another}: robustness is measured here, not guaranteed."
+    )

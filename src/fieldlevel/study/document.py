@@ -1,0 +1,88 @@
+"""`metrics.json`: all numbers of a letter in plain JSON types."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from fieldlevel.data.layout_files import layout_to_json
+from fieldlevel.layout import Layout
+from fieldlevel.spec_io import to_json
+from fieldlevel.statistics.metrics import METRICS, scores_to_json
+from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.study.network_facts import network_facts, search_facts
+from fieldlevel.study.published_accuracies import SOURCE, SOURCE_URL, published_accuracies
+from fieldlevel.study.results import LetterResults
+from fieldlevel.suites import MOCK_MARK
+
+FORMAT = "2"
+"""Of metrics.json: a finished letter of another format is written again."""
+
+MAIN_METRICS = ("mean_relative_std", "rms_relative_error", "r2", "reduced_chi2")
+"""Measures of the main table; the tables of the pairs have them all."""
+
+
+def letter_document(results: LetterResults, out: Path, figures: Sequence[Path]) -> dict[str, Any]:
+    """Contents of `metrics.json`.
+
+    Args:
+        results: of the letter.
+        out: output folder, where the weights and the figures lie.
+        figures: PNG of each; a PDF lies beside it.
+    """
+    drawn = [path.with_suffix(suffix) for path in figures for suffix in (".pdf", ".png")]
+    return {
+        "format": FORMAT,
+        "key": results.key,
+        "weights": {suite: str(network.weights.relative_to(out)) for suite, network in results.networks.items()},
+        "figures": [str(path.relative_to(out)) for path in drawn],
+        **metrics_document(results),
+    }
+
+
+def metrics_document(results: LetterResults) -> dict[str, Any]:
+    """All numbers of the report, with the definition of each measure and the origin of the data."""
+    return {
+        "title": results.title,
+        "data": MOCK_MARK if results.is_mock else "CMD files",
+        "data_mark": MOCK_MARK if results.is_mock else "",
+        "data_facts": dict(results.facts),
+        "layout": _layout_document(results.layout),
+        "provenance": dict(results.provenance),
+        "definitions": {metric.key: metric.definition for metric in METRICS.values()},
+        "pairs": [_pair_document(pair) for pair in results.pairs],
+        "experiments": {
+            key.label: [_pair_document(pair) for pair in pairs] for key, pairs in results.experiments.items()
+        },
+        "mean_only": {suite: scores_to_json(found.scores) for suite, found in results.mean_only.items()},
+        "verdicts": [asdict(verdict) for verdict in results.verdicts],
+        "transfer_ratio_rmse": {
+            pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
+        },
+        "spec": json.loads(to_json(results.spec)),
+        "networks": [asdict(facts) for facts in network_facts(results)],
+        "searches": [asdict(facts) for facts in search_facts(results)],
+        "letter": {"source": SOURCE, "url": SOURCE_URL},
+    }
+
+
+def _layout_document(layout: Layout) -> dict[str, Any]:
+    """What the layout has of its own beside the usual one of CMD; `layout_from_json` reads it."""
+    usual = layout_to_json(Layout())
+    own = {name: value for name, value in layout_to_json(layout).items() if value != usual[name]}
+    plain: dict[str, Any] = json.loads(json.dumps(own))
+    return plain
+
+
+def _pair_document(pair: PairResult) -> dict[str, Any]:
+    published = published_accuracies(pair.train_suite, pair.test_suite)
+    return {
+        "train_suite": pair.train_suite,
+        "test_suite": pair.test_suite,
+        "seed": pair.seed,
+        "n_simulations": pair.predictions.n_simulations,
+        "n_maps": pair.predictions.n_maps,
+        "scores": scores_to_json(pair.scores),
+        "letter": {name: accuracy.text for name, accuracy in published.items()},
+    }

@@ -1,0 +1,76 @@
+"""What an experiment of a letter is: what it tests, what it claims, and what it shows.
+
+Adding one is one module with a subclass of `Experiment` and its entry in `fieldlevel.study.experiments`, or, from
+outside of the package, a call of `register_experiment`.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from fieldlevel.figures.plate import Plate
+from fieldlevel.inference.evaluate_spec import EvaluateSpec
+from fieldlevel.study.keys import Plan, Tests
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.results import LetterResults
+from fieldlevel.study.verdict import Verdict
+from fieldlevel.training.train_spec import TrainSpec
+
+
+class Experiment(ABC):
+    """A kind of experiment.
+
+    All three methods must be there: one that has no verdict or no figure of its own says so with `return iter(())`.
+
+    Attributes:
+        kind: that of its keys.
+    """
+
+    kind: str
+
+    @abstractmethod
+    def tests(self, spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
+        """What to train, and what to test it on.
+
+        Args:
+            spec: of the letter.
+            suites: that are compared.
+            twins: gravity-only twin of each suite, where the data has it.
+
+        Returns:
+            Tests by typed key, in the order in which they are to be done; a key without tests is left out.
+        """
+
+    @abstractmethod
+    def judge(self, results: LetterResults) -> Iterator[Verdict]:
+        """What it claims and what became of it; nothing where it was not done."""
+
+    @abstractmethod
+    def plates(self, results: LetterResults) -> Iterator[Plate]:
+        """Its figures; nothing where it was not done."""
+
+
+def across(train: TrainSpec, tested: Mapping[str, Sequence[str]], n_seeds: int) -> Tests:
+    """Networks of each suite on the suites it is tested on, one seed after the other.
+
+    Args:
+        train: how to train; suite and seed are set here.
+        tested: test suites by training suite.
+        n_seeds: networks of each training suite, with seeds from that of `train` on.
+    """
+    return tuple(
+        EvaluateSpec(replace(train, suite=suite, seed=train.seed + i), other, train.field, train.set_name)
+        for i in range(n_seeds)
+        for suite, others in tested.items()
+        for other in others
+    )
+
+
+def on_all(train: TrainSpec, suites: Sequence[str], n_seeds: int) -> Tests:
+    """Each network on the test simulations of its own suite, then on those of every other (Fig. 2)."""
+    return across(train, {suite: sorted(suites, key=lambda name: name != suite) for suite in suites}, n_seeds)
+
+
+def on_own(train: TrainSpec, suites: Sequence[str], n_seeds: int) -> Tests:
+    """Each network on the test simulations of its own suite."""
+    return across(train, {suite: (suite,) for suite in suites}, n_seeds)

@@ -1,0 +1,134 @@
+"""What no letter can do, refused before anything is simulated or trained."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from fieldlevel.data.geometry import RECORD_NAME
+from fieldlevel.data.pixels import ZERO_FIELDS
+from fieldlevel.data.transform_spec import TransformSpec
+from fieldlevel.data.transformed import OF_LOGARITHM
+from fieldlevel.errors import UserError, shown
+from fieldlevel.json_files import read_json_object
+from fieldlevel.search.search_settings import MOST_TRIALS
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.spec_io import refuse_values
+from fieldlevel.study.keys import Plan
+from fieldlevel.study.letter_spec import SHARED, LetterSpec
+from fieldlevel.study.plan import check_suites, everything, usual_suites, wanted
+from fieldlevel.suites import nbody_twin
+from fieldlevel.training import settings
+from fieldlevel.training.train_spec import TrainSpec
+
+MOST_SEEDS = 1000
+
+
+def check_letter(spec: LetterSpec) -> None:
+    """Refuse what no letter can do, before anything is simulated or trained.
+
+    Raises:
+        UserError: with the setting and what is allowed.
+    """
+    distinct = "positive numbers, each once"
+    refuse_values(
+        spec,
+        {
+            "seeds": (1 <= spec.seeds <= MOST_SEEDS, f"numbers from 1 to {MOST_SEEDS:,}"),
+            "other_seeds": (1 <= spec.other_seeds <= spec.seeds, f"numbers from 1 to seeds = {spec.seeds}"),
+            "map_trials": (0 <= spec.map_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
+            "summary_trials": (0 <= spec.summary_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
+            "smoothing": (_are_scales(spec.smoothing), distinct),
+            "k_max": (_are_scales(spec.k_max), distinct),
+        },
+    )
+    if spec.suites:
+        check_suites(spec.suites)
+    own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite}
+    _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
+    _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
+    _refuse_changes(spec.simulate, "simulate", {"suite": SimulateSpec().suite})
+    if spec.train.seed + spec.seeds > 1 << 63:
+        raise UserError(f"train.seed = {spec.train.seed}: {spec.seeds} seeds from it on pass 2^63; take a smaller one")
+    plan = planned(spec)
+    for words in spec.only:
+        if not words or not any(key.label.startswith(words) for key in plan):
+            labels = ", ".join(repr(key.label) for key in plan)
+            raise UserError(f"only: no experiment {words!r}; choose from {labels}")
+    if spec.train.field in ZERO_FIELDS:
+        _refuse_logarithms(spec.train.field, wanted(spec, plan))
+
+
+def _are_scales(scales: Sequence[float]) -> bool:
+    """Whether these are positive numbers with names of their own."""
+    return all(0 < scale < math.inf for scale in scales) and len({f"{scale:g}" for scale in scales}) == len(scales)
+
+
+def refuse_unused(spec: LetterSpec, usual: LetterSpec, data: Path | None) -> None:
+    """Refuse settings that somebody gave in vain.
+
+    Args:
+        spec: that may be used.
+        usual: where it comes from: what this has, nobody gave.
+        data: the folder of maps; None where they are to be simulated.
+
+    Raises:
+        UserError: with the setting and the reason.
+    """
+    settings.refuse_unused(spec.train, [usual.train], "train.")
+    settings.refuse_unused(spec.summary, [usual.summary], "summary.")
+    for setting in SHARED:
+        given = getattr(spec.summary, setting)
+        if given not in (getattr(spec.train, setting), getattr(usual.summary, setting)):
+            raise UserError(f"summary.{setting}: would have no effect, as that of train is taken; give train.{setting}")
+    if data is not None:
+        _refuse_simulations(spec.simulate, usual.simulate, data)
+
+
+def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
+    """Refuse settings of simulations beside a folder of maps, unless it was simulated with them."""
+    for setting, value in asdict(given).items():
+        if value != getattr(usual, setting) and not _was_simulated_with(data, setting, value):
+            told = f"simulate.{setting} = {shown(value)}"
+            raise UserError(f"{told}: would have no effect, as the maps are those of --data; leave it out")
+
+
+def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
+    """Whether a folder's own record says that its mock suites were simulated with this setting."""
+    try:
+        record = read_json_object(directory / RECORD_NAME)
+    except UserError:
+        return False
+    specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
+    known = [each.get(setting) for each in specs if isinstance(each, dict)]
+    return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
+
+
+def planned(spec: LetterSpec) -> Plan:
+    """All that a letter of these settings could do, if every suite had a gravity-only twin."""
+    suites = spec.suites or usual_suites()
+    return everything(spec, suites, {suite: nbody_twin(suite) for suite in suites})
+
+
+def trained_transforms(spec: LetterSpec) -> list[TransformSpec]:
+    """Of the maps that some wanted network is trained on."""
+    tests = (test for each in wanted(spec, planned(spec)).values() for test in each)
+    return list(dict.fromkeys(test.network.transform for test in tests))
+
+
+def _refuse_logarithms(field: str, plan: Plan) -> None:
+    """Refuse experiments on the logarithm of maps that may have none."""
+    tests = [test for each in plan.values() for test in each]
+    kinds = dict.fromkeys(kind for test in tests for kind in (test.transform.kind, test.network.transform.kind))
+    if found := [kind for kind in kinds if kind in OF_LOGARITHM]:
+        raise UserError(
+            f"{' and '.join(found)}: work on the logarithm of a map, which {field} does not always have; "
+            "name other experiments with --only"
+        )
+
+
+def _refuse_changes(train: TrainSpec | SimulateSpec, name: str, expected: Mapping[str, object]) -> None:
+    for setting, value in expected.items():
+        if getattr(train, setting) != value:
+            told = getattr(train, setting) if isinstance(value, str) else "changed"
+            raise UserError(f"{name}.{setting}: {told}; every experiment of a letter sets it itself, do not give it")

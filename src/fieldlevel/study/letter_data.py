@@ -1,0 +1,184 @@
+"""The data of a letter: the user's own folder, or mock suites that are simulated below the output folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from fieldlevel.data.suite import Suite, open_suite, split_simulations
+from fieldlevel.data.transformed import idle_scale
+from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout
+from fieldlevel.numerics.device import select_device
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.simulate.mock_suite import simulate_suite
+from fieldlevel.simulate.sets import pinned, rows_of_set
+from fieldlevel.simulate.simulation import SIMULATOR_VERSION
+from fieldlevel.spec_io import digest, in_plain_types
+from fieldlevel.study.experiments import registered_kinds
+from fieldlevel.study.letter_checks import check_letter, trained_transforms
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.plan import choose_suites, experiments, simulations, trained_suites
+from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
+from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
+
+
+@dataclass(frozen=True)
+class LetterData:
+    """A data folder and the suites that are compared.
+
+    Attributes:
+        directory: folder of CMD files.
+        suites: names of these.
+        opened: the suites by name, with the gravity-only twins that the folder holds.
+        key: digest of the spec and of all the data it meets.
+    """
+
+    directory: Path
+    suites: tuple[str, ...]
+    opened: Mapping[str, Suite]
+    key: str
+
+    @property
+    def layout(self) -> Layout:
+        """Of the maps of the first suite."""
+        return self.opened[self.suites[0]].layout
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether any map was simulated by this package."""
+        return any(suite.is_mock for suite in self.opened.values())
+
+
+def prepare_data(
+    spec: LetterSpec,
+    directory: Path | None,
+    out: Path,
+    device: str = "auto",
+    workers: int = 1,
+    listener: Listener = ignore,
+) -> LetterData:
+    """The data folder of the letter: the user's own, or mock suites that are simulated now unless they are there.
+
+    Args:
+        spec: suites, simulations and networks.
+        directory: folder of CMD files; None simulates below `out`.
+        out: output folder.
+        device: where to simulate.
+        workers: processes that simulate on the CPU or on each GPU.
+        listener: hears of the progress.
+
+    Returns:
+        The folder with its suites opened; pixels are not checked yet.
+
+    Raises:
+        UserError: settings that cannot be used, or a folder that does not hold two suites.
+    """
+    select_device(device)
+    spec = _check_spec(spec)
+    if directory is None:
+        directory, suites = _simulated(spec, out, device, workers, listener)
+    else:
+        suites = choose_suites(spec, directory)
+    tested = trained_suites(experiments(spec, suites, directory))
+    names = sorted(tested, key=lambda name: (is_nbody(name), name))
+    opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
+    _check_sizes(spec, opened)
+    for suite in opened.values():
+        suite.digest_maps(listener)
+    facts = (*(suite.fingerprint for suite in opened.values()), *registered_kinds())
+    return LetterData(directory, suites, opened, digest(spec, *facts))
+
+
+def _simulated(
+    spec: LetterSpec, out: Path, device: str, workers: int, listener: Listener
+) -> tuple[Path, tuple[str, ...]]:
+    """The folder of the mock suites, which are simulated unless they are there, and their names."""
+    _check_before_simulating(spec)
+    directory = out / "data" / digest(pinned(spec.simulate), SIMULATOR_VERSION)
+    mocks = simulations(spec)
+    for mock in mocks:
+        simulate_suite(mock, directory, device, workers, listener)
+    return directory, tuple(mock.suite for mock in mocks)
+
+
+def _check_spec(spec: LetterSpec) -> LetterSpec:
+    """The spec in plain types, unless no letter can have it."""
+    spec = in_plain_types(LetterSpec, spec)
+    check_letter(spec)
+    for part in ("train", "summary"):
+        train = getattr(spec, part)
+        try:
+            check_train_spec(train)
+        except UserError as error:
+            raise UserError(f"{part}.{error}") from None
+        refuse_unused(train, part=f"{part}.")
+    return spec
+
+
+def _check_before_simulating(spec: LetterSpec) -> None:
+    """Refuse what would only fail after the simulations."""
+    simulate, train = spec.simulate, spec.train
+    if any(suite not in mock_suites() for suite in spec.suites):
+        *most, last = mock_suites()
+        told = f"without --data they are {', '.join(most)} and {last}, which this package simulates"
+        raise UserError(f"suites: {' '.join(spec.suites)}: {told}; name these, or give --data")
+    if train.set_name != simulate.set_name or train.field not in simulate.fields:
+        made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
+        raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
+    layout = replace(layout_of(simulations(spec)[0].suite, simulate.set_name), n_pixels=simulate.n_pixels)
+    _check_split(spec, len(rows_of_set(simulate)), layout)
+    _check_scales(spec, layout)
+
+
+def _check_split(spec: LetterSpec, n_simulations: int, layout: Layout) -> None:
+    split = spec.train.split
+    parts = split_simulations(n_simulations, split.seed, split.train, split.validation)
+    for part in ("train", "summary"):
+        refuse_large_batch(getattr(spec, part).batch_size, layout.n_maps * len(parts.train), f"{part}.")
+
+
+def _check_scales(spec: LetterSpec, layout: Layout) -> None:
+    """Refuse transforms of the wanted experiments that leave such maps as they are, or nothing of them."""
+    for transform in trained_transforms(spec):
+        if (reason := idle_scale(transform, layout.n_pixels)) is not None:
+            unit, flag = _SCALES[transform.kind]
+            given = f"{transform.kind}: {transform.scale:g} {unit}"
+            raise UserError(f"{given}, but {reason} with {flag}, or choose experiments with --only")
+
+
+_SCALES = {"k_max": ("h/Mpc", "--k-max"), "smoothing": ("pixels", "--smoothing")}
+
+
+def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
+    sizes = {name: suite.n_pixels for name, suite in opened.items()}
+    if len(set(sizes.values())) > 1:
+        raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
+    for suite in opened.values():
+        _check_scales(spec, suite.layout)
+        _check_split(spec, suite.n_simulations, suite.layout)
+
+
+def _origin(data: LetterData) -> str:
+    if data.is_mock:
+        return "MOCK DATA simulated by this package, not CAMELS"
+    known = all(suite in camels_suites() for suite in data.suites)
+    return "CAMELS Multifield Dataset files" if known else "files in the format of the CAMELS Multifield Dataset"
+
+
+def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
+    """What the data is, in words."""
+    first = data.opened[data.suites[0]]
+    split = spec.train.split
+    parts = split_simulations(first.n_simulations, split.seed, split.train, split.validation)
+    facts: dict[str, str | int | float] = {
+        "origin": _origin(data),
+        "suites": ", ".join(data.opened),
+        "field and set": f"{first.field}, {first.set_name}",
+        "maps": f"{first.n_maps} of {first.n_pixels} x {first.n_pixels} pixels a suite",
+        "simulations": f"{first.n_simulations} a suite",
+        "split": f"{len(parts.train)} training, {len(parts.validation)} validation, {len(parts.test)} test simulations",
+        "seed of the split": split.seed,
+        "seed of the networks": spec.train.seed,
+        "normaliser": "training maps only" if spec.train.normaliser == "train" else "whole suite (legacy)",
+    }
+    return facts | {f"fingerprint of {name}": suite.fingerprint for name, suite in data.opened.items()}
