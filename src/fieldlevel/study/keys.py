@@ -44,6 +44,9 @@ FIRST = ExperimentKey("pairs", name="four pairs")
 HYDRO_TO_NBODY = ExperimentKey("hydro to N-body")
 NBODY_TO_HYDRO = ExperimentKey("N-body to hydro")
 
+PAIRS_LABELS = ("four pairs", "all pairs")
+"""What `FIRST` is called, of two suites and of more."""
+
 Tests = tuple[EvaluateSpec, ...]
 """Networks and the maps that they are tested on."""
 Plan = Mapping[ExperimentKey, Tests]
@@ -61,7 +64,7 @@ def pairs_key(suites: Sequence[str]) -> ExperimentKey:
         >>> pairs_key(["A", "B", "C"]) == FIRST, pairs_key(["A", "B", "C"]).label
         (True, 'all pairs')
     """
-    return FIRST if len(suites) == 2 else ExperimentKey(FIRST.kind, name="all pairs")
+    return FIRST if len(suites) == 2 else ExperimentKey(FIRST.kind, name=PAIRS_LABELS[1])
 
 
 def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:

@@ -8,30 +8,29 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from fieldlevel.cli import parse
-from fieldlevel.parameters import PARAMETER_NAMES
-from fieldlevel.report import write_letter
+from fieldlevel.layout import Layout
+from fieldlevel.publish import letter_folder
+from fieldlevel.publish.letter_command import letter_command
+from fieldlevel.publish.letter_tables import errors_of_means, seed_table, total_words
+from fieldlevel.publish.refusals import exit_on_refusal
+from fieldlevel.report.letter_files import write_letter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS, evaluate
 from fieldlevel.statistics.pairs import PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.study.letter_data import prepare_data
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.runner import prepare_data, run_letter
+from fieldlevel.study.runner import run_letter
 from fieldlevel.study.scales import laptop_scale, letter_scale
 from fieldlevel.training.train_spec import TrainSpec
 
-
-@pytest.fixture(scope="module")
-def letter_results() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-        import letter_results  # noqa: PLC0415
-    return letter_results
+PARAMETER_NAMES = Layout().names
 
 
 @pytest.fixture(scope="module")
@@ -49,11 +48,11 @@ def finished(tiny_letter, tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def gather(letter_results, monkeypatch):
+def gather(monkeypatch):
     def run(folder: Path, out: Path, *flags: str) -> int:
         monkeypatch.setattr(sys, "argv", ["letter_results", str(folder), "--out", str(out), *flags])
         try:
-            letter_results.run(letter_results.main)
+            exit_on_refusal(letter_folder.main)
         except SystemExit as refusal:
             return int(refusal.code)
         return 0
@@ -71,13 +70,13 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def test_the_folder_is_whole_small_and_marked(committed, letter_results, capsys):
-    assert {path.name for path in committed.iterdir()} == letter_results.MADE
+def test_the_folder_is_whole_small_and_marked(committed, capsys):
+    assert {path.name for path in committed.iterdir()} == letter_folder.MADE
     assert [path.name for path in committed.parent.iterdir()] == ["mock"]
     assert {path.suffix for path in (committed / "figures").iterdir()} == {".png"}
     readme = (committed / "README.md").read_text()
     assert readme.startswith("# MOCK DATA: a tiny letter\n\nMOCK DATA: ")
-    assert all(name in readme for name in letter_results.MADE - {"README.md"})
+    assert all(name in readme for name in letter_folder.MADE - {"README.md"})
 
 
 @pytest.mark.parametrize("page", ["README.md", "report.md"])
@@ -126,18 +125,18 @@ def document_of(rmse: dict[tuple[str, str, int], float]) -> dict:
         {"train_suite": trained, "test_suite": tested, "seed": seed, "scores": scores(value)}
         for (trained, tested, seed), value in rmse.items()
     ]
-    return {"experiments": {"four pairs": pairs}}
+    return {"experiments": {"four pairs": pairs}, "weights": {"A": "", "B": ""}}
 
 
-def test_scatter_over_the_seeds_is_that_of_the_ratio_of_each_seed(letter_results):
+def test_scatter_over_the_seeds_is_that_of_the_ratio_of_each_seed():
     rmse = {("A", "A", 0): 0.1, ("A", "B", 0): 0.2, ("A", "A", 1): 0.2, ("A", "B", 1): 0.8}
     of_means = {("A", tested, name): 0.1234 for tested in "AB" for name in PARAMETER_NAMES}
-    own, _, other, _ = letter_results.seed_table(document_of(rmse), of_means).splitlines()[2:]
+    own, _, other, _ = seed_table(document_of(rmse), of_means).splitlines()[2:]
     assert own == "| A → A | Omega_m | 2 | 15.0 ± 7.1% | 12.34% | – |"
     assert other == "| A → B | Omega_m | 2 | 50 ± 42% | 12.34% | 3.0 ± 1.4 |"
 
 
-def test_the_average_of_the_seeds_errs_less(letter_results, tmp_path):
+def test_the_average_of_the_seeds_errs_less(tmp_path):
     """Of two networks that are off by +10% and -10% on every map, and by 4% both on the last."""
 
     def off_by(off: float, seed: int) -> PairResult:
@@ -150,12 +149,12 @@ def test_the_average_of_the_seeds_errs_less(letter_results, tmp_path):
     path = tmp_path / "predictions.csv"
     far = {"four pairs": 0.1, "smoothing 1 px": 0.9}
     write_predictions(path, {name: [off_by(off, 0), off_by(-off, 1)] for name, off in far.items()})
-    errors = letter_results.errors_of_means(path)
+    errors = errors_of_means(path)
     assert errors == {("A", "B", "Omega_m"): pytest.approx(0.02), ("A", "B", "sigma_8"): pytest.approx(0.0)}
 
 
-def test_one_seed_has_no_scatter(letter_results):
-    assert letter_results.seed_table(document_of({("A", "A", 0): 0.1, ("A", "B", 0): 0.2}), {}) == ""
+def test_one_seed_has_no_scatter():
+    assert seed_table(document_of({("A", "A", 0): 0.1, ("A", "B", 0): 0.2}), {}) == ""
 
 
 def trained(seconds: float, experiment: str, suite: str, seed: int = 0) -> SimpleNamespace:
@@ -163,17 +162,15 @@ def trained(seconds: float, experiment: str, suite: str, seed: int = 0) -> Simpl
     return SimpleNamespace(experiments=(experiment, "mean map"), run=run, seconds=seconds)
 
 
-def test_the_letters_eight_networks_are_counted_once(letter_results):
+def test_the_letters_eight_networks_are_counted_once():
     kinds = ["N-body to hydro", "power spectrum", *(f"smoothing {scale} px" for scale in (1, 2, 3))]
     networks = [trained(2.0**i, "four pairs", "A", seed=i) for i in range(3)] + [trained(8.0, "four pairs", "B")]
     networks += [trained(100.0, kind, "Nbody_A" if kind.startswith("N") else "A") for kind in kinds]
     networks += [trained(1e4, kind, "Nbody_B" if kind.startswith("N") else "B") for kind in kinds]
-    words = letter_results.total_words(networks, ("A", "B"))
+    words = total_words(networks, ("A", "B"))
     assert "all 14 networks: 50515.0 s" in words
     assert "8 of the eight networks of the letter: 511.0 s\n" in words
-    assert "7 of the eight" in letter_results.total_words(
-        [net for net in networks if not net.run.spec.seed], ("A", "B")
-    )
+    assert "7 of the eight" in total_words([net for net in networks if not net.run.spec.seed], ("A", "B"))
 
 
 @pytest.mark.parametrize("is_given", [False, True])
@@ -181,13 +178,13 @@ def test_the_letters_eight_networks_are_counted_once(letter_results):
     "spec",
     [laptop_scale(), replace(letter_scale(), seeds=3, map_trials=20), LetterSpec(k_max=(), only=("no", "k_max"))],
 )
-def test_the_command_gives_the_spec(letter_results, tiny_letter, spec, is_given):
+def test_the_command_gives_the_spec(tiny_letter, spec, is_given):
     for each in (spec, replace(tiny_letter, train=replace(tiny_letter.train, seed=4))):
-        command = parse(letter_results.letter_command(each, is_given))
+        command = parse(letter_command(each, is_given))
         assert (command.data is not None) == is_given
         assert replace(command.spec, simulate=each.simulate) == each
         assert is_given or command.spec == each
-    assert letter_results.letter_command(laptop_scale(), False) == ["letter", "--scale", "laptop"]
+    assert letter_command(laptop_scale(), False) == ["letter", "--scale", "laptop"]
 
 
 def one(folder: Path, pattern: str) -> Path:
@@ -250,13 +247,13 @@ def test_folders_of_others_are_not_replaced(gather, finished, tmp_path, capsys):
     assert [path.name for path in tmp_path.rglob("*")] == ["results", "precious.txt"]
 
 
-def test_a_failure_on_the_way_leaves_the_old_folder(gather, finished, committed, letter_results, monkeypatch):
+def test_a_failure_on_the_way_leaves_the_old_folder(gather, finished, committed, monkeypatch):
     before = contents(committed)
 
     def fail(*_: object) -> str:
         raise OSError("no space")
 
-    monkeypatch.setattr(letter_results, "readme", fail)
+    monkeypatch.setattr(letter_folder, "readme", fail)
     with pytest.raises(OSError, match="no space"):
         gather(finished, committed)
     assert contents(committed.parent) == {f"mock/{name}": content for name, content in before.items()}

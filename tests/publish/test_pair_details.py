@@ -5,24 +5,17 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
+from fieldlevel.publish import pair_details
+from fieldlevel.publish.refusals import exit_on_refusal
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
 
 PAIR = "MOCK DATA: MockTNG -> MockTNG"
-
-
-@pytest.fixture(scope="module")
-def letter_details() -> ModuleType:
-    with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
-        import letter_details  # noqa: PLC0415
-    return letter_details
 
 
 def network(Omega_m: Sequence[float], errors: Sequence[float], std: float = 0.1, n_maps: int = 2) -> Predictions:
@@ -48,12 +41,12 @@ def letter(tmp_path) -> Callable[..., Path]:
 
 
 @pytest.fixture
-def told(letter_details, letter, tmp_path, monkeypatch, capsys):
+def told(letter, tmp_path, monkeypatch, capsys):
     """Numbers of Omega_m from the command, and what it prints."""
 
     def run(*seeds: Predictions) -> tuple[dict, str]:
         monkeypatch.setattr(sys, "argv", ["letter_details", str(letter(*seeds)), "--json", str(tmp_path / "told.json")])
-        letter_details.main()
+        pair_details.main()
         return json.loads((tmp_path / "told.json").read_text())[PAIR]["Omega_m"], capsys.readouterr().out
 
     return run
@@ -116,9 +109,7 @@ def test_a_vanishing_std_is_told_and_the_json_stays_json(told):
         ("few simulations", "too few for quarters"),
     ],
 )
-def test_what_cannot_be_read_is_refused_in_one_line(
-    letter_details, letter, damage, complaint, compressed, monkeypatch, capsys
-):
+def test_what_cannot_be_read_is_refused_in_one_line(letter, damage, complaint, compressed, monkeypatch, capsys):
     Omega_m, n = ([0.1, 0.2], 4) if damage == "few simulations" else ([0.1, 0.2, 0.3, 0.4], 8)
     other = network([0.2, *Omega_m[1:]] if damage == "other truths" else Omega_m, [0.2] * n)
     if damage == "other maps":
@@ -138,7 +129,7 @@ def test_what_cannot_be_read_is_refused_in_one_line(
         path.write_bytes(content[:40] + b"\xff" * 60)
     monkeypatch.setattr(sys, "argv", ["letter_details", str(folder)])
     with pytest.raises(SystemExit) as refusal:
-        letter_details.run(letter_details.main)
+        exit_on_refusal(pair_details.main)
     message = capsys.readouterr().err
     assert refusal.value.code == 2
     assert complaint in message

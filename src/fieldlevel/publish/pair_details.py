@@ -1,6 +1,6 @@
 """What the report of a letter does not show of its four pairs: error bars along Omega_m, and what averages leave.
 
-    python benchmarks/letter_details.py results/letter-mock
+    python -m fieldlevel.publish.pair_details results/letter-mock
 
 From the predictions alone, for each pair of suites and for Omega_m and sigma_8, seed by seed: bias and reduced chi^2,
 both also in quarters of the test simulations ordered by the true Omega_m; the correlation of the relative errors of two
@@ -10,91 +10,46 @@ to the maps of a simulation. An error that all seeds share, or all maps of a sim
 Errors are bootstrap errors over the simulations, as in the report.
 """
 
-import csv
-import gzip
-import zlib
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
 from typing import Annotated, Any
 
 import numpy as np
-import numpy.typing as npt
 import tyro
-from measuring import arguments_of, run, write_numbers
 
-from fieldlevel.arrays import IntArray
+from fieldlevel.console import say
 from fieldlevel.errors import UserError
-from fieldlevel.layout import Layout
-from fieldlevel.parameters import COSMOLOGICAL_NAMES, PARAMETER_NAMES, FloatArray
+from fieldlevel.files import make_place_for
+from fieldlevel.json_files import write_json
+from fieldlevel.publish.pair_predictions import (
+    averaged_over_maps,
+    averaged_over_seeds,
+    part_of,
+    predictions_of,
+    read_pairs,
+)
+from fieldlevel.publish.refusals import exit_on_refusal
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores, evaluate
-from fieldlevel.statistics.predictions import Predictions, csv_columns
-from fieldlevel.study.plan import FIRST
+from fieldlevel.statistics.predictions import Predictions
 
 N_PARTS = 4
 """Of the test simulations: quarters."""
 
+ORDERED_BY = "Omega_m"
+"""Parameter that the quarters are of."""
+
 
 @dataclass(frozen=True)
 class Arguments:
-    """Tell more of the four pairs of a finished letter."""
+    """Tell more of the pairs of a finished letter."""
 
     letter: Annotated[Path, tyro.conf.Positional]
-    """Output folder of `fieldlevel letter`, or what `letter_results.py` kept of one."""
+    """Output folder of `fieldlevel letter`, or what `fieldlevel.publish.letter_folder` kept of one."""
     json: Path | None = None
     """Write the numbers here too."""
-
-
-def predictions_of(folder: Path) -> Path:
-    """File of the predictions of a letter.
-
-    Raises:
-        UserError: there is none.
-    """
-    for path in (folder / "predictions.csv", folder / "predictions.csv.gz"):
-        if path.exists():
-            return path
-    raise UserError(f"{folder}: no predictions.csv or predictions.csv.gz; give the folder of a finished letter")
-
-
-def read_pairs(path: Path) -> dict[tuple[str, str, str], list[Predictions]]:
-    """Predictions of the four pairs, a network a seed, by origin of the data, trained and tested suite.
-
-    Raises:
-        UserError: a damaged file, none of the four pairs, or seeds that were tested on different maps.
-    """
-    rows: dict[tuple[str, str, str], dict[str, list[list[str]]]] = defaultdict(lambda: defaultdict(list))
-    try:
-        with gzip.open(path, "rt", newline="") if path.suffix == ".gz" else path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                if row["experiment"] == FIRST:
-                    seeds = rows[row["data"], row["train_suite"], row["test_suite"]]
-                    seeds[row["seed"]].append([row[column] for column in csv_columns(Layout())])
-        tables = {pair: [np.array(table, float) for table in seeds.values()] for pair, seeds in rows.items()}
-    except (OSError, EOFError, zlib.error, LookupError, ValueError, TypeError) as error:
-        raise UserError(f"{path}: damaged ({error}); give the command of the letter again") from None
-    if not tables:
-        raise UserError(f"{path}: no {FIRST} in it; give the folder of a finished letter")
-    pairs = {pair: [Predictions.from_table(table) for table in seeds] for pair, seeds in tables.items()}
-    for (_, trained, tested), (first, *others) in pairs.items():
-        if not all(same_maps(first, other) for other in others):
-            told = f"{path}: the seeds of {trained} -> {tested} were tested on different maps"
-            raise UserError(f"{told}; give the command of the letter again")
-    return pairs
-
-
-def same_maps(first: Predictions, second: Predictions) -> bool:
-    """Whether two networks were tested on the same maps with the same truths, in the same order."""
-    return np.array_equal(first.map_index, second.map_index) and np.array_equal(first.theta, second.theta)
-
-
-def part_of(predictions: Predictions, maps: IntArray | npt.NDArray[np.bool_]) -> Predictions:
-    """Some of the maps, by their places or by True and False."""
-    fields = ("theta", "mean", "std", "simulation", "map_index")
-    return replace(predictions, **{name: getattr(predictions, name)[maps] for name in fields})
 
 
 def quarters(predictions: Predictions) -> list[Predictions]:
@@ -108,32 +63,14 @@ def quarters(predictions: Predictions) -> list[Predictions]:
         raise UserError(
             f"predictions: {len(simulations)} test simulations, too few for quarters; test at least {N_PARTS}"
         )
-    order = np.argsort(predictions.theta[first, PARAMETER_NAMES.index("Omega_m")], kind="stable")
+    order = np.argsort(predictions.theta[first, predictions.layout.column(ORDERED_BY)], kind="stable")
     parts = np.array_split(simulations[order], N_PARTS)
     return [part_of(predictions, np.isin(predictions.simulation, part)) for part in parts]
 
 
-def averaged_over_seeds(seeds: Sequence[Predictions]) -> Predictions:
-    """Average of what the networks say of each map."""
-    mean, std = (np.mean([getattr(seed, name) for seed in seeds], axis=0) for name in ("mean", "std"))
-    return replace(seeds[0], mean=mean, std=std)
-
-
-def averaged_over_maps(predictions: Predictions) -> Predictions:
-    """Average of what a network says of the maps of each simulation: a row a simulation."""
-    _, first, group = np.unique(predictions.simulation, return_index=True, return_inverse=True)
-    n_maps = np.bincount(group)[:, None]
-
-    def average(moments: FloatArray) -> FloatArray:
-        return np.stack([np.bincount(group, weights=column) for column in moments.T], axis=1) / n_maps
-
-    rows = part_of(predictions, first)
-    return replace(rows, mean=average(predictions.mean), std=average(predictions.std))
-
-
 def correlations(seeds: Sequence[Predictions], name: str) -> list[float]:
     """Correlation of the relative errors of each two seeds on the same maps."""
-    errors = [((seed.mean - seed.theta) / seed.theta)[:, PARAMETER_NAMES.index(name)] for seed in seeds]
+    errors = [((seed.mean - seed.theta) / seed.theta)[:, seed.layout.column(name)] for seed in seeds]
     return [float(np.corrcoef(first, second)[0, 1]) for first, second in combinations(errors, 2)]
 
 
@@ -160,8 +97,13 @@ def details(seeds: Sequence[Predictions]) -> dict[str, dict[str, Any]]:
             "rms_relative_error_of_average_over_seeds": column(of_seeds, name, "rms_relative_error"),
             "rms_relative_error_of_average_over_maps": column(of_maps, name, "rms_relative_error"),
         }
-        for name in COSMOLOGICAL_NAMES
+        for name in told_parameters(seeds[0])
     }
+
+
+def told_parameters(predictions: Predictions) -> list[str]:
+    """Those that mean something in gravity-only simulations too."""
+    return [parameter.name for parameter in predictions.layout.cosmological]
 
 
 def scores_of(networks: Sequence[Predictions]) -> list[Scores]:
@@ -176,7 +118,7 @@ def column(networks: Sequence[Scores], name: str, metric: str) -> list[Estimate]
 
 def limits(predictions: Predictions) -> list[float]:
     """Lowest and highest true Omega_m."""
-    Omega_m = predictions.theta[:, PARAMETER_NAMES.index("Omega_m")]
+    Omega_m = predictions.theta[:, predictions.layout.column(ORDERED_BY)]
     return [float(Omega_m.min()), float(Omega_m.max())]
 
 
@@ -212,14 +154,17 @@ def to_json(value: Any) -> Any:
 
 def main() -> None:
     """Read the predictions, print the numbers."""
-    arguments = arguments_of(Arguments)
+    arguments = tyro.cli(Arguments)
+    if arguments.json is not None:
+        make_place_for(arguments.json)
     pairs = read_pairs(predictions_of(arguments.letter))
     told = {f"{data}: {trained} -> {tested}": details(seeds) for (data, trained, tested), seeds in pairs.items()}
-    write_numbers(arguments.json, to_json(told))
+    if arguments.json is not None:
+        write_json(arguments.json, to_json(told))
     for pair, parameters in told.items():
         for name, numbers in parameters.items():
-            print(f"{pair}, {name}\n{in_words(numbers)}")
+            say(f"{pair}, {name}", *in_words(numbers).splitlines())
 
 
 if __name__ == "__main__":
-    run(main)
+    exit_on_refusal(main)

@@ -1,0 +1,1 @@
+"""What of finished letters goes into a repository, and what their predictions tell beyond the report."""
