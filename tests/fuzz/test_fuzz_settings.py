@@ -24,8 +24,8 @@ from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.letter_data import prepare_data
+from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
 

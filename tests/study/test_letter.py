@@ -4,7 +4,7 @@ import pytest
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
-from fieldlevel.study import plan as letter
+from fieldlevel.study import letter_plan as letter
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.letter_checks import check_letter
 from fieldlevel.study.letter_spec import LetterSpec

@@ -3,7 +3,7 @@ import pytest
 
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite, split_simulations
-from fieldlevel.parameters import CRITICAL_DENSITY
+from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.study.mean_only import predict_from_mean
 
 SPLIT = SplitSpec(train=0.7, validation=0.1)

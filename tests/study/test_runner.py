@@ -13,7 +13,7 @@ from fieldlevel.inference.predictor import load
 from fieldlevel.report import read_finished, write_letter
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import from_json
-from fieldlevel.study import plan as letter
+from fieldlevel.study import letter_plan as letter
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.finished import forget_letter
 from fieldlevel.study.keys import FIRST, ExperimentKey

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel.parameters import MAXIMA, MINIMA, NBODY_PREFIX
+from fieldlevel.layout import Layout
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
@@ -13,7 +13,9 @@ from fieldlevel.study.mean_only import MeanOnly
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.runner import judge
 from fieldlevel.study.verdict import Verdict
+from fieldlevel.suites import NBODY_PREFIX
 
+MINIMA, MAXIMA = Layout().lows, Layout().highs
 OMEGA_M, SIGMA_8 = 0, 1
 KEYS = {"four pairs": FIRST} | {
     f"{kind} {scale} {unit}": ExperimentKey(kind, float(scale), unit)

@@ -33,8 +33,8 @@ from fieldlevel.study.jobs import (
     weights_of,
 )
 from fieldlevel.study.keys import Plan
+from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.plan import experiments, searches
 from fieldlevel.study.store import Store
 from fieldlevel.suites import MOCK_MARK, hydro_twin
 from fieldlevel.training.train_spec import TrainSpec

@@ -48,6 +48,7 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "data": MOCK_MARK if results.is_mock else "CMD files",
         "data_mark": MOCK_MARK if results.is_mock else "",
         "data_facts": dict(results.facts),
+        "cosmological": list(results.cosmological),
         "layout": _layout_document(results.layout),
         "provenance": dict(results.provenance),
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},

@@ -15,8 +15,8 @@ from fieldlevel.search.search_settings import MOST_TRIALS
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import refuse_values
 from fieldlevel.study.keys import Plan
+from fieldlevel.study.letter_plan import check_suites, everything, usual_suites, wanted
 from fieldlevel.study.letter_spec import SHARED, LetterSpec
-from fieldlevel.study.plan import check_suites, everything, usual_suites, wanted
 from fieldlevel.suites import nbody_twin
 from fieldlevel.training import settings
 from fieldlevel.training.train_spec import TrainSpec

@@ -16,8 +16,8 @@ from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
+from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, trained_suites
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.plan import choose_suites, experiments, simulations, trained_suites
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
 

@@ -40,9 +40,9 @@ from fieldlevel.study.jobs import (
 )
 from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed
 from fieldlevel.study.letter_data import LetterData, describe_data
+from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import predict_from_mean
-from fieldlevel.study.plan import experiments, searches
 from fieldlevel.study.results import LetterResults, suite_matrix
 from fieldlevel.study.store import Store
 from fieldlevel.study.verdict import Verdict
