@@ -11,6 +11,7 @@ from fieldlevel.layout import Layout
 from fieldlevel.spec_io import to_json
 from fieldlevel.statistics.metrics import METRICS, scores_to_json
 from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.transfer_matrix import IDEALS
 from fieldlevel.study.network_facts import network_facts, search_facts
 from fieldlevel.study.published_accuracies import SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.study.results import LetterResults
@@ -61,11 +62,26 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "transfer_ratio_rmse": {
             pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
         },
+        "transfer_matrix": _matrix_document(results),
         "spec": json.loads(to_json(results.spec)),
         "networks": [asdict(facts) for facts in network_facts(results)],
         "searches": [asdict(facts) for facts in search_facts(results)],
         "letter": {"source": SOURCE, "url": SOURCE_URL},
     }
+
+
+def _matrix_document(results: LetterResults) -> list[dict[str, Any]]:
+    """Every pair of suites of a letter of more than two; the pairs and ratios of two say the same."""
+    if len(results.suites) == 2:
+        return []
+    return [
+        {
+            "train_suite": trained,
+            "test_suite": tested,
+            "parameters": {name: {key: getattr(cell, key).to_json() for key in IDEALS} for name, cell in cells.items()},
+        }
+        for (trained, tested), cells in results.transfer_matrix.items()
+    ]
 
 
 def _layout_document(layout: Layout) -> dict[str, Any]:

@@ -27,15 +27,12 @@ def letter_plates(results: LetterResults) -> list[Plate]:
 
 def _map_plates(results: LetterResults) -> Iterator[Plate]:
     every, rows = ("both suites", "Two rows") if len(results.suites) == 2 else ("all suites", "Rows")
-    layout = results.layout
     yield Plate(
         "fig1_maps",
         "Figure 1",
         f"Example maps of {every} on one colour scale; Omega_m grows from left to right.",
         f"{rows} of square maps of the projected matter density, one row a suite.",
-        lambda: draw_maps(
-            results.examples, layout.box_size_mpc_h, field=results.spec.train.field, mock=results.is_mock
-        ),
+        lambda: draw_maps(results.examples, results.layout, results.spec.train.field, mock=results.is_mock),
         place=10,
     )
 

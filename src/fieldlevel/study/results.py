@@ -10,6 +10,7 @@ from fieldlevel.arrays import FloatArray
 from fieldlevel.layout import Layout
 from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.statistics.ratios import TransferRatios
+from fieldlevel.statistics.transfer_matrix import TransferMatrix, transfer_matrix
 from fieldlevel.study.jobs import NetworkRun, Searches
 from fieldlevel.study.keys import FIRST, HYDRO_TO_NBODY, NBODY_TO_HYDRO, ExperimentKey, Tested, first_seed
 from fieldlevel.study.letter_spec import LetterSpec
@@ -100,6 +101,11 @@ class LetterResults:
     def matrix(self) -> tuple[PairResult, ...]:
         """Networks on maps as they are, with the first seed: hydrodynamic suites, then gravity-only ones."""
         return suite_matrix(self.experiments)
+
+    @cached_property
+    def transfer_matrix(self) -> TransferMatrix:
+        """Bias, RMSE over that of the tested suite's own network and chi^2 of the pairs."""
+        return transfer_matrix(self.pairs)
 
     @property
     def others(self) -> dict[ExperimentKey, tuple[PairResult, ...]]:

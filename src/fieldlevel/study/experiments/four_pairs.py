@@ -11,6 +11,7 @@ from fieldlevel.figures.plate import Plate
 from fieldlevel.figures.residuals import N_SHOWN, draw_four_pairs
 from fieldlevel.figures.seeds import draw_seed_spread
 from fieldlevel.figures.suite_matrix import draw_robustness_matrix
+from fieldlevel.figures.transfer_matrices import draw_suite_matrices
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores
 from fieldlevel.statistics.pairs import PairResult
@@ -86,6 +87,8 @@ class FourPairs(Experiment):
             lambda: draw_robustness_matrix(list(results.matrix), results.transfer, mock=mock),
             place=70,
         )
+        if len(results.suites) > 2:
+            yield _matrices_plate(results)
         yield Plate(
             "calibration",
             "Calibration",
@@ -110,6 +113,18 @@ def _the_other(results: LetterResults) -> str:
     return "the other" if len(results.suites) == 2 else "the others"
 
 
+def _matrices_plate(results: LetterResults) -> Plate:
+    return Plate(
+        "suite_matrices",
+        "Every suite against every suite",
+        "Trained on a suite (rows), tested on one (columns): bias, RMSE over that of the tested suite's own network, "
+        "and reduced chi^2 of the cosmological parameters. The colour tells how far a number is from its ideal.",
+        "Matrices of coloured cells with numbers, a row of matrices for each measure.",
+        lambda: draw_suite_matrices(results.pairs, results.transfer_matrix, mock=results.is_mock),
+        place=71,
+    )
+
+
 def _seed_plates(results: LetterResults) -> Iterator[Plate]:
     scores: dict[str, list[Scores]] = {}
     for result in results.experiments[FIRST]:
@@ -120,6 +135,6 @@ def _seed_plates(results: LetterResults) -> Iterator[Plate]:
             "Seeds",
             "Error of the networks of each training seed (dots), their mean and spread.",
             "Dots with a mean and an error bar for each pair of suites.",
-            lambda: draw_seed_spread(scores, mock=results.is_mock),
+            lambda: draw_seed_spread(scores, layout=results.layout, mock=results.is_mock),
             place=100,
         )

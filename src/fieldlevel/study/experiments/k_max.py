@@ -44,7 +44,9 @@ class WavenumberCuts(Ladder):
             f"Error of networks trained and tested on maps after a sharp cut at k_max, {where_in_words(results)} Open "
             f"symbols: {_end_in_words(layout)}.",
             "Curves of the error of Omega_m and sigma_8 that change with the scale.",
-            lambda: draw_information(self.curves(results), "k_max", k_end=_end(layout), mock=results.is_mock),
+            lambda: draw_information(
+                self.curves(results), "k_max", layout=layout, k_end=_end(layout), mock=results.is_mock
+            ),
             place=80,
         )
 

@@ -51,6 +51,6 @@ class Smoothing(Ladder):
             "Information against smoothing",
             "Error of networks trained and tested on maps after smoothing by a Gaussian, " + where_in_words(results),
             "Curves of the error of Omega_m and sigma_8 that change with the scale.",
-            lambda: draw_information(self.curves(results), "smoothing", mock=results.is_mock),
+            lambda: draw_information(self.curves(results), "smoothing", layout=results.layout, mock=results.is_mock),
             place=80,
         )

@@ -45,7 +45,11 @@ class TotalMass(Experiment):
             "within the prior. The numbers: correlation with the mean, accuracy of the fit on the test maps.",
             "Two scatter plots of the mean density of maps against a parameter, with a curve.",
             lambda: draw_total_mass(
-                mean_only.mean_density, predictions.theta, predictions.mean[:, :2], mock=results.is_mock
+                mean_only.mean_density,
+                predictions.theta,
+                predictions.mean[:, predictions.layout.cosmological_columns],
+                predictions.layout,
+                mock=results.is_mock,
             ),
             place=60,
         )
