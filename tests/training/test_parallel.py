@@ -72,6 +72,14 @@ FUSED = replace(
     n_steps=12,
     validate_every=4,
 )
+OWN = replace(
+    SPEC,
+    body="own_parts:Body",
+    body_options={"n_features": 6},
+    head="own_parts:GaussianHead",
+    penalty="own_parts:Critic",
+    penalty_options={"method": "SGD"},
+)
 DROPPING = replace(SPEC, network=NetworkSpec(hidden=1, dropout=0.3), n_steps=9)
 
 
@@ -83,7 +91,8 @@ def map_set(n_maps: int, seed: int, device: str = "cpu") -> MapSet:
     generator = torch.Generator().manual_seed(seed)
     theta = torch.rand(n_maps, 6, generator=generator)
     maps = torch.randn(n_maps, 16, 16, generator=generator) + theta[:, :1, None]
-    return MapSet(maps.to(device), theta.to(device), torch.arange(n_maps, device=device))
+    numbers = torch.arange(n_maps, device=device)
+    return MapSet(maps.to(device), theta.to(device), numbers, numbers % 2)
 
 
 def both_sets(device: str = "cpu") -> tuple[MapSet, MapSet]:
@@ -235,6 +244,7 @@ def laws() -> dict[str, Any]:
         "descended": descend(SPEC),
         "warmed up": descend(replace(SPEC, squared_error_steps=4)),
         "shortened": descend(replace(SPEC, optimiser=OptimiserSpec(longest_gradient=0.5))),
+        "own, penalised": descend(OWN),
         "learnt": learn(SPEC),
         "learnt by Muon": learn(replace(SPEC, optimiser=OptimiserSpec(method="Muon", learning_rate=1e-2))),
         "differentiated": differentiate(),
@@ -351,7 +361,10 @@ def read_losses(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, usecols=(0, 2, 3))
 
 
-@pytest.mark.parametrize("run", ["descended", "warmed up", "shortened", "learnt", "learnt by Muon"])
+RUNS = ["descended", "warmed up", "shortened", "own, penalised", "learnt", "learnt by Muon"]
+
+
+@pytest.mark.parametrize("run", RUNS)
 def test_ranks_train_the_network_of_one_process(ranks, alone, run):
     for found in ranks:
         assert_close(found[run]["weights"], alone[run]["weights"], SINGLE)

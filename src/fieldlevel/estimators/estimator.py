@@ -18,6 +18,7 @@ Either may say `is_recordable = False`, where its work waits for the device or d
 training step of a GPU is then not recorded as a CUDA graph. Tensors that are to be kept belong to the `state_dict`.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 from typing import Any, ClassVar
 
@@ -29,7 +30,7 @@ from fieldlevel.estimators.batch_norms import has_batch_norms, measure_statistic
 from fieldlevel.estimators.sizes import whole_number
 
 
-class Head(nn.Module):
+class Head(nn.Module, ABC):
     """What makes an answer of features (b, F): `forward(features)`, a tensor or a tuple of tensors.
 
     Example:
@@ -58,6 +59,7 @@ class Head(nn.Module):
         torch.Size([])
     """
 
+    @abstractmethod
     def sums(self, answer: Any, theta: Tensor) -> Tensor:
         """Sums over maps: those of the parts of a set add up to those of the set.
 
@@ -68,19 +70,18 @@ class Head(nn.Module):
         Returns:
             Whatever the loss needs, of any shape, the count of known targets of each output included.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no sums")
 
+    @abstractmethod
     def loss(self, sums: Tensor) -> Tensor:
         """The loss of a set of maps, a scalar, from the sums over it."""
-        raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def warm_up_loss(self, sums: Tensor) -> Tensor:
         """The loss of the first steps, `TrainSpec.squared_error_steps` of them."""
         return self.loss(sums)
 
+    @abstractmethod
     def posterior(self, answer: Any) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each parameter in the units of the targets, each (b, P)."""
-        raise NotImplementedError(f"{type(self).__name__} has no posterior")
 
 
 HEAD_METHODS = ("forward", "sums", "loss", "posterior")

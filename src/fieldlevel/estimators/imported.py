@@ -37,9 +37,8 @@ module on PYTHONPATH
     try:
         found = getattr(importlib.import_module(module), name, None)
     except (ImportError, SyntaxError) as error:
-        raise UserError(
-            f"{setting} = {path}: cannot be imported ({reason(error)}); put the module on PYTHONPATH"
-        ) from None
+        told = f"{setting} = {path}: cannot be imported ({reason(error)})"
+        raise UserError(f"{told}; put the module on PYTHONPATH") from None
     if found is None:
         raise UserError(f"{setting} = {path}: {module} has no {name}; give module:Class of a class that is there")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
@@ -62,12 +61,11 @@ def make_own(
         methods: as for `import_class`.
 
     Raises:
-        UserError: it cannot be imported, does not take the arguments, or would keep what no tensor is.
+        UserError: it cannot be imported, or does not take the arguments.
     """
     kind = import_class(path, setting, methods or ("forward",))
     try:
-        module = kind(*arguments, **options)
+        return kind(*arguments, **options)
     except (TypeError, ValueError) as error:
         told = f"{setting} = {path}: {kind.__name__} cannot be made ({reason(error)})"
         raise UserError(f"{told}; see {setting}_options") from error
-    return module

@@ -9,6 +9,7 @@ Where several processes train one network, each has the penalty whole, with the 
 features of all: so it must not draw from the global random numbers, which differ among them.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -26,7 +27,7 @@ PENALTY_METHODS = ("loss", "update", "extra_state", "load_extra_state")
 """That a penalty must have, if it is no `Penalty`."""
 
 
-class Penalty(nn.Module):
+class Penalty(nn.Module, ABC):
     """Added to the loss of an estimator; made by `Class(n_features, n_sources, **options)`.
 
     Its parameters are moved by `update` alone. What its next step depends on is its `state_dict`, its `optimisers` and
@@ -57,6 +58,7 @@ class Penalty(nn.Module):
         super().__init__()
         self.optimisers: list[Optimizer] = []
 
+    @abstractmethod
     def loss(self, features: Tensor, source: Tensor, theta: Tensor) -> Tensor:
         """What is added to the loss of the estimator.
 
@@ -68,7 +70,6 @@ class Penalty(nn.Module):
         Returns:
             A scalar.
         """
-        raise NotImplementedError(f"{type(self).__name__} has no loss")
 
     def update(self, features: Tensor, source: Tensor, theta: Tensor) -> None:
         """Take a step of its own, before that of the estimator; arguments as for `loss`, features without gradient."""

@@ -13,6 +13,9 @@ from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, Option, Pe
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.source_spec import SourceSpec
 
+Options = Annotated[dict[str, Option], tyro.conf.arg(metavar="NAME VALUE ...")]
+"""By their names; a spec that has some can still be the key of a dict."""
+
 
 @dataclass(frozen=True)
 class OptimiserSpec:
@@ -86,17 +89,17 @@ class TrainSpec:
     training (released recipe). On maps only, unless body or head are one's own."""
     seed: int = 0
     body: str = ""
-    """Import path of one's own network, `module:Class`, in the place of `network` or `perceptron`: a `torch.nn.Module`
-    that makes features, as `fieldlevel.estimators.estimator` says."""
-    body_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    """Import path of a network of one's own that makes features, `module:Class` (`fieldlevel.estimators.estimator`), in
+    the place of `network` or `perceptron`."""
+    body_options: Options = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class."""
     head: str = MOMENTS
     """`moments`: mean and standard deviation of each parameter; or the import path of one's own, `module:Class`."""
-    head_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    head_options: Options = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class; of `moments` on a body of one's own `dropout` and `std_from`."""
     penalty: str = ""
-    """Import path of what is added to the loss in training, `module:Class`: a penalty on the features."""
-    penalty_options: dict[str, Option] = dataclasses.field(default_factory=dict, hash=False)
+    """Import path of what is added to the loss in training, `module:Class` (`fieldlevel.training.penalty`)."""
+    penalty_options: Options = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class."""
     sources: tuple[SourceSpec, ...] = ()
     """In the place of suite and set: where the maps come from, with labels or without; the flags `--sources.0.suite`
