@@ -42,6 +42,7 @@ def module(tmp_path, monkeypatch) -> Iterator[Path]:
     path.parent.mkdir()
     path.write_text((Path(__file__).parent / "own_parts.py").read_text())
     monkeypatch.syspath_prepend(path.parent)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of a module that is changed within a second
     yield path
     sys.modules.pop(MODULE, None)
 

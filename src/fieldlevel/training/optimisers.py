@@ -38,18 +38,15 @@ def make_optimisers(
         highest = spec.learning_rate
         return torch.tensor(highest, dtype=torch.float32, device=device) if is_recorded else highest
 
-    adamw = AdamW(
-        rest,
-        lr=rate(),
-        betas=(spec.beta1, spec.beta2),
-        weight_decay=spec.weight_decay,
-        fused=True if is_recorded else None,
-        capturable=is_recorded,
-    )
-    if not matrices:
-        return [adamw]
-    dtype = torch.bfloat16 if is_bfloat16 else None
-    return [adamw, Muon(matrices, rate(), spec.beta1, spec.weight_decay, dtype)]
+    optimisers: list[Optimizer] = []
+    if rest:
+        constants: dict[str, Any] = {"betas": (spec.beta1, spec.beta2), "weight_decay": spec.weight_decay}
+        kernels: dict[str, Any] = {"fused": True if is_recorded else None, "capturable": is_recorded}
+        optimisers.append(AdamW(rest, lr=rate(), **constants, **kernels))
+    if matrices:
+        dtype = torch.bfloat16 if is_bfloat16 else None
+        optimisers.append(Muon(matrices, rate(), spec.beta1, spec.weight_decay, dtype))
+    return optimisers
 
 
 def set_rate(optimisers: Sequence[Optimizer], rate: float) -> None:

@@ -19,7 +19,6 @@ from torch.optim import Optimizer
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.imported import import_class, make_own
 from fieldlevel.training import distributed
-from fieldlevel.training.optimisers import load_optimiser
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -81,7 +80,7 @@ class Penalty(nn.Module, ABC):
     def load_extra_state(self, state: list[Any]) -> None:
         """Go on from what `extra_state` told, on whatever device."""
         for optimiser, each in zip(self.optimisers, state, strict=True):
-            load_optimiser(optimiser, each)
+            optimiser.load_state_dict(each)
 
 
 def check_penalty(spec: TrainSpec) -> None:
