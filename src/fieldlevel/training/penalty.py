@@ -71,7 +71,11 @@ class Penalty(nn.Module, ABC):
         """
 
     def update(self, features: Tensor, source: Tensor, theta: Tensor) -> None:
-        """Take a step of its own, before that of the estimator; arguments as for `loss`, features without gradient."""
+        """Take a step of its own, before that of the estimator.
+
+        Arguments as for `loss`, but features have no gradient. The parameters may hold gradients of the last `loss`, so
+        that it sets them to zero first, as optimisers do by `zero_grad`.
+        """
 
     def extra_state(self) -> list[Any]:
         """What the next step depends on beside the `state_dict`: tensors, numbers, text, lists and dicts of them."""
