@@ -112,6 +112,7 @@ def test_a_record_of_cmds_own_geometry_changes_nothing(tmp_path):
         ({"parameters": [{"name": "A"}, {"name": "A"}]}, "parameter A twice"),
         ({"parameters": "no-such-table.csv"}, "no-such-table.csv"),
         ({"parameters": "../table.csv"}, "in the same folder"),
+        ({"parameters": ""}, "in the same folder"),
     ],
 )
 def test_files_that_cannot_be_are_refused_in_one_line_that_names_them(tmp_path, document, words):

@@ -162,7 +162,7 @@ def _overlay(known: Layout, path: Path) -> Layout:
 
 
 def _plain_name(name: str, path: Path) -> str:
-    if Path(name).name != name:
+    if not name or Path(name).name != name:
         raise UserError(f"{path}: parameters: {shown(name)}; name a table of ranges in the same folder")
     return name
 

@@ -54,7 +54,7 @@ def _layout_defects(header: MapHeader) -> Iterator[str]:
         yield f"maps of {header.shape[1]} x {header.shape[2]} pixels; give N x N with N = 16, 32, 64, ..."
 
 
-def size_defect(files: SuiteFiles, header: MapHeader, layout: Layout) -> str | None:
+def resolution_defect(files: SuiteFiles, header: MapHeader, layout: Layout) -> str | None:
     """Name maps of another size than their layout says, where it says any."""
     n_pixels = header.shape[-1]
     if layout.n_pixels in (0, n_pixels):

@@ -29,7 +29,7 @@ from fieldlevel.data.digests import Stamp, recall, remember
 from fieldlevel.data.geometry import count_words, leaves_gaps
 from fieldlevel.data.labels import label_remarks, parameter_defects, used_columns
 from fieldlevel.data.layout_files import find_layout
-from fieldlevel.data.map_headers import hole_defect, inspect_header, size_defect
+from fieldlevel.data.map_headers import hole_defect, inspect_header, resolution_defect
 from fieldlevel.data.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
 from fieldlevel.data.reference import is_verified, seed_tables, table_defects
 from fieldlevel.data.twins import label_conflicts, shared_maps
@@ -279,7 +279,7 @@ def _inspect_tables(files: SuiteFiles) -> _Tables:
     except UserError as error:
         return _Tables(_UNKNOWN, None, None, [str(error)])
     header, defects = inspect_header(files.maps_path)
-    if header is not None and (size := size_defect(files, header, layout)):
+    if header is not None and (size := resolution_defect(files, header, layout)):
         defects.append(size)
     try:
         theta = read_parameters(files.parameters_path, layout)
