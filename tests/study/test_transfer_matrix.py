@@ -5,7 +5,9 @@ import pytest
 
 from fieldlevel.errors import UserError
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout
-from fieldlevel.statistics.metrics import evaluate
+from fieldlevel.statistics.bootstrap import Bootstrap
+from fieldlevel.statistics.estimates import Estimate
+from fieldlevel.statistics.metrics import METRICS, evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import error_ratio
@@ -72,6 +74,16 @@ def test_the_ratio_is_over_the_network_of_the_tested_suite_with_the_same_resampl
     assert (own.name, other.name) == ("C → C", "A → C")
     assert matrix["A", "C"]["sigma_8"].rmse_ratio == error_ratio(own.predictions, other.predictions)["sigma_8"]
     assert matrix["C", "C"]["sigma_8"].rmse_ratio.error == 0
+
+
+def test_all_numbers_of_a_cell_share_their_resamplings(pairs):
+    draws = Bootstrap.draw(pairs[2].predictions.simulation, 50, [7, 0])
+    cell = transfer_matrix(pairs, 50, seed=7)["A", "C"]["Omega_m"]
+    for key in ("bias", "reduced_chi2"):
+        value, replicas = METRICS[key].measure(pairs[2].predictions, "Omega_m", draws)
+        assert getattr(cell, key) == Estimate.from_replicas(value, replicas)
+    above, below = (METRICS["rmse"].measure(pairs[n].predictions, "Omega_m", draws) for n in (2, 8))
+    assert cell.rmse_ratio == Estimate.from_replicas(above[0] / below[0], above[1] / below[1])
 
 
 def test_the_order_of_the_pairs_does_not_matter(pairs, matrix):
