@@ -7,10 +7,12 @@ import numpy as np
 import pytest
 
 from fieldlevel.console import print_letter
+from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout, Parameter
 from fieldlevel.report.letter_files import write_letter
 from fieldlevel.study.finished import read_finished
 from fieldlevel.study.keys import FIRST
-from fieldlevel.study.letter_data import prepare_data
+from fieldlevel.study.letter_data import check_layouts, prepare_data
 from fieldlevel.study.runner import run_letter
 
 SUITES = ("MockTNG", "MockSIMBA", "Third")
@@ -94,3 +96,13 @@ def test_predictions_name_the_experiment_as_the_report_does(letter):
     assert sum(line.startswith("MOCK DATA,all pairs,") for line in lines) + sum(
         line.startswith("CMD files,all pairs,") for line in lines
     ) == sum(pair.predictions.n_maps for pair in results.experiments[FIRST])
+
+
+def test_suites_that_no_network_can_go_between_are_refused():
+    usual = Layout()
+    check_layouts({"A": usual, "B": replace(usual, parameters=usual.parameters[:2])})
+    with pytest.raises(UserError, match="slabs of different size: A 5 of 25 Mpc/h, B 5 of 50 Mpc/h"):
+        check_layouts({"A": usual, "B": replace(usual, box_size_mpc_h=50.0)})
+    other = replace(usual, parameters=(Parameter("Omega_M", low=0.1, high=0.5, cosmological=True),))
+    with pytest.raises(UserError, match="A, B: no cosmological parameter in common"):
+        check_layouts({"A": usual, "B": other})

@@ -153,9 +153,29 @@ def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
     sizes = {name: suite.n_pixels for name, suite in opened.items()}
     if len(set(sizes.values())) > 1:
         raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
+    check_layouts({name: suite.layout for name, suite in opened.items()})
     for suite in opened.values():
         _check_scales(spec, suite.layout)
         _check_split(spec, suite.n_simulations, suite.layout)
+
+
+def check_layouts(layouts: Mapping[str, Layout]) -> None:
+    """Refuse suites whose maps or labels no network can go between.
+
+    Args:
+        layouts: by suite.
+
+    Raises:
+        UserError: boxes or slabs that differ, or no cosmological parameter in common.
+    """
+    slabs = {name: f"{each.slab_thickness_mpc_h:g} of {each.box_size_mpc_h:g} Mpc/h" for name, each in layouts.items()}
+    if len(set(slabs.values())) > 1:
+        raise UserError(f"slabs of different size: {', '.join(f'{name} {size}' for name, size in slabs.items())}")
+    shared = set.intersection(*({each.name for each in layout.cosmological} for layout in layouts.values()))
+    if not shared:
+        raise UserError(
+            f"{', '.join(layouts)}: no cosmological parameter in common, which a letter is about; name others"
+        )
 
 
 def _origin(data: LetterData) -> str:
