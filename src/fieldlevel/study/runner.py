@@ -20,6 +20,7 @@ from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.software import describe_software, record_software
 from fieldlevel.json_files import read_json_object, write_json
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import digest, in_plain_types, to_json
@@ -155,7 +156,15 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
 
     fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
     folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
-    return _read_predictions(folder)
+    trained, tested = (data.opened[name].layout for name in (spec.network.suite, spec.suite))
+    return _with_layouts(_read_predictions(folder), trained, tested)
+
+
+def _with_layouts(predictions: Predictions, trained: Layout, tested: Layout) -> Predictions:
+    """Predictions with the layout of the tested maps, and the parameters of both suites by their names."""
+    known = {parameter.name: parameter for layout in (trained, tested) for parameter in layout.parameters}
+    parameters = tuple(known.get(parameter.name, parameter) for parameter in predictions.layout.parameters)
+    return replace(predictions, layout=replace(tested, parameters=parameters))
 
 
 def _read_predictions(folder: Path) -> Predictions:
