@@ -37,6 +37,7 @@ class TotalMass(Experiment):
             return
         mean_only = results.mean_only[suite]
         predictions = mean_only.predictions
+        fit = predictions.mean[:, results.layout.cosmological_columns]
         yield Plate(
             "total_mass",
             "Total mass",
@@ -45,11 +46,7 @@ class TotalMass(Experiment):
             "within the prior. The numbers: correlation with the mean, accuracy of the fit on the test maps.",
             "Two scatter plots of the mean density of maps against a parameter, with a curve.",
             lambda: draw_total_mass(
-                mean_only.mean_density,
-                predictions.theta,
-                predictions.mean[:, predictions.layout.cosmological_columns],
-                predictions.layout,
-                mock=results.is_mock,
+                mean_only.mean_density, predictions.theta, fit, predictions.layout, mock=results.is_mock
             ),
             place=60,
         )
