@@ -23,17 +23,19 @@ from scipy.optimize import least_squares
 from suppression_tables import read_error, read_suppression
 
 from fieldlevel.files import write_text
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.mesh import paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
 from fieldlevel.study.scales import SIMULATION_SCALES
+
+CMD = Layout()
 
 CONSTANTS = {"MockTNG": TNGConstants, "MockSIMBA": SIMBAConstants}
 EXPONENTS = ("Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2")
@@ -97,7 +99,7 @@ class Sample:
 def power(kinds: Sequence[torch.Tensor], masses: Sequence[float], n_mesh: int, k_h_mpc: np.ndarray) -> np.ndarray:
     """P(k) interpolated in ln k; any units, ratios matter."""
     k, P = power_spectrum_3d(paint_species(kinds, n_mesh, masses))
-    k_shells = k.cpu().numpy() * 2 * np.pi / BOX_SIZE_MPC_H
+    k_shells = k.cpu().numpy() * 2 * np.pi / CMD.box_size_mpc_h
     return np.asarray(np.interp(np.log(k_h_mpc), np.log(k_shells), P.cpu().numpy()))
 
 

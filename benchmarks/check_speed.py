@@ -19,7 +19,9 @@ import torch
 from measuring import arguments_of, median_seconds, print_cpu, run, write_numbers
 
 from fieldlevel.data.cmd_format import SuiteFiles
-from fieldlevel.parameters import CRITICAL_DENSITY, MAPS_PER_SIMULATION, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
+
+CMD = Layout()
 
 
 @dataclass(frozen=True)
@@ -37,16 +39,16 @@ class Arguments:
 def make_suite(folder: Path, n_simulations: int, n_pixels: int) -> Path:
     """A sound suite of lognormal maps without correlations; returns its map file."""
     rng = np.random.default_rng(0)
-    strata = np.array([rng.permutation(n_simulations) for _ in MINIMA]).T
-    theta = MINIMA + (strata + 0.5) / n_simulations * (MAXIMA - MINIMA)
+    strata = np.array([rng.permutation(n_simulations) for _ in CMD.lows]).T
+    theta = CMD.lows + (strata + 0.5) / n_simulations * (CMD.highs - CMD.lows)
     files = SuiteFiles(folder, "Mine")
     np.savetxt(files.own_parameters_path, theta, fmt="%.6f")
-    shape = (MAPS_PER_SIMULATION * n_simulations, n_pixels, n_pixels)
+    shape = (CMD.n_maps * n_simulations, n_pixels, n_pixels)
     maps = np.lib.format.open_memmap(files.maps_path, "w+", np.float32, shape)
     for number, row in enumerate(theta):
-        block = np.exp(row[1] * rng.standard_normal((MAPS_PER_SIMULATION, *shape[1:]), dtype=np.float32))
-        mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * row[0]
-        maps[MAPS_PER_SIMULATION * number :][:MAPS_PER_SIMULATION] = block * (mean / block.mean())
+        block = np.exp(row[1] * rng.standard_normal((CMD.n_maps, *shape[1:]), dtype=np.float32))
+        mean = CRITICAL_DENSITY * CMD.slab_thickness_mpc_h * row[0]
+        maps[CMD.n_maps * number :][: CMD.n_maps] = block * (mean / block.mean())
     maps.flush()
     return files.maps_path
 

@@ -36,12 +36,14 @@ from measuring import confine, print_cpu, run
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs, paint_layers
 from fieldlevel.numerics.discs_exact import paint_discs_exact, paint_layers_exact
 from fieldlevel.numerics.neighbours import neighbour_distance
-from fieldlevel.parameters import BOX_SIZE_MPC_H, SLABS_PER_AXIS
 from fieldlevel.simulate.nbody import evolve, initial_particles
+
+CMD = Layout()
 
 K = 32
 PLANES = ((1, 2), (0, 2), (0, 1))
@@ -74,7 +76,7 @@ def simulate(arguments: Arguments, seed: int) -> Tensor:
         n_particles=arguments.n_particles,
         n_mesh=n_mesh,
         a_start=0.05,
-        box_size_mpc_h=BOX_SIZE_MPC_H,
+        box_size_mpc_h=CMD.box_size_mpc_h,
         device=torch.device("cpu"),
     )
     today = evolve(start, arguments.Omega_m, 0.05, arguments.n_steps).position.double()
@@ -127,9 +129,9 @@ def ladder_layers(
 def slabs_of_axis(paint: Layers, kinds: Sequence[Kind], n_pixels: int, task: tuple[int, int]) -> Tensor:
     """Five maps of one kind along one axis."""
     (position, radius), axis = kinds[task[0]], task[1]
-    slab = (position[:, axis] * (SLABS_PER_AXIS / n_pixels)).floor().clamp(max=SLABS_PER_AXIS - 1)
+    slab = (position[:, axis] * (CMD.n_slabs / n_pixels)).floor().clamp(max=CMD.n_slabs - 1)
     plane = position[:, PLANES[axis]]
-    return paint(plane, radius, torch.ones_like(radius), slab, SLABS_PER_AXIS, n_pixels)
+    return paint(plane, radius, torch.ones_like(radius), slab, CMD.n_slabs, n_pixels)
 
 
 def paint_all(paint: Layers, kinds: Sequence[Kind], arguments: Arguments) -> Tensor:
@@ -179,7 +181,7 @@ def print_agreement(name: str, image: Tensor, exact: Tensor, seconds: float, n_d
 def compare_painters(arguments: Arguments, kind: Kind) -> None:
     """One slab of one kind by all painters."""
     position, radius = kind
-    inside = position[:, 2] < arguments.n_pixels / SLABS_PER_AXIS
+    inside = position[:, 2] < arguments.n_pixels / CMD.n_slabs
     plane, radius, mass = position[inside][:, :2], radius[inside], torch.ones(int(inside.sum()), dtype=torch.float64)
     discs, n, repeats = (plane, radius, mass), arguments.n_pixels, arguments.repeats
     exact, seconds = timed(lambda: paint_discs_exact(*discs, n), repeats)

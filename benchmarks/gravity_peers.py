@@ -37,11 +37,13 @@ from jaxpm.painting import _cic_paint_impl, _cic_read_impl  # type: ignore[impor
 from measuring import confine, print_cpu, run
 from torch import Tensor
 
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology, Growth, hubble_rate
 from fieldlevel.numerics.mesh import paint_cic
 from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, time_steps
+
+CMD = Layout()
 
 Run = Callable[[], Tensor]
 Weights = list[float]
@@ -71,7 +73,7 @@ def initial(arguments: Arguments) -> Particles:
         n_particles=arguments.n_particles,
         n_mesh=arguments.n_mesh,
         a_start=arguments.a_start,
-        box_size_mpc_h=BOX_SIZE_MPC_H,
+        box_size_mpc_h=CMD.box_size_mpc_h,
         device=torch.device("cpu"),
     )
 
@@ -143,7 +145,7 @@ def alternate(candidates: dict[str, Run], repeats: int) -> dict[str, list[float]
 
 def power(position: Tensor, n_mesh: int) -> npt.NDArray[np.float64]:
     """P [(Mpc/h)^3] in shells centred on 1, 2, ... fundamental modes."""
-    return power_spectrum_3d(paint_cic(position, n_mesh))[1].numpy() * BOX_SIZE_MPC_H**3
+    return power_spectrum_3d(paint_cic(position, n_mesh))[1].numpy() * CMD.box_size_mpc_h**3
 
 
 def print_times(seconds: dict[str, list[float]], n_steps: int) -> None:
@@ -161,7 +163,7 @@ def print_spectra(spectra: dict[str, npt.NDArray[np.float64]]) -> None:
     print("P [(Mpc/h)^3] and, in brackets, P over fieldlevel's")
     print("k [h/Mpc]" + "".join(f"{name:>23}" for name in spectra))
     for k in SHOWN_K_H_MPC:
-        shell = round(k * BOX_SIZE_MPC_H / (2 * np.pi)) - 1
+        shell = round(k * CMD.box_size_mpc_h / (2 * np.pi)) - 1
         if shell < len(ours):
             cells = (f"{P[shell]:.5g} ({P[shell] / ours[shell]:.5f})" for P in spectra.values())
             print(f"{k:9.1f}" + "".join(f"{cell:>23}" for cell in cells))

@@ -23,15 +23,17 @@ from measuring import arguments_of, print_machine, run, write_numbers
 
 from fieldlevel.data.batches import MapSet
 from fieldlevel.data.split import SplitSpec
-from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
-from fieldlevel.parameters import from_unit_interval
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.training.presets import modern_preset, released_preset
+from fieldlevel.training.sources import load_sets, open_data
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
-from fieldlevel.training.trainer import load_sets, train_network
+from fieldlevel.training.trainer import train_network
+
+CMD = Layout()
 
 N_AT_ONCE = 64
 """Maps in a network without gradients, times eight symmetries."""
@@ -114,9 +116,7 @@ class Outcome:
 def train_variant(arguments: Arguments, preset: TrainSpec, seed: int) -> Outcome:
     """Train a preset with the size of the comparison."""
     spec, device = equal_terms(arguments, preset, seed), select_device(arguments.device)
-    suite = open_suite(arguments.data, arguments.suite, check=False)
-    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
-    _, training, validation = load_sets(spec, suite, split, device)
+    _, training, validation = load_sets(spec, open_data(spec, arguments.data, check=False), device)
     start = time.perf_counter()
     trained = train_network(spec, training, validation)
     seconds = time.perf_counter() - start
@@ -131,7 +131,7 @@ def relative_errors(network: Estimator, validation: MapSet) -> tuple[float, floa
         moments = [network.posterior(validation.views(chunk)) for chunk in chunks]
     means, stds = (torch.cat(parts).cpu().numpy() for parts in zip(*moments, strict=True))
     targets = torch.cat([validation.theta[chunk].repeat(validation.n_views, 1) for chunk in chunks]).cpu().numpy()
-    (mean, std), (theta, _) = from_unit_interval(means, stds), from_unit_interval(targets, stds)
+    (mean, std), (theta, _) = CMD.from_unit_interval(means, stds), CMD.from_unit_interval(targets, stds)
     Omega_m, sigma_8 = (METRICS["rms_relative_error"](theta[:, i], mean[:, i], std[:, i]) for i in (0, 1))
     return Omega_m, sigma_8
 

@@ -29,7 +29,9 @@ import tyro
 from measuring import confine, print_cpu, run
 
 from fieldlevel import power_spectrum_2d
-from fieldlevel.parameters import BOX_SIZE_MPC_H
+from fieldlevel.layout import Layout
+
+CMD = Layout()
 
 LOG_MEAN, LOG_STD = 11.1, 0.49
 """Of log10 of the pixels of real total-mass maps."""
@@ -67,13 +69,13 @@ def read_maps(path: Path, n_maps: int) -> Array:
 
 def pylians_spectra(maps: Array) -> Spectra:
     """Every shell of `Pk_plane` without correction for a mass assignment."""
-    planes = [Pk_library.Pk_plane(each / each.mean() - 1, BOX_SIZE_MPC_H, "None", 1, False) for each in maps]
+    planes = [Pk_library.Pk_plane(each / each.mean() - 1, CMD.box_size_mpc_h, "None", 1, False) for each in maps]
     return planes[0].k, np.stack([plane.Pk for plane in planes])
 
 
 def fieldlevel_spectra(maps: Array) -> Spectra:
     """Every shell of `power_spectrum_2d`."""
-    return power_spectrum_2d(maps, BOX_SIZE_MPC_H, corners=True)
+    return power_spectrum_2d(maps, CMD.box_size_mpc_h, corners=True)
 
 
 def blocks(maps: Array, n_maps: int) -> Iterator[Array]:

@@ -18,7 +18,7 @@ from measuring import run
 from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.files import write_text
 from fieldlevel.numerics.device import select_device
-from fieldlevel.parameters import is_mock, is_nbody
+from fieldlevel.suites import is_mock, is_nbody
 
 REAL = {
     "IllustrisTNG": {

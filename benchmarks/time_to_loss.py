@@ -25,14 +25,13 @@ from released_recipe import ReleasedRecipe, train_released
 
 from fieldlevel.data.batches import MapSet
 from fieldlevel.data.split import SplitSpec
-from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import ignore
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.presets import modern_preset, released_preset
+from fieldlevel.training.sources import load_sets, open_data
 from fieldlevel.training.state import TrainingState
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.trainer import load_sets
 
 
 @dataclass(frozen=True)
@@ -82,9 +81,7 @@ def loss_spec(arguments: Arguments, preset: TrainSpec, n_steps: int) -> TrainSpe
 
 def sets_of(spec: TrainSpec, directory: Path, device: torch.device) -> tuple[MapSet, MapSet]:
     """Training and validation maps as a preset normalises them."""
-    suite = open_suite(directory, spec.suite, check=False)
-    split = split_simulations(suite.n_simulations, spec.split.seed, spec.split.train, spec.split.validation)
-    return load_sets(spec, suite, split, device)[1:]
+    return load_sets(spec, open_data(spec, directory, check=False), device)[1:]
 
 
 def released_run(spec: TrainSpec, directory: Path, device: torch.device) -> Iterator[Validation]:

@@ -35,7 +35,8 @@ from presets import with_adamw
 from released_recipe import ReleasedNetwork, ReleasedRecipe, train_released
 from step_floors import FUSED, KERNELS, Floors, floors, measure_rates, step_bytes, step_operations
 
-from fieldlevel.data.batches import MapSet, Normaliser
+from fieldlevel.data.batches import MapSet
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.estimators import fused
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference.predictor import Predictor

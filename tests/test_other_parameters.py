@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.batches import Normaliser
+from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
 from fieldlevel.inference.level import likely_unit, refuse_far_levels

@@ -11,12 +11,14 @@ from benchmarks.simulator.fields import FloatArray, comparison, hydro_matter, ma
 from benchmarks.simulator.measurement import FIRST_SEED, Measure, Result, Setting
 from benchmarks.suppression_tables import read_error, read_suppression
 
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
-from fieldlevel.parameters import PARAMETER_NAMES
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.sets import latin_hypercube
 from fieldlevel.simulate.simulation import baryon_model, gravity_run
 from fieldlevel.suites import mock_suites
+
+CMD = Layout()
 
 FIRST_ROW = 7
 """Of the latin hypercube; every 40th from here meets neither every 25th from 1 nor every 50th from 12, which the
@@ -58,7 +60,7 @@ def response(setting: Setting) -> Result:
     k, _ = read_suppression(mock_suites()[0])
     feedback_pairs = [_Pair(setting, _fiducial(), seed) for seed in seeds]
     found: dict[str, Result] = {suite: {} for suite in mock_suites()}
-    for column, name in enumerate(PARAMETER_NAMES):
+    for column, name in enumerate(CMD.names):
         low, high = _ends(mock_suites()[0], column)
         low_pairs, high_pairs = (
             [_Pair(setting, theta, seed) for seed in seeds] if column < 2 else feedback_pairs for theta in (low, high)
@@ -71,7 +73,7 @@ def response(setting: Setting) -> Result:
 def _change(suite: str, column: int, low_pairs: Sequence["_Pair"], high_pairs: Sequence["_Pair"]) -> Result:
     k, cases = read_suppression(suite)
     low, high = _ends(suite, column)
-    targets = {tuple(theta): S for theta, S in cases[f"1P_{PARAMETER_NAMES[column]}"]}
+    targets = {tuple(theta): S for theta, S in cases[f"1P_{CMD.names[column]}"]}
     changes = [
         above.suppression(suite, high, k)["S"] - below.suppression(suite, low, k)["S"]
         for below, above in zip(low_pairs, high_pairs, strict=True)
@@ -86,7 +88,7 @@ def _change(suite: str, column: int, low_pairs: Sequence["_Pair"], high_pairs: S
 
 def _ends(suite: str, column: int) -> tuple[FloatArray, FloatArray]:
     points = sorted(
-        (theta for theta, _ in read_suppression(suite)[1][f"1P_{PARAMETER_NAMES[column]}"]), key=lambda x: x[column]
+        (theta for theta, _ in read_suppression(suite)[1][f"1P_{CMD.names[column]}"]), key=lambda x: x[column]
     )
     return points[0], points[-1]
 

@@ -7,13 +7,15 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+
+CMD = Layout()
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,7 +28,7 @@ def start(
     *,
     n_mesh: int | None = None,
     a_start: float | None = None,
-    box_size_mpc_h: float = BOX_SIZE_MPC_H,
+    box_size_mpc_h: float = CMD.box_size_mpc_h,
     with_gas: bool = False,
 ) -> Particles:
     """The initial conditions of a spec, with what is given in place of its own."""
@@ -44,7 +46,7 @@ def start(
 
 def preset_steps(spec: SimulateSpec, cosmology: Cosmology) -> int:
     """Steps that a spec gives a cosmology."""
-    return steps_needed(cosmology, BOX_SIZE_MPC_H / spec.n_particles, spec.step_error)
+    return steps_needed(cosmology, CMD.box_size_mpc_h / spec.n_particles, spec.step_error)
 
 
 def today(
@@ -55,7 +57,7 @@ def today(
     *,
     n_steps: int | None = None,
     n_mesh: int | None = None,
-    box_size_mpc_h: float = BOX_SIZE_MPC_H,
+    box_size_mpc_h: float = CMD.box_size_mpc_h,
     with_gas: bool = False,
 ) -> Particles:
     """A gravity run of a spec, with what is given in place of its own."""
@@ -80,7 +82,7 @@ def sharpened(field: Tensor) -> Tensor:
 
 
 def spectrum(
-    field: Tensor, other: Tensor | None = None, box_size_mpc_h: float = BOX_SIZE_MPC_H
+    field: Tensor, other: Tensor | None = None, box_size_mpc_h: float = CMD.box_size_mpc_h
 ) -> tuple[FloatArray, FloatArray]:
     """Wavenumbers [h/Mpc] and P [(Mpc/h)^3] in shells one fundamental mode wide."""
     k, P = power_spectrum_3d(field, other)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure
 
 from fieldlevel.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, STYLE, VERMILLION, WIDTH_INCHES
 from fieldlevel.files import written_aside
-from fieldlevel.parameters import PARAMETERS
+from fieldlevel.layout import CAMELS_PARAMETERS
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 DPI = 110
@@ -114,7 +114,7 @@ def draw_response(result: Result) -> Figure:
     entries = [
         (suite, parameter, found[parameter.name])
         for suite, found in result["suites"].items()
-        for parameter in PARAMETERS
+        for parameter in CAMELS_PARAMETERS
     ]
     for panel, (_, parameter, entry) in zip(panels, entries, strict=True):
         panel.axhline(0, color=BLACK, linewidth=0.5)

@@ -11,16 +11,18 @@ from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Resu
 from scipy.spatial import cKDTree
 from torch import Tensor
 
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
-from fieldlevel.parameters import BOX_SIZE_MPC_H, CRITICAL_DENSITY, SLABS_PER_AXIS, nbody_twin
 from fieldlevel.simulate.feedback import Feedback, Species
 from fieldlevel.simulate.sets import Row, latin_hypercube
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run, simulate_maps
-from fieldlevel.suites import mock_suites
+from fieldlevel.suites import mock_suites, nbody_twin
+
+CMD = Layout()
 
 MapStack = npt.NDArray[np.float32]
 
@@ -59,7 +61,7 @@ def discs(setting: Setting) -> Result:
     """Neighbour radii and discs of one slab against a k-d tree and discs of very many points."""
     spec, n_pixels = setting.sizes.letter, setting.sizes.letter.n_pixels
     position = nbody_run(spec, FIDUCIAL, FIRST_SEED, setting.device).position.div(spec.n_mesh).remainder(1.0)
-    inside = position[:, 0] < 1 / SLABS_PER_AXIS
+    inside = position[:, 0] < 1 / CMD.n_slabs
     estimate = mesh_neighbour_distance(position * n_pixels, n_pixels, spec.n_neighbours)[inside]
     exact = _exact_radius(position, inside, spec.n_neighbours) * n_pixels
     plane = position[inside][:, 1:] * n_pixels
@@ -133,7 +135,7 @@ def statistics(setting: Setting) -> Result:
             name: _pixel_statistics(torch.from_numpy(maps).to(setting.device), edges)
             for name, maps in (("hydro", hydro), ("nbody", nbody))
         }
-        suites[suite]["expected_mean"] = Omega_m.mean() * CRITICAL_DENSITY * BOX_SIZE_MPC_H / SLABS_PER_AXIS
+        suites[suite]["expected_mean"] = Omega_m.mean() * CRITICAL_DENSITY * CMD.box_size_mpc_h / CMD.n_slabs
     return {"n_rows": setting.sizes.n_map_rows, "edges": edges, "suites": suites}
 
 
@@ -187,7 +189,7 @@ def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapSt
         twin = nbody_run(spec, PATCH_COSMOLOGY, seed, device)
         for stack, species in ((hydro, list(kinds.values())), (nbody, [Species(twin.position, 1.0, twin.velocity)])):
             painted = [_without_discs(each, spec.n_mesh) for each in species]
-            stack.append(project_slabs(painted, spec.n_pixels, BOX_SIZE_MPC_H).cpu().numpy())
+            stack.append(project_slabs(painted, spec.n_pixels, CMD.box_size_mpc_h).cpu().numpy())
     return np.stack(hydro), np.stack(nbody)
 
 
@@ -201,7 +203,7 @@ def _deepened(maps: MapStack, depth_mpc_h: int) -> MapStack:
     n_pixels = maps.shape[-1]
     if depth_mpc_h == 5:
         return maps.reshape(-1, n_pixels, n_pixels)
-    boxes = maps.reshape(len(maps), 3, SLABS_PER_AXIS, n_pixels, n_pixels).sum(2)
+    boxes = maps.reshape(len(maps), 3, CMD.n_slabs, n_pixels, n_pixels).sum(2)
     if depth_mpc_h == 50:
         boxes = boxes[::2] + boxes[1::2]
     return boxes.reshape(-1, n_pixels, n_pixels)

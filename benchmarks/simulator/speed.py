@@ -13,17 +13,19 @@ from benchmarks.simulator.maps import of_suite
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
 from torch import Tensor
 
+from fieldlevel.layout import Layout
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import fourier, inverse_fourier
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
-from fieldlevel.parameters import BOX_SIZE_MPC_H
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps
 from fieldlevel.simulate.sets import Row, latin_hypercube
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, simulate_maps
 from fieldlevel.suites import mock_suites
+
+CMD = Layout()
 
 _COPIED_BYTES = {"cuda": 2**31, "cpu": 2**26}
 _PARTICLE_BYTES = 2 * 3 * 4
@@ -126,7 +128,7 @@ def _later_stages(
 
 
 def _displace(suite: str, particles: Particles) -> HydroParticles:
-    return baryon_model(suite)(GravityRun(particles, FIDUCIAL, FIRST_SEED, BOX_SIZE_MPC_H), Feedback())
+    return baryon_model(suite)(GravityRun(particles, FIDUCIAL, FIRST_SEED, CMD.box_size_mpc_h), Feedback())
 
 
 def _search(spec: SimulateSpec, positions: list[Tensor]) -> list[Discs]:
@@ -139,7 +141,7 @@ def _search(spec: SimulateSpec, positions: list[Tensor]) -> list[Discs]:
 
 
 def _project(spec: SimulateSpec, discs: list[Discs]) -> list[Tensor]:
-    return [project_slabs(part, spec.n_pixels, BOX_SIZE_MPC_H) for part in (discs[:2], discs[2:])]
+    return [project_slabs(part, spec.n_pixels, CMD.box_size_mpc_h) for part in (discs[:2], discs[2:])]
 
 
 def _floor(setting: Setting, spec: SimulateSpec, per_step: dict[str, float]) -> Result:

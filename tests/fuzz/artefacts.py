@@ -14,14 +14,16 @@ import numpy as np
 from fieldlevel.cli import main
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.projection import project_snapshots
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA
 from fieldlevel.progress import Progress
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 from fieldlevel.training.trainer import train
+
+CMD = Layout()
 
 N_SIMULATIONS, N_PIXELS = 8, 16
 SPLIT = SplitSpec(train=0.75, validation=0.125)
@@ -68,8 +70,8 @@ PROJECT_FLAGS = ("--n-pixels", "16", "--n-neighbours", "4", "--device", "cpu")
 def write_suite(folder: Path, suite: str, seed: int, field: str = "Mtot", set_name: str = "LH") -> None:
     """A sound suite in which the five slabs of an axis hold all the mass of the box."""
     rng = np.random.default_rng(seed)
-    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
-    theta = MINIMA + (strata + 0.5) / N_SIMULATIONS * (MAXIMA - MINIMA)
+    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in CMD.lows]).T
+    theta = CMD.lows + (strata + 0.5) / N_SIMULATIONS * (CMD.highs - CMD.lows)
     maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, N_PIXELS, N_PIXELS))
     maps *= 5 * CRITICAL_DENSITY * theta[:, 0, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
     folder.mkdir(exist_ok=True)

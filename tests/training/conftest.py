@@ -9,15 +9,17 @@ import torch
 from fieldlevel import files
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.estimators.network_specs import NetworkSpec
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+
+CMD = Layout()
 
 N_SIMULATIONS = 8
 
 
 def latin_hypercube(rng: np.random.Generator) -> np.ndarray:
-    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in MINIMA]).T
-    return MINIMA + (strata + 0.5) / N_SIMULATIONS * (MAXIMA - MINIMA)
+    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in CMD.lows]).T
+    return CMD.lows + (strata + 0.5) / N_SIMULATIONS * (CMD.highs - CMD.lows)
 
 
 @pytest.fixture(autouse=True)
@@ -38,7 +40,7 @@ def write_maps() -> Callable[[Path], Path]:
         rng = np.random.default_rng(0)
         theta = latin_hypercube(rng)
         maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, 16, 16))
-        mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * theta[:, 0]
+        mean = CRITICAL_DENSITY * CMD.slab_thickness_mpc_h * theta[:, 0]
         maps *= mean[:, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
         np.save(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))
         np.savetxt(directory / "params_LH_MockTNG.txt", theta, fmt="%.6f")

@@ -18,8 +18,8 @@ from fieldlevel.errors import DataError, TrainingError, UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.moments import moment_loss
 from fieldlevel.inference.predictor import load
+from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import all_symmetries, apply_symmetry
-from fieldlevel.parameters import MAXIMA, MINIMA
 from fieldlevel.progress import ignore
 from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.training import resume
@@ -28,6 +28,8 @@ from fieldlevel.training.presets import TRAIN_PRESETS
 from fieldlevel.training.state import TrainingState, validation_loss
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 from fieldlevel.training.trainer import train, train_network
+
+CMD = Layout()
 
 # Sums of a few hundred float32 numbers in another order.
 SINGLE = 1e-5
@@ -186,7 +188,7 @@ def test_no_test_map_is_reachable(spec, directory, tmp_path):
     test = split_simulations(8, train=0.75, validation=0.125).test
     maps, parameters = suite.maps.copy(), suite.parameters.copy()
     maps[suite.maps_of(test)] = np.nan
-    parameters[test] = (MINIMA + MAXIMA) / 2
+    parameters[test] = (CMD.lows + CMD.highs) / 2
     np.save(suite.files.maps_path, maps)
     np.savetxt(suite.files.parameters_path, parameters, fmt="%.6f")
     with pytest.raises(DataError):

@@ -27,7 +27,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.moments import loss_from_sums, moment_sums
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.predictor import load
-from fieldlevel.parameters import MAXIMA, MINIMA
+from fieldlevel.layout import Layout
 from fieldlevel.progress import ignore
 from fieldlevel.training import distributed, resume
 from fieldlevel.training.captured import CapturedStep
@@ -36,6 +36,8 @@ from fieldlevel.training.state import TrainingState
 from fieldlevel.training.step import TrainingStep
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 from fieldlevel.training.trainer import train, train_network
+
+CMD = Layout()
 
 N_RANKS = 2
 
@@ -330,7 +332,7 @@ def data(tmp_path_factory) -> Path:
     """A suite of 8 simulations, 16 x 16 pixels."""
     directory, rng = tmp_path_factory.mktemp("data"), np.random.default_rng(0)
     np.save(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy", rng.lognormal(25.0, 1.0, (120, 16, 16)).astype("<f4"))
-    np.savetxt(directory / "params_LH_MockTNG.txt", rng.uniform(MINIMA, MAXIMA, (8, 6)), fmt="%.6f")
+    np.savetxt(directory / "params_LH_MockTNG.txt", rng.uniform(CMD.lows, CMD.highs, (8, 6)), fmt="%.6f")
     return directory
 
 

@@ -30,9 +30,11 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork, load_published_state
 from fieldlevel.estimators.published_states import name_format
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.published_network import REMARK, import_published
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
-from fieldlevel.parameters import CRITICAL_DENSITY, MAXIMA, MINIMA, SLAB_THICKNESS_MPC_H, from_unit_interval
 from fieldlevel.training.train_spec import TrainSpec
+
+CMD = Layout()
 
 NAME = "weights_IllustrisTNG_Mtot_14_all_steps_500_500_o3.pt"
 
@@ -130,7 +132,7 @@ KINDS: dict[str, Callable[[dict[str, Tensor]], Any]] = {
 def reference(network: ReleasedNetwork, maps: np.ndarray, mean: float, std: float) -> tuple[np.ndarray, np.ndarray]:
     with torch.inference_mode():
         answers = network(((torch.log10(torch.from_numpy(maps)) - mean) / std)[:, None]).numpy()
-    return from_unit_interval(answers[:, :6].astype(float), answers[:, 6:].astype(float))
+    return CMD.from_unit_interval(answers[:, :6].astype(float), answers[:, 6:].astype(float))
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
@@ -652,10 +654,10 @@ def test_the_command_imports_and_the_others_take_it(published, tmp_path, capsys)
 def write_suite(folder: Path, suite: str, n_simulations: int) -> Path:
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
-    strata = np.array([rng.permutation(n_simulations) for _ in MINIMA]).T
-    theta = MINIMA + (strata + 0.5) / n_simulations * (MAXIMA - MINIMA)
+    strata = np.array([rng.permutation(n_simulations) for _ in CMD.lows]).T
+    theta = CMD.lows + (strata + 0.5) / n_simulations * (CMD.highs - CMD.lows)
     maps = rng.lognormal(0.0, 1.0, (n_simulations, 3, 5, 16, 16))
-    mean = CRITICAL_DENSITY * SLAB_THICKNESS_MPC_H * theta[:, 0]
+    mean = CRITICAL_DENSITY * CMD.slab_thickness_mpc_h * theta[:, 0]
     maps *= mean[:, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
     np.save(folder / f"Maps_Mtot_{suite}_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))
     np.savetxt(folder / f"params_LH_{suite}.txt", theta, fmt="%.6f")
