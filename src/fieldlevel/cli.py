@@ -16,6 +16,7 @@ from fieldlevel import interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
 from fieldlevel.commands import Check, Command, Evaluate, Import, Infer, Letter, Project, Shrink, Simulate, Train, Tune
 from fieldlevel.errors import TrainingError, UserError
+from fieldlevel.extensions import load_extensions
 from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
 from fieldlevel.search.tune_spec import TuneSpec
@@ -41,6 +42,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
         with interrupts.raised(), streams.brief_warnings(), streams.flushed():
+            load_extensions()
             command = parse(given)
             _check_launch(command)
             return _RUN[type(command)](command)

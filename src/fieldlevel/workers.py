@@ -26,6 +26,7 @@ import torch
 
 from fieldlevel import streams
 from fieldlevel.errors import UserError
+from fieldlevel.extensions import load_extensions
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 
@@ -282,6 +283,7 @@ def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) ->
         streams.prepare()
         warnings.showwarning = streams.show_warning
     torch.set_num_threads(1)
+    load_extensions()
     sending = threading.Lock()  # work may have threads of its own that tell of it
 
     def send(told: Progress | _Ready | _Done[Any]) -> None:
