@@ -31,7 +31,7 @@ def predictor():
         layout=LAYOUT,
         n_pixels=8,
         is_mock=False,
-        seen=None,
+        sources=(),
         remarks=(),
         predict=lambda maps, **options: (MEAN, STD),
     )

@@ -307,9 +307,8 @@ def test_python(bench, valid, case):
     command, name, (which, number) = case
     value = next(values for values in (NUMBERS, TEXTS, PYTHON) if id(values) == which)[number]
     with bench.case("settings, Python", (command, name, value)) as here:
-        spec = with_value(DIRECT[command], name, value)
         words = [*name.split("."), "memory", *related(name), *([shown] if (shown := str(value)[:20]) else [])]
-        here.library(lambda: _begin(command, spec, valid, here), *words)
+        here.library(lambda: _begin(command, with_value(DIRECT[command], name, value), valid, here), *words)
 
 
 def _begin(command: str, spec: Any, valid: Any, case: Any) -> None:

@@ -140,7 +140,7 @@ def _check_split(spec: LetterSpec, n_simulations: int, layout: Layout) -> None:
 def _check_scales(spec: LetterSpec, layout: Layout) -> None:
     """Refuse transforms of the wanted experiments that leave such maps as they are, or nothing of them."""
     for transform in trained_transforms(spec):
-        if (reason := idle_scale(transform, layout.n_pixels)) is not None:
+        if (reason := idle_scale(transform, layout.n_pixels, layout)) is not None:
             unit, flag = _SCALES[transform.kind]
             given = f"{transform.kind}: {transform.scale:g} {unit}"
             raise UserError(f"{given}, but {reason} with {flag}, or choose experiments with --only")

@@ -122,7 +122,7 @@ def metadata_of(
 def layout_text(layout: Layout, suite: str, set_name: str) -> str:
     """JSON of a layout, whatever the pixels; empty where it is the one that is known of the suite."""
     unseen = dataclasses.replace(layout, n_pixels=0)
-    return "" if unseen == layout_of(suite, set_name) else to_text(dataclasses.asdict(unseen))
+    return "" if unseen == layout_of(suite, set_name, built_in=True) else to_text(dataclasses.asdict(unseen))
 
 
 def _plain(source: SeenSource) -> dict[str, Any]:
@@ -244,7 +244,7 @@ def _labels(layout: Layout) -> str:
 
 def _layout(spec: TrainSpec, metadata: Mapping[str, str]) -> Layout:
     """The one that the file tells; else of its suite, with the priors of CAMELS in earlier versions."""
-    known = layout_of(spec.suite, spec.set_name)
+    known = layout_of(spec.suite, spec.set_name, built_in=True)
     known_ones = [known, dataclasses.replace(known, parameters=CAMELS_PARAMETERS)]
     if "layout" in metadata:
         known_ones = [_check_texts(from_json(Layout, metadata["layout"], "layout"))]
