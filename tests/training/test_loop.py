@@ -153,7 +153,7 @@ def test_finished_run_of_an_earlier_version_is_told_as_one(spec, directory, tmp_
     path = train(spec, directory, tmp_path / "run", "cpu")
     known = load(path, "cpu")
     old = replace(known, provenance=known.provenance | {"data_fingerprint": "0123456789abcdef"})
-    monkeypatch.setattr("fieldlevel.training.trainer.read_weights_file", lambda *_: old)
+    monkeypatch.setattr("fieldlevel.training.run_folder.read_weights_file", lambda *_: old)
     with pytest.raises(
         UserError, match="an earlier version, which looked at 64 maps of its data only; use it as it is"
     ):

@@ -179,7 +179,7 @@ def test_a_finished_run_is_not_judged_again(spec, directory, tmp_path, monkeypat
     with pytest.raises(UserError, match="would have no effect"):
         train(vain, directory, tmp_path / "run", "cpu")
     with monkeypatch.context() as before:
-        before.setattr("fieldlevel.training.trainer.refuse_unused", lambda spec: None)
+        before.setattr("fieldlevel.training.settings.refuse_unused", lambda spec: None)
         train(vain, directory, tmp_path / "run", "cpu")
     assert train(vain, directory, tmp_path / "run", "cpu").exists()
 

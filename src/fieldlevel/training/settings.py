@@ -97,8 +97,12 @@ RULES: Mapping[str, Rule] = {
 """Of the values of a `TrainSpec`; those of the network that it does not train hold too."""
 
 
-def check_train_spec(spec: TrainSpec) -> TrainSpec:
+def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec:
     """Refuse settings that training cannot have, before anything is loaded.
+
+    Args:
+        spec: of the training.
+        refuse_idle: whether to refuse settings without effect too (`refuse_unused`).
 
     Returns:
         The spec in plain types.
@@ -121,7 +125,10 @@ def check_train_spec(spec: TrainSpec) -> TrainSpec:
     check_imports(spec)
     check_penalty(spec)
     check_source_names(spec)
-    return settle_sources(spec, distributed.n_ranks())
+    spec = settle_sources(spec, distributed.n_ranks())
+    if refuse_idle:
+        refuse_unused(spec)
+    return spec
 
 
 def check_source_names(spec: TrainSpec) -> None:

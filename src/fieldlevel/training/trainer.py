@@ -9,31 +9,26 @@ functions with the same arguments and a folder that all of them see; the first a
 listener.
 """
 
-import csv
 from collections.abc import Iterator, Sequence
-from dataclasses import astuple, fields
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from fieldlevel.data.batches import MapSet
-from fieldlevel.data.suite import Suite, is_old_fingerprint
-from fieldlevel.errors import UserError
-from fieldlevel.files import make_folder, starts_with, write_text, written_aside
-from fieldlevel.json_files import holds_keys
-from fieldlevel.locks import refuse_foreign
+from fieldlevel.data.suite import Suite
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
-from fieldlevel.spec_io import digest, read_spec, to_json
+from fieldlevel.spec_io import digest
 from fieldlevel.training import distributed
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
-from fieldlevel.training.settings import check_train_spec, refuse_unused
+from fieldlevel.training.run_folder import RunFolder
+from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.sources import fingerprint_of, load_sets, open_data, open_suites, outputs_of, seen_sources
-from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
+from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.weights_file import read_weights_file, save_network
+from fieldlevel.training.weights_file import save_network
 
 
 def train(
@@ -84,28 +79,26 @@ def train(
         >>> mean.shape, bool((std >= 0).all())
         ((120, 6), True)
     """
-    spec, out = check_train_spec(spec), Path(out)
+    folder = RunFolder(out)
+    spec = check_train_spec(spec, refuse_idle=not folder.has_begun)
+    folder.claim(spec)
     listener = distributed.on_rank_zero(listener)
-    weights_path, resume_path = out / "weights.safetensors", out / "resume.pt"
-    _claim_folder(out, spec)
-    if weights_path.exists():
+    if folder.is_finished:
         known = open_suites(spec, directory)
         for suite in known:
             suite.digest_maps(listener)
-        _check_same_run(weights_path, spec, fingerprint_of(known))
-        resume_path.unlink(missing_ok=True)
-        return weights_path
+        return folder.check_finished(spec, fingerprint_of(known))
     run_device = select_device(device)
     sources = open_data(spec, directory, listener, check=check)
     suites = [source.suite for source in sources]
     normaliser, training, validation = load_sets(spec, sources, run_device, listener)
     if distributed.rank() == 0:
-        write_text(out / "spec.json", to_json(spec) + "\n")
-    trained = train_network(spec, training, validation, resume_path, listener, facts=[fingerprint_of(suites)])
+        folder.write_spec(spec)
+    trained = _train(spec, training, validation, folder.resume, listener, [fingerprint_of(suites)])
     if distributed.rank() == 0:
-        _write_history(out / "history.csv", trained.history)
+        folder.write_history(trained.history)
         save_network(
-            weights_path,
+            folder.weights,
             trained.network,
             spec,
             normaliser,
@@ -113,9 +106,9 @@ def train(
             sources=seen_sources(sources, listener),
             provenance=provenance_of(trained, suites, training),
         )
-        resume_path.unlink(missing_ok=True)
+        folder.resume.unlink(missing_ok=True)
     distributed.barrier()
-    return weights_path
+    return folder.weights
 
 
 def train_network(
@@ -141,8 +134,18 @@ def train_network(
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
-    spec = check_train_spec(spec)
-    listener = distributed.on_rank_zero(listener)
+    return _train(check_train_spec(spec), training, validation, resume_path, distributed.on_rank_zero(listener), facts)
+
+
+def _train(
+    spec: TrainSpec,
+    training: MapSet,
+    validation: MapSet,
+    resume_path: Path | None,
+    listener: Listener,
+    facts: Sequence[str],
+) -> TrainedNetwork:
+    """`train_network` with a checked spec."""
     key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
@@ -180,55 +183,6 @@ def validations(state: TrainingState, file: ResumeFile | None, listener: Listene
         yield
 
 
-def _claim_folder(out: Path, spec: TrainSpec) -> None:
-    """Refuse a folder of another run or of somebody else's; a run that has begun is not judged again."""
-    is_finished, path = (out / "weights.safetensors").exists(), out / "spec.json"
-    has_begun = is_finished or (out / "resume.pt").exists()
-    if not has_begun:
-        refuse_unused(spec)
-    make_folder(out)
-    if has_begun and path.exists():
-        _refuse_other_spec(path, spec)
-    elif not is_finished:
-        refuse_foreign(out, OURS)
-
-
-def _refuse_other_spec(path: Path, spec: TrainSpec) -> None:
-    try:
-        known = read_spec(TrainSpec, path)
-    except UserError as error:
-        raise UserError(f"{error}; if it is not of this run, train in another folder") from None
-    if known != spec:
-        raise UserError(f"{path.parent}: holds a run of another spec; train in another folder, or delete it")
-
-
-def _is_spec(path: Path) -> bool:
-    return holds_keys(path, "suite", "network", "optimiser", "n_steps")
-
-
-def _is_history(path: Path) -> bool:
-    return starts_with(path, "step,learning_rate,")
-
-
-OURS = {"spec.json": _is_spec, "history.csv": _is_history}
-"""What a run replaces, and how it is known."""
-
-
-def _check_same_run(weights_path: Path, spec: TrainSpec, fingerprint: str) -> None:
-    try:
-        known = read_weights_file(weights_path)
-    except UserError:
-        told = f"{weights_path}: damaged, or of another version"
-        raise UserError(f"{told}; delete it, and the same command trains the network again") from None
-    if known.spec != spec:
-        raise UserError(f"{weights_path}: of another spec; train in another folder, or delete it")
-    if is_old_fingerprint(known.provenance.get("data_fingerprint")):
-        told = "trained by an earlier version, which looked at 64 maps of its data only"
-        raise UserError(f"{weights_path}: {told}; use it as it is, train in another folder, or delete it")
-    if known.provenance.get("data_fingerprint") != fingerprint:
-        raise UserError(f"{weights_path}: trained on other data; train in another folder, or delete it")
-
-
 def provenance_of(trained: TrainedNetwork, suites: Sequence[Suite], training: MapSet) -> dict[str, Any]:
     """What a weights file tells of the training of its network; of several sources also the fingerprint of each."""
     of_sources = {"source_fingerprints": [suite.fingerprint for suite in suites]}
@@ -238,10 +192,3 @@ def provenance_of(trained: TrainedNetwork, suites: Sequence[Suite], training: Ma
         "torch": str(torch.__version__),
         "validation_loss": trained.validation_loss,
     } | (of_sources if len(suites) > 1 else {})
-
-
-def _write_history(path: Path, history: Sequence[HistoryRow]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(field.name for field in fields(HistoryRow))
-        writer.writerows(astuple(row) for row in history)
