@@ -136,7 +136,7 @@ def test_a_gpu_moves_weights_as_the_cpu_does(dtype, tolerance):
 
 
 def small_network() -> nn.Sequential:
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         return nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.Flatten(), nn.Linear(16, 2))
 

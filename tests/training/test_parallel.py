@@ -345,7 +345,7 @@ def ranks(data, out) -> list[dict[str, Any]]:
 def alone() -> dict[str, Any]:
     n_threads = torch.get_num_threads()
     torch.set_num_threads(1)
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         found = laws()
     torch.set_num_threads(n_threads)
     return found
