@@ -189,7 +189,7 @@ def _train(command: Train) -> int:
 def _tune(command: Tune) -> int:
     from fieldlevel import console
     from fieldlevel.search.search_settings import refuse_unused_in_search
-    from fieldlevel.search.trials import read_trials
+    from fieldlevel.search.trial_tables import read_trials
     from fieldlevel.search.tune import tune
 
     refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fieldlevel.data import cmd_format, soundness
+from fieldlevel.data import npy_files, soundness
 from fieldlevel.data.pixels import survey_pixels
 from fieldlevel.data.suite import (
     check_directory,
@@ -384,9 +384,9 @@ def test_a_verdict_lasts_until_a_file_changes(write_suite, monkeypatch):
 
 def test_files_are_streamed_in_blocks_that_make_up_the_whole(write_suite, monkeypatch):
     path = write_suite() / MAPS
-    maps, header = np.load(path), cmd_format.read_header(path)
-    monkeypatch.setattr(cmd_format, "_BLOCK_BYTES", 7 * 16 * 16 * 4)
-    firsts, blocks = zip(*cmd_format.stream_maps(path, header), strict=True)
+    maps, header = np.load(path), npy_files.read_header(path)
+    monkeypatch.setattr(npy_files, "_BLOCK_BYTES", 7 * 16 * 16 * 4)
+    firsts, blocks = zip(*npy_files.stream_maps(path, header), strict=True)
     assert list(firsts) == list(range(0, 120, 7))
     np.testing.assert_array_equal(np.concatenate(blocks), maps)
     survey = survey_pixels(path, header)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.data import digests, soundness
-from fieldlevel.data.cmd_format import read_header
+from fieldlevel.data.npy_files import read_header
 from fieldlevel.data.pixels import survey_pixels
 from fieldlevel.data.suite import check_suite, is_old_fingerprint, open_suite
 
@@ -140,7 +140,7 @@ def test_the_fingerprint_tells_of_its_progress(write_suite, cache):
 def test_digests_do_not_depend_on_blocks_or_threads(write_suite, monkeypatch):
     path = write_suite() / MAPS
     whole = survey_pixels(path, read_header(path))
-    monkeypatch.setattr("fieldlevel.data.cmd_format._BLOCK_BYTES", 7 * 1024)
+    monkeypatch.setattr("fieldlevel.data.npy_files._BLOCK_BYTES", 7 * 1024)
     monkeypatch.setattr("os.cpu_count", lambda: 1)
     parts = survey_pixels(path, read_header(path))
     assert parts.digest == whole.digest

@@ -15,8 +15,8 @@ from fieldlevel.errors import DataError, UserError
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.projection import project_snapshots
 from fieldlevel.snapshots.hdf5_files import open_hdf5
-from fieldlevel.snapshots.members import read_header
-from fieldlevel.snapshots.snapshot import open_snapshot
+from fieldlevel.snapshots.headers import read_header
+from fieldlevel.snapshots.opening import open_snapshot
 
 MINE = ProjectSpec(n_pixels=16, n_neighbours=8)
 CUT = replace(MINE, check_mass=False)
@@ -406,7 +406,6 @@ def test_a_filter_that_nobody_has_is_told(write_hydro, tmp_path, blosc, monkeypa
 
 # Facts
 
-
 THIN = without("BoxSize", "Redshift", "Omega0", "OmegaLambda", "HubbleParam", "MassTable",
                "UnitLength_in_cm", "UnitMass_in_g", "UnitVelocity_in_cm_per_s")  # fmt: skip
 
@@ -520,7 +519,6 @@ def test_numpy_numbers_are_taken(write_hydro, tmp_path):
 
 
 # What is no snapshot of a box
-
 
 CATALOGUE = both(
     lambda file: [file.pop(name) for name in ("PartType0", "PartType1")],
@@ -641,7 +639,6 @@ def test_zeros_in_place_of_positions_are_noticed(write_hydro, tmp_path):
 
 
 # Names and tables
-
 
 SIX = {"Omega_m": 0.3, "sigma_8": 0.979, "A_SN1": 1.1, "A_AGN1": 1.2, "A_SN2": 1.3, "A_AGN2": 1.4}
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.cli import main
-from fieldlevel.data.cmd_format import read_header
+from fieldlevel.data.npy_files import read_header
 from fieldlevel.data.suite import check_directory
 from fieldlevel.errors import UserError
 

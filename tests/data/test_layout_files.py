@@ -9,8 +9,9 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.data.cmd_format import SuiteFiles, read_parameters
+from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import find_layout, layout_from_json, layout_to_json, read_ranges, write_layout
+from fieldlevel.data.parameter_tables import read_parameters
 from fieldlevel.data.suite import check_directory, directory_remarks, open_suite
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import DataError, UserError

@@ -22,8 +22,8 @@ from fieldlevel.mapmaking.projection import project_snapshot, project_snapshots
 from fieldlevel.mapmaking.slabs import project_particles
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.snapshots.opening import open_snapshot
 from fieldlevel.snapshots.quantities import HYDROGEN_FRACTION, PROTON_MASS
-from fieldlevel.snapshots.snapshot import open_snapshot
 from fieldlevel.snapshots.units import MPC, MSUN
 
 CPU = torch.device("cpu")

@@ -11,7 +11,9 @@ import pytest
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.snapshots.members import fingerprint
-from fieldlevel.snapshots.snapshot import KINDS, Snapshot, open_snapshot
+from fieldlevel.snapshots.opening import open_snapshot
+from fieldlevel.snapshots.parts import KINDS
+from fieldlevel.snapshots.snapshot import Snapshot
 
 BOX, A, H, OMEGA_M = 25.0, 0.5, 0.7, 0.3
 KIND_OF = {0: "gas", 1: "dark matter", 4: "stars", 5: "black holes"}

@@ -12,7 +12,7 @@ from hostile import byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
 from fieldlevel.mapmaking.projection import project_snapshots
-from fieldlevel.snapshots.snapshot import open_snapshot
+from fieldlevel.snapshots.opening import open_snapshot
 
 ATTRIBUTES = [
     "BoxSize",

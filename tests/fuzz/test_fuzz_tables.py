@@ -8,7 +8,7 @@ from hostile import HUGE, byte_damage, damaged_bytes
 from hypothesis import strategies as st
 
 from fieldlevel.data.suite import open_suite
-from fieldlevel.search.trials import best_trial, read_trials
+from fieldlevel.search.trial_tables import best_trial, read_trials
 from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.statistics.predictions import Predictions

@@ -216,7 +216,7 @@ def test_the_number_is_written_after_the_maps(tmp_path, monkeypatch):
         raise OSError(errno.ENOSPC, "disk full")
 
     ledger = Ledger(plan_suite(SMALL), tmp_path)
-    monkeypatch.setattr(ledger_module, "_write_block", disk_full)
+    monkeypatch.setattr(ledger_module, "write_block", disk_full)
     with ledger.claim(Shard()), pytest.raises(OSError, match="disk full"):
         store(ledger, Shard(), 3)
     assert 3 in ledger.missing()

@@ -255,7 +255,7 @@ def test_long_files_of_maps_are_measured_in_blocks(published, tmp_path, monkeypa
     file = tmp_path / "Maps_Mtot_IllustrisTNG_LH_z=0.00.npy"
     np.save(file, some_maps(n_maps=37))
     whole = load(import_published(published, tmp_path / "x.safetensors", maps=file), "cpu").normaliser
-    monkeypatch.setattr("fieldlevel.data.cmd_format._BLOCK_BYTES", 5 * 16 * 16 * 4)
+    monkeypatch.setattr("fieldlevel.data.npy_files._BLOCK_BYTES", 5 * 16 * 16 * 4)
     told: list[int] = []
     parts = import_published(
         published, tmp_path / "y.safetensors", maps=file, listener=lambda event: told.append(event.done)

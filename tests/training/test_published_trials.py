@@ -21,7 +21,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.search import tune
 from fieldlevel.search.published_trials import STUDY_NAME, published_trials
 from fieldlevel.search.space import FROM_DATABASE, PUBLISHED, starting_points
-from fieldlevel.search.trials import read_trials
+from fieldlevel.search.trial_tables import read_trials
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import to_json
 from fieldlevel.training.state import HistoryRow, TrainedNetwork

@@ -27,7 +27,7 @@ from fieldlevel.search import trials as search
 from fieldlevel.search import tune
 from fieldlevel.search.journal import open_journal
 from fieldlevel.search.space import PUBLISHED, pruner, sampler, search_space, starting_points, trial_spec
-from fieldlevel.search.trials import best_trial, read_trials
+from fieldlevel.search.trial_tables import best_trial, read_trials
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.training.presets import modern_preset, released_preset
@@ -435,7 +435,7 @@ MOMENTS = [
     (tune, "_save", 2, False),
     (optuna.Study, "tell", 2, False),
     (search.Search, "tidy", 3, False),
-    (search, "_write_trials", 4, True),
+    (search, "write_trials", 4, True),
 ]
 
 

@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from fieldlevel.arrays import BoolArray
-from fieldlevel.data.cmd_format import Float64Array, SuiteFiles, describe_units
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.parameter_tables import Float64Array, describe_units
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.suites import facts_of, is_nbody, keeps_to_priors
 from fieldlevel.wording import equal_pairs, name_some

@@ -5,7 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-from fieldlevel.data.cmd_format import MAPS_NAME, PIXEL_DTYPE, MapHeader, SuiteFiles, read_header
+from fieldlevel.data.cmd_format import MAPS_NAME, SuiteFiles
+from fieldlevel.data.npy_files import PIXEL_DTYPE, MapHeader, read_header
 from fieldlevel.data.pixels import MAY_VANISH
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import Layout

@@ -12,7 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.data.cmd_format import Float64Array, MapHeader, SuiteFiles, cut_into_blocks, read_maps
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.npy_files import MapHeader, cut_into_blocks, read_maps
+from fieldlevel.data.parameter_tables import Float64Array
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.suites import has_own_seeds

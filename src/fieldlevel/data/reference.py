@@ -13,8 +13,9 @@ from pathlib import Path
 import numpy as np
 
 from fieldlevel.arrays import BoolArray
-from fieldlevel.data.cmd_format import Float64Array, SuiteFiles, is_number, list_names
+from fieldlevel.data.cmd_format import SuiteFiles, list_names
 from fieldlevel.data.labels import used_columns
+from fieldlevel.data.parameter_tables import Float64Array, is_number
 from fieldlevel.errors import UserError
 from fieldlevel.files import read_bytes
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout

@@ -15,21 +15,19 @@ from fieldlevel.data.clustering import clustering_defects, has_clustering
 from fieldlevel.data.cmd_format import (
     LAYOUT_FILE,
     MAPS_NAME,
-    Float64Array,
-    MapHeader,
     SuiteFiles,
     list_names,
     list_parameter_files,
     list_suites,
     misspelt,
-    read_header,
-    read_parameters,
 )
 from fieldlevel.data.digests import Stamp, recall, remember
 from fieldlevel.data.geometry import count_words, leaves_gaps
 from fieldlevel.data.labels import label_remarks, parameter_defects, used_columns
 from fieldlevel.data.layout_files import find_layout
 from fieldlevel.data.map_headers import hole_defect, inspect_header, resolution_defect
+from fieldlevel.data.npy_files import MapHeader, read_header
+from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.data.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
 from fieldlevel.data.reference import is_verified, seed_tables, table_defects
 from fieldlevel.data.twins import label_conflicts, shared_maps

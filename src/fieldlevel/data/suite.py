@@ -16,17 +16,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.data.cmd_format import (
-    Float32Array,
-    Float64Array,
-    SuiteFiles,
-    list_suites,
-    map_to_memory,
-    read_header,
-    read_maps,
-    read_parameters,
-)
+from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.data.layout_files import differences, find_layout
+from fieldlevel.data.npy_files import Float32Array, map_to_memory, read_header, read_maps
+from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.data.soundness import (
     check_directory,
     check_distinct,

@@ -9,7 +9,8 @@ from itertools import combinations
 
 import numpy as np
 
-from fieldlevel.data.cmd_format import Float64Array, SuiteFiles
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.parameter_tables import Float64Array
 from fieldlevel.data.pixels import PixelSurvey
 from fieldlevel.layout import Layout
 from fieldlevel.suites import fills_priors, hydro_twin, is_known, is_nbody, is_of_camels

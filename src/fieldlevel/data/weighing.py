@@ -15,7 +15,8 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from fieldlevel.data.cmd_format import Float64Array, SuiteFiles
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.parameter_tables import Float64Array
 from fieldlevel.data.pixels import PixelSurvey
 from fieldlevel.layout import SURFACE_DENSITY, Layout
 from fieldlevel.suites import HUBBLE

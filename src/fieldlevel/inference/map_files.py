@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray
-from fieldlevel.data.cmd_format import MapHeader, map_to_memory, read_header
 from fieldlevel.data.given import as_maps
+from fieldlevel.data.npy_files import MapHeader, map_to_memory, read_header
 from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for

@@ -32,7 +32,8 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.suites import is_mock, is_nbody
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.weights_file import REMEDY, WeightsFile, read_weights_file
+from fieldlevel.training.weights_checks import REMEDY
+from fieldlevel.training.weights_file import WeightsFile, read_weights_file
 from fieldlevel.wording import name_some
 
 

@@ -18,9 +18,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.data.cmd_format import FIELD_NAMES, files_of, stream_maps
+from fieldlevel.data.cmd_format import FIELD_NAMES, files_of
 from fieldlevel.data.map_headers import sound_header
 from fieldlevel.data.normalise import LOG_OFFSETS, Normaliser, measure_logarithm
+from fieldlevel.data.npy_files import stream_maps
 from fieldlevel.data.split import split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.data.transformed import transform_maps

@@ -11,69 +11,28 @@ and so is a power failure: what a ledger counts was on the disk before. Files in
 followed; a folder in progress that is damaged, or not of our making, is named and left for its owner to remove.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from dataclasses import asdict, dataclass
-from io import BytesIO
+from dataclasses import asdict
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
-import numpy as np
-
-from fieldlevel.data.cmd_format import PIXEL_DTYPE, Float32Array, SuiteFiles
+from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import write_layout
+from fieldlevel.data.npy_files import Float32Array
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, naming, open_own, read_bytes, read_text, sync, write_text
 from fieldlevel.json_files import read_json_object, write_json
-from fieldlevel.layout import Layout
 from fieldlevel.locks import locked
+from fieldlevel.mapmaking.blocks import block_bytes, create_maps, npy_header, read_start, write_block
+from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.provenance import Run, is_recorded, record_maps
 from fieldlevel.mapmaking.shards import Shard
 
-SuiteField = tuple[str, str]
-"""Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
-
 _MOST_DIGITS = 9
 """Of a number of a simulation."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a folder of maps is to hold; the same whenever the work is taken up.
-
-    Attributes:
-        keys: suite and field of every map file; the first suite gives the work its name.
-        set_name: e.g. `"LH"`.
-        parameters: a row for each simulation, or None if they are not known.
-        n_simulations: how many there are.
-        maps_each: maps of a simulation in one file.
-        n_pixels: pixels a side.
-        record: what the maps are made from and how: equal if and only if the maps are.
-        layout: what is to be said of the maps beside them; None where everybody knows.
-    """
-
-    keys: tuple[SuiteField, ...]
-    set_name: str
-    parameters: tuple[tuple[float, ...], ...] | None
-    n_simulations: int
-    maps_each: int
-    n_pixels: int
-    record: Mapping[str, Any]
-    layout: Layout | None = None
-
-    @property
-    def name(self) -> str:
-        """Of the suite and set."""
-        return f"{self.keys[0][0]}_{self.set_name}"
-
-    @property
-    def digest(self) -> str:
-        """Twelve hexadecimal digits that identify the record."""
-        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:12]
 
 
 class Ledger:
@@ -138,7 +97,7 @@ class Ledger:
             maps: (maps_each, n_pixels, n_pixels) for each key of the plan.
         """
         for key in self.plan.keys:
-            _write_block(self._maps_path(self.partial, key), self.plan, number, maps[key])
+            write_block(self._maps_path(self.partial, key), self.plan, number, maps[key])
 
     def record(self, run: Run) -> None:
         """Write down what a process has done since it started; again with every simulation, as it may be killed."""
@@ -237,7 +196,7 @@ class Ledger:
         make_folder(self.partial)
         self._refuse_loss("it counts simulations, but has no plan.json")
         for key in self.plan.keys:
-            _create_maps(self._maps_path(self.partial, key), self.plan)
+            create_maps(self._maps_path(self.partial, key), self.plan)
         write_text(recorded, described)
         sync(self.directory)
 
@@ -247,8 +206,8 @@ class Ledger:
 
     def _damage(self) -> str | None:
         """What is wrong with the map files in progress; those that have their names are finished."""
-        header = _npy_header(self.plan)
-        expected = len(header) + self.plan.n_simulations * _block_bytes(self.plan)
+        header = npy_header(self.plan)
+        expected = len(header) + self.plan.n_simulations * block_bytes(self.plan)
         for key in self.plan.keys:
             path = self._maps_path(self.partial, key)
             if path.is_symlink():
@@ -256,7 +215,7 @@ class Ledger:
             if not path.exists():
                 if not self._maps_path(self.directory, key).exists():
                     return f"{path.name} is missing"
-            elif path.stat().st_size != expected or _read_start(path, len(header)) != header:
+            elif path.stat().st_size != expected or read_start(path, len(header)) != header:
                 return f"{path.name} is not the map file of {expected} bytes that was begun"
         return None
 
@@ -291,43 +250,6 @@ class Ledger:
     def _remove(self) -> None:
         """Take the folder away; what another process still holds open there goes with the next run."""
         rmtree(self.partial, ignore_errors=True)
-
-
-def _npy_header(plan: Plan) -> bytes:
-    """Header of a map file of a plan."""
-    shape = (plan.n_simulations * plan.maps_each, plan.n_pixels, plan.n_pixels)
-    header = BytesIO()
-    np.lib.format.write_array_header_1_0(header, {"descr": PIXEL_DTYPE.str, "fortran_order": False, "shape": shape})
-    return header.getvalue()
-
-
-def _block_bytes(plan: Plan) -> int:
-    """Bytes of the maps of one simulation in one file."""
-    return plan.maps_each * plan.n_pixels**2 * PIXEL_DTYPE.itemsize
-
-
-def _create_maps(path: Path, plan: Plan) -> None:
-    """A map file of the final size, without blocks on disk where the file system allows it."""
-    path.unlink(missing_ok=True)
-    header = _npy_header(plan)
-    with naming(path), os.fdopen(open_own(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL), "wb") as file:
-        file.write(header)
-        file.truncate(len(header) + plan.n_simulations * _block_bytes(plan))
-
-
-def _read_start(path: Path, n_bytes: int) -> bytes:
-    with naming(path), os.fdopen(open_own(path, os.O_RDONLY), "rb") as file:
-        return file.read(n_bytes)
-
-
-def _write_block(path: Path, plan: Plan, number: int, maps: Float32Array) -> None:
-    """Put the maps of a simulation in their place and wait until they are on disk."""
-    block = np.ascontiguousarray(maps, PIXEL_DTYPE).reshape(plan.maps_each, plan.n_pixels, plan.n_pixels)
-    with naming(path), os.fdopen(open_own(path, os.O_WRONLY), "wb") as file:
-        file.seek(len(_npy_header(plan)) + number * _block_bytes(plan))
-        file.write(block.data)
-        file.flush()
-        os.fsync(file.fileno())
 
 
 def _read_numbers(path: Path) -> set[int]:

@@ -11,20 +11,23 @@ from typing import Literal
 
 import numpy as np
 
-from fieldlevel.data.cmd_format import Float64Array, SuiteFiles, read_parameters
+from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import differences, find_layout
+from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
 from fieldlevel.layout import Layout
+from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.fields import FIELDS, POINTS
-from fieldlevel.mapmaking.ledger import Plan, SuiteField
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS, Slabs
 from fieldlevel.numerics.memory import check_fits
 from fieldlevel.snapshots.facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
 from fieldlevel.snapshots.hdf5_files import open_hdf5
-from fieldlevel.snapshots.members import find_files, fingerprint, read_header
-from fieldlevel.snapshots.snapshot import Snapshot, open_snapshot
+from fieldlevel.snapshots.headers import read_header
+from fieldlevel.snapshots.members import find_files, fingerprint
+from fieldlevel.snapshots.opening import open_snapshot
+from fieldlevel.snapshots.snapshot import Snapshot
 from fieldlevel.spec_io import refuse_values
 from fieldlevel.suites import (
     MOCK_MARK,

@@ -13,8 +13,9 @@ from pathlib import Path
 
 import torch
 
-from fieldlevel.data.cmd_format import Float32Array
-from fieldlevel.mapmaking.ledger import Ledger, Plan, SuiteField
+from fieldlevel.data.npy_files import Float32Array
+from fieldlevel.mapmaking.contents import Plan, SuiteField
+from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.provenance import Run, describe_hardware, utc_now
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.progress import Listener, Progress

@@ -30,7 +30,8 @@ from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
-from fieldlevel.snapshots.snapshot import MASS_TOLERANCE, Snapshot
+from fieldlevel.snapshots.opening import MASS_TOLERANCE
+from fieldlevel.snapshots.snapshot import Snapshot
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.workers import choose_devices
 

@@ -11,8 +11,6 @@ References:
     Akiba et al. 2019, arXiv:1907.10902 (Optuna); Watanabe, Bansal & Hutter 2023, arXiv:2304.10255 (importance).
 """
 
-import csv
-import json
 import math
 import re
 import shutil
@@ -31,24 +29,16 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from fieldlevel.data.suite import is_old_fingerprint
 from fieldlevel.errors import TrainingError, UserError
-from fieldlevel.files import make_folder, read_table, starts_with, write_text, written_aside
-from fieldlevel.json_files import holds_keys, read_json_object, write_json
+from fieldlevel.files import make_folder, starts_with, write_text
+from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.locks import locked, refuse_foreign
 from fieldlevel.search.journal import naming_journal, open_journal
-from fieldlevel.search.space import Space, pruner, sampler, search_space, starting_points, trial_spec
+from fieldlevel.search.space import Space, pruner, sampler, search_space, starting_points
+from fieldlevel.search.trial_tables import BEFORE_IMPORTANCE, STATES, read_trials, value_of, write_trials
 from fieldlevel.search.tune_spec import TuneSpec
-from fieldlevel.spec_io import from_json, read_spec, to_json
-from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.spec_io import read_spec, to_json
 
 STUDY_NAME = "fieldlevel"
-
-BEFORE_IMPORTANCE = 10
-"""Trials that run to the end before importances mean anything."""
-
-COLUMNS = ("number", "state", "value", "seconds", "error")
-"""Of `trials.csv`, beside those of the hyper-parameters."""
-
-STATES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,7 +117,7 @@ class Search:
             if trial.number not in kept:
                 shutil.rmtree(self.folder(trial.number), ignore_errors=True)
             (self.folder(trial.number) / "resume.pt").unlink(missing_ok=True)
-        _write_trials(self.out / "trials.csv", self.finished(), list(search_space(self.spec)))
+        write_trials(self.out / "trials.csv", self.finished(), list(search_space(self.spec)))
         self._write_importance()
 
     def locked(self) -> AbstractContextManager[bool]:
@@ -309,81 +299,3 @@ def _living_workers(out: Path) -> set[str]:
             if not is_abandoned:
                 living.add(path.name)
     return living
-
-
-def _write_trials(path: Path, trials: Sequence[FrozenTrial], names: Sequence[str]) -> None:
-    with written_aside(path) as aside, aside.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(["number", "state", *names, "value", "seconds", "error"])
-        for trial in trials:
-            told = [trial.user_attrs.get(name, "") for name in ("seconds", "error")]
-            params = [trial.params[name] for name in names]
-            writer.writerow([trial.number, STATES[trial.state], *params, trial.value, *told])
-
-
-def value_of(trial: FrozenTrial) -> float:
-    """Validation loss of a complete trial."""
-    if trial.value is None:
-        raise ValueError(f"trial {trial.number} is not complete")
-    return trial.value
-
-
-def best_trial(out: Path) -> TrainSpec:
-    """Spec of the best trial of a finished search: the network to train, with its hyper-parameters.
-
-    Raises:
-        UserError: a file of the search is damaged.
-    """
-    spec = read_spec(TuneSpec, out / "spec.json")
-    kinds = {name: int if isinstance(bounds, IntDistribution) else float for name, bounds in search_space(spec).items()}
-    try:
-        best = best_row(read_trials(out))
-        found = {name: kind(best[name]) for name, kind in kinds.items()}
-    except (LookupError, TypeError, ValueError):
-        raise UserError(f"{out / 'trials.csv'}: damaged; give the command of the search again") from None
-    return trial_spec(spec.train, found)
-
-
-def best_row(trials: Sequence[Mapping[str, str]]) -> Mapping[str, str]:
-    """The complete trial with the lowest validation loss among rows of `trials.csv`."""
-    return min((row for row in trials if row["state"] == "complete"), key=lambda row: float(row["value"]))
-
-
-def read_importance(out: Path) -> dict[str, float]:
-    """Importance of each hyper-parameter; empty where too few trials ran to the end.
-
-    Raises:
-        UserError: a damaged file.
-    """
-    path = out / "importance.json"
-    if not path.exists():
-        return {}
-    document = read_json_object(path)
-    importance: dict[str, float] = from_json(dict[str, float], json.dumps(document.get("importance")), str(path))
-    if not all(math.isfinite(share) for share in importance.values()):
-        raise UserError(f"{path}: importances that are not finite; take it away")
-    return importance
-
-
-def read_trials(out: Path) -> list[dict[str, str]]:
-    """Rows of the `trials.csv` of a search, in the order of their numbers.
-
-    Raises:
-        UserError: a damaged file.
-    """
-    path = out / "trials.csv"
-    rows = read_table(path)
-    for row in rows:
-        numbers = [row.get(name, "") for name in row if name not in ("state", "error", "value", "seconds")]
-        if row.get("state") == "complete":
-            numbers.append(row.get("value", ""))
-        if row.get("state") not in STATES.values() or not all(map(_is_number, numbers)):
-            raise UserError(f"{path}: row {row.get('number')!r} is damaged; give the command again")
-    return rows
-
-
-def _is_number(text: str) -> bool:
-    try:
-        return math.isfinite(float(text))
-    except ValueError:
-        return False

@@ -29,7 +29,8 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.published_trials import Point, published_trials
 from fieldlevel.search.search_settings import MOST_TRIALS, refuse_unused_in_search
 from fieldlevel.search.space import PUBLISHED, search_space, trial_spec
-from fieldlevel.search.trials import STATES, Search, open_search, value_of, working
+from fieldlevel.search.trial_tables import STATES, value_of
+from fieldlevel.search.trials import Search, open_search, working
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, in_plain_types, refuse_values
 from fieldlevel.training.precision import seeded

@@ -17,7 +17,8 @@ import torch
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import differences
 from fieldlevel.errors import UserError
-from fieldlevel.mapmaking.ledger import Ledger, Plan
+from fieldlevel.mapmaking.contents import Plan
+from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.production import Maps, produce_maps
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.numerics.memory import check_fits

@@ -13,10 +13,10 @@ from importlib import import_module
 import torch
 from torch import Tensor
 
-from fieldlevel.data.cmd_format import Float32Array
+from fieldlevel.data.npy_files import Float32Array
 from fieldlevel.errors import UserError
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
-from fieldlevel.mapmaking.ledger import SuiteField
+from fieldlevel.mapmaking.contents import SuiteField
 from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance

@@ -13,7 +13,7 @@ import h5py
 
 from fieldlevel.errors import DataError
 from fieldlevel.snapshots.hdf5_files import find_member, find_text
-from fieldlevel.snapshots.members import (
+from fieldlevel.snapshots.headers import (
     BOX_NAMES,
     HUBBLE_NAMES,
     OMEGA_M_NAMES,

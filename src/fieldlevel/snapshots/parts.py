@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import DataError
 from fieldlevel.snapshots.hdf5_files import check_storage, check_written, find_member, open_hdf5
-from fieldlevel.snapshots.members import Header, read_counts, read_header
+from fieldlevel.snapshots.headers import Header, read_counts, read_header
 
 Kind = Literal["gas", "dark matter", "stars", "black holes"]
 KINDS: tuple[Kind, ...] = get_args(Kind)

@@ -20,7 +20,7 @@ import h5py
 
 from fieldlevel.errors import DataError
 from fieldlevel.snapshots.hdf5_files import find_member
-from fieldlevel.snapshots.members import find_number, read_numbers
+from fieldlevel.snapshots.headers import find_number, read_numbers
 from fieldlevel.snapshots.parts import find_dataset
 
 LengthUnit = Literal["kpc/h", "Mpc/h"]

@@ -19,7 +19,7 @@ from fieldlevel.files import check_regular, read_bytes, read_table, read_text, w
 from fieldlevel.inference.software import record_software
 from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.search.trials import COLUMNS, best_row, best_trial, read_importance, read_trials
+from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json

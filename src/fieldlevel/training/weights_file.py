@@ -1,9 +1,8 @@
-"""The format of weights files, and what must hold of one before it is believed.
+"""The format of weights files: writing them, and reading them with what must hold of one (`weights_checks`).
 
 A safetensors file: the tensors of a network and, as metadata, texts of JSON that say what it takes to predict with it.
 The checksum among them is one of all other metadata and all tensors, so that a changed bit is noticed; files from
-before there was one are read without. What cannot be (weights that are not finite, sizes that do not fit, names that a
-table or a page would take for something else) is refused whether there is a checksum or not.
+before there was one are read without.
 
 A network on one suite of the layout that is known of it has neither `layout` nor `sources` in its file. Where there are
 several sources, `training_simulations` and `validation_simulations` are those of the first, and `sources` tells of all.
@@ -12,9 +11,7 @@ several sources, `training_simulations` and `validation_simulations` are those o
 import dataclasses
 import hashlib
 import json
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -29,41 +26,28 @@ from torch import Tensor
 import fieldlevel
 from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
-from fieldlevel.data.transformed import check_transform
-from fieldlevel.errors import UserError, reason, shown
-from fieldlevel.estimators.build import check_imports, outline_estimator, restore_estimator
+from fieldlevel.errors import UserError, reason
+from fieldlevel.estimators.build import restore_estimator
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import check_regular, write_bytes
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout
 from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.suites import is_mock, layout_of
-from fieldlevel.training.settings import RULES, check_source_names
-from fieldlevel.training.source_rules import settle_sources
 from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_checks import (
+    check_keys,
+    check_spec,
+    check_state,
+    check_texts,
+    naming_damage,
+    naming_misfit,
+    refuse_lost_imports,
+)
 
 FORMAT_VERSION = "1"
 
-REMEDY = "train the network again, or fetch the file again"
-
-_OPTIONAL = {"fieldlevel_version", "seen", "layout", "sources", "checksum", "format"}
-"""Of the metadata; `format` is what other libraries add."""
-_MANDATORY = {
-    "format_version",
-    "spec",
-    "network",
-    "normaliser",
-    "labels",
-    "training_simulations",
-    "validation_simulations",
-    "suite",
-    "mock",
-    "provenance",
-}
-_KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 _MOST_SIMULATIONS = 2**31
-_LONGEST_TEXT = 200
-"""Characters of a symbol, a unit or a name of initial conditions."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -197,10 +181,10 @@ def read_weights_file(path: Path) -> WeightsFile:
         UserError: not such a file, one of another version or for other parameters, or a damaged one.
     """
     metadata, state = read_parts(path)
-    with _naming_damage(path):
-        _check_keys(metadata)
+    with naming_damage(path):
+        check_keys(metadata)
         spec = from_json(TrainSpec, metadata["spec"], "spec")
-        _check_spec(spec)
+        check_spec(spec)
         layout = _layout(spec, metadata)
         sources = _sources(spec, layout, metadata)
         _check_mark(spec, layout, sources, metadata)
@@ -210,22 +194,14 @@ def read_weights_file(path: Path) -> WeightsFile:
         if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
             raise UserError("its checksum is another: a part of it was changed")
         sizes = from_json(dict[str, Any], metadata["network"], "network")
-    _refuse_lost_imports(path, spec)
-    with _naming_misfit(path, spec) if is_own(spec) else _naming_damage(path):
-        (*_, n_inputs) = _check_state(spec, sizes, state, layout)
+    refuse_lost_imports(path, spec)
+    with naming_misfit(path, spec) if is_own(spec) else naming_damage(path):
+        (*_, n_inputs) = check_state(spec, sizes, state, layout)
         if not isinstance(normaliser.mean, float) and len(normaliser.mean) != n_inputs:
             raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {n_inputs}")
     network = restore_estimator(spec, sizes)
     network.load_state_dict(state)
     return WeightsFile(spec, network.eval(), normaliser, layout, sources, provenance)
-
-
-def _refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
-    """A network of somebody's own needs the module that it was trained with: the file may be sound without it."""
-    try:
-        check_imports(spec)
-    except UserError as error:
-        raise UserError(f"{path}: {error}") from None
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
@@ -247,23 +223,12 @@ def _layout(spec: TrainSpec, metadata: Mapping[str, str]) -> Layout:
     known = layout_of(spec.suite, spec.set_name, built_in=True)
     known_ones = [known, dataclasses.replace(known, parameters=CAMELS_PARAMETERS)]
     if "layout" in metadata:
-        known_ones = [_check_texts(from_json(Layout, metadata["layout"], "layout"))]
+        known_ones = [check_texts(from_json(Layout, metadata["layout"], "layout"))]
     layout = next((each for each in known_ones if _labels(each) == metadata["labels"]), None)
     if layout is None:
         raise UserError(f"labels: for other parameters or priors than {', '.join(known_ones[0].names[:20])}")
     if spec.outputs and spec.outputs != layout.names:
         raise UserError(f"outputs: {', '.join(spec.outputs[:20])}, but its layout has {', '.join(layout.names[:20])}")
-    return layout
-
-
-def _check_texts(layout: Layout) -> Layout:
-    """Refuse what is no text of a symbol or a unit, and numbers that are none."""
-    texts = [layout.initial_conditions, *(parameter.symbol for parameter in layout.parameters)]
-    texts += [text for unit in layout.units for text in unit]
-    if wrong := next((text for text in texts if len(text) > _LONGEST_TEXT or not text.isprintable()), None):
-        raise UserError(f"layout: text {shown(wrong)}; give at most {_LONGEST_TEXT} characters of one line")
-    if not all(math.isfinite(parameter.fiducial or 0.0) for parameter in layout.parameters):
-        raise UserError("layout: fiducial values that are not finite")
     return layout
 
 
@@ -288,45 +253,6 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
     return sources
 
 
-@contextmanager
-def _naming_damage(path: Path) -> Iterator[None]:
-    """Say of what is wrong inside a file that the file is damaged."""
-    try:
-        yield
-    except (UserError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise UserError(f"{path}: damaged weights file ({reason(error)}); {REMEDY}") from None
-
-
-@contextmanager
-def _naming_misfit(path: Path, spec: TrainSpec) -> Iterator[None]:
-    """Say of tensors that do not fit a class of somebody's own that it may have been changed since."""
-    try:
-        yield
-    except (UserError, LookupError, TypeError, ValueError, RuntimeError, OverflowError) as error:
-        told = f"does not fit body = {spec.body!r} and head = {spec.head!r} as they are now ({reason(error)})"
-        raise UserError(f"{path}: {told}; bring back the module that it was trained with, or {REMEDY}") from None
-
-
-def _check_keys(metadata: Mapping[str, str]) -> None:
-    """An unknown key may be that of the checksum with a changed bit."""
-    if lacking := sorted(_MANDATORY - metadata.keys()):
-        raise UserError(f"no {lacking[0]} in its metadata")
-    if unknown := sorted(metadata.keys() - (_MANDATORY | _OPTIONAL)):
-        raise UserError(f"unknown metadata {unknown[0][:40]!r}")
-
-
-def _check_spec(spec: TrainSpec) -> None:
-    """Refuse names that are more than names, and an impossible transform."""
-    for kind in ("suite", "field", "set_name", "body", "head", "penalty"):
-        is_name, words = RULES[kind]
-        if not is_name(name := getattr(spec, kind)):
-            raise UserError(f"{kind} {name[:40]!r}: must be {words}")
-    check_source_names(spec)
-    if settle_sources(spec) != spec:
-        raise UserError(f"suite {spec.suite!r}: not that of its first source")
-    check_transform(spec.transform)
-
-
 def _check_mark(spec: TrainSpec, layout: Layout, sources: Sequence[SeenSource], metadata: Mapping[str, str]) -> None:
     """Refuse a suite or a mark of mock data that contradicts the rest."""
     if metadata["suite"] != spec.suite or metadata["mock"] != to_text(_is_mock(layout, sources)):
@@ -339,40 +265,6 @@ def _numbers(text: str) -> tuple[int, ...]:
     if any(not 0 <= number < _MOST_SIMULATIONS for number in numbers):
         raise UserError("simulations: numbers below zero, or larger than any")
     return tuple(numbers)
-
-
-def _check_state(
-    spec: TrainSpec, sizes: Mapping[str, Any], state: Mapping[str, Tensor], layout: Layout
-) -> tuple[int, ...]:
-    """Refuse tensors that are not those of a network of these sizes, before memory is taken for one.
-
-    Returns:
-        The shape of its inputs.
-    """
-    if isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
-        raise UserError(f"n_layers = {n_layers}, but the file holds {len(state)} tensors")
-    expected = outline_estimator(spec, sizes)
-    if expected.n_outputs != layout.n_parameters:
-        raise UserError(f"n_parameters = {expected.n_outputs}, not {layout.n_parameters}")
-    tensors = expected.state_dict()
-    for name in sorted(tensors.keys() ^ state.keys()):
-        raise UserError(f"{'no' if name in tensors else 'unknown'} tensor {name[:80]}")
-    for name, value in state.items():
-        if value.shape != tensors[name].shape:
-            raise UserError(f"{name} has shape {tuple(value.shape)}, not {tuple(tensors[name].shape)}")
-        _check_tensor(name, value, tensors[name])
-    return expected.shape
-
-
-def _check_tensor(name: str, value: Tensor, expected: Tensor) -> None:
-    if name.endswith("num_batches_tracked") or (value.dtype == expected.dtype and not value.is_floating_point()):
-        return
-    if value.dtype not in _KINDS:
-        raise UserError(f"{name} has numbers of type {value.dtype}")
-    if value.numel() and not bool(torch.stack(torch.aminmax(value)).float().isfinite().all()):
-        raise UserError(f"{name} has numbers that are not finite")
-    if name.endswith("running_var") and bool((value < 0).any()):
-        raise UserError(f"{name} has variances below zero")
 
 
 def save_network(

@@ -1,0 +1,47 @@
+"""What a folder of maps is to hold, whoever makes them."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from fieldlevel.layout import Layout
+
+SuiteField = tuple[str, str]
+"""Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a folder of maps is to hold; the same whenever the work is taken up.
+
+    Attributes:
+        keys: suite and field of every map file; the first suite gives the work its name.
+        set_name: e.g. `"LH"`.
+        parameters: a row for each simulation, or None if they are not known.
+        n_simulations: how many there are.
+        maps_each: maps of a simulation in one file.
+        n_pixels: pixels a side.
+        record: what the maps are made from and how: equal if and only if the maps are.
+        layout: what is to be said of the maps beside them; None where everybody knows.
+    """
+
+    keys: tuple[SuiteField, ...]
+    set_name: str
+    parameters: tuple[tuple[float, ...], ...] | None
+    n_simulations: int
+    maps_each: int
+    n_pixels: int
+    record: Mapping[str, Any]
+    layout: Layout | None = None
+
+    @property
+    def name(self) -> str:
+        """Of the suite and set."""
+        return f"{self.keys[0][0]}_{self.set_name}"
+
+    @property
+    def digest(self) -> str:
+        """Twelve hexadecimal digits that identify the record."""
+        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:12]
