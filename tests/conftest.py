@@ -1,18 +1,35 @@
-"""One tiny letter for all tests that need a finished one."""
+"""Small things that tests of several packages need: a letter, maps, a training, snapshots, a full disk."""
 
 import os
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the tests run side by side, one thread each
 
+import h5py
+import numpy as np
 import pytest
+import torch
 
+from fieldlevel import files
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.estimators.network_specs import NetworkSpec, PerceptronSpec
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.training.presets import modern_preset
-from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
+
+CMD = Layout()
+
+N_SIMULATIONS = 8
+
+
+def latin_hypercube(rng: np.random.Generator) -> np.ndarray:
+    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in CMD.lows]).T
+    return CMD.lows + (strata + 0.5) / N_SIMULATIONS * (CMD.highs - CMD.lows)
 
 
 @pytest.fixture(scope="session")
@@ -43,3 +60,107 @@ def tiny_letter() -> LetterSpec:
             head_batches=3,
         ),
     )
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small gain nothing from threads, and lose much where other work takes the cores."""
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def write_maps() -> Callable[[Path], Path]:
+    """Writer of a folder with a sound suite of 8 simulations, 16 x 16 pixels; always the same."""
+
+    def write(directory: Path) -> Path:
+        directory.mkdir(exist_ok=True)
+        rng = np.random.default_rng(0)
+        theta = latin_hypercube(rng)
+        maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, 16, 16))
+        mean = CRITICAL_DENSITY * CMD.slab_thickness_mpc_h * theta[:, 0]
+        maps *= mean[:, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)
+        np.save(directory / "Maps_Mtot_MockTNG_LH_z=0.00.npy", maps.reshape(-1, 16, 16).astype("<f4"))
+        np.savetxt(directory / "params_LH_MockTNG.txt", theta, fmt="%.6f")
+        return directory
+
+    return write
+
+
+@pytest.fixture
+def directory(write_maps, tmp_path) -> Path:
+    return write_maps(tmp_path / "data")
+
+
+@pytest.fixture
+def spec() -> TrainSpec:
+    """30 steps of the smallest network, with dropout and augmentation, validated out of step with the reports."""
+    return TrainSpec(
+        split=SplitSpec(train=0.75, validation=0.125),
+        network=NetworkSpec(hidden=1, dropout=0.3),
+        optimiser=OptimiserSpec(learning_rate=1e-2),
+        batch_size=16,
+        n_steps=30,
+        validate_every=8,
+        head_batches=3,
+    )
+
+
+@pytest.fixture
+def full_disk(monkeypatch) -> Callable[[str], AbstractContextManager[None]]:
+    """Context in which files of one name find no room where they are written aside."""
+    create = files._create_aside
+
+    @contextmanager
+    def full(name: str) -> Iterator[None]:
+        def without_room(path: Path) -> Path:
+            aside = create(path)
+            if path.name == name:
+                aside.unlink()
+                aside.symlink_to("/dev/full")
+            return aside
+
+        with monkeypatch.context() as patched:
+            patched.setattr(files, "_create_aside", without_room)
+            yield
+
+    return full
+
+
+@pytest.fixture
+def write_hydro(tmp_path: Path) -> Callable[..., Path]:
+    """Writer of small snapshots of gas and dark matter, as IllustrisTNG writes them; `change` edits the open file."""
+
+    def write(
+        name: str = "snapshot_090.hdf5", n: int = 40, seed: int = 0, change: Callable[[h5py.File], object] | None = None
+    ) -> Path:
+        rng = np.random.default_rng(seed)
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        mass = 0.3 * CRITICAL_DENSITY * 25**3 / 1e10 * rng.dirichlet(np.full(2 * n, 9.0)).reshape(2, n)
+        with h5py.File(path, "w") as file:
+            file.create_group("Header").attrs.update(
+                BoxSize=25e3, Redshift=0.0, Omega0=0.3, OmegaLambda=0.7, HubbleParam=0.7, NumFilesPerSnapshot=1,
+                NumPart_ThisFile=[n, n, 0, 0, 0, 0], NumPart_Total=[n, n, 0, 0, 0, 0], MassTable=np.zeros(6),
+                UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
+            )  # fmt: skip
+            for number in range(2):
+                kind = file.create_group(f"PartType{number}")
+                kind["Coordinates"] = rng.uniform(0, 25e3, (n, 3))
+                kind["Masses"] = mass[number]
+                kind["Velocities"] = rng.normal(0, 100, (n, 3))
+            gas = file["PartType0"]
+            gas["Density"] = 10 ** rng.uniform(-9, -5, n)
+            gas["InternalEnergy"] = 10 ** rng.uniform(1, 5, n)
+            gas["SmoothingLength"] = rng.uniform(200, 4000, n)
+            gas["MagneticField"] = rng.normal(0, 1, (n, 3))
+            gas["GFM_Metallicity"] = 10 ** rng.uniform(-5, -2, n)
+            gas["ElectronAbundance"] = rng.uniform(0, 1.16, n)
+            gas["NeutralHydrogenAbundance"] = rng.uniform(0, 1, n)
+            if change is not None:
+                change(file)
+        return path
+
+    return write

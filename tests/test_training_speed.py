@@ -26,14 +26,6 @@ from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 ROUND_OFF = 1e-4  # float32, some ten layers
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
-
-
 @pytest.fixture
 def training_speed(monkeypatch) -> ModuleType:
     monkeypatch.syspath_prepend(Path(__file__).parents[1] / "benchmarks")
