@@ -142,7 +142,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Infer:
-    """Posterior mean and standard deviation of the six parameters for each map of an .npy file."""
+    """Posterior mean and standard deviation of each parameter for each map of an .npy file."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""

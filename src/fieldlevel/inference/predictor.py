@@ -1,8 +1,8 @@
-"""Weights files: a network with everything that it takes to predict on raw maps.
+"""A trained network with everything that it takes to predict on raw maps.
 
-One safetensors file holds the weights and, as metadata, the spec, the sizes of the network, the normaliser, the labels
-in column order and the simulations that the network has seen, so that an evaluation can refuse them. A file to hand on
-may hold the weights in float16, at half the size (`shrink_weights`).
+A weights file holds the weights and, as metadata, the spec, the sizes of the network, the normaliser, the labels in
+column order and the simulations that the network has seen, so that an evaluation can refuse them. A file to hand on may
+hold the weights in float16, at half the size (`shrink_weights`).
 """
 
 from collections.abc import Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Training one moment network: steps, validation, the best checkpoint, and going on after an interruption.
+"""Training one network: steps, validation, the best checkpoint, and going on after an interruption.
 
 The work is counted in optimiser steps. At validations the whole state is written to `resume.pt`, less often where
 writing is slow and would take more than a twentieth of the time; a run that was killed at any moment starts there and,

@@ -188,7 +188,7 @@ def load_published_state(network: MomentNetwork, path: Path) -> None:
 
     Args:
         network: network of the same sizes, changed in place.
-        path: file of a published network (`models.published`).
+        path: file of a published network (`estimators.published_states`).
 
     Raises:
         UserError: a file that cannot be read or holds something else; sizes that do not fit, with those that do; a
