@@ -42,7 +42,6 @@ _NAMES = {
 """What the parameters of the tables of ranges are called here, where they have another name there."""
 _COSMOLOGICAL = {"Omega_m", "sigma_8", "Omega_b", "h", "n_s"}
 _SYMBOLS = {parameter.name: parameter.symbol for parameter in CAMELS_PARAMETERS}
-_REMEDY = "mend it, or take it away"
 _OF_RANGES = ("ParamName", "LogFlag", "FiducialVal or Fid", "MinVal and MaxVal, or AbsMaxDiff")
 
 

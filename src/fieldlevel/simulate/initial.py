@@ -94,7 +94,7 @@ def lagrangian_potentials(density_k: Tensor) -> tuple[Tensor, Tensor]:
     n_mesh = density_k.shape[0]
     kernel = inverse_laplacian_kernel(n_mesh, density_k.device)
     first_k = kernel * density_k
-    second_k = kernel * fourier(_second_order_source(first_k, wavenumbers(n_mesh, density_k.device), n_mesh))
+    second_k = kernel * fourier(_second_order_source(first_k, wavenumbers(n_mesh, density_k.device)))
     return first_k, second_k
 
 
@@ -114,7 +114,7 @@ def lagrangian_displacements(first_k: Tensor, second_k: Tensor, offset: float = 
     return -_spectral_gradient(first_k * moved, k), _spectral_gradient(second_k * moved, k)
 
 
-def _second_order_source(potential_k: Tensor, k: tuple[Tensor, Tensor, Tensor], n_mesh: int) -> Tensor:
+def _second_order_source(potential_k: Tensor, k: tuple[Tensor, Tensor, Tensor]) -> Tensor:
     tidal = {(i, j): inverse_fourier(-k[i] * k[j] * potential_k) for i, j in combinations_with_replacement(range(3), 2)}
     return sum(
         (tidal[i, i] * tidal[j, j] - tidal[i, j] ** 2 for i, j in ((0, 1), (0, 2), (1, 2))),
