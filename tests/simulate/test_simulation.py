@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 
+from fieldlevel.data.npy_files import Float32Array
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
+from fieldlevel.mapmaking.contents import SuiteField
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import OMEGA_B, Cosmology
 from fieldlevel.numerics.neighbours import neighbour_distance
@@ -13,14 +15,7 @@ from fieldlevel.simulate.mock_tng import mock_tng
 from fieldlevel.simulate.nbody import evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import (
-    Float32Array,
-    SuiteField,
-    gravity_run,
-    map_keys,
-    nbody_run,
-    simulate_maps,
-)
+from fieldlevel.simulate.simulation import gravity_run, map_keys, nbody_run, simulate_maps
 from fieldlevel.suites import mock_suites
 
 CPU = torch.device("cpu")
