@@ -17,31 +17,20 @@ from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
 from fieldlevel.layout import Layout
+from fieldlevel.mapmaking.belonging import check_named_suite, check_together
 from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.fields import FIELDS, POINTS
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS, Slabs
 from fieldlevel.numerics.memory import check_fits
-from fieldlevel.snapshots.facts import BOX_TOLERANCE, OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
+from fieldlevel.snapshots.facts import OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
 from fieldlevel.snapshots.hdf5_files import open_hdf5
 from fieldlevel.snapshots.headers import read_header
 from fieldlevel.snapshots.members import find_files, fingerprint
 from fieldlevel.snapshots.opening import open_snapshot
 from fieldlevel.snapshots.snapshot import Snapshot
 from fieldlevel.spec_io import refuse_values
-from fieldlevel.suites import (
-    MOCK_MARK,
-    NBODY_PREFIX,
-    SUITE_NAME,
-    SUITE_NAME_IN_WORDS,
-    is_known,
-    is_mock,
-    is_nbody,
-    layout_of,
-    mock_suites,
-    suite_named_in,
-    varies_hubble,
-)
+from fieldlevel.suites import MOCK_MARK, SUITE_NAME, SUITE_NAME_IN_WORDS, is_known, is_mock, is_nbody, layout_of
 
 PROJECTION_VERSION = "1"
 """Raised whenever the same spec gives other maps."""
@@ -51,7 +40,6 @@ _FACTS = ("box_size_mpc_h", "Omega_m", "redshift")
 _NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", *_FACTS)
 _PARAMETER_TOLERANCE = 1e-3
 """Relative, above one: tables have five decimals."""
-_HUBBLE_TOLERANCE = 1e-3
 _THINNEST_SLAB_MPC_H = 1e-3
 _BYTES_A_PARTICLE = 16
 """A position and a mass in single precision."""
@@ -106,7 +94,7 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -
     for snapshot in snapshots:
         _check_snapshot(snapshot, spec)
     contents = [fingerprint(snapshot.files) for snapshot in snapshots]
-    _check_together(snapshots, contents, spec)
+    check_together(snapshots, contents, spec)
     layout = _measure(wanted, snapshots[0], spec, directory)
     rows = _parameters(snapshots, spec, layout)
     record = {
@@ -168,7 +156,7 @@ def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
     if snapshot.redshift > REDSHIFT_TOLERANCE and not spec.any_redshift:
         told = f"redshift {snapshot.redshift:.4g}, but the names of the files say z=0.00"
         raise UserError(f"{snapshot.path}: {told}; leave it out, or take --any-redshift")
-    _check_suite(snapshot, spec.suite)
+    check_named_suite(snapshot, spec.suite)
     for name in spec.fields:
         kinds = [kind for kind in FIELDS[name].kinds if snapshot.n_particles.get(kind, 0)]
         if not kinds:
@@ -184,51 +172,6 @@ def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
                     f"{snapshot.path}: {n} particles of {kind}; neighbour {spec.n_neighbours} "
                     f"needs {spec.n_neighbours + 1}; lower --n-neighbours or take --radius points"
                 )
-
-
-def _check_suite(snapshot: Snapshot, suite: str) -> None:
-    """Refuse a name that is not that of the simulation: a mock's, another suite's, a gravity-only one's."""
-    told = None
-    is_gravity_only = not any(n for kind, n in snapshot.n_particles.items() if kind != "dark matter")
-    if snapshot.is_mock != is_mock(suite):
-        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in mock_suites())
-        told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {suite}"
-    elif snapshot.suite is not None and _is_another(snapshot.suite, suite):
-        told = f"is of {snapshot.suite}, not of {suite}"
-    elif is_nbody(suite) and not is_gravity_only:
-        told = f"has other particles than dark matter, so it is not gravity-only: not {suite}"
-    elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or suite_named_in(suite)):
-        told = f"has dark matter only, so it is gravity-only: name its suite {NBODY_PREFIX}{suite}"
-    if told is not None:
-        raise UserError(f"{snapshot.path}: {told}; choose with --suite")
-
-
-def _is_another(stated: str, suite: str) -> bool:
-    """Whether the name in a header and that of the maps cannot mean one suite."""
-    if is_mock(stated) or is_mock(suite):
-        return stated != suite
-    known, wanted = suite_named_in(stated), suite_named_in(suite)
-    return known is not None and wanted is not None and known != wanted
-
-
-def _check_together(snapshots: Sequence[Snapshot], contents: Sequence[str], spec: ProjectSpec) -> None:
-    """Refuse one snapshot under two names, and two kinds of simulations in one folder."""
-    first = snapshots[0]
-    for number, snapshot in enumerate(snapshots):
-        twin = snapshots[contents.index(contents[number])]
-        if twin is not snapshot:
-            raise UserError(f"{twin.path} and {snapshot.path} are one snapshot; name it once")
-        has_same_redshift = abs(snapshot.redshift - first.redshift) <= REDSHIFT_TOLERANCE
-        if not has_same_redshift or abs(snapshot.box_size_mpc_h / first.box_size_mpc_h - 1) > BOX_TOLERANCE:
-            one, other = (f"{s.path} ({s.box_size_mpc_h:g} Mpc/h, redshift {s.redshift:g})" for s in (first, snapshot))
-            raise UserError(f"{one} and {other} differ; give each box and redshift a folder of its own")
-        if bool(first.n_particles["gas"]) != bool(snapshot.n_particles["gas"]):
-            one, other = (f"{s.path} ({s.n_particles['gas']} particles of gas)" for s in (first, snapshot))
-            raise UserError(f"{one} and {other} differ; give gravity-only simulations a suite of their own")
-        is_fixed = not varies_hubble(spec.set_name)
-        if first.h and snapshot.h and is_fixed and abs(snapshot.h - first.h) > _HUBBLE_TOLERANCE:
-            one, other = (f"{s.path} (h = {s.h:g})" for s in (first, snapshot))
-            raise UserError(f"{one} and {other} differ; name a set in which h varies SB<number> with --set")
 
 
 def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
