@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import UserError, reason, shown
 from fieldlevel.files import read_text, write_text
 
 
@@ -41,7 +41,7 @@ def parse_json(text: str, source: str, remedy: str = "take it away") -> Any:
         remedy: what to do where it cannot be used.
 
     Raises:
-        UserError: it is not JSON, or nested deeper than any record is.
+        UserError: it is not JSON, has a key twice, or is nested deeper than any record is.
 
     Example:
         >>> parse_json("[" * 100_000, "plan.json")
@@ -50,12 +50,20 @@ def parse_json(text: str, source: str, remedy: str = "take it away") -> Any:
         fieldlevel.errors.UserError: plan.json: not JSON (nested too deep); take it away
     """
     try:
-        return json.loads(text)
+        return json.loads(text, object_pairs_hook=_each_once)
     except RecursionError:
         told = "nested too deep"
     except ValueError as error:
         told = reason(error)
     raise UserError(f"{source}: not JSON ({told}); {remedy}") from None
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record = dict(pairs)
+    if len(record) < len(pairs):
+        keys = [key for key, _ in pairs]
+        raise ValueError(f"{shown(next(key for key in keys if keys.count(key) > 1))} twice in an object")
+    return record
 
 
 def write_json(path: Path, record: Any) -> None:

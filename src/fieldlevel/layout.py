@@ -30,6 +30,10 @@ LARGEST_STD = 0.5
 """Of the width of the prior: no distribution inside it has a larger one (Popoviciu's inequality)."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*(\[[A-Za-z0-9][\w.+-]*\])?", re.ASCII)
+LONGEST_TEXT = 300
+"""Characters of a unit or a name of initial conditions."""
+_LONGEST_NAME, _LONGEST_SYMBOL = 50, 80
+"""Characters of a parameter's, without the suite that it belongs to alone."""
 _MOST_PARAMETERS = 1000
 _MOST_SLABS = 1_000_000
 
@@ -49,7 +53,7 @@ class Parameter:
         cosmological: whether it means something in gravity-only simulations too.
 
     Raises:
-        UserError: a name that is none, edges that hold no prior.
+        UserError: a name or a symbol that is none, edges that hold no prior, a fiducial value that is not finite.
 
     Example:
         >>> Parameter("A_SN1", low=0.25, high=4.0, logarithmic=True).symbol
@@ -67,15 +71,21 @@ class Parameter:
     cosmological: bool = False
 
     def __post_init__(self) -> None:
-        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name):
-            told = "give letters, digits and single underscores, e.g. Omega_m"
+        if not isinstance(self.name, str) or not _NAME.fullmatch(self.name) or len(self.base) > _LONGEST_NAME:
+            told = f"give letters, digits and single underscores, at most {_LONGEST_NAME}, e.g. Omega_m"
             raise UserError(f"parameter {shown(self.name)}: {told}")
-        if not (math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high):
-            raise UserError(f"parameter {self.name}: prior from {self.low} to {self.high}; give low < high")
+        if not (self.low < self.high and math.isfinite(self.high - self.low)):
+            told = f"prior from {self.low} to {self.high}"
+            raise UserError(f"parameter {self.name}: {told}; give low < high, a finite way apart")
         if self.logarithmic and self.low <= 0:
             raise UserError(f"parameter {self.name}: logarithmic from {self.low}; give low > 0, or logarithmic: false")
-        if not self.symbol:
+        if self.fiducial is not None and not math.isfinite(self.fiducial):
+            raise UserError(f"parameter {self.name}: fiducial = {self.fiducial}; give a finite number, or leave it out")
+        if not self.symbol.strip():
             object.__setattr__(self, "symbol", _symbol_of(self.name))
+        if not is_line(self.symbol, _LONGEST_SYMBOL + 2 * len(self.suite) + len(_ABOVE)):
+            told = f"give LaTeX of at most {_LONGEST_SYMBOL} characters in one line, without dollar signs"
+            raise UserError(f"parameter {self.name}: symbol {shown(self.symbol)}; {told}")
 
     @property
     def base(self) -> str:
@@ -94,7 +104,17 @@ class Parameter:
             >>> CAMELS_PARAMETERS[2].of_suite("SIMBA").name
             'A_SN1[SIMBA]'
         """
-        return replace(self, name=f"{self.base}[{suite}]", symbol=f"{self.symbol}^{{\\rm {suite}}}")
+        above = _ABOVE.format(suite.replace("_", r"\_"))
+        return replace(self, name=f"{self.base}[{suite}]", symbol=f"{self.symbol}{above}")
+
+
+_ABOVE = r"^{{\rm {}}}"
+"""A suite above a symbol."""
+
+
+def is_line(text: str, longest: int = LONGEST_TEXT) -> bool:
+    """Whether a text is one line of at most so many characters."""
+    return len(text) <= longest and text.isprintable()
 
 
 def _symbol_of(name: str) -> str:
@@ -118,7 +138,8 @@ SURFACE_DENSITY = "(Msun/h)/(Mpc/h)^2"
 
 CMD_UNITS: dict[str, str] = {
     **dict.fromkeys(("Mtot", "Mcdm", "Mgas", "Mstar", "HI"), SURFACE_DENSITY),
-    **{"T": "K", "P": "(Msun/h)(km/s)^2/(kpc/h)^3", "Z": "", "ne": "h^2/kpc^3 cm^-3", "B": "Gauss", "MgFe": ""},
+    **{"T": "K", "P": "h^2 Msun (km/s)^2/kpc^3", "Z": "mass fraction", "ne": "h^2/cm^3 (Mpc/h)"},
+    **{"B": "Gauss", "MgFe": ""},
     **{"Vgas": "km/s", "Vcdm": "km/s"},
 }
 """Of the fields of the CAMELS Multifield Dataset."""
@@ -145,7 +166,7 @@ class Layout:
             empty where no other set has them.
 
     Raises:
-        UserError: a parameter twice, a length or a number that no box has.
+        UserError: a parameter or a unit twice, a length or a number that no box has.
 
     Example:
         >>> layout = Layout()
@@ -183,6 +204,13 @@ class Layout:
             raise UserError(f"layout: {told}; give 1 or more slabs, 1 to 3 axes and at most {LONGEST_SIDE} pixels")
         if not (math.isfinite(self.redshift) and self.redshift > -1):
             raise UserError(f"layout: redshift = {self.redshift}; give a number above -1")
+
+        fields = [field for field, _ in self.units]
+        if twice := next((field for field in fields if fields.count(field) > 1), None):
+            raise UserError(f"layout: unit of {shown(twice)} twice; give each once")
+        texts = [self.initial_conditions, *(text for unit in self.units for text in unit)]
+        if wrong := next((text for text in texts if not is_line(text)), None):
+            raise UserError(f"layout: text {shown(wrong)}; give at most {LONGEST_TEXT} characters of one line")
 
     @property
     def names(self) -> tuple[str, ...]:

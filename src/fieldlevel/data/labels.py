@@ -53,7 +53,7 @@ def parameter_defects(files: SuiteFiles, theta: Float64Array, layout: Layout) ->
     for column in judged:
         yield from _range_defects(files, column, theta[:, column], layout.parameters[column])
     used = theta[:, used_columns(files.suite, layout)]
-    if files.set_name == "LH" and (pairs := equal_pairs([row.tobytes() for row in used])):
+    if files.set_name == "LH" and judged and (pairs := equal_pairs([row.tobytes() for row in used])):
         yield (
             f"{files.parameters_path}: rows {name_some(pairs)} are the same, which a latin hypercube never has; "
             f"mend the table"

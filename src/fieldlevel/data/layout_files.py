@@ -15,6 +15,7 @@ import csv
 import io
 import json
 import math
+import os
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -42,6 +43,7 @@ _NAMES = {
 """What the parameters of the tables of ranges are called here, where they have another name there."""
 _COSMOLOGICAL = {"Omega_m", "sigma_8", "Omega_b", "h", "n_s"}
 _SYMBOLS = {parameter.name: parameter.symbol for parameter in CAMELS_PARAMETERS}
+_ROUND_OFF = 1e-6
 _OF_RANGES = ("ParamName", "LogFlag", "FiducialVal or Fid", "MinVal and MaxVal, or AbsMaxDiff")
 
 
@@ -59,7 +61,7 @@ def find_layout(files: SuiteFiles) -> Layout:
     Raises:
         UserError: a file that cannot be read, an unknown setting, a value that cannot be; the file is named.
     """
-    path = next((path for path in map(layout_path, (files, *_twin(files))) if path.exists()), None)
+    path = next((path for path in map(layout_path, (files, *_twin(files))) if os.path.lexists(path)), None)
     known = layout_of(files.suite, files.set_name)
     if path is None:
         return recorded_layout(files, known) or known
@@ -157,7 +159,10 @@ def _overlay(known: Layout, path: Path) -> Layout:
         given |= {"parameters": [asdict(each) for each in read_ranges(path.parent / _plain_name(table, path))]}
     if isinstance(units := given.get("units"), dict):
         given |= {"units": list(({**dict(known.units), **units}).items())}
-    return layout_from_json(_plain(known) | given, str(path))
+    layout = layout_from_json(_plain(known) | given, str(path))
+    if layout.n_slabs * layout.slab_thickness_mpc_h > layout.box_size_mpc_h * (1 + _ROUND_OFF):
+        raise UserError(f"{path}: {layout.slabs}, which has no room for them; give their number and thickness")
+    return layout
 
 
 def _plain_name(name: str, path: Path) -> str:

@@ -16,7 +16,15 @@ from matplotlib.figure import Figure
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.figures.parameter_panels import choice_in_words, choose_parameters
-from fieldlevel.figures.style import BLACK, WIDTH_INCHES, colours_and_markers, mark_mock, refuse_empty, styled
+from fieldlevel.figures.style import (
+    BLACK,
+    WIDTH_INCHES,
+    colours_and_markers,
+    mark_mock,
+    refuse_empty,
+    styled,
+    typeset_parameter,
+)
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.bootstrap import Bootstrap
 from fieldlevel.statistics.predictions import Predictions
@@ -105,7 +113,7 @@ def _draw_coverage(
 def _frame_coverage(axes: np.ndarray, parameters: Sequence[Parameter]) -> None:
     for panel, parameter in zip(axes.flat, parameters, strict=False):
         panel.plot(Z, [erf(z / np.sqrt(2)) for z in Z], "--", color=BLACK, linewidth=1, label="Gaussian expectation")
-        panel.text(0.95, 0.07, f"${parameter.symbol}$", transform=panel.transAxes, ha="right", fontsize=11)
+        panel.text(0.95, 0.07, typeset_parameter(parameter), transform=panel.transAxes, ha="right", fontsize=11)
         panel.set(xlim=(0, 3), ylim=(0, 1.03))
     for panel in axes.flat[len(parameters) :]:
         panel.set_visible(False)

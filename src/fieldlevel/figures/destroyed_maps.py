@@ -23,6 +23,7 @@ from fieldlevel.figures.style import (
     refuse_empty,
     set_prior_range,
     styled,
+    typeset_parameter,
     typeset_unit,
 )
 from fieldlevel.layout import SURFACE_DENSITY, Layout, Parameter
@@ -79,10 +80,10 @@ def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, headi
     limits = (parameter.low - margin, parameter.high + margin)
     plot_within(panel, theta, mean, limits, ".", color=BLUE, alpha=0.35, markersize=3, mew=0, rasterized=True)
     set_prior_range(panel, parameter)
-    panel.set_xlabel(rf"${parameter.symbol}$  (truth)")
+    panel.set_xlabel(f"{typeset_parameter(parameter)}  (truth)")
     panel.locator_params(nbins=4)
     if is_first:
-        panel.set_ylabel(rf"${parameter.symbol}$  (mean)")
+        panel.set_ylabel(f"{typeset_parameter(parameter)}  (mean)")
     else:
         panel.tick_params(labelleft=False)
     r2 = result.scores[parameter.name]["r2"].text(with_error=False)
@@ -119,7 +120,7 @@ def draw_total_mass(
         panels = [panel for row in rows for panel in row]
         for panel, parameter, guess in zip(panels, parameters, fit[order].T, strict=True):
             _draw_guess(panel, density, theta[order, layout.column(parameter.name)], guess)
-            panel.set_ylabel(rf"${parameter.symbol}$  (truth)")
+            panel.set_ylabel(f"{typeset_parameter(parameter)}  (truth)")
             panel.set_xlabel(rf"mean of the map  [$10^{{11}}$ {typeset_unit(SURFACE_DENSITY)}]")
         mark_mock(figure, mock)
     return figure

@@ -23,6 +23,7 @@ from fieldlevel.figures.style import (
     refuse_empty,
     set_prior_range,
     styled,
+    typeset_parameter,
 )
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.metrics import METRICS
@@ -83,7 +84,7 @@ def _draw_pairs(place: FigureBase, pairs: Sequence[PairResult], parameters: Sequ
         row[0].set_title(rf"trained on {pair.train_suite}, tested on {pair.test_suite}", loc="left", pad=4)
     for column, parameter in zip(axes.T, parameters, strict=True):
         column[0].set_ylim(*residual_limits([pair.predictions for pair in pairs], parameter))
-        column[-1].set_xlabel(rf"${parameter.symbol}$  (truth)")
+        column[-1].set_xlabel(f"{typeset_parameter(parameter)}  (truth)")
 
 
 def _draw_pair(panel: Axes, pair: PairResult, parameter: Parameter) -> None:
@@ -104,7 +105,7 @@ def _measure(pair: PairResult, parameter: Parameter, key: str) -> str:
 def frame_residuals(panel: Axes, parameter: Parameter) -> None:
     """Draw the line of zero error and label the vertical axis; the horizontal one spans the prior."""
     panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
-    panel.set_ylabel(rf"${parameter.symbol}$:  mean $-$ truth")
+    panel.set_ylabel(f"{typeset_parameter(parameter)}:  mean $-$ truth")
     set_prior_range(panel, parameter)
 
 
@@ -235,7 +236,7 @@ def _draw_side(
     panel: Axes, pairs: Sequence[PairResult], parameter: Parameter, looks: Mapping[str, tuple[str, str]]
 ) -> None:
     frame_residuals(panel, parameter)
-    panel.set_xlabel(rf"${parameter.symbol}$  (truth)")
+    panel.set_xlabel(f"{typeset_parameter(parameter)}  (truth)")
     for pair in pairs:
         suite = _hydro_suite(pair)
         measures = ",  ".join(_measure(pair, parameter, key) for key in TRANSFER_METRICS)

@@ -24,6 +24,7 @@ from fieldlevel.figures.style import (
     mark_mock,
     refuse_empty,
     styled,
+    typeset_parameter,
 )
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
@@ -104,7 +105,7 @@ def _draw_pairs_of_scales(
             _draw_scales(panel, scales, parameter)
     for column, parameter in zip(axes.T, parameters, strict=True):
         column[0].set_ylim(*residual_limits(tested, parameter, n=N_SMOOTHED_SHOWN, n_lines=n_lines))
-        column[-1].set_xlabel(rf"${parameter.symbol}$  (truth)")
+        column[-1].set_xlabel(f"{typeset_parameter(parameter)}  (truth)")
 
 
 def _draw_scales(panel: Axes, scales: Mapping[float, PairResult], parameter: Parameter) -> None:
@@ -160,7 +161,7 @@ def draw_information(
         for place, block in blocks_of(figure, parameters):
             axes = place.subplots(1, len(block), squeeze=False)[0]
             for panel, parameter in zip(axes, block, strict=True):
-                panel.set_title(f"${parameter.symbol}$", loc="left", pad=4)
+                panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
                 _frame_scales(panel, scale, scales.values(), ends.values())
                 _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
                 _draw_published(panel, published or {}, parameter, METRICS[metric].percent)

@@ -15,6 +15,7 @@ from fieldlevel.figures.style import (
     mark_mock,
     refuse_empty,
     styled,
+    typeset_parameter,
 )
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
@@ -71,6 +72,6 @@ def _draw_seeds(panel: Axes, scores: Mapping[str, Sequence[Scores]], parameter: 
         panel.plot(factor * values, below, marker, color=colour, alpha=0.7, markersize=5, mew=0)
         panel.errorbar(factor * summary.value, row, xerr=factor * spread, fmt="|", color=BLACK, capsize=3, markersize=9)
         panel.text(factor * summary.value, row - 0.15, summary.text(metric.percent), ha="center", fontsize=9)
-    panel.set_xlabel(rf"${parameter.symbol}$:  {metric.latex}" + ("  [%]" if metric.percent else ""))
+    panel.set_xlabel(f"{typeset_parameter(parameter)}:  {metric.latex}" + ("  [%]" if metric.percent else ""))
     panel.margins(x=0.2)
     panel.tick_params(axis="y", length=0)

@@ -10,6 +10,7 @@ References:
 
 from collections.abc import Iterator, Sized
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.mathtext import MathTextParser
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError
@@ -93,9 +95,25 @@ def set_prior_range(panel: Axes, parameter: Parameter) -> None:
     panel.set_xlim(parameter.low - margin, parameter.high + margin)
 
 
+def typeset_parameter(parameter: Parameter) -> str:
+    """The symbol of a parameter between dollar signs; its name in plain text where the symbol cannot be drawn."""
+    return _drawable(f"${parameter.symbol}$", parameter.name)
+
+
+@cache
+def _drawable(text: str, instead: str) -> str:
+    if "$" in text[1:-1]:
+        return instead
+    try:
+        MathTextParser("path").parse(text)
+    except (ValueError, RecursionError):
+        return instead
+    return text
+
+
 def typeset_unit(unit: str) -> str:
     """A unit as it stands beside an axis."""
-    return r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$" if unit == SURFACE_DENSITY else unit
+    return r"$(M_\odot/h)\,/\,({\rm Mpc}/h)^2$" if unit == SURFACE_DENSITY else unit.replace("$", r"\$")
 
 
 def plot_within(

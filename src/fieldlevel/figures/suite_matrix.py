@@ -10,7 +10,7 @@ from matplotlib.image import AxesImage
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.figures.parameter_panels import choose_parameters
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_parameter
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
@@ -56,7 +56,7 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
         for panel, parameter, ratio in zip(axes, parameters, ratios, strict=True):
             image = panel.imshow(ratio, cmap="PuOr_r", norm=LogNorm(1 / reach, reach), aspect="auto")
             frame_matrix(panel, *(list(map(suite_in_words, suites)) for suites in (trained, tested)))
-            panel.set_title(f"${parameter.symbol}$", loc="left", pad=4)
+            panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
             for pair in pairs:
                 place = trained.index(pair.train_suite), tested.index(pair.test_suite)
                 text = _cell_text(pair, transfer, parameter, with_error=len(tested) <= MOST_WITH_ERRORS)

@@ -15,7 +15,7 @@ from matplotlib.figure import Figure, FigureBase
 from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError, shown
 from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_parameter
 from fieldlevel.figures.suite_matrix import frame_matrix, shade, suite_in_words, write_cell
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.estimates import Estimate
@@ -134,7 +134,7 @@ def _draw_block(
         row[0].set_ylabel("trained on")
         _label_colours(place, row, measure)
     for panel, parameter in zip(axes[0], parameters, strict=True):
-        panel.set_title(f"${parameter.symbol}$", pad=4)
+        panel.set_title(typeset_parameter(parameter), pad=4)
     for panel in axes[-1]:
         panel.set_xlabel("tested on")
         if len(suites[1]) > MOST_UPRIGHT:

@@ -24,13 +24,11 @@ class Field:
         kinds: of particles that make it.
         quantity: what is summed or averaged.
         averaged: with the mass as weight; otherwise the sum over the area of a pixel.
-        unit: of a pixel.
     """
 
     kinds: tuple[str, ...]
     quantity: str
     averaged: bool
-    unit: str
 
     @property
     def stored(self) -> tuple[str, ...]:
@@ -39,20 +37,18 @@ class Field:
         return derived.get(self.quantity, (self.quantity,))
 
 
-_DENSITY = "(Msun/h)/(Mpc/h)^2"
-
 FIELDS: Mapping[str, Field] = {
-    "Mtot": Field((GAS, DARK_MATTER, STARS, BLACK_HOLES), "mass", False, _DENSITY),
-    "Mcdm": Field((DARK_MATTER,), "mass", False, _DENSITY),
-    "Mgas": Field((GAS,), "mass", False, _DENSITY),
-    "Mstar": Field((STARS,), "mass", False, _DENSITY),
-    "HI": Field((GAS,), "neutral hydrogen mass", False, _DENSITY),
-    "ne": Field((GAS,), "electron column", False, "h^2/cm^3 (Mpc/h)"),
-    "T": Field((GAS,), "temperature", True, "K"),
-    "P": Field((GAS,), "pressure", True, "h^2 Msun (km/s)^2/kpc^3"),
-    "Z": Field((GAS,), "metallicity", True, "mass fraction"),
-    "B": Field((GAS,), "magnetic field", True, "Gauss"),
-    "Vgas": Field((GAS,), "speed", True, "km/s"),
-    "Vcdm": Field((DARK_MATTER,), "speed", True, "km/s"),
+    "Mtot": Field((GAS, DARK_MATTER, STARS, BLACK_HOLES), "mass", False),
+    "Mcdm": Field((DARK_MATTER,), "mass", False),
+    "Mgas": Field((GAS,), "mass", False),
+    "Mstar": Field((STARS,), "mass", False),
+    "HI": Field((GAS,), "neutral hydrogen mass", False),
+    "ne": Field((GAS,), "electron column", False),
+    "T": Field((GAS,), "temperature", True),
+    "P": Field((GAS,), "pressure", True),
+    "Z": Field((GAS,), "metallicity", True),
+    "B": Field((GAS,), "magnetic field", True),
+    "Vgas": Field((GAS,), "speed", True),
+    "Vcdm": Field((DARK_MATTER,), "speed", True),
 }
 """By the name that stands in a file's name."""

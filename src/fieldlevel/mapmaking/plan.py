@@ -16,7 +16,7 @@ from fieldlevel.data.layout_files import differences, find_layout
 from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
-from fieldlevel.layout import Layout
+from fieldlevel.layout import CMD_UNITS, Layout
 from fieldlevel.mapmaking.belonging import check_named_suite, check_together
 from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.fields import FIELDS, POINTS
@@ -103,7 +103,7 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -
         "spec": {name: value for name, value in asdict(spec).items() if name not in _NOT_OF_THE_MAPS},
         "snapshots": [_describe(*snapshot) for snapshot in zip(snapshots, contents, strict=True)],
         "parameters": None if rows is None else rows.tolist(),
-        "units": {field: FIELDS[field].unit for field in spec.fields},
+        "units": {field: CMD_UNITS[field] for field in spec.fields},
     }
     return Plan(
         keys=map_keys(spec),
@@ -138,7 +138,7 @@ def _measure(wanted: Layout, snapshot: Snapshot, spec: ProjectSpec, directory: P
         n_slabs=spec.n_slabs,
         n_axes=3,
         redshift=snapshot.redshift if snapshot.redshift > REDSHIFT_TOLERANCE else 0.0,
-        units=tuple((dict(wanted.units) | {field: FIELDS[field].unit for field in spec.fields}).items()),
+        units=tuple((dict(wanted.units) | {field: CMD_UNITS[field] for field in spec.fields}).items()),
     )
     if path.exists() and (measured.slabs, measured.n_maps) != (wanted.slabs, wanted.n_maps):
         raise UserError(f"{path}: says {wanted.slabs}, but these would be {measured.slabs}; mend it, or take it away")

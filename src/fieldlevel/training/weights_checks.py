@@ -4,7 +4,6 @@ What cannot be (weights that are not finite, sizes that do not fit, names that a
 something else) is refused whether there is a checksum or not.
 """
 
-import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.data.transformed import check_transform
-from fieldlevel.errors import UserError, reason, shown
+from fieldlevel.errors import UserError, reason
 from fieldlevel.estimators.build import check_imports, outline_estimator
 from fieldlevel.layout import Layout
 from fieldlevel.training.settings import RULES, check_source_names
@@ -39,8 +38,6 @@ _MANDATORY = {
 }
 
 _KINDS = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
-_LONGEST_TEXT = 200
-"""Characters of a symbol, a unit or a name of initial conditions."""
 
 
 def refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
@@ -51,18 +48,6 @@ def refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
         raise UserError(f"{path}: {error}") from None
 
 
-def check_texts(layout: Layout) -> Layout:
-    """Refuse what is no text of a symbol or a unit, and numbers that are none."""
-    texts = [layout.initial_conditions, *(parameter.symbol for parameter in layout.parameters)]
-    texts += [text for unit in layout.units for text in unit]
-    if wrong := next((text for text in texts if len(text) > _LONGEST_TEXT or not text.isprintable()), None):
-        raise UserError(f"layout: text {shown(wrong)}; give at most {_LONGEST_TEXT} characters of one line")
-    if not all(math.isfinite(parameter.fiducial or 0.0) for parameter in layout.parameters):
-        raise UserError("layout: fiducial values that are not finite")
-    return layout
-
-
-@contextmanager
 def naming_damage(path: Path) -> Iterator[None]:
     """Say of what is wrong inside a file that the file is damaged."""
     try:

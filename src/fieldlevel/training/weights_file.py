@@ -39,7 +39,6 @@ from fieldlevel.training.weights_checks import (
     check_keys,
     check_spec,
     check_state,
-    check_texts,
     naming_damage,
     naming_misfit,
     refuse_lost_imports,
@@ -223,7 +222,7 @@ def _layout(spec: TrainSpec, metadata: Mapping[str, str]) -> Layout:
     known = layout_of(spec.suite, spec.set_name, built_in=True)
     known_ones = [known, dataclasses.replace(known, parameters=CAMELS_PARAMETERS)]
     if "layout" in metadata:
-        known_ones = [check_texts(from_json(Layout, metadata["layout"], "layout"))]
+        known_ones = [from_json(Layout, metadata["layout"], "layout")]
     layout = next((each for each in known_ones if _labels(each) == metadata["labels"]), None)
     if layout is None:
         raise UserError(f"labels: for other parameters or priors than {', '.join(known_ones[0].names[:20])}")
