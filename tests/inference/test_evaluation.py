@@ -246,6 +246,15 @@ def test_maps_of_another_box_or_slab_are_refused_with_both(predictor, tmp_path, 
     assert "slabs of 5.0 Mpc/h of a box of 25.0 Mpc/h" in str(refused.value)
 
 
+def test_maps_whose_folder_says_another_unit_are_refused_with_both(predictor, tmp_path, other_maps):
+    suite = with_layout(write(tmp_path / "other", other_maps, other_theta(), "SIMBA"), units=(("Mtot", "kg/m^2"),))
+    with pytest.raises(UserError, match=r"SIMBA: Mtot in kg/m\^2, but .* trained on maps in \(Msun/h\)/\(Mpc/h\)\^2"):
+        predict_suite(predictor, suite, "all")
+    assert predict_suite(predictor, suite, "all", anyway=True).n_maps == 150
+    unknown = with_layout(suite, units=())
+    assert predict_suite(predictor, unknown, "all").n_maps == 150
+
+
 def test_truths_are_found_by_name(predictor, tmp_path, other_maps):
     """An output of one suite has a truth there alone, and one that the tested set lacks has none."""
     names = ("A_SN1[SIMBA]", "sigma_8", "A_SN1[IllustrisTNG]", "Omega_m", "A_SN2", "M_WDM")

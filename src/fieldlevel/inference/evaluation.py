@@ -11,7 +11,7 @@ from fieldlevel.data.outputs import truths_of
 from fieldlevel.data.seen import map_digests, seen_digests
 from fieldlevel.data.suite import Suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
@@ -49,6 +49,8 @@ def predict_suite(
             unit.
     """
     refuse_misfit(predictor, suite)
+    if not anyway:
+        _refuse_unit(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
     refuse_seen(predictor, suite, chosen)
     maps = suite.maps_of(chosen)
@@ -88,6 +90,14 @@ def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
     tested = _in_words(suite.field, suite.n_pixels, theirs, with_slab=differ)
     if trained != tested:
         raise UserError(f"{suite.suite}: {tested}, but the network was trained on {trained}")
+
+
+def _refuse_unit(predictor: Predictor, suite: Suite) -> None:
+    """Refuse maps whose folder says that they are in another unit than those of the training."""
+    trained, tested = predictor.layout.unit(predictor.spec.field), suite.layout.unit(suite.field)
+    if trained and tested and trained != tested:
+        told = f"{suite.field} in {shown(tested)}, but the network was trained on maps in {shown(trained)}"
+        raise UserError(f"{suite.suite}: {told}; give maps in that, or --anyway")
 
 
 def _in_words(field: str, n_pixels: int, layout: Layout, *, with_slab: bool) -> str:

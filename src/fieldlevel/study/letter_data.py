@@ -6,7 +6,7 @@ from pathlib import Path
 
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.data.transformed import idle_scale
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
@@ -154,6 +154,10 @@ def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
     if len(set(sizes.values())) > 1:
         raise UserError(f"maps of different size: {', '.join(f'{name} {n} x {n}' for name, n in sizes.items())}")
     check_layouts({name: suite.layout for name, suite in opened.items()})
+    units = {name: suite.layout.unit(spec.train.field) for name, suite in opened.items()}
+    if len(set(filter(None, units.values()))) > 1:
+        told = ", ".join(f"{name} {shown(unit or 'unknown')}" for name, unit in units.items())
+        raise UserError(f"{spec.train.field} in different units: {told}")
     for suite in opened.values():
         _check_scales(spec, suite.layout)
         _check_split(spec, suite.n_simulations, suite.layout)
