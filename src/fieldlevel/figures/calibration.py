@@ -20,6 +20,7 @@ from fieldlevel.figures.style import (
     BLACK,
     WIDTH_INCHES,
     colours_and_markers,
+    columns_that_fit,
     mark_mock,
     refuse_empty,
     styled,
@@ -69,7 +70,7 @@ def draw_calibration(
         _frame_coverage(axes, parameters)
         handles, labels = axes[0, 0].get_legend_handles_labels()
         told = choice_in_words(len(parameters), len(shared))
-        figure.legend(handles, labels, loc="outside lower center", ncols=min(len(labels), 3), title=told)
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns_that_fit(labels), title=told)
         mark_mock(figure, mock)
     return figure
 

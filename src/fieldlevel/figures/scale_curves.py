@@ -21,6 +21,7 @@ from fieldlevel.figures.style import (
     BLACK,
     WIDTH_INCHES,
     colours_and_markers,
+    columns_that_fit,
     mark_mock,
     refuse_empty,
     styled,
@@ -43,6 +44,10 @@ Curve = Sequence[tuple[float, Mapping[str, Estimate]]]
 
 BETWEEN_CURVES = 0.018
 """Distance of the error bars that belong to one scale, as a fraction of the width of a panel."""
+MOST_BESIDE = 0.3
+"""Of the width of a panel: from the first to the last of many curves."""
+MARKER = 0.025
+"""Half a marker, of the width of a panel."""
 
 SCALE_AXES = {
     "smoothing": ("smoothing  [pixels]", "linear"),
@@ -162,7 +167,7 @@ def draw_information(
             axes = place.subplots(1, len(block), squeeze=False)[0]
             for panel, parameter in zip(axes, block, strict=True):
                 panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
-                _frame_scales(panel, scale, scales.values(), ends.values())
+                _frame_scales(panel, scale, scales.values(), ends.values(), len(curves))
                 _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
                 _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
                 panel.set_ylim(bottom=0)
@@ -211,7 +216,7 @@ def draw_losses(
             look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "label": name}
             _draw_scale_curve(panel, place, np.array([curve[cut] for cut in cuts]), None, np.isinf(cuts), look)
         panel.set_ylabel("validation loss")
-        figure.legend(loc="outside lower center", ncols=3)
+        figure.legend(loc="outside lower center", ncols=columns_that_fit(list(drawn)))
         mark_mock(figure, mock)
     return figure
 
@@ -253,10 +258,15 @@ def _draw_curves(panel: Axes, curves: Mapping[str, Curve], parameter: Parameter,
         estimates = [row[parameter.name] for _, row in points]
         value, error = (factor * np.array([getattr(e, part) for e in estimates]) for part in ("value", "error"))
         at = np.array([at for at, _ in points])
-        distance = BETWEEN_CURVES * (number - (len(curves) - 1) / 2)
+        distance = _between(len(curves)) * (number - (len(curves) - 1) / 2)
         place = _beside(panel, np.where(np.isinf(at), k_end, at), distance)
         look: dict[str, Any] = {"color": colour, "marker": marker, "label": name}
         _draw_scale_curve(panel, place, value, error, np.isinf(at), look)
+
+
+def _between(n_curves: int) -> float:
+    """Distance of curves that stand beside one another, smaller where they are many."""
+    return min(BETWEEN_CURVES, MOST_BESIDE / max(n_curves - 1, 1))
 
 
 def _beside(panel: Axes, at: FloatArray, distance: float) -> FloatArray:
@@ -272,7 +282,7 @@ def _draw_legend(figure: Figure, names: Sequence[str]) -> None:
         found, labels = panel.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))
     drawn = [name for name in names if name in handles]
-    n_columns = 2 if len(drawn) == 4 else min(len(drawn), 3)
+    n_columns = columns_that_fit(drawn, 2 if len(drawn) == 4 else 3)
     figure.legend([handles[name] for name in drawn], drawn, loc="outside lower center", ncols=n_columns)
 
 
@@ -285,12 +295,14 @@ def _draw_published(
             panel.axhline(height, color=BLACK, linestyle=dashes, linewidth=0.9, label=name, zorder=1)
 
 
-def _frame_scales(panel: Axes, scale: str, scales: Iterable[Iterable[float]], ends: Iterable[float]) -> None:
+def _frame_scales(
+    panel: Axes, scale: str, scales: Iterable[Iterable[float]], ends: Iterable[float], n_beside: int = 1
+) -> None:
     """Let the horizontal axis span all scales, and write above it where maps end that are not cut."""
     label, kind = SCALE_AXES[scale]
     panel.set(xlabel=label, xscale=kind)
     drawn = sorted({at for curve in scales for at in curve if np.isfinite(at)} | set(ends))
-    panel.set_xlim(*_span(drawn, kind))
+    panel.set_xlim(*_span(drawn, kind, _between(n_beside) * (n_beside - 1) / 2))
     if kind == "log":
         panel.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
         panel.xaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
@@ -305,8 +317,9 @@ def _frame_scales(panel: Axes, scale: str, scales: Iterable[Iterable[float]], en
         top.set_xticks([], minor=True)
 
 
-def _span(drawn: Sequence[float], kind: str) -> tuple[float, float]:
-    """Ends of a horizontal axis, a little beyond what is drawn."""
+def _span(drawn: Sequence[float], kind: str, reach: float) -> tuple[float, float]:
+    """Ends of a horizontal axis, a little beyond what is drawn, which reaches so far of its length to both sides."""
     low, high = np.log([drawn[0], drawn[-1]]) if kind == "log" else np.array([drawn[0], drawn[-1]])
-    margin = 0.07 * (high - low) if high > low else 0.5
+    room = reach + MARKER
+    margin = max(0.07, room / (1 - 2 * room)) * (high - low) if high > low else 0.5
     return tuple(np.exp([low - margin, high + margin])) if kind == "log" else (low - margin, high + margin)

@@ -8,9 +8,10 @@ References:
     Okabe & Ito 2008, Color Universal Design.
 """
 
-from collections.abc import Iterator, Sized
+from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,10 @@ MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 
 WIDTH_INCHES = 7.1
 """Text width of a two-column journal page."""
+INCHES_OF_LETTER = 0.062
+"""Mean width of the letters of a label."""
+BESIDE_LABEL_INCHES = 0.63
+"""Line, marker and gaps of one column of a legend."""
 
 STYLE: dict[str, Any] = {
     "font.family": "STIXGeneral",
@@ -93,6 +98,22 @@ def set_prior_range(panel: Axes, parameter: Parameter) -> None:
     """Let the horizontal axis span the prior of a parameter."""
     margin = 0.03 * (parameter.high - parameter.low)
     panel.set_xlim(parameter.low - margin, parameter.high + margin)
+
+
+def columns_that_fit(labels: Sequence[str], most: int = 3) -> int:
+    """Columns of a legend as wide as a figure, as many as their texts leave room for."""
+    for n in range(min(most, len(labels)), 1, -1):
+        columns = np.array_split(np.array(labels), n)
+        if sum(BESIDE_LABEL_INCHES + INCHES_OF_LETTER * max(map(len, each)) for each in columns) <= WIDTH_INCHES:
+            return n
+    return 1
+
+
+def turn_labels(panel: Axes, labels: Sequence[str], cell_inches: float) -> None:
+    """Turn the labels below the cells of a matrix where neighbours would overlap."""
+    widths = [INCHES_OF_LETTER * max(map(len, label.split("\n"))) for label in labels]
+    if any((one + other) / 2 > cell_inches - INCHES_OF_LETTER for one, other in pairwise(widths)):
+        panel.tick_params(axis="x", labelrotation=90)
 
 
 def typeset_parameter(parameter: Parameter) -> str:

@@ -10,13 +10,16 @@ from matplotlib.image import AxesImage
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.figures.parameter_panels import choose_parameters
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_parameter
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, turn_labels, typeset_parameter
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.ratios import TransferRatios
 from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.suites import NBODY_PREFIX, is_nbody
+
+MATRIX = 0.68
+"""Of the width of a figure: what names and colour bar leave for the cells."""
 
 CELL_METRICS = ("bias", "rmse")
 """Measures written into a cell, in units of the parameter; the ratio of the second follows."""
@@ -62,6 +65,7 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
                 text = _cell_text(pair, transfer, parameter, with_error=len(tested) <= MOST_WITH_ERRORS)
                 write_cell(panel, place, text, shade(image, ratio[place]))
         axes[-1].set_xlabel("tested on")
+        turn_labels(axes[-1], [suite_in_words(suite) for suite in tested], MATRIX * WIDTH_INCHES / len(tested))
         _draw_ratio_bar(figure, image, reach)
         mark_mock(figure, mock)
     return figure

@@ -15,8 +15,8 @@ from matplotlib.figure import Figure, FigureBase
 from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError, shown
 from fieldlevel.figures.parameter_panels import blocks_of, choose_parameters, n_blocks
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_parameter
-from fieldlevel.figures.suite_matrix import frame_matrix, shade, suite_in_words, write_cell
+from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, turn_labels, typeset_parameter
+from fieldlevel.figures.suite_matrix import MATRIX, frame_matrix, shade, suite_in_words, write_cell
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult
@@ -27,9 +27,6 @@ PER_CENT_OF_PRIOR = 100.0
 
 MOST_WITH_ERRORS = 4
 """Suites abreast in whose cells errors have room."""
-
-MOST_UPRIGHT = 3
-"""Suites abreast whose names have room below their columns."""
 
 COLOURS = "PuOr_r"
 
@@ -137,8 +134,8 @@ def _draw_block(
         panel.set_title(typeset_parameter(parameter), pad=4)
     for panel in axes[-1]:
         panel.set_xlabel("tested on")
-        if len(suites[1]) > MOST_UPRIGHT:
-            panel.tick_params(axis="x", labelrotation=90)
+        cell = MATRIX * WIDTH_INCHES / len(parameters) / len(suites[1])
+        turn_labels(panel, [suite_in_words(suite) for suite in suites[1]], cell)
 
 
 def _draw_matrix(

@@ -8,6 +8,7 @@ from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.verdict import SIGNIFICANCE
+from fieldlevel.suites import is_mock
 
 CONSTRAINED_R2 = 0.1
 """A parameter counts as constrained where R² is above this."""
@@ -79,8 +80,12 @@ def _differs(estimate: Estimate, ideal: float) -> bool:
 def open_questions(results: LetterResults) -> Iterator[str]:
     """What the numbers do not show."""
     if results.is_mock:
+        mocks = [suite for suite in results.suites if is_mock(suite)]
+        are_all = len(mocks) in (0, len(results.suites))
+        whose = "The maps" if are_all else f"The maps of {' and '.join(mocks)}"
+        models = "two toy baryon models" if are_all and len(results.suites) == 2 else "toy baryon models"
         yield (
-            "The maps are mock data from a particle-mesh code with two toy baryon models. The numbers show that the "
+            f"{whose} are mock data from a particle-mesh code with {models}. The numbers show that the "
             "method works from end to end; they say nothing about IllustrisTNG or SIMBA, and agreement with the letter "
             "is not expected."
         )

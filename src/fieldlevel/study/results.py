@@ -142,6 +142,11 @@ class LetterResults:
         return tuple(name for name in names if all(name in pair.scores for pair in self.pairs))
 
     @property
+    def cosmology(self) -> str:
+        """These in words."""
+        return " and ".join(filter(None, (", ".join(self.cosmological[:-1]), *self.cosmological[-1:])))
+
+    @property
     def judged(self) -> tuple[str, ...]:
         """Omega_m and sigma_8, which claims are about; all that is cosmological where the maps have neither."""
         return tuple(name for name in _OF_CLAIMS if name in self.cosmological) or self.cosmological

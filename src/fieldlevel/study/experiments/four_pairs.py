@@ -70,7 +70,7 @@ class FourPairs(Experiment):
         yield Plate(
             "fig2_four_pairs",
             "Figure 2",
-            f"Posterior mean minus truth against truth for the {number} train/test pairs: Omega_m left, sigma_8 right. "
+            f"Posterior mean minus truth against truth for the {number} train/test pairs: {_sides(results)}. "
             f"Error bars are the posterior standard deviations of up to {N_SHOWN} maps; faint dots: all tested maps. "
             f"Blue circles: the network's own suite, orange squares: {_the_other(results)}.",
             f"{number.capitalize()} rows of two scatter plots of residuals around zero, one row a pair of suites.",
@@ -83,7 +83,7 @@ class FourPairs(Experiment):
             "Trained on a suite (rows), tested on a suite (columns): bias and RMSE in units of the parameter, and the "
             "ratio of this RMSE to the RMSE on the own suite, which gives the colour; the tables have relative errors. "
             "Hatched: not tested.",
-            "Two coloured tables of numbers, one for Omega_m and one for sigma_8.",
+            f"Coloured tables of numbers, one for each of {results.cosmology}.",
             lambda: draw_robustness_matrix(list(results.matrix), results.transfer, mock=mock),
             place=70,
         )
@@ -111,6 +111,12 @@ def _transfer(own: PairResult, other: PairResult, name: str, ratio: Estimate) ->
 
 def _the_other(results: LetterResults) -> str:
     return "the other" if len(results.suites) == 2 else "the others"
+
+
+def _sides(results: LetterResults) -> str:
+    """Where the panels of a parameter stand."""
+    names = results.cosmological
+    return f"{names[0]} left, {names[1]} right" if len(names) == 2 else results.cosmology
 
 
 def _matrices_plate(results: LetterResults) -> Plate:

@@ -43,7 +43,7 @@ class _Crossing(Experiment):
         to_hydro = [result for result in results.of(NBODY_TO_HYDRO.kind) if result.crosses_suites]
         to_nbody = results.of(HYDRO_TO_NBODY.kind)
         if self.kind == (HYDRO_TO_NBODY if to_nbody else NBODY_TO_HYDRO).kind and (to_hydro or to_nbody):
-            yield _plate(to_hydro, to_nbody, mock=results.is_mock)
+            yield _plate(to_hydro, to_nbody, results.cosmology, mock=results.is_mock)
 
 
 class HydroToNbody(_Crossing):
@@ -86,7 +86,7 @@ def _size(ratio: Estimate) -> Estimate:
     return Estimate(-ratio.value, ratio.error, -ratio.high, -ratio.low)
 
 
-def _plate(to_hydro: Sequence[PairResult], to_nbody: Sequence[PairResult], *, mock: bool) -> Plate:
+def _plate(to_hydro: Sequence[PairResult], to_nbody: Sequence[PairResult], cosmology: str, *, mock: bool) -> Plate:
     sides = ["trained on gravity-only maps, tested on hydrodynamic ones"] if to_hydro else []
     sides += ["trained on hydrodynamic maps, tested on gravity-only ones"] if to_nbody else []
     networks = f"{sides[0]} (left), and {sides[1]} (right)" if len(sides) == 2 else sides[0]
@@ -95,7 +95,7 @@ def _plate(to_hydro: Sequence[PairResult], to_nbody: Sequence[PairResult], *, mo
         "Figure 3",
         f"Posterior mean minus truth of networks {networks}. Error bars are the posterior standard deviations of "
         f"up to {N_SHOWN} maps a suite; the mean error and the reduced chi squared are over all tested maps.",
-        "Scatter plots of residuals, Omega_m above and sigma_8 below, one column for each direction.",
+        f"Scatter plots of residuals of {cosmology}, one column for each direction.",
         lambda: draw_transfer(to_hydro, to_nbody, mock=mock),
         place=30,
     )

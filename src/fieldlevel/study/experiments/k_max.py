@@ -22,7 +22,7 @@ class WavenumberCuts(Ladder):
     kind = "k_max"
     unit = "h/Mpc"
     uncut = math.inf
-    claim = "Small scales hold information: the lower the cut, the worse Omega_m is known."
+    claim = "Small scales hold information: the lower the cut, the worse {name} is known."
     letter = (
         "not in the letter; a public re-run on IllustrisTNG: the validation loss "
         f"−{-K_MAX_LOSSES[math.inf]} becomes −{-K_MAX_LOSSES[20.0]} at 20 h/Mpc, −{-K_MAX_LOSSES[5.0]} at 5 h/Mpc"
@@ -43,7 +43,7 @@ class WavenumberCuts(Ladder):
             "Information against k_max",
             f"Error of networks trained and tested on maps after a sharp cut at k_max, {where_in_words(results)} Open "
             f"symbols: {_end_in_words(layout)}.",
-            "Curves of the error of Omega_m and sigma_8 that change with the scale.",
+            f"Curves of the error of {results.cosmology} that change with the scale.",
             lambda: draw_information(
                 self.curves(results), "k_max", layout=layout, k_end=_end(layout), mock=results.is_mock
             ),

@@ -34,7 +34,7 @@ class Ladder(Experiment):
         kind: of the transform (`TransformSpec.kind`) and of the experiments.
         unit: of the scale.
         uncut: the scale that leaves maps as they are: the end from which more and more is taken out.
-        claim: in one sentence.
+        claim: in one sentence; `{name}` stands for the parameter.
         letter: what was found before.
     """
 
@@ -63,7 +63,7 @@ class Ladder(Experiment):
         return {self.uncut: results.pairs, **{scale: found[scale] for scale in ordered}} if found else {}
 
     def judge(self, results: LetterResults) -> Iterator[Verdict]:
-        """Error of Omega_m from scale to scale."""
+        """Error of Omega_m, or of the first parameter of the claims, from scale to scale."""
         name, steps = results.judged[0], {at: on_own_suite(each) for at, each in self.steps(results).items()}
         findings = {
             suite: _loss_of_information({self._words(at): own[suite] for at, own in steps.items()}, name)
@@ -71,7 +71,7 @@ class Ladder(Experiment):
         }
         return conclude(
             self.kind,
-            self.claim,
+            self.claim.replace("{name}", name),
             f"RMSE of {name}: taking out more scales lowers it at no step and raises it from first to last, both "
             f"beyond the error; {PRECONDITION}",
             self.letter,

@@ -56,11 +56,13 @@ class NullTest(Experiment):
 
     def judge(self, results: LetterResults) -> Iterator[Verdict]:
         """R² of the parameters of the claim."""
-        names = [name for name in self.names if name in results.cosmological] or results.judged
+        known = [name for name in self.names if name in results.cosmological]
+        names = known or results.judged
+        claim = self.claim
+        if self.names and not known:
+            claim = claim.replace(" and ".join(self.names), " and ".join(names))
         tested = on_own_suite(results.of(self.kind))
-        return judge_inference(
-            self.kind, self.claim, results.own, tested, names, infers=self.infers, letter=self.letter
-        )
+        return judge_inference(self.kind, claim, results.own, tested, names, infers=self.infers, letter=self.letter)
 
     def plates(self, results: LetterResults) -> Iterator[Plate]:
         """One figure for all null tests, which the first that was done brings."""

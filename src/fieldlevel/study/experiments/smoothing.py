@@ -19,7 +19,7 @@ class Smoothing(Ladder):
     kind = "smoothing"
     unit = "px"
     uncut = 0.0
-    claim = "Small scales hold information: the more a map is smoothed, the worse Omega_m is known."
+    claim = "Small scales hold information: the more a map is smoothed, the worse {name} is known."
     letter = "IllustrisTNG: all scales 3.4%, 1 px 5.1%, 2 px 6.8%, 3 px 8.8%"
 
     def scales(self, spec: LetterSpec) -> Sequence[float]:
@@ -50,7 +50,7 @@ class Smoothing(Ladder):
             "information_smoothing",
             "Information against smoothing",
             "Error of networks trained and tested on maps after smoothing by a Gaussian, " + where_in_words(results),
-            "Curves of the error of Omega_m and sigma_8 that change with the scale.",
+            f"Curves of the error of {results.cosmology} that change with the scale.",
             lambda: draw_information(self.curves(results), "smoothing", layout=results.layout, mock=results.is_mock),
             place=80,
         )

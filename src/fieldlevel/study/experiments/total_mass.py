@@ -41,10 +41,10 @@ class TotalMass(Experiment):
         yield Plate(
             "total_mass",
             "Total mass",
-            f"Mean surface density of each test map of {suite} against Omega_m and sigma_8, and what a network that "
+            f"Mean surface density of each test map of {suite} against {results.cosmology}, and what a network that "
             "knows nothing else could say: a cubic in the logarithm of the mean, fitted on the training maps and kept "
             "within the prior. The numbers: correlation with the mean, accuracy of the fit on the test maps.",
-            "Two scatter plots of the mean density of maps against a parameter, with a curve.",
+            "Scatter plots of the mean density of maps against a parameter, with a curve.",
             lambda: draw_total_mass(
                 mean_only.mean_density, predictions.theta, fit, predictions.layout, mock=results.is_mock
             ),
