@@ -7,12 +7,16 @@ import numpy as np
 import pytest
 
 from fieldlevel.console import print_letter
+from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.report.letter_files import write_letter
+from fieldlevel.report.sentences import open_questions
+from fieldlevel.study.experiments.four_pairs import FourPairs
 from fieldlevel.study.finished import read_finished
 from fieldlevel.study.keys import FIRST
-from fieldlevel.study.letter_data import check_layouts, prepare_data
+from fieldlevel.study.letter_data import LetterData, check_layouts, describe_data, prepare_data
+from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.runner import run_letter
 
 SUITES = ("MockTNG", "MockSIMBA", "Third")
@@ -106,3 +110,32 @@ def test_suites_that_no_network_can_go_between_are_refused():
     other = replace(usual, parameters=(Parameter("Omega_M", low=0.1, high=0.5, cosmological=True),))
     with pytest.raises(UserError, match="A, B: no cosmological parameter in common"):
         check_layouts({"A": usual, "B": other})
+
+
+def test_data_of_different_sizes_are_described_with_both(tmp_path):
+    labels = np.full((30, 6), [0.3, 0.8, 1, 1, 1, 1])
+    opened = {
+        name: Suite(tmp_path, name, "Mtot", "LH", np.zeros((15 * n, 4, 4), np.float32), labels[:n])
+        for name, n in (("A", 20), ("B", 30))
+    }
+    for suite in opened.values():
+        suite.__dict__["fingerprint"] = "0"
+    facts = describe_data(LetterSpec(), LetterData(tmp_path, ("A", "B"), opened, "key"))
+    assert facts["maps"] == "300 to 450 of 4 x 4 pixels a suite"
+    assert facts["simulations"] == "20 to 30 a suite"
+    assert facts["split"] == "18 to 27 training, 1 to 2 validation, 1 test simulations"
+
+
+def test_texts_follow_the_parameters_and_the_mock_suites(letter):
+    """A letter whose maps lack Omega_m does not speak of it."""
+    _, _, results, _ = letter
+    only = [
+        replace(pair, scores={name: scores for name, scores in pair.scores.items() if name != "Omega_m"})
+        for pair in results.pairs
+    ]
+    without = replace(results, experiments={key: tuple(only) for key in results.experiments if key == FIRST})
+    assert results.cosmology == "Omega_m and sigma_8"
+    assert without.cosmology == "sigma_8"
+    told = [plate.caption + plate.description for plate in FourPairs().plates(without)]
+    assert not any("Omega_m" in text for text in told)
+    assert next(open_questions(results)).startswith("The maps of MockTNG and MockSIMBA are mock data")

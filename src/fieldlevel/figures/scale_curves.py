@@ -46,6 +46,8 @@ BETWEEN_CURVES = 0.018
 """Distance of the error bars that belong to one scale, as a fraction of the width of a panel."""
 MOST_BESIDE = 0.3
 """Of the width of a panel: from the first to the last of many curves."""
+USUAL_ROWS, ROW_INCHES = 2, 0.2
+"""Rows of a legend below panels of the usual height; what each further one adds to the figure."""
 MARKER = 0.025
 """Half a marker, of the width of a panel."""
 
@@ -162,7 +164,9 @@ def draw_information(
     scales = {name: [at for at, _ in curve] for name, curve in curves.items()}
     ends = _ends_of(scales, dict.fromkeys(scales, k_end))
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 2.8 * n_blocks(parameters) + 0.4))
+        names = [*curves, *(published or {})]
+        more = max(-(-len(names) // _n_columns(names)) - USUAL_ROWS, 0)
+        figure = Figure(figsize=(WIDTH_INCHES, 2.8 * n_blocks(parameters) + 0.4 + ROW_INCHES * more))
         for place, block in blocks_of(figure, parameters):
             axes = place.subplots(1, len(block), squeeze=False)[0]
             for panel, parameter in zip(axes, block, strict=True):
@@ -172,7 +176,7 @@ def draw_information(
                 _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
                 panel.set_ylim(bottom=0)
             axes[0].set_ylabel(METRICS[metric].latex + ("  [%]" if METRICS[metric].percent else ""))
-        _draw_legend(figure, [*curves, *(published or {})])
+        _draw_legend(figure, names)
         mark_mock(figure, mock)
     return figure
 
@@ -282,8 +286,12 @@ def _draw_legend(figure: Figure, names: Sequence[str]) -> None:
         found, labels = panel.get_legend_handles_labels()
         handles |= dict(zip(labels, found, strict=True))
     drawn = [name for name in names if name in handles]
-    n_columns = columns_that_fit(drawn, 2 if len(drawn) == 4 else 3)
+    n_columns = _n_columns(drawn)
     figure.legend([handles[name] for name in drawn], drawn, loc="outside lower center", ncols=n_columns)
+
+
+def _n_columns(names: Sequence[str]) -> int:
+    return columns_that_fit(names, 2 if len(names) == 4 else 3)
 
 
 def _draw_published(

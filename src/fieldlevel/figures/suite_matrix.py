@@ -21,6 +21,11 @@ from fieldlevel.suites import NBODY_PREFIX, is_nbody
 MATRIX = 0.68
 """Of the width of a figure: what names and colour bar leave for the cells."""
 
+LETTER_SIZE, SMALLEST_LETTERS = 9.0, 4.0
+"""In the cells, in points."""
+CELL_INCHES = 0.72
+"""Width of a cell whose lines have room in letters of the usual size."""
+
 CELL_METRICS = ("bias", "rmse")
 """Measures written into a cell, in units of the parameter; the ratio of the second follows."""
 
@@ -53,6 +58,8 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
     tested = list(dict.fromkeys(pair.test_suite for pair in pairs))
     ratios = [_ratios(pairs, transfer, parameter, trained, tested) for parameter in parameters]
     reach = _reach(np.concatenate(ratios))
+    cell = MATRIX * WIDTH_INCHES / len(tested)
+    size = float(np.clip(LETTER_SIZE * cell / CELL_INCHES, SMALLEST_LETTERS, LETTER_SIZE))
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, len(parameters) * (0.62 * len(trained) + 0.4) + 0.6))
         axes = figure.subplots(len(parameters), 1, sharex=True, squeeze=False)[:, 0]
@@ -63,9 +70,9 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
             for pair in pairs:
                 place = trained.index(pair.train_suite), tested.index(pair.test_suite)
                 text = _cell_text(pair, transfer, parameter, with_error=len(tested) <= MOST_WITH_ERRORS)
-                write_cell(panel, place, text, shade(image, ratio[place]))
+                write_cell(panel, place, text, shade(image, ratio[place]), size)
         axes[-1].set_xlabel("tested on")
-        turn_labels(axes[-1], [suite_in_words(suite) for suite in tested], MATRIX * WIDTH_INCHES / len(tested))
+        turn_labels(axes[-1], [suite_in_words(suite) for suite in tested], cell)
         _draw_ratio_bar(figure, image, reach)
         mark_mock(figure, mock)
     return figure
@@ -125,11 +132,11 @@ def shade(image: AxesImage, value: float) -> float:
     return float(np.dot(image.to_rgba(np.array([value]))[0, :3], (0.299, 0.587, 0.114)))
 
 
-def write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float) -> None:
+def write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float, size: float = LETTER_SIZE) -> None:
     """Write into the cell of a row and a column, in white where its colour is dark."""
     row, column = place
     colour = "white" if luminance < 0.5 else "black"
-    panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=9, linespacing=1.15)
+    panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=size, linespacing=1.15)
 
 
 def _draw_ratio_bar(figure: Figure, image: AxesImage, reach: float) -> None:

@@ -1,9 +1,10 @@
 """The data of a letter: the user's own folder, or mock suites that are simulated below the output folder."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.data.transformed import idle_scale
 from fieldlevel.errors import UserError, shown
@@ -189,18 +190,34 @@ def _origin(data: LetterData) -> str:
     return "CAMELS Multifield Dataset files" if known else "files in the format of the CAMELS Multifield Dataset"
 
 
+def _each(numbers: Sequence[int]) -> str:
+    """A number of each suite: one where all agree.
+
+    Example:
+        >>> _each([20, 20]), _each([26, 20])
+        ('20', '20 to 26')
+    """
+    return f"{min(numbers)} to {max(numbers)}" if len(set(numbers)) > 1 else str(numbers[0])
+
+
+def _split_in_words(n_simulations: Sequence[int], split: SplitSpec) -> str:
+    each = [split_simulations(n, split.seed, split.train, split.validation) for n in n_simulations]
+    sizes = [_each([len(getattr(parts, name)) for parts in each]) for name in ("train", "validation", "test")]
+    return "{} training, {} validation, {} test simulations".format(*sizes)
+
+
 def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
     """What the data is, in words."""
     first = data.opened[data.suites[0]]
     split = spec.train.split
-    parts = split_simulations(first.n_simulations, split.seed, split.train, split.validation)
+    n_maps, n_simulations = ([getattr(s, n) for s in data.opened.values()] for n in ("n_maps", "n_simulations"))
     facts: dict[str, str | int | float] = {
         "origin": _origin(data),
         "suites": ", ".join(data.opened),
         "field and set": f"{first.field}, {first.set_name}",
-        "maps": f"{first.n_maps} of {first.n_pixels} x {first.n_pixels} pixels a suite",
-        "simulations": f"{first.n_simulations} a suite",
-        "split": f"{len(parts.train)} training, {len(parts.validation)} validation, {len(parts.test)} test simulations",
+        "maps": f"{_each(n_maps)} of {first.n_pixels} x {first.n_pixels} pixels a suite",
+        "simulations": f"{_each(n_simulations)} a suite",
+        "split": _split_in_words(n_simulations, split),
         "seed of the split": split.seed,
         "seed of the networks": spec.train.seed,
         "normaliser": "training maps only" if spec.train.normaliser == "train" else "whole suite (legacy)",

@@ -48,6 +48,7 @@ def refuse_lost_imports(path: Path, spec: TrainSpec) -> None:
         raise UserError(f"{path}: {error}") from None
 
 
+@contextmanager
 def naming_damage(path: Path) -> Iterator[None]:
     """Say of what is wrong inside a file that the file is damaged."""
     try:
