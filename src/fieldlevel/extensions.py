@@ -8,7 +8,8 @@ Networks, heads and penalties need no registration: a spec names them by their i
 import importlib
 import os
 
-from fieldlevel.errors import UserError, reason, shown
+from fieldlevel.errors import shown
+from fieldlevel.own_code import told
 
 VARIABLE = "FIELDLEVEL_EXTENSIONS"
 
@@ -20,8 +21,5 @@ def load_extensions() -> None:
         UserError: a module that cannot be imported.
     """
     for name in filter(None, (part.strip() for part in os.environ.get(VARIABLE, "").split(","))):
-        try:
+        with told(f"{VARIABLE}: {shown(name)} cannot be imported", "put it on PYTHONPATH, or leave it out"):
             importlib.import_module(name)
-        except (ImportError, SyntaxError) as error:
-            told = f"{VARIABLE}: {shown(name)} cannot be imported ({reason(error)})"
-            raise UserError(f"{told}; put it on PYTHONPATH, or leave it out") from None

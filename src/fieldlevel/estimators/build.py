@@ -14,6 +14,7 @@ from fieldlevel.estimators.estimator import HEAD_METHODS, Estimator, count_featu
 from fieldlevel.estimators.imported import import_class, make_own
 from fieldlevel.estimators.moment_head import MomentHead
 from fieldlevel.estimators.network_specs import MOMENTS, EstimatorChoice, is_own
+from fieldlevel.own_code import told
 
 _MOST_NUMBERS = 2**28
 """In one input of a network of somebody's own."""
@@ -67,16 +68,29 @@ def outline_estimator(spec: EstimatorChoice, sizes: Mapping[str, Any]) -> Estima
 
 def _build_own(spec: EstimatorChoice, shape: tuple[int, ...], n_outputs: int) -> Estimator:
     body = _body(spec, shape)
-    try:
+    with told(f"body = {spec.body}: fails on an input of shape (1, {str(shape)[1:]}", "mend it"):
         n_features = count_features(body, shape)
-    except (RuntimeError, TypeError, ValueError) as error:
-        told = " ".join(str(error).split())[:200]
-        raise UserError(f"body = {spec.body}: fails on an input of shape (1, {str(shape)[1:]}: {told}") from error
     head = _head(spec, n_features, n_outputs)
     for name, value in [*body.state_dict().items(), *head.state_dict().items()]:
         if not isinstance(value, Tensor):
             raise UserError(f"{name} of {spec.body or spec.head}: weights files hold tensors alone; make it a buffer")
-    return Estimator(body, head, shape, n_outputs)
+    return Estimator(body, head, shape, n_outputs, n_features)
+
+
+@torch.no_grad()
+def refuse_bad_posterior(estimator: Estimator) -> None:
+    """Refuse a head without a posterior before it is trained in vain; random numbers are left as they were.
+
+    Args:
+        estimator: a new one, on the CPU, in training mode.
+
+    Raises:
+        UserError: a head that fails on features, or makes anything else of them.
+    """
+    with torch.random.fork_rng(devices=[]):
+        estimator.eval()
+        estimator.posterior_of(estimator.answer_of(torch.zeros(2, estimator.n_features)), 2)
+        estimator.train()
 
 
 def _body(spec: EstimatorChoice, shape: tuple[int, ...]) -> nn.Module:

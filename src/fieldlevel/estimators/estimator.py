@@ -27,6 +27,7 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.batch_norms import has_batch_norms, measure_statistics
+from fieldlevel.estimators.imported import path_of, running
 from fieldlevel.estimators.sizes import whole_number
 
 
@@ -96,6 +97,7 @@ class Estimator(nn.Module):
         head: makes an answer of features.
         shape: of one input, (c, N, N) of maps or (1, F) of summaries.
         n_outputs: parameters to infer, P.
+        n_features: that the head takes; whatever the body makes when None.
 
     Example:
         >>> from fieldlevel.estimators.moment_head import MomentHead
@@ -111,8 +113,11 @@ class Estimator(nn.Module):
 
     head: Head
 
-    def __init__(self, body: nn.Module, head: nn.Module, shape: Sequence[int], n_outputs: int) -> None:
+    def __init__(
+        self, body: nn.Module, head: nn.Module, shape: Sequence[int], n_outputs: int, n_features: int | None = None
+    ) -> None:
         super().__init__()
+        self._n_features = n_features
         self.shape = tuple(shape)
         self.n_outputs = n_outputs
         self.add_module(self.BODY, body)
@@ -131,7 +136,7 @@ class Estimator(nn.Module):
     @property
     def n_features(self) -> int:
         """Features of a map, F."""
-        return count_features(self.body, self.shape)
+        return count_features(self.body, self.shape) if self._n_features is None else self._n_features
 
     @property
     def is_recordable(self) -> bool:
@@ -150,32 +155,43 @@ class Estimator(nn.Module):
         """What the head reads of inputs (b, *shape), shape (b, F).
 
         Raises:
-            UserError: inputs of another shape.
+            UserError: inputs of another shape; a body of somebody's own that fails, or makes anything else.
         """
         if x.shape[1:] != self.shape:
             raise UserError(
                 f"maps of shape {tuple(x.shape)}: this network takes (n, {', '.join(map(str, self.shape))})"
             )
         run = getattr(self.body, "features_of", self.body)
-        features: Tensor = run(x).flatten(1)
+        with running(self.body, "body"):
+            made = run(x)
+        _refuse_other_features(self.body, made, len(x), self._n_features)
+        features: Tensor = made.flatten(1)
         return features
 
     def answer_of(self, features: Tensor) -> Any:
         """What the head makes of features (b, F)."""
-        return self.head(features)
+        with running(self.head, "head"):
+            return self.head(features)
 
     def sums(self, answer: Any, theta: Tensor) -> Tensor:
         """Sums over maps that the loss is made of: `Head.sums`."""
-        return self.head.sums(answer, theta)
+        with running(self.head, "head"):
+            sums = self.head.sums(answer, theta)
+        if not isinstance(sums, Tensor):
+            raise UserError(f"head = {path_of(self.head)}: its sums are {_in_words(sums)}; they must be one tensor")
+        return sums
 
     def loss(self, sums: Tensor) -> Tensor:
         """The loss of a set of maps from the sums over it: `Head.loss`."""
-        return self.head.loss(sums)
+        with running(self.head, "head"):
+            loss = self.head.loss(sums)
+        return scalar(loss, self.head, "head")
 
     def warm_up_loss(self, sums: Tensor) -> Tensor:
         """The loss of the first steps: `Head.warm_up_loss`, if it has one."""
-        loss: Tensor = getattr(self.head, "warm_up_loss", self.head.loss)(sums)
-        return loss
+        with running(self.head, "head"):
+            loss = getattr(self.head, "warm_up_loss", self.head.loss)(sums)
+        return scalar(loss, self.head, "head")
 
     def posterior(self, x: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and standard deviation of each parameter, in the units of the targets.
@@ -185,8 +201,22 @@ class Estimator(nn.Module):
 
         Returns:
             Each of shape (b, P).
+
+        Raises:
+            UserError: a head of somebody's own that fails, or makes anything else.
         """
-        return self.head.posterior(self(x))
+        return self.posterior_of(self(x), len(x))
+
+    def posterior_of(self, answer: Any, n: int) -> tuple[Tensor, Tensor]:
+        """The same from the answer of the head to n inputs."""
+        with running(self.head, "head"):
+            posterior = self.head.posterior(answer)
+        shapes = [getattr(moment, "shape", None) for moment in posterior] if isinstance(posterior, tuple) else []
+        if shapes != [(n, self.n_outputs)] * 2:
+            told = f"its posterior of {n} inputs is {_in_words(posterior)}"
+            wanted = f"means and standard deviations of shape ({n}, {self.n_outputs})"
+            raise UserError(f"head = {path_of(self.head)}: {told}; it must be a tuple of {wanted}")
+        return posterior
 
     def head_parameters(self) -> list[nn.Parameter]:
         """What is fitted again once the features stand."""
@@ -218,7 +248,36 @@ def count_features(body: nn.Module, shape: Sequence[int]) -> int:
     with torch.no_grad():
         found = body.eval()(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
     body.train(was_training)
-    if not isinstance(found, Tensor) or found.ndim < 2 or len(found) != 1:
-        told = tuple(found.shape) if isinstance(found, Tensor) else type(found).__name__
-        raise UserError(f"{type(body).__name__}: makes {told} of one input; it must make features of shape (b, F)")
+    _refuse_other_features(body, found, 1)
     return found.flatten(1).shape[1]
+
+
+def scalar(loss: Any, part: nn.Module, setting: str) -> Tensor:
+    """A loss as a tensor without axes.
+
+    Args:
+        loss: that a head or a penalty has found.
+        part: either.
+        setting: that names its class.
+
+    Raises:
+        UserError: it is none.
+    """
+    if not isinstance(loss, Tensor) or loss.numel() != 1:
+        raise UserError(f"{setting} = {path_of(part)}: its loss is {_in_words(loss)}; it must be a scalar, a tensor")
+    return loss.reshape(())
+
+
+def _refuse_other_features(body: nn.Module, made: Any, n: int, n_features: int | None = None) -> None:
+    if isinstance(made, Tensor) and made.ndim >= 2 and len(made) == n:
+        if n_features in (None, made[0].numel() if n else n_features):
+            return
+    told = f"{type(body).__name__}: makes {_in_words(made)} of {'one input' if n == 1 else f'{n} inputs'}"
+    raise UserError(f"{told}; it must make features of shape (b, {n_features or 'F'})")
+
+
+def _in_words(found: Any) -> str:
+    """The shape of a tensor, the type of anything else."""
+    if isinstance(found, tuple | list):
+        return f"{type(found).__name__} of {', '.join(map(_in_words, found))}"
+    return str(tuple(found.shape)) if isinstance(found, Tensor) else type(found).__name__

@@ -3,12 +3,14 @@
 import importlib
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 from torch import nn
 
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import Option
+from fieldlevel.own_code import told
 
 IMPORT_PATH = re.compile(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*", re.ASCII)
 
@@ -34,11 +36,8 @@ def import_class(path: str, setting: str, methods: Sequence[str] = ("forward",))
 module on PYTHONPATH
     """
     module, _, name = path.partition(":")
-    try:
+    with told(f"{setting} = {path}: cannot be imported", "put the module on PYTHONPATH"):
         found = getattr(importlib.import_module(module), name, None)
-    except (ImportError, SyntaxError) as error:
-        told = f"{setting} = {path}: cannot be imported ({reason(error)})"
-        raise UserError(f"{told}; put the module on PYTHONPATH") from None
     if found is None:
         raise UserError(f"{setting} = {path}: {module} has no {name}; give module:Class of a class that is there")
     if not (isinstance(found, type) and issubclass(found, nn.Module)):
@@ -64,8 +63,25 @@ def make_own(
         UserError: it cannot be imported, or does not take the arguments.
     """
     kind = import_class(path, setting, methods or ("forward",))
-    try:
-        return kind(*arguments, **options)
-    except (TypeError, ValueError) as error:
-        told = f"{setting} = {path}: {kind.__name__} cannot be made ({reason(error)})"
-        raise UserError(f"{told}; see {setting}_options") from error
+    with told(f"{setting} = {path}: {kind.__name__} cannot be made", f"see {setting}_options"):
+        made = kind(*arguments, **options)
+        made.state_dict()  # which a class that leaves `super().__init__()` out has not
+    return made
+
+
+def running(part: nn.Module, setting: str) -> AbstractContextManager[None]:
+    """While a module works: what it raises is told in a line, if its class is somebody's own.
+
+    Args:
+        part: that is called.
+        setting: that names its class.
+    """
+    kind = type(part)
+    if kind.__module__.partition(".")[0] == "fieldlevel":
+        return nullcontext()
+    return told(f"{setting} = {path_of(part)}: fails", "mend it, the same command continues")
+
+
+def path_of(part: nn.Module) -> str:
+    """The import path of the class of a module."""
+    return f"{type(part).__module__}:{type(part).__qualname__}"

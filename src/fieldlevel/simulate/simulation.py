@@ -14,12 +14,12 @@ import torch
 from torch import Tensor
 
 from fieldlevel.data.npy_files import Float32Array
-from fieldlevel.errors import UserError
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.contents import SuiteField
 from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
+from fieldlevel.own_code import told
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Species
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
 from fieldlevel.simulate.sets import Row, layout_of_spec
@@ -40,10 +40,8 @@ def baryon_model(suite: str) -> BaryonModel:
     """
     named = facts_of(suite).model
     module, _, function = named.partition(":")
-    try:
+    with told(f"suite {suite}: no baryon model {named!r}", "register one, module:function"):
         model: BaryonModel = getattr(import_module(module), function)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise UserError(f"suite {suite}: no baryon model {named!r} ({error}); register one, module:function") from None
     return model
 
 

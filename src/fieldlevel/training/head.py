@@ -37,12 +37,12 @@ def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> N
     Args:
         network: changed in place, left in evaluation mode.
         batches: `spec.head_batches` of them, this rank's shares of maps and targets as they are drawn in training; none
-            is drawn for a head without layers.
+            is drawn for a head without layers, or whose weights are all frozen.
         spec: how the network was trained.
     """
     network.eval()
     parameters = network.head_parameters()
-    if not parameters:
+    if not any(parameter.requires_grad for parameter in parameters):
         return
     optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
     for number, batch in enumerate(batches):

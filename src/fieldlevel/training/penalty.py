@@ -16,12 +16,14 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
+from fieldlevel.errors import UserError
 from fieldlevel.estimators.estimator import Estimator
-from fieldlevel.estimators.imported import import_class, make_own
+from fieldlevel.estimators.imported import import_class, make_own, path_of, running
 from fieldlevel.training import distributed
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.train_spec import TrainSpec
 
+_KEPT = (bool, int, float, str)
 PENALTY_METHODS = ("loss", "update", "extra_state", "load_extra_state")
 """That a penalty must have, if it is no `Penalty`."""
 
@@ -113,14 +115,34 @@ def make_penalty(spec: TrainSpec, network: Estimator, source: Tensor) -> Penalty
     arguments = [network.n_features, 1 + int(source.max())]
     with seeded(spec.seed, source.device):
         made: Any = make_own(spec.penalty, "penalty", arguments, spec.penalty_options, PENALTY_METHODS)
-    penalty: Penalty = made.to(source.device)
+        with running(made, "penalty"):
+            penalty: Penalty = made.to(source.device)
     distributed.broadcast_state(penalty)
+    penalty_state(penalty)
     return penalty
 
 
 def penalty_state(penalty: Penalty) -> dict[str, Any]:
-    """All that its next step depends on."""
-    return {"tensors": penalty.state_dict(), "extra": penalty.extra_state()}
+    """All that its next step depends on.
+
+    Raises:
+        UserError: it has an extra state that could not be read again.
+    """
+    with running(penalty, "penalty"):
+        state = {"tensors": penalty.state_dict(), "extra": penalty.extra_state()}
+    if (strange := _strange(state)) is not None:
+        told = f"its state holds {type(strange).__name__}"
+        raise UserError(f"penalty = {path_of(penalty)}: {told}; keep tensors, numbers, text, lists and dicts of them")
+    return state
+
+
+def _strange(value: Any) -> object:
+    """What no state can hold, None where there is nothing of that kind."""
+    if isinstance(value, Mapping):
+        value = [*value, *value.values()]
+    if isinstance(value, list | tuple):
+        return next((strange for each in value if (strange := _strange(each)) is not None), None)
+    return None if value is None or type(value) in _KEPT or isinstance(value, Tensor) else value
 
 
 def load_penalty_state(penalty: Penalty, state: Mapping[str, Any]) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 
 from fieldlevel.data.batches import Batch, BatchSampler, MapSet
 from fieldlevel.errors import TrainingError
-from fieldlevel.estimators.build import build_estimator
+from fieldlevel.estimators.build import build_estimator, refuse_bad_posterior
 from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.estimators.network_specs import MOMENTS
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import distributed
@@ -218,6 +219,8 @@ class TrainingState:
     def _finite(self, loss: float, step: int, name: str) -> float:
         if math.isfinite(loss):
             return loss
+        if self.penalty is not None and name == "training loss":
+            name += f" with penalty = {self.spec.penalty}"
         raise TrainingError(
             f"{name} is {loss} at step {step} (learning rate {self.take_step.rate(step - 1):.2e}): lower "
             f"optimiser.learning_rate, warm up with squared_error_steps, or use precision = float32; "
@@ -313,5 +316,7 @@ def _check_sampler(state: Any, own: Mapping[str, Tensor], n_maps: int) -> None:
 
 def _network(spec: TrainSpec, training: MapSet) -> Estimator:
     network = build_estimator(spec, (1, *training.maps.shape[1:]), training.theta.shape[1])
+    if spec.head != MOMENTS:
+        refuse_bad_posterior(network)
     device = training.maps.device
     return network.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload, no-any-return]

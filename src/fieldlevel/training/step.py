@@ -14,7 +14,9 @@ from torch.nn.utils import clip_grad_norm_
 from torch.optim import Optimizer
 
 from fieldlevel.data.batches import Batch, BatchSampler
-from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.estimator import Estimator, scalar
+from fieldlevel.estimators.imported import running
 from fieldlevel.training import distributed
 from fieldlevel.training.captured import CapturedStep
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
@@ -116,11 +118,16 @@ def penalise(penalty: Penalty, features: Tensor, batch: Batch) -> Tensor:
 
     Returns:
         A scalar, the same in all processes.
+
+    Raises:
+        UserError: a penalty that fails, or whose loss is no scalar.
     """
     parts = (features.float(), batch.source, batch.theta)
     everything, source, theta = (distributed.gather_batch(part) for part in parts)
-    penalty.update(everything.detach(), source, theta)
-    return penalty.loss(everything, source, theta)
+    with running(penalty, "penalty"):
+        penalty.update(everything.detach(), source, theta)
+        loss = penalty.loss(everything, source, theta)
+    return scalar(loss, penalty, "penalty")
 
 
 def descend(
@@ -136,7 +143,13 @@ def descend(
 
     Returns:
         The loss, which stays on the device.
+
+    Raises:
+        UserError: a loss that no weight has an effect on.
     """
+    if not loss.requires_grad:
+        named = ", ".join(f"{name} = {getattr(spec, name)}" for name in ("body", "head", "penalty"))
+        raise UserError(f"{named}: the loss has no gradient; leave weights free, and neither detach nor round")
     for parameter in parameters:
         parameter.grad = None
     distributed.backward(loss, parameters)
