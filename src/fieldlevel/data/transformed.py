@@ -7,10 +7,11 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fieldlevel.data.transform_spec import TransformSpec, registered_transform
+from fieldlevel.data.transform_spec import MapTransform, TransformSpec, registered_transform
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
 from fieldlevel.numerics import transforms
+from fieldlevel.own_code import told
 
 OMEGA_M_OF_NO_MONOPOLE = 0.3
 """Whose mean density maps get in the place of their own."""
@@ -41,7 +42,8 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, la
         (n, N, N), positive.
 
     Raises:
-        UserError: a scale or seed that cannot be, a cut that cuts nothing, or pixels without a logarithm.
+        UserError: a scale or seed that cannot be, a cut that cuts nothing, pixels without a logarithm, or a registered
+            transform that fails or makes no maps.
 
     Example:
         >>> import torch
@@ -55,7 +57,7 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, la
     if spec.kind in OF_LOGARITHM and not (maps > 0).all():
         raise UserError(f"transform.kind = {spec.kind}: works on the logarithm, but some pixels are not positive")
     if (own := registered_transform(spec.kind)) is not None:
-        return own(maps, spec, numbers)
+        return _made_by(own, maps, spec, numbers)
     seeds = (np.asarray(numbers, dtype=np.int64) + (spec.seed << 32)).tolist()
     k_max = spec.scale * layout.box_size_mpc_h / (2 * math.pi)
     apply: dict[str, Callable[[], Tensor]] = {
@@ -68,6 +70,19 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, la
         "no monopole": lambda: transforms.scale_to_mean(maps, layout.mean_density(OMEGA_M_OF_NO_MONOPOLE)),
     }
     return apply[spec.kind]()
+
+
+def _made_by(own: MapTransform, maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:
+    """Maps of a registered transform, which may change a copy; refused where they are none."""
+    named = f"transform.kind = {spec.kind}"
+    with told(f"{named}: fails", "mend it, the same command continues"):
+        made = own(maps.clone(), spec, numbers)
+    if not isinstance(made, Tensor) or made.shape != maps.shape:
+        found = tuple(made.shape) if isinstance(made, Tensor) else type(made).__name__
+        raise UserError(f"{named}: makes {found} of maps {tuple(maps.shape)}; it must make a tensor of as many alike")
+    if not bool(made.isfinite().all()):
+        raise UserError(f"{named}: makes pixels that are not finite; mend it")
+    return made.to(maps)
 
 
 def check_transform(spec: TransformSpec) -> None:

@@ -249,7 +249,8 @@ def count_features(body: nn.Module, shape: Sequence[int]) -> int:
         found = body.eval()(torch.zeros(1, *shape, dtype=weight.dtype, device=weight.device))
     body.train(was_training)
     _refuse_other_features(body, found, 1)
-    return found.flatten(1).shape[1]
+    made: Tensor = found
+    return made.flatten(1).shape[1]
 
 
 def scalar(loss: Any, part: nn.Module, setting: str) -> Tensor:
@@ -269,9 +270,9 @@ def scalar(loss: Any, part: nn.Module, setting: str) -> Tensor:
 
 
 def _refuse_other_features(body: nn.Module, made: Any, n: int, n_features: int | None = None) -> None:
-    if isinstance(made, Tensor) and made.ndim >= 2 and len(made) == n:
-        if n_features in (None, made[0].numel() if n else n_features):
-            return
+    is_of_batch = isinstance(made, Tensor) and made.ndim >= 2 and len(made) == n
+    if is_of_batch and (n_features is None or n == 0 or made[0].numel() == n_features):
+        return
     told = f"{type(body).__name__}: makes {_in_words(made)} of {'one input' if n == 1 else f'{n} inputs'}"
     raise UserError(f"{told}; it must make features of shape (b, {n_features or 'F'})")
 

@@ -44,7 +44,7 @@ def check_letter(spec: LetterSpec) -> None:
     )
     if spec.suites:
         check_suites(spec.suites)
-    own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite}
+    own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite, "sources": ()}
     _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
     _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
     _refuse_changes(spec.simulate, "simulate", {"suite": SimulateSpec().suite})

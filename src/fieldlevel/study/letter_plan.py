@@ -14,8 +14,8 @@ from fieldlevel.data.cmd_format import list_suites
 from fieldlevel.errors import UserError, shown
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.study.experiments import known_experiments
-from fieldlevel.study.keys import FIRST, Plan, Tuned
+from fieldlevel.study.experiments import asked, known_experiments
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, Tuned
 from fieldlevel.study.letter_spec import LetterSpec, summary_train
 from fieldlevel.suites import camels_suites, hydro_twin, is_mock, is_nbody, mock_suites, nbody_twin
 from fieldlevel.training.settings import SUITE_NAME
@@ -85,9 +85,14 @@ def check_suites(suites: Sequence[str]) -> None:
 
 def everything(spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
     """All experiments that there are, also those without tests."""
-    return {
-        key: tests for experiment in known_experiments() for key, tests in experiment.tests(spec, suites, twins).items()
-    }
+    plan: dict[ExperimentKey, Tests] = {}
+    for experiment in known_experiments():
+        with asked(experiment):
+            planned = dict(experiment.tests(spec, suites, twins))
+        if wrong := [key for key in planned if not isinstance(key, ExperimentKey)]:
+            raise UserError(f"experiment {experiment.kind!r}: tests of {shown(wrong[0])}; give ExperimentKeys")
+        plan |= planned
+    return plan
 
 
 def wanted(spec: LetterSpec, plan: Plan) -> Plan:

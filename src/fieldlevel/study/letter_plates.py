@@ -1,6 +1,7 @@
 """Every figure of a finished letter, with its caption: those of its experiments, its maps, searches and trainings."""
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -9,7 +10,8 @@ from fieldlevel.figures.history import draw_training_history
 from fieldlevel.figures.map_images import draw_maps
 from fieldlevel.figures.plate import Plate
 from fieldlevel.figures.search_trials import draw_search
-from fieldlevel.study.experiments import known_experiments
+from fieldlevel.study.experiment import Experiment
+from fieldlevel.study.experiments import asked, known_experiments
 from fieldlevel.study.jobs import SearchRun
 from fieldlevel.study.results import LetterResults
 
@@ -18,11 +20,24 @@ def letter_plates(results: LetterResults) -> list[Plate]:
     """The figures that a letter has data for, in the order of the report."""
     plates = [
         *_map_plates(results),
-        *(plate for experiment in known_experiments() for plate in experiment.plates(results)),
+        *(plate for experiment in known_experiments() for plate in _plates_of(experiment, results)),
         *_search_plates(results),
         *_history_plates(results),
     ]
     return sorted(plates, key=lambda plate: plate.place)
+
+
+def _plates_of(experiment: Experiment, results: LetterResults) -> list[Plate]:
+    with asked(experiment):
+        return [replace(plate, draw=_drawn(experiment, plate)) for plate in experiment.plates(results)]
+
+
+def _drawn(experiment: Experiment, plate: Plate) -> Callable[[], Figure]:
+    def draw() -> Figure:
+        with asked(experiment):
+            return plate.draw()
+
+    return draw
 
 
 def _map_plates(results: LetterResults) -> Iterator[Plate]:

@@ -13,7 +13,7 @@ import numpy as np
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite, check_distinct, open_suite, split_simulations
-from fieldlevel.errors import UserError
+from fieldlevel.errors import UserError, shown
 from fieldlevel.files import sha256_of, write_text
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.evaluation import predict_suite
@@ -28,7 +28,7 @@ from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
-from fieldlevel.study.experiments import known_experiments
+from fieldlevel.study.experiments import asked, known_experiments
 from fieldlevel.study.jobs import (
     NetworkRun,
     Searches,
@@ -118,7 +118,11 @@ def run_letter(
 def judge(results: LetterResults) -> Iterator[Verdict]:
     """A verdict on every experiment that was done, in their order."""
     for experiment in known_experiments():
-        yield from experiment.judge(results)
+        with asked(experiment):
+            verdicts = list(experiment.judge(results))
+        if wrong := [verdict for verdict in verdicts if not isinstance(verdict, Verdict)]:
+            raise UserError(f"experiment {experiment.kind!r}: judges {shown(wrong[0])}; give Verdicts")
+        yield from verdicts
 
 
 def _stage(spec: LetterSpec, data: LetterData, found: Searches, is_first: bool) -> Plan:

@@ -8,7 +8,10 @@ An experiment from outside of the package is one object and one call, made befor
 It is then trained, tested, judged and drawn as the others are.
 """
 
-from fieldlevel.errors import UserError
+from contextlib import AbstractContextManager, nullcontext
+
+from fieldlevel.errors import UserError, shown
+from fieldlevel.own_code import told
 from fieldlevel.study.experiment import Experiment
 from fieldlevel.study.experiments.four_pairs import FourPairs
 from fieldlevel.study.experiments.gravity_only import HydroToNbody, NbodyToHydro
@@ -39,7 +42,7 @@ def register_experiment(experiment: Experiment) -> None:
     """Make an experiment of one's own part of every letter, in this process; it comes after those of the package.
 
     Raises:
-        UserError: a kind that is taken.
+        UserError: no experiment, or a kind that is taken.
 
     Example:
         >>> register_experiment(PermutedLabels())
@@ -47,6 +50,8 @@ def register_experiment(experiment: Experiment) -> None:
         ...
         fieldlevel.errors.UserError: experiment 'permuted labels': known already; give another kind
     """
+    if not isinstance(experiment, Experiment):
+        raise UserError(f"experiment {shown(experiment)}: give an object of a subclass of Experiment")
     if any(experiment.kind == known.kind for known in known_experiments()):
         raise UserError(f"experiment {experiment.kind!r}: known already; give another kind")
     _REGISTERED.append(experiment)
@@ -60,3 +65,14 @@ def known_experiments() -> tuple[Experiment, ...]:
 def registered_kinds() -> tuple[str, ...]:
     """Of the experiments from outside of the package, which make a letter another one."""
     return tuple(experiment.kind for experiment in _REGISTERED)
+
+
+def asked(experiment: Experiment) -> AbstractContextManager[None]:
+    """While an experiment makes its tests, verdicts or figures: what fails in one of one's own is told in a line.
+
+    Args:
+        experiment: any.
+    """
+    if type(experiment).__module__.partition(".")[0] == "fieldlevel":
+        return nullcontext()
+    return told(f"experiment {experiment.kind!r}: fails", "mend it, the same command continues")
