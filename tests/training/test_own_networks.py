@@ -101,6 +101,20 @@ def test_an_interrupted_run_of_ones_own_network_ends_with_the_same_bits(own, dir
     assert all(torch.equal(ours[name], theirs[name]) for name in ours)
 
 
+def test_a_class_that_was_changed_since_the_stop_is_told(own, directory, tmp_path, module):
+    with pytest.raises(InterruptionError):
+        train(own, directory, tmp_path / "run", "cpu", interrupt_at(24))
+    resume = tmp_path / "run" / "resume.pt"
+    state = resume.read_bytes()
+    text = module.read_text()
+    module.write_text(text.replace("nn.Linear(n_features, n_hidden)", "nn.Linear(n_features, n_hidden, bias=False)"))
+    assert module.read_text() != text
+    sys.modules.pop(MODULE, None)
+    with pytest.raises(UserError, match="of other layers; or a class of one's own was changed since.*delete it"):
+        train(own, directory, tmp_path / "run", "cpu")
+    assert resume.read_bytes() == state
+
+
 KINDS = {
     "both": {},
     "body": {"head": "moments", "head_options": {"dropout": 0.1, "std_from": "square"}},

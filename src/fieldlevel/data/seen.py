@@ -126,6 +126,10 @@ class SeenSource:
     def __post_init__(self) -> None:
         if any(not 0 <= number < _MOST_SIMULATIONS for number in self.numbers):
             raise ValueError("simulations: numbers below zero, or larger than any")
+        if len(set(self.numbers)) < len(self.numbers):
+            raise ValueError("simulations: one stands there twice")
+        if self.validation and not self.labelled:
+            raise ValueError("simulations: a checkpoint cannot be chosen with those of a source without labels")
         if self.seen is not None and len(self.seen.parameters) != len(self.numbers):
             raise ValueError(f"seen: {len(self.seen.parameters)} simulations, not {len(self.numbers)}")
 

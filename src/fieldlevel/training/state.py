@@ -18,7 +18,7 @@ from fieldlevel.data.batches import Batch, BatchSampler, MapSet
 from fieldlevel.errors import TrainingError
 from fieldlevel.estimators.build import build_estimator, refuse_bad_posterior
 from fieldlevel.estimators.estimator import Estimator
-from fieldlevel.estimators.network_specs import MOMENTS
+from fieldlevel.estimators.network_specs import MOMENTS, is_own
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import distributed
@@ -179,7 +179,11 @@ class TrainingState:
         Raises:
             ValueError: it is no state of this network, these maps and this spec; PyTorch has other errors too.
         """
-        check_state(state, self._parts(), self.spec.n_steps, self.sampler.map_set.n_maps)
+        try:
+            check_state(state, self._parts(), self.spec.n_steps, self.sampler.map_set.n_maps)
+        except ValueError as error:
+            own = is_own(self.spec) or self.penalty is not None
+            raise ValueError(f"{error}; or a class of one's own was changed since" if own else str(error)) from None
         self.network.load_state_dict(state["network"])
         self.take_step.load_state_dict(state["optimisers"])
         self.sampler.load_state_dict(state["sampler"])

@@ -26,7 +26,7 @@ from torch import Tensor
 import fieldlevel
 from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import UserError, reason, shown
 from fieldlevel.estimators.build import restore_estimator
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.network_specs import is_own
@@ -45,6 +45,7 @@ from fieldlevel.training.weights_checks import (
 )
 
 FORMAT_VERSION = "1"
+_LONGEST_TEXT = 200
 
 _MOST_SIMULATIONS = 2**31
 
@@ -242,6 +243,8 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
         )
     else:
         sources = from_json(tuple[SeenSource, ...], metadata["sources"], "sources")
+        if len(sources) < 2 or not all(source.training and source.seen for source in sources):
+            raise UserError("sources: less than two, or some of which nothing was seen")
     told = [(source.suite, source.set_name, source.labelled) for source in sources]
     if told != [(source.suite, source.set_name, source.labelled) for source in spec.all_sources]:
         raise UserError("sources: not those of its spec")
@@ -249,7 +252,16 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
         raise UserError("sources: the first has other simulations than the file")
     if sources[0].initial_conditions != layout.initial_conditions:
         raise UserError("sources: the first has other initial conditions than the layout")
+    if wrong := next((text for text in (source.initial_conditions for source in sources) if not _is_text(text)), None):
+        raise UserError(f"sources: text {shown(wrong)}; give at most {_LONGEST_TEXT} characters of one line")
+    taught = {"", *(source.suite for source in sources if source.labelled)}
+    if strange := [parameter.name for parameter in layout.parameters if parameter.suite not in taught]:
+        raise UserError(f"layout: {strange[0]} is of no suite with labels among its sources")
     return sources
+
+
+def _is_text(text: str) -> bool:
+    return len(text) <= _LONGEST_TEXT and text.isprintable()
 
 
 def _check_mark(spec: TrainSpec, layout: Layout, sources: Sequence[SeenSource], metadata: Mapping[str, str]) -> None:
