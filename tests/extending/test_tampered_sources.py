@@ -50,7 +50,7 @@ def test_what_cannot_be_is_refused(pooled):
     second, third = sources[1:]
     refused({"sources": json.dumps(sources[:2])}, "sources: not those of its spec")
     refused(told(2, labelled=True), "sources: not those of its spec")
-    refused(told(1, training=[1, 2]), "seen: 8 simulations, not 4")
+    refused(told(1, training=[100, 101]), "seen: 8 simulations, not 4")
     refused(told(1, training=second["training"][:1] * 6), "one stands there twice")
     refused(told(1, training=second["validation"] + second["training"][2:]), "one stands there twice")
     refused(told(1, seen=None), "of which nothing was seen")
