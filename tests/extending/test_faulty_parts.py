@@ -1,9 +1,12 @@
 """Whatever is wrong in code of somebody's own is told in one line, with exit code 2; nothing half-written stays."""
 
 import pytest
+import torch
 from toy import TOY_LETTER, TOY_TRAIN
 
 from fieldlevel.cli import main
+from fieldlevel.data.transform_spec import TransformSpec, register_transform
+from fieldlevel.data.transformed import transform_maps
 
 PARTS = """
 import torch
@@ -310,11 +313,6 @@ def test_a_letter_has_no_sources(write_suite, place, capsys):
 
 
 def test_a_transform_may_work_in_place(write_suite):
-    import torch
-
-    from fieldlevel.data.transform_spec import TransformSpec, register_transform
-    from fieldlevel.data.transformed import transform_maps
-
     register_transform("doubled in place", lambda maps, spec, numbers: maps.mul_(2))
     maps = torch.ones(2, 16, 16)
     assert (transform_maps(maps, TransformSpec("doubled in place"), [0, 1]) == 2).all()

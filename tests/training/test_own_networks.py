@@ -110,7 +110,7 @@ def test_a_class_that_was_changed_since_the_stop_is_told(own, directory, tmp_pat
     module.write_text(text.replace("nn.Linear(n_features, n_hidden)", "nn.Linear(n_features, n_hidden, bias=False)"))
     assert module.read_text() != text
     sys.modules.pop(MODULE, None)
-    with pytest.raises(UserError, match="of other layers; or a class of one's own was changed since.*delete it"):
+    with pytest.raises(UserError, match=r"of other layers; or a class of one's own was changed since.*delete it"):
         train(own, directory, tmp_path / "run", "cpu")
     assert resume.read_bytes() == state
 

@@ -243,8 +243,6 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
         )
     else:
         sources = from_json(tuple[SeenSource, ...], metadata["sources"], "sources")
-        if len(sources) < 2 or not all(source.training and source.seen for source in sources):
-            raise UserError("sources: less than two, or some of which nothing was seen")
     told = [(source.suite, source.set_name, source.labelled) for source in sources]
     if told != [(source.suite, source.set_name, source.labelled) for source in spec.all_sources]:
         raise UserError("sources: not those of its spec")
