@@ -31,7 +31,7 @@ from fieldlevel.estimators.build import restore_estimator
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import check_regular, write_bytes
-from fieldlevel.layout import CAMELS_PARAMETERS, Layout
+from fieldlevel.layout import CAMELS_PARAMETERS, LONGEST_TEXT, Layout, is_line
 from fieldlevel.spec_io import from_json, to_json
 from fieldlevel.suites import is_mock, layout_of
 from fieldlevel.training.train_spec import TrainSpec
@@ -45,7 +45,6 @@ from fieldlevel.training.weights_checks import (
 )
 
 FORMAT_VERSION = "1"
-_LONGEST_TEXT = 200
 
 _MOST_SIMULATIONS = 2**31
 
@@ -250,16 +249,12 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
         raise UserError("sources: the first has other simulations than the file")
     if sources[0].initial_conditions != layout.initial_conditions:
         raise UserError("sources: the first has other initial conditions than the layout")
-    if wrong := next((text for text in (source.initial_conditions for source in sources) if not _is_text(text)), None):
-        raise UserError(f"sources: text {shown(wrong)}; give at most {_LONGEST_TEXT} characters of one line")
+    if wrong := next((text for text in (source.initial_conditions for source in sources) if not is_line(text)), None):
+        raise UserError(f"sources: text {shown(wrong)}; give at most {LONGEST_TEXT} characters of one line")
     taught = {"", *(source.suite for source in sources if source.labelled)}
     if strange := [parameter.name for parameter in layout.parameters if parameter.suite not in taught]:
         raise UserError(f"layout: {strange[0]} is of no suite with labels among its sources")
     return sources
-
-
-def _is_text(text: str) -> bool:
-    return len(text) <= _LONGEST_TEXT and text.isprintable()
 
 
 def _check_mark(spec: TrainSpec, layout: Layout, sources: Sequence[SeenSource], metadata: Mapping[str, str]) -> None:
