@@ -107,6 +107,8 @@ def test_suites_that_no_network_can_go_between_are_refused():
     check_layouts({"A": usual, "B": replace(usual, parameters=usual.parameters[:2])})
     with pytest.raises(UserError, match="slabs of different size: A 5 of 25 Mpc/h, B 5 of 50 Mpc/h"):
         check_layouts({"A": usual, "B": replace(usual, box_size_mpc_h=50.0)})
+    with pytest.raises(UserError, match=r"maps of different redshift: A 0\.00, B 1\.00"):
+        check_layouts({"A": usual, "B": replace(usual, redshift=1.0)})
     other = replace(usual, parameters=(Parameter("Omega_M", low=0.1, high=0.5, cosmological=True),))
     with pytest.raises(UserError, match="A, B: no cosmological parameter in common"):
         check_layouts({"A": usual, "B": other})

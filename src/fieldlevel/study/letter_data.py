@@ -171,11 +171,14 @@ def check_layouts(layouts: Mapping[str, Layout]) -> None:
         layouts: by suite.
 
     Raises:
-        UserError: boxes or slabs that differ, or no cosmological parameter in common.
+        UserError: boxes, slabs or redshifts that differ, or no cosmological parameter in common.
     """
     slabs = {name: f"{each.slab_thickness_mpc_h:g} of {each.box_size_mpc_h:g} Mpc/h" for name, each in layouts.items()}
     if len(set(slabs.values())) > 1:
         raise UserError(f"slabs of different size: {', '.join(f'{name} {size}' for name, size in slabs.items())}")
+    redshifts = {name: f"{each.redshift:.2f}" for name, each in layouts.items()}
+    if len(set(redshifts.values())) > 1:
+        raise UserError(f"maps of different redshift: {', '.join(f'{name} {z}' for name, z in redshifts.items())}")
     shared = set.intersection(*({each.name for each in layout.cosmological} for layout in layouts.values()))
     if not shared:
         raise UserError(
