@@ -268,6 +268,13 @@ def test_truths_are_found_by_name(predictor, tmp_path, other_maps):
     assert np.isnan(predictions.theta[:, [2, 5]]).all()
 
 
+def test_maps_of_another_redshift_are_refused_with_both(predictor, tmp_path, other_maps):
+    suite = with_layout(write(tmp_path / "other", other_maps, other_theta(), "SIMBA"), redshift=1.0)
+    with pytest.raises(UserError, match="SIMBA: maps at z = 1, but the network was trained on maps at z = 0; give"):
+        predict_suite(predictor, suite)
+    assert predict_suite(predictor, suite, anyway=True).n_maps
+
+
 @pytest.mark.parametrize("factor", [1e-6, 1e-11])
 def test_maps_in_another_unit_are_refused_with_the_file(predictor, tmp_path, other_maps, factor):
     suite = write(tmp_path / "other", other_maps * np.float32(factor), other_theta(), "SIMBA")

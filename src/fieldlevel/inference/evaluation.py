@@ -19,6 +19,7 @@ from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.suites import is_nbody
 
 _SAME_LENGTH = 1e-6
+_SAME_REDSHIFT = 5e-3
 
 
 def predict_suite(
@@ -50,7 +51,7 @@ def predict_suite(
     """
     refuse_misfit(predictor, suite)
     if not anyway:
-        _refuse_unit(predictor, suite)
+        _refuse_other_kind(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
     refuse_seen(predictor, suite, chosen)
     maps = suite.maps_of(chosen)
@@ -92,8 +93,12 @@ def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
         raise UserError(f"{suite.suite}: {tested}, but the network was trained on {trained}")
 
 
-def _refuse_unit(predictor: Predictor, suite: Suite) -> None:
-    """Refuse maps whose folder says that they are in another unit than those of the training."""
+def _refuse_other_kind(predictor: Predictor, suite: Suite) -> None:
+    """Refuse maps whose folder says that they are in another unit or at another redshift than those of the training."""
+    ours, theirs = predictor.layout.redshift, suite.layout.redshift
+    if not math.isclose(ours, theirs, abs_tol=_SAME_REDSHIFT):
+        told = f"maps at z = {theirs:g}, but the network was trained on maps at z = {ours:g}"
+        raise UserError(f"{suite.suite}: {told}; give maps at that, or --anyway")
     trained, tested = predictor.layout.unit(predictor.spec.field), suite.layout.unit(suite.field)
     if trained and tested and trained != tested:
         told = f"{suite.field} in {shown(tested)}, but the network was trained on maps in {shown(trained)}"
