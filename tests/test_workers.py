@@ -136,19 +136,23 @@ def test_a_worker_that_is_killed_is_told():
                 child.kill()
             time.sleep(0.01)
 
-    threading.Thread(target=kill_children).start()
+    killer = threading.Thread(target=kill_children)
+    killer.start()
     try:
         with pytest.raises(UserError, match="a worker process was killed, perhaps for want of memory"):
             list(spread(echo, [3, 5], [CPU] * 2))
     finally:
         stopped.set()
+        killer.join()
 
 
 def test_workers_are_gone_when_nobody_wants_their_results(tmp_path):
+    before = set(multiprocessing.active_children())  # two threads that wait for one process may leave it in the list
     results = spread(echo, [3, 5, 7, 9], [CPU] * 2)
     next(results)
+    assert set(multiprocessing.active_children()) - before
     results.close()
-    assert multiprocessing.active_children() == []
+    assert set(multiprocessing.active_children()) <= before
 
 
 @pytest.mark.parametrize("workers", [0, -1, 100_000, 10**30])
