@@ -33,7 +33,6 @@ from fieldlevel.training.settings import refuse_large_batch
 from fieldlevel.training.source_rules import maps_of_sources
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.weights_file import layout_text
 
 _SAME_LENGTH = 1e-6
 
@@ -234,13 +233,10 @@ def _targets(source: Source, outputs: Layout, sources: Sequence[Source]) -> Floa
 def fingerprint_of(suites: Sequence[Suite]) -> str:
     """Thirty-two hexadecimal digits of all data of a training: the fingerprint of a suite alone, else of all of them.
 
-    What a folder says of its maps counts too, where that is not what is known of the suite.
-
     Raises:
         DataError: a map file ends before its last map.
     """
-    own = [layout_text(suite.layout, suite.suite, suite.set_name) for suite in suites]
-    each = [*(suite.fingerprint for suite in suites), *filter(None, own)]
+    each = [suite.fingerprint for suite in suites]
     return each[0] if len(each) == 1 else hashlib.blake2b("\n".join(each).encode(), digest_size=16).hexdigest()
 
 
