@@ -47,11 +47,6 @@ _ROUND_OFF = 1e-6
 _OF_RANGES = ("ParamName", "LogFlag", "FiducialVal or Fid", "MinVal and MaxVal, or AbsMaxDiff")
 
 
-def layout_path(files: SuiteFiles) -> Path:
-    """The file that says what the maps of a suite's set are, whether it is there or not."""
-    return files.layout_path
-
-
 def find_layout(files: SuiteFiles) -> Layout:
     """What the maps of a suite's set are: as the file beside them says, else the record of their making.
 
@@ -61,7 +56,8 @@ def find_layout(files: SuiteFiles) -> Layout:
     Raises:
         UserError: a file that cannot be read, an unknown setting, a value that cannot be; the file is named.
     """
-    path = next((path for path in map(layout_path, (files, *_twin(files))) if os.path.lexists(path)), None)
+    paths = (each.layout_path for each in (files, *_twin(files)))
+    path = next((path for path in paths if os.path.lexists(path)), None)
     known = layout_of(files.suite, files.set_name)
     if path is None:
         return recorded_layout(files, known) or known
@@ -73,7 +69,7 @@ def differences(files: SuiteFiles, layout: Layout) -> dict[str, Any]:
 
     The number of pixels does not count, which the maps themselves tell.
     """
-    known, given = (_plain(each) for each in (layout_of(files.suite, files.set_name, built_in=True), layout))
+    known, given = (layout_to_json(each) for each in (layout_of(files.suite, files.set_name, built_in=True), layout))
     return {key: value for key, value in given.items() if value != known[key] and key != "n_pixels"}
 
 
@@ -84,13 +80,13 @@ def write_layout(files: SuiteFiles, layout: Layout) -> Path:
         The file.
     """
     always = {name: getattr(layout, name) for name in ("box_size_mpc_h", "slab_thickness_mpc_h", "n_slabs")}
-    write_json(layout_path(files), always | differences(files, layout))
-    return layout_path(files)
+    write_json(files.layout_path, always | differences(files, layout))
+    return files.layout_path
 
 
 def layout_to_json(layout: Layout) -> dict[str, Any]:
     """All settings of a layout in types that JSON has; `layout_from_json` reads them."""
-    return _plain(layout)
+    return asdict(layout)
 
 
 def layout_from_json(document: dict[str, Any], source: str) -> Layout:
@@ -159,7 +155,7 @@ def _overlay(known: Layout, path: Path) -> Layout:
         given |= {"parameters": [asdict(each) for each in read_ranges(path.parent / _plain_name(table, path))]}
     if isinstance(units := given.get("units"), dict):
         given |= {"units": list(({**dict(known.units), **units}).items())}
-    layout = layout_from_json(_plain(known) | given, str(path))
+    layout = layout_from_json(layout_to_json(known) | given, str(path))
     if layout.n_slabs * layout.slab_thickness_mpc_h > layout.box_size_mpc_h * (1 + _ROUND_OFF):
         raise UserError(f"{path}: {layout.slabs}, which has no room for them; give their number and thickness")
     return layout
@@ -169,7 +165,3 @@ def _plain_name(name: str, path: Path) -> str:
     if not name or Path(name).name != name:
         raise UserError(f"{path}: parameters: {shown(name)}; name a table of ranges in the same folder")
     return name
-
-
-def _plain(layout: Layout) -> dict[str, Any]:
-    return asdict(layout)

@@ -24,6 +24,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 import fieldlevel
+from fieldlevel.data.layout_files import layout_to_json
 from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.errors import UserError, reason, shown
@@ -105,7 +106,7 @@ def metadata_of(
 def layout_text(layout: Layout, suite: str, set_name: str) -> str:
     """JSON of a layout, whatever the pixels; empty where it is the one that is known of the suite."""
     unseen = dataclasses.replace(layout, n_pixels=0)
-    return "" if unseen == layout_of(suite, set_name, built_in=True) else to_text(dataclasses.asdict(unseen))
+    return "" if unseen == layout_of(suite, set_name, built_in=True) else to_text(layout_to_json(unseen))
 
 
 def _plain(source: SeenSource) -> dict[str, Any]:
