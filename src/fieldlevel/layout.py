@@ -30,6 +30,8 @@ LARGEST_STD = 0.5
 """Of the width of the prior: no distribution inside it has a larger one (Popoviciu's inequality)."""
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9]*(_[A-Za-z0-9]+)*(\[[A-Za-z0-9][\w.+-]*\])?", re.ASCII)
+SAME_LENGTH = 1e-6
+"""Relative difference of lengths that are the same but for round-off."""
 LONGEST_TEXT = 300
 """Characters of a unit or a name of initial conditions."""
 _LONGEST_NAME, _LONGEST_SYMBOL = 50, 80
@@ -250,7 +252,14 @@ class Layout:
     @property
     def fills_box(self) -> bool:
         """Whether the slabs of an axis hold all the mass of the box."""
-        return math.isclose(self.n_slabs * self.slab_thickness_mpc_h, self.box_size_mpc_h, rel_tol=1e-6)
+        return math.isclose(self.n_slabs * self.slab_thickness_mpc_h, self.box_size_mpc_h, rel_tol=SAME_LENGTH)
+
+    def has_same_slabs(self, other: "Layout") -> bool:
+        """Whether the slabs and the box of another layout are as large as these, but for round-off."""
+        return all(
+            math.isclose(getattr(self, length), getattr(other, length), rel_tol=SAME_LENGTH)
+            for length in ("box_size_mpc_h", "slab_thickness_mpc_h")
+        )
 
     @property
     def slabs(self) -> str:

@@ -18,7 +18,6 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.suites import is_nbody
 
-_SAME_LENGTH = 1e-6
 _SAME_REDSHIFT = 5e-3
 
 
@@ -83,10 +82,7 @@ def refuse_misfit(predictor: Predictor, suite: Suite) -> None:
         UserError: with those of both.
     """
     ours, theirs = predictor.layout, suite.layout
-    differ = not all(
-        math.isclose(getattr(ours, length), getattr(theirs, length), rel_tol=_SAME_LENGTH)
-        for length in ("box_size_mpc_h", "slab_thickness_mpc_h")
-    )
+    differ = not ours.has_same_slabs(theirs)
     trained = _in_words(predictor.spec.field, predictor.n_pixels, ours, with_slab=differ)
     tested = _in_words(suite.field, suite.n_pixels, theirs, with_slab=differ)
     if trained != tested:

@@ -6,7 +6,6 @@ alone: nothing is chosen by them.
 """
 
 import hashlib
-import math
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass, replace
 from itertools import combinations
@@ -33,8 +32,6 @@ from fieldlevel.training.settings import refuse_large_batch
 from fieldlevel.training.source_rules import maps_of_sources
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
-
-_SAME_LENGTH = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -112,8 +109,7 @@ def _checked(suite: Suite, listener: Listener) -> Suite:
 def _refuse_differences(spec: TrainSpec, suites: Sequence[Suite]) -> None:
     """Maps of one batch are of one kind, and siblings of one number are in one part of the split."""
     for suite in suites[1:]:
-        ours, theirs = (_geometry(each, spec.field) for each in (suites[0], suite))
-        if not all(map(_agree, ours, theirs)):
+        if not _are_alike(suites[0], suite, spec.field):
             told = " and ".join(f"{each.suite} {_in_words(each, spec.field)}" for each in (suites[0], suite))
             raise UserError(f"sources: {told}; give sources of the same maps")
     for one, other in combinations(suites, 2):
@@ -124,20 +120,15 @@ def _refuse_differences(spec: TrainSpec, suites: Sequence[Suite]) -> None:
             raise UserError(f"sources: {told} {why}; give sources of equally many")
 
 
-def _geometry(suite: Suite, field: str) -> tuple[float | str, ...]:
-    layout = suite.layout
-    return (suite.n_pixels, layout.box_size_mpc_h, layout.slab_thickness_mpc_h, layout.unit(field))
-
-
-def _agree(one: float | str, other: float | str) -> bool:
-    if isinstance(one, str) or isinstance(other, str):
-        return one == other
-    return math.isclose(one, other, rel_tol=_SAME_LENGTH)
+def _are_alike(one: Suite, other: Suite, field: str) -> bool:
+    is_same_unit = one.layout.unit(field) == other.layout.unit(field)
+    return one.n_pixels == other.n_pixels and is_same_unit and one.layout.has_same_slabs(other.layout)
 
 
 def _in_words(suite: Suite, field: str) -> str:
-    n_pixels, box, thickness, unit = _geometry(suite, field)
-    told = f"has maps of {n_pixels} pixels a side, slabs of {thickness:g} Mpc/h of a box of {box:g} Mpc/h"
+    layout, unit = suite.layout, suite.layout.unit(field)
+    slabs = f"slabs of {layout.slab_thickness_mpc_h:g} Mpc/h of a box of {layout.box_size_mpc_h:g} Mpc/h"
+    told = f"has maps of {suite.n_pixels} pixels a side, {slabs}"
     return f"{told}, in {unit}" if unit else told
 
 
