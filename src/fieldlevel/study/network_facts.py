@@ -1,10 +1,11 @@
 """What is worth knowing of the networks and searches of a letter, in words and plain numbers."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fieldlevel.estimators.network_specs import MOMENTS, settings_in_use
 from fieldlevel.study.jobs import NetworkRun, SearchRun
 from fieldlevel.study.results import LetterResults
 from fieldlevel.training.train_spec import TrainSpec
@@ -88,16 +89,35 @@ def _facts(experiment: str, suite: str, network: NetworkRun) -> NetworkFacts:
 
 
 def settings_in_words(spec: TrainSpec) -> str:
-    """Sizes and hyper-parameters of a network."""
-    deep, optimiser = spec.perceptron, spec.optimiser
-    sizes = f"h = {spec.network.hidden}" if spec.inputs == "maps" else f"{deep.n_layers} x {deep.n_neurons} neurons"
-    dropout = (spec.network if spec.inputs == "maps" else deep).dropout
+    """Sizes and hyper-parameters of a network.
+
+    Example:
+        >>> from fieldlevel.training.presets import released_preset
+        >>> settings_in_words(released_preset())[:21], settings_in_words(TrainSpec(body="mine:Net"))[:22]
+        ('h = 7, dropout 0.209,', 'body = mine:Net, AdamW')
+    """
+    optimiser = spec.optimiser
     longest = optimiser.longest_gradient
     shortened = f", gradients no longer than {longest:.3g}" if longest is not None else ""
     return (
-        f"{sizes}, dropout {dropout:.3g}, {optimiser.method}, learning rate {optimiser.learning_rate:.3g} "
+        f"{', '.join(_sizes_in_words(spec))}, {optimiser.method}, learning rate {optimiser.learning_rate:.3g} "
         f"({optimiser.schedule}), weight decay {optimiser.weight_decay:.3g}, batch {spec.batch_size}{shortened}"
     )
+
+
+def _sizes_in_words(spec: TrainSpec) -> Iterator[str]:
+    """Those that are used; a body or a head of somebody's own by its import path."""
+    part, used = settings_in_use(spec)
+    if part == "network":
+        yield f"h = {spec.network.hidden}"
+    elif part == "perceptron":
+        yield f"{spec.perceptron.n_layers} x {spec.perceptron.n_neurons} neurons"
+    else:
+        yield f"body = {spec.body}"
+    if "dropout" in used:
+        yield f"dropout {getattr(spec, part).dropout:.3g}"
+    if spec.head != MOMENTS:
+        yield f"head = {spec.head}"
 
 
 def search_facts(results: LetterResults) -> list[SearchFacts]:
