@@ -13,8 +13,9 @@ import torch
 
 from fieldlevel import spec_io
 from fieldlevel.cli import Train, main, parse
-from fieldlevel.inference import map_files as inference
-from fieldlevel.inference import packaged as trained
+from fieldlevel.inference import map_files, packaged
+from fieldlevel.inference.outside_prior import outside_maps
+from fieldlevel.layout import Layout
 from fieldlevel.study import scales
 from fieldlevel.training import presets
 
@@ -327,10 +328,10 @@ def test_maps_unlike_those_of_the_training_are_told():
     outside = np.array([[0.05, 0.8, 1.0, 1.0, 1.0, 1.0], [0.3, 1.05, 1.0, 1.0, 1.0, 1.0]])
     mean = np.concatenate([inside, outside])
     std = np.full_like(mean, 0.02)
-    assert inference.count_outside_prior(mean, std) == 2
+    assert len(outside_maps(mean, std, Layout())) == 2
     std[0, 0] = 0.21  # half of Omega_m's prior is 0.2
     std[1, 2:] = 9.0  # feedback parameters may be anything
-    assert inference.count_outside_prior(mean, std) == 3
+    assert len(outside_maps(mean, std, Layout())) == 3
 
 
 def test_weights_that_are_none_are_refused(tmp_path, capsys):
@@ -343,7 +344,7 @@ def test_weights_that_are_none_are_refused(tmp_path, capsys):
 
 def test_commands_take_the_name_of_a_network_that_comes_with_the_package(weights, data, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(trained, "FOLDER", tmp_path / "package")
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path / "package")
     assert main(["shrink", str(weights), "package/Mine.safetensors"]) == 0
     assert "float16: package/Mine.safetensors" in capsys.readouterr().out
     np.save("maps.npy", np.load(data / "Maps_Mtot_MockTNG_LH_z=0.00.npy")[:4])
@@ -388,7 +389,7 @@ def test_a_full_device_and_an_interrupt_are_told_in_one_line(tmp_path, monkeypat
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(inference, "infer_file", fail)
+    monkeypatch.setattr(map_files, "infer_file", fail)
     np.save(tmp_path / "maps.npy", np.ones((1, 16, 16)))
     assert main(["infer", "MockTNG", str(tmp_path / "maps.npy")]) == code
     assert capsys.readouterr().err == told
@@ -398,7 +399,7 @@ def test_any_other_error_keeps_its_traceback(tmp_path, monkeypatch):
     def fail(*arguments):
         raise RuntimeError("a defect")
 
-    monkeypatch.setattr(inference, "infer_file", fail)
+    monkeypatch.setattr(map_files, "infer_file", fail)
     with pytest.raises(RuntimeError, match="a defect"):
         main(["infer", "MockTNG", str(tmp_path / "maps.npy")])
 
@@ -419,7 +420,7 @@ def test_a_machine_without_the_memory_is_told_in_one_line(monkeypatch, capsys, e
     def fail(*arguments):
         raise error
 
-    monkeypatch.setattr(inference, "infer_file", fail)
+    monkeypatch.setattr(map_files, "infer_file", fail)
     assert main(["infer", "MockTNG", "maps.npy"]) == 1
     assert capsys.readouterr().err == f"fieldlevel: {told}, or give the machine more\n"
 

@@ -92,17 +92,6 @@ def infer_file(
     return Posteriors(mean, std, predictor.layout, predictor.is_mock, predictor.remarks, seen)
 
 
-def count_outside_prior(mean: FloatArray, std: FloatArray, layout: Layout = Layout()) -> int:
-    """Maps whose posterior of a cosmological parameter cannot be one inside the prior (`Layout.outside_prior`).
-
-    Args:
-        mean: posterior means, (n, P), columns in the order of the layout's parameters.
-        std: posterior standard deviations, likewise.
-        layout: with the priors of the network.
-    """
-    return len(outside_maps(mean, std, layout))
-
-
 def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray) -> None:
     marks = [*([MOCK_MARK] if predictor.is_mock else []), *predictor.remarks]
     network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
