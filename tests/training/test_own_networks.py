@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from optuna.distributions import FloatDistribution
+from stopping import InterruptionError, interrupt_at
 
 from fieldlevel.cli import main
 from fieldlevel.data.batches import MapSet
@@ -32,28 +32,10 @@ MODULE = "somebodys_networks"
 BODY, HEAD = f"{MODULE}:Body", f"{MODULE}:GaussianHead"
 
 
-class InterruptionError(Exception):
-    pass
-
-
-def interrupt_at(step: int):
-    def listener(event) -> None:
-        if event.task.startswith("train") and event.done == step:
-            raise InterruptionError
-
-    return listener
-
-
 @pytest.fixture(autouse=True)
-def module(tmp_path, monkeypatch) -> Iterator[Path]:
+def module(bring_own_parts) -> Path:
     """A module of somebody's own, on the path of Python for a test."""
-    path = tmp_path / "path" / f"{MODULE}.py"
-    path.parent.mkdir()
-    path.write_text((Path(__file__).parent / "own_parts.py").read_text())
-    monkeypatch.syspath_prepend(path.parent)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of a module that is changed within a second
-    yield path
-    sys.modules.pop(MODULE, None)
+    return bring_own_parts(MODULE)
 
 
 @pytest.fixture

@@ -2,12 +2,12 @@
 
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import torch
+from stopping import InterruptionError, interrupt_at
 from torch import Tensor
 
 from fieldlevel.data.batches import MapSet
@@ -24,27 +24,10 @@ MODULE = "somebodys_penalties"
 CRITIC, DISTANCE = f"{MODULE}:Critic", f"{MODULE}:MeanDistance"
 
 
-class InterruptionError(Exception):
-    pass
-
-
-def interrupt_at(step: int):
-    def listener(event) -> None:
-        if event.done == step:
-            raise InterruptionError
-
-    return listener
-
-
 @pytest.fixture(autouse=True)
-def module(tmp_path, monkeypatch) -> Iterator[Path]:
-    path = tmp_path / "path" / f"{MODULE}.py"
-    path.parent.mkdir()
-    path.write_text((Path(__file__).parent / "own_parts.py").read_text())
-    monkeypatch.syspath_prepend(path.parent)
-    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # of a module that is changed within a second
-    yield path
-    sys.modules.pop(MODULE, None)
+def module(bring_own_parts) -> Path:
+    """A module of somebody's own, on the path of Python for a test."""
+    return bring_own_parts(MODULE)
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from stopping import InterruptionError, interrupt_at
 
 from fieldlevel.cli import main
 from fieldlevel.data.batches import BatchSampler, MapSet
@@ -33,18 +34,6 @@ CMD = Layout()
 
 # Sums of a few hundred float32 numbers in another order.
 SINGLE = 1e-5
-
-
-class InterruptionError(Exception):
-    pass
-
-
-def interrupt_at(step: int):
-    def listener(event) -> None:
-        if event.task.startswith("train") and event.done == step:
-            raise InterruptionError
-
-    return listener
 
 
 def map_set(n_maps: int, seed: int) -> MapSet:
