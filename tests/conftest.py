@@ -164,3 +164,25 @@ def write_hydro(tmp_path: Path) -> Callable[..., Path]:
         return path
 
     return write
+
+
+@pytest.fixture(scope="session")
+def write_dark_matter() -> Callable[..., Path]:
+    """Writer of snapshots of 4,096 particles of dark matter alone, all over the box."""
+    n = 4096
+
+    def write(path: Path, Omega_m: float, box_mpc_h: float, seed: int) -> Path:
+        numbers = [0, n, 0, 0, 0, 0]
+        with h5py.File(path, "w") as file:
+            file.create_group("Header").attrs.update(
+                BoxSize=1e3 * box_mpc_h, Redshift=0.0, Omega0=Omega_m, OmegaLambda=1 - Omega_m, HubbleParam=0.7,
+                NumFilesPerSnapshot=1, NumPart_ThisFile=numbers, NumPart_Total=numbers, MassTable=np.zeros(6),
+                UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
+            )  # fmt: skip
+            kind = file.create_group("PartType1")
+            kind["Coordinates"] = np.random.default_rng(seed).uniform(0, 1e3 * box_mpc_h, (n, 3))
+            kind["Masses"] = np.full(n, Omega_m * CRITICAL_DENSITY * box_mpc_h**3 / 1e10 / n)
+            kind["Velocities"] = np.zeros((n, 3))
+        return path
+
+    return write

@@ -4,7 +4,6 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-import h5py
 import numpy as np
 import pytest
 
@@ -19,25 +18,8 @@ from fieldlevel.mapmaking.projection import project_snapshots
 from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.trainer import train
 
-N_SIMULATIONS, N_PARTICLES = 6, 4096
+N_SIMULATIONS = 6
 THICK = ProjectSpec(n_slabs=2, n_pixels=16, n_neighbours=8)
-
-
-def snapshot(path: Path, Omega_m: float, box_mpc_h: float, seed: int) -> Path:
-    """Dark matter alone, all over the box."""
-    numbers = [0, N_PARTICLES, 0, 0, 0, 0]
-    mass = Omega_m * CRITICAL_DENSITY * box_mpc_h**3 / 1e10 / N_PARTICLES
-    with h5py.File(path, "w") as file:
-        file.create_group("Header").attrs.update(
-            BoxSize=1e3 * box_mpc_h, Redshift=0.0, Omega0=Omega_m, OmegaLambda=1 - Omega_m, HubbleParam=0.7,
-            NumFilesPerSnapshot=1, NumPart_ThisFile=numbers, NumPart_Total=numbers, MassTable=np.zeros(6),
-            UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
-        )  # fmt: skip
-        kind = file.create_group("PartType1")
-        kind["Coordinates"] = np.random.default_rng(seed).uniform(0, 1e3 * box_mpc_h, (N_PARTICLES, 3))
-        kind["Masses"] = np.full(N_PARTICLES, mass)
-        kind["Velocities"] = np.zeros((N_PARTICLES, 3))
-    return path
 
 
 @pytest.fixture(scope="module")
@@ -51,11 +33,11 @@ def table(tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def paths(table, tmp_path_factory) -> dict[float, list[Path]]:
+def paths(table, tmp_path_factory, write_dark_matter) -> dict[float, list[Path]]:
     folder = tmp_path_factory.mktemp("snapshots")
     Omega_m = np.loadtxt(table)[:, 0]
     return {
-        box: [snapshot(folder / f"{box:g}-{i}.hdf5", value, box, seed=i) for i, value in enumerate(Omega_m)]
+        box: [write_dark_matter(folder / f"{box:g}-{i}.hdf5", value, box, seed=i) for i, value in enumerate(Omega_m)]
         for box in (25.0, 50.0)
     }
 
