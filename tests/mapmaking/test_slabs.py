@@ -228,3 +228,24 @@ def test_gpu_agrees_with_cpu():
     kinds = [particles(300, 1), particles(50, 2, are_points=True)]
     on_gpu = [Discs(*(None if values is None else values.cuda() for values in vars(kind).values())) for kind in kinds]
     torch.testing.assert_close(project(*on_gpu).cpu(), project(*kinds), rtol=0, atol=ROUND_OFF)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("slabs", [Slabs(5, 1 / 5), Slabs(2, 0.3)])
+def test_the_fused_kernel_agrees_with_pytorch(slabs):
+    """Single precision on the GPU, with places beyond the box, on its faces and masses of either sign."""
+    kind = particles(3000, 1)
+    place = torch.cat([3 * kind.position[:-2] - 1, torch.tensor([[0.0, 0, 0], [1, 1, 1]])])
+    discs = Discs(place.float(), kind.radius.float(), torch.linspace(-0.1, 1, len(place)))
+    on_gpu = Discs(*(values.cuda() for values in vars(discs).values()))
+    expected, fused = project_slabs([discs], 32, 25.0, slabs), project_slabs([on_gpu], 32, 25.0, slabs)
+    torch.testing.assert_close(fused.cpu(), expected, rtol=0, atol=1e-4 * expected.max().item())
+
+
+@pytest.mark.gpu
+def test_the_fused_kernel_knows_no_order_of_particles():
+    kind = particles(3000, 1)
+    values = [each.float().cuda() for each in vars(kind).values()]
+    order = torch.randperm(len(values[1]), device="cuda")
+    first, second = (project_slabs([Discs(*some)], 32, 25.0) for some in (values, [each[order] for each in values]))
+    assert torch.equal(first, second)

@@ -84,11 +84,28 @@ def test_linear_modes_grow_with_the_growth_factor(fiducial, n_mesh, with_gas, to
     """In 3 Gpc/h everything is linear: up to a quarter of the particles' Nyquist frequency modes grow by 1/D(a)."""
     a_start = 0.1
     start = initial(fiducial, n_mesh=n_mesh, a_start=a_start, box_size_mpc_h=3000.0, with_gas=with_gas)
-    early, late = density(start), density(evolve(start, fiducial.Omega_m, a_start, 10))
+    early, late = density(start), density(run_through(start, time_steps(fiducial.Omega_m, a_start, 10)))
     growth = power_spectrum_3d(early, late)[1][:4] / power_spectrum_3d(early)[1][:4]
     expected = torch.full((4,), 1 / float(Growth(fiducial.Omega_m).D(a_start)), dtype=torch.float64)
     torch.testing.assert_close(growth, expected, rtol=tolerance, atol=0)
     torch.testing.assert_close(growth[:2], expected[:2], rtol=0.01, atol=0)
+
+
+@pytest.mark.parametrize("with_gas", [False, True])
+def test_runs_take_a_coarser_mesh_early_and_grow_as_on_either(fiducial, with_gas):
+    a_start = 0.1
+    start = initial(fiducial, a_start=a_start, box_size_mpc_h=3000.0, with_gas=with_gas)
+    end = evolve(start, fiducial.Omega_m, a_start, 10)
+    growth = power_spectrum_3d(density(start), density(end))[1][:4] / power_spectrum_3d(density(start))[1][:4]
+    assert end.n_mesh == start.n_mesh
+    assert not torch.equal(end.position, run_through(start, time_steps(fiducial.Omega_m, a_start, 10)).position)
+    torch.testing.assert_close(growth * float(Growth(0.3).D(a_start)), torch.ones(4).double(), rtol=0.03, atol=0)
+
+
+def test_meshes_less_than_twice_as_fine_serve_from_start_to_end(fiducial):
+    start = initial(fiducial, n_mesh=48)
+    end = evolve(start, fiducial.Omega_m, A_START, 8)
+    assert torch.equal(end.position, run_through(start, time_steps(fiducial.Omega_m, A_START, 8)).position)
 
 
 def test_two_kinds_grow_as_one(today, fiducial):

@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from fieldlevel.errors import UserError
-from fieldlevel.numerics.discs import paint_layers, paint_points
+from fieldlevel.numerics.discs import paint_layers, paint_points, paint_slabs
 from fieldlevel.numerics.discs_exact import paint_layers_exact
 from fieldlevel.numerics.memory import check_fits
+from fieldlevel.numerics.mesh import is_fused
 from fieldlevel.numerics.neighbours import neighbour_distance
 
 
@@ -208,6 +209,9 @@ def _project(
     position: Tensor, radius: Tensor | None, mass: Tensor, n_pixels: int, slabs: Slabs, *, exact: bool
 ) -> Tensor:
     """Mass in the pixels (3 * slabs.count, n_pixels, n_pixels) of discs with radii in pixels, or of points."""
+    if radius is not None and is_fused(position) and not exact:
+        cut, reach = (slabs.count, slabs.thickness), radius / n_pixels
+        return torch.cat([paint_slabs(position, reach, mass, axis, cut, n_pixels) for axis in range(3)])
     position = position.remainder(1.0)
     slab = (position / slabs.thickness + _ON_FACE).floor_()
     fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6

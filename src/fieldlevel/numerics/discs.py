@@ -23,6 +23,8 @@ _OVERSAMPLING = 2
 _SMALLEST_RADIUS = 0.5
 _RUNGS_PER_DECADE = 10
 _SUBSAMPLES = 8
+_PARTS = 1 << 36
+"""Of the largest mass that points are rounded to: sums of integers do not depend on the order of the points."""
 _CIC_SQUARE = 2 / 3
 """Square of the radius [fine cells] of the disc with the second moment of cloud-in-cell painting."""
 
@@ -70,18 +72,55 @@ def paint_layers(
     fine = (positions * _OVERSAMPLING - 0.5).remainder(n_fine)
     nodes = paint_linear(torch.cat([place[:, None], fine], 1), (n_layers * n_rungs - 1, n_fine, n_fine), mass)
     by_rung = _unwrap(nodes).double().view(n_layers, n_rungs, n_fine, n_fine)
-    image_k = (torch.fft.rfft2(by_rung) * disc_kernels(n_fine, positions.device)).sum(1)
+    return _images(by_rung).to(positions.dtype)
+
+
+def paint_slabs(
+    position: Tensor, radius: Tensor, mass: Tensor, axis: int, slabs: tuple[int, float], n_pixels: int
+) -> Tensor:
+    """Images of the slabs along one axis by the fused kernel, for tensors that `mesh.is_fused` holds for.
+
+    Args:
+        position: (n, 3) in units of the box, any real numbers (wrapped).
+        radius: (n,) in units of the box.
+        mass: (n,).
+        axis: along which the box is cut.
+        slabs: how many there are, and their thickness in units of the box; what lies behind the last is left out.
+        n_pixels: pixels a side.
+
+    Returns:
+        (slabs, n_pixels, n_pixels) mass in each pixel, as `paint_layers` gives them.
+    """
+    from fieldlevel.numerics.discs_triton import deposit  # noqa: PLC0415 (exists where Triton does)
+
+    n_fine = _OVERSAMPLING * n_pixels
+    squares = radius.new_tensor(radius_ladder(n_fine)) ** 2
+    return _images(deposit(position, radius, mass, axis, slabs, squares, n_fine)).to(position.dtype)
+
+
+def _images(by_rung: Tensor) -> Tensor:
+    """Pixels (layers, n, n) of the mass on each rung (layers, rungs, 2n, 2n) float64, spread over the rung's disc."""
+    n_fine = by_rung.shape[-1]
+    kernels = disc_kernels(n_fine, by_rung.device)
+    image_k = _sum_over_rungs(torch.fft.rfft2(by_rung), kernels)
     image = torch.fft.irfft2(image_k, s=(n_fine,) * 2)
-    pixels = functional.avg_pool2d(image, _OVERSAMPLING) * _OVERSAMPLING**2
-    return pixels.clamp(min=0).to(positions.dtype)
+    return (functional.avg_pool2d(image, _OVERSAMPLING) * _OVERSAMPLING**2).clamp(min=0)
+
+
+def _sum_over_rungs(by_rung_k: Tensor, kernels: Tensor) -> Tensor:
+    """Modes (layers, 2n, n + 1) of the sum of modes (layers, rungs, 2n, n + 1) times the kernel of each rung."""
+    parts = torch.view_as_real(by_rung_k).mul_(kernels[..., None])
+    return torch.view_as_complex(parts.sum(1))
 
 
 def paint_points(positions: Tensor, mass: Tensor, layer: Tensor, n_layers: int, n_pixels: int) -> Tensor:
     """Give each particle's whole mass to the pixel that holds it; arguments and result as in `paint_layers`."""
     x, y = positions.floor().to(torch.int64).remainder(n_pixels).T
     pixel = (layer.to(torch.int64) * n_pixels + x) * n_pixels + y
-    image = torch.zeros(n_layers * n_pixels**2, dtype=torch.float64, device=positions.device)
-    return image.index_add_(0, pixel, mass.double()).to(positions.dtype).view(n_layers, n_pixels, n_pixels)
+    unit = mass.double().abs().amax().clamp(min=torch.finfo(torch.float64).tiny) / _PARTS if len(mass) else 1.0
+    image = torch.zeros(n_layers * n_pixels**2, dtype=torch.int64, device=positions.device)
+    image.index_add_(0, pixel, (mass.double() / unit).round().to(torch.int64))
+    return (image * unit).to(positions.dtype).view(n_layers, n_pixels, n_pixels)
 
 
 def _unwrap(nodes: Tensor) -> Tensor:

@@ -5,8 +5,8 @@ an integer position gives all its mass to one cell. Assignment and interpolation
 antisymmetric gradient a set of particles then exerts no force on itself as a whole, and total momentum is conserved to
 round-off.
 
-Painting, `gradient_at` and `push_particles` hand float32 tensors on a CUDA device to `fieldlevel.numerics.mesh_triton`
-and everything else to PyTorch.
+Painting, reading one field, `gradient_at` and `push_particles` hand float32 tensors on a CUDA device to
+`fieldlevel.numerics.mesh_triton` and everything else to PyTorch.
 
 References:
     Hockney & Eastwood 1988, "Computer simulation using particles", chapter 5.
@@ -57,13 +57,10 @@ def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[flo
     Returns:
         (n_mesh, n_mesh, n_mesh) mass in each cell.
     """
-    if _is_fused(positions[0]):
+    if is_fused(positions[0]) and n_mesh % 2 == 0:
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415 (exists where Triton does)
 
-        counts = mesh_triton.new_counts(n_mesh, positions[0].device)
-        for kind, mass in zip(positions, masses, strict=True):
-            mesh_triton.add_particles(counts, kind.contiguous(), mass)
-        return mesh_triton.density(counts)
+        return mesh_triton.paint_species(positions, n_mesh, masses)
     nodes = positions[0].new_zeros((n_mesh + 1,) * 3)
     for kind, mass in zip(positions, masses, strict=True):
         weight = kind.new_tensor(mass).expand(len(kind))
@@ -71,7 +68,8 @@ def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[flo
     return _unwrap(nodes)
 
 
-def _is_fused(tensor: Tensor) -> bool:
+def is_fused(tensor: Tensor) -> bool:
+    """Whether there are fused kernels for a tensor: single precision on a CUDA device, with Triton."""
     return tensor.is_cuda and tensor.dtype == torch.float32 and _HAS_TRITON
 
 
@@ -104,6 +102,10 @@ def read_cic(field: Tensor, positions: Tensor) -> Tensor:
     Returns:
         (c, p) values.
     """
+    if is_fused(positions) and len(field) == 1:
+        from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
+
+        return mesh_triton.read_field(field[0].contiguous(), positions.contiguous())[None]
     return _read_nodes(_with_images(field), positions).T
 
 
@@ -254,7 +256,7 @@ def gradient_at(field: Tensor, positions: Tensor) -> Tensor:
     Returns:
         (p, 3) per cell.
     """
-    if _is_fused(positions):
+    if is_fused(positions):
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         return mesh_triton.gradient_at(field, positions.contiguous())
@@ -274,7 +276,7 @@ def push_particles(
         kick: factor of the gradient.
         drift: time of the drift.
     """
-    if _is_fused(position):
+    if is_fused(position):
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         mesh_triton.push_particles(position, velocity, potential, keep=keep, kick=kick, drift=drift)

@@ -14,9 +14,19 @@ from itertools import pairwise
 import torch
 from torch import Tensor
 
-from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, paint_cic, read_cic, squared_wavenumber
+from fieldlevel.numerics.mesh import (
+    cic_window,
+    fourier,
+    inverse_fourier,
+    is_fused,
+    paint_cic,
+    read_cic,
+    squared_wavenumber,
+)
 
 _SMALLEST_RADIUS = 0.5
+_SMALL_MASS = 1 / 16
+"""Of a particle on the mesh, whose fused painting holds masses up to 32,767 in a cell."""
 
 
 def mesh_neighbour_distance(positions: Tensor, n_mesh: int, k: int, ratio: float = 1.36) -> Tensor:
@@ -34,7 +44,8 @@ def mesh_neighbour_distance(positions: Tensor, n_mesh: int, k: int, ratio: float
     mean_radius = n_mesh * (3 * (k + 1) / (4 * math.pi * len(positions))) ** (1 / 3)
     n_rungs = max(math.ceil(math.log(3.7 * mean_radius / _SMALLEST_RADIUS, ratio)), 0)
     ladder = [_SMALLEST_RADIUS * ratio**rung for rung in range(n_rungs + 1)]
-    radius_on_mesh = _radius_of_count(paint_cic(positions, n_mesh), k + 1, ladder)
+    counts = paint_cic(positions, n_mesh, _SMALL_MASS).div_(_SMALL_MASS)
+    radius_on_mesh = _radius_of_count(counts, k + 1, ladder)
     return read_cic(radius_on_mesh.pow_(-3)[None], positions)[0].pow_(-1 / 3)
 
 
@@ -45,20 +56,33 @@ def _radius_of_count(counts: Tensor, wanted: float, ladder: list[float]) -> Tens
     its lower end to ln(wanted), none where it is already above and all where it stays below.
     """
     counts_k = fourier(counts)
-    below = _log_count_in_spheres(counts_k, ladder[0])
+    below = _count_in_spheres(counts_k, ladder[0]).log_()
     log_radius = (math.log(wanted) - below).div_(3).clamp_(max=0).add_(math.log(ladder[0]))
+    climb = _climb_fused if is_fused(counts) else _climb
     for inner, outer in pairwise(ladder):
-        above = _log_count_in_spheres(counts_k, outer)
-        rise = torch.sub(above, below).clamp_(min=1e-6)
-        log_radius.add_(below.sub_(math.log(wanted)).neg_().div_(rise).clamp_(0, 1), alpha=math.log(outer / inner))
-        below = above
+        climb(log_radius, below, _count_in_spheres(counts_k, outer), math.log(wanted), math.log(outer / inner))
     return log_radius.exp_()
 
 
-def _log_count_in_spheres(counts_k: Tensor, radius: float) -> Tensor:
-    """Logarithm of the particles within `radius` cells of each cell centre, at least of a small positive number."""
-    window = _sphere_window(counts_k.shape[0], radius, counts_k.device)
-    return inverse_fourier(counts_k * window).clamp_(min=1e-3).log_()
+def _climb(log_radius: Tensor, below: Tensor, counts: Tensor, log_wanted: float, log_ratio: float) -> None:
+    """One rung up, in place: `below` is ln N at its lower end and then at its upper one, where `counts` is N."""
+    above = counts.log_()
+    rise = torch.sub(above, below).clamp_(min=1e-6)
+    log_radius.add_(below.sub_(log_wanted).neg_().div_(rise).clamp_(0, 1), alpha=log_ratio)
+    below.copy_(above)
+
+
+def _climb_fused(log_radius: Tensor, below: Tensor, counts: Tensor, log_wanted: float, log_ratio: float) -> None:
+    from fieldlevel.numerics.neighbours_triton import climb  # noqa: PLC0415 (exists where Triton does)
+
+    climb(log_radius, below, counts, log_wanted, log_ratio)
+
+
+def _count_in_spheres(counts_k: Tensor, radius: float) -> Tensor:
+    """Particles within `radius` cells of each cell centre, at least a small positive number."""
+    modes = counts_k.clone()
+    torch.view_as_real(modes).mul_(_sphere_window(counts_k.shape[0], radius, counts_k.device)[..., None])
+    return inverse_fourier(modes).clamp_(min=1e-3)
 
 
 @lru_cache(maxsize=32)

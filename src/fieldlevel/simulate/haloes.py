@@ -12,6 +12,9 @@ from torch import Tensor
 from fieldlevel.numerics.mesh import nearest_cell
 from fieldlevel.simulate.nbody import Particles
 
+_PARTS = 1 << 36
+"""Of the largest value that sums over the particles of a halo are rounded to."""
+
 
 @dataclass(frozen=True)
 class Members:
@@ -81,13 +84,23 @@ def find_haloes(particles: Particles, density: Tensor, threshold: float) -> Halo
     mass = torch.cat([m * torch.ones_like(kind.offset[:, :1]) for m, kind in zip(particles.mass, kinds, strict=True)])
 
     def total(values: Tensor) -> Tensor:
-        return values.new_zeros(len(peaks), values.shape[1]).index_add_(0, halo, values)
+        return _sums(values, halo, len(peaks))
 
     inner = mass * torch.exp(-0.5 * offset.square().sum(1, keepdim=True)) + 1e-6
     shift = total(inner * offset) / total(inner).clamp(min=1e-6)
     spin = total(mass * torch.linalg.cross(offset - shift[halo], velocity))
     spin_axis = spin / spin.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return Haloes(of_cell, peak + shift, total(mass)[:, 0], spin_axis, n_mesh)
+
+
+def _sums(values: Tensor, group: Tensor, n_groups: int) -> Tensor:
+    """Sums (n_groups, c) of values (m, c) of each group, in integers, whose sums do not depend on their order."""
+    if not len(values):
+        return values.new_zeros(n_groups, values.shape[1])
+    largest = values.abs().amax(0).clamp(min=1e-30).double()
+    parts = (values / largest).mul_(_PARTS).round_().to(torch.int64)
+    sums = torch.zeros(n_groups, values.shape[1], dtype=torch.int64, device=values.device).index_add_(0, group, parts)
+    return (sums * (largest / _PARTS)).to(values.dtype)
 
 
 def _watershed(density: Tensor, threshold: float) -> tuple[Tensor, Tensor]:
