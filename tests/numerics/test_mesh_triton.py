@@ -5,7 +5,16 @@ from dataclasses import dataclass
 import pytest
 import torch
 
-from fieldlevel.numerics.mesh import gradient, gradient_at, paint_cic, paint_species, push_particles, read_cic
+from fieldlevel.numerics.mesh import (
+    fourier,
+    gradient,
+    gradient_at,
+    multiply_modes,
+    paint_cic,
+    paint_species,
+    push_particles,
+    read_cic,
+)
 
 pytestmark = pytest.mark.gpu
 
@@ -96,6 +105,12 @@ def test_reading(problem):
     value = read_cic(problem.field.cuda()[None], problem.positions.cuda()).cpu().double()
     expected = read_cic(problem.field.double()[None], problem.positions.double())
     torch.testing.assert_close(value, expected, rtol=0, atol=ROUND_OFF)
+
+
+def test_multiplied_modes(problem):
+    modes, kernel = fourier(problem.field.cuda()), torch.rand(*fourier(problem.field).shape).cuda()
+    expected = modes * kernel
+    assert torch.equal(multiply_modes(modes, kernel), expected)
 
 
 def test_push(problem):

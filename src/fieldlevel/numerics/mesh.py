@@ -186,6 +186,16 @@ def inverse_fourier(field_k: Tensor) -> Tensor:
     return field
 
 
+def multiply_modes(modes: Tensor, kernel: Tensor) -> Tensor:
+    """Multiply modes (n, n, n//2 + 1), complex and contiguous, in place by a real kernel of the same shape."""
+    if is_fused(kernel):
+        from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
+
+        mesh_triton.multiply_modes(modes, kernel)
+        return modes
+    return modes.mul_(kernel)
+
+
 def wavenumbers(n_mesh: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
     """Components of the wavevector [radians per cell] of a real FFT, each broadcastable to (n, n, n//2 + 1)."""
     full = 2 * torch.pi * torch.fft.fftfreq(n_mesh, device=device)
@@ -223,7 +233,8 @@ def cic_window(n_mesh: int, device: torch.device) -> Tensor:
 
 def smooth_gaussian(field_k: Tensor, sigma: float) -> Tensor:
     """Multiply the real FFT of a field by exp(-k^2 sigma^2 / 2); sigma in cells."""
-    return field_k * torch.exp(-0.5 * sigma**2 * squared_wavenumber(field_k.shape[0], field_k.device))
+    window = squared_wavenumber(field_k.shape[0], field_k.device).mul_(-0.5 * sigma**2).exp_()
+    return multiply_modes(field_k.clone(), window)
 
 
 def gradient(field: Tensor) -> Tensor:

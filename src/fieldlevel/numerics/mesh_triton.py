@@ -183,6 +183,15 @@ def _push(  # type: ignore[no-untyped-def]
     tl.store(position + 3 * point + 2, z + drift * vz, mask=inside)
 
 
+@triton.jit
+def _multiply(modes, kernel, n_modes, block: tl.constexpr):  # type: ignore[no-untyped-def]
+    """Complex numbers times real ones."""
+    part = 2 * tl.program_id(0) * block + tl.arange(0, 2 * block)
+    inside = part < 2 * n_modes
+    factor = tl.load(kernel + part // 2, mask=inside, other=0.0)
+    tl.store(modes + part, factor * tl.load(modes + part, mask=inside, other=0.0), mask=inside)
+
+
 def _blocks(n: int) -> tuple[int]:
     return (triton.cdiv(n, _BLOCK),)
 
@@ -232,3 +241,8 @@ def _interleaved_gradient(field: Tensor, precision: torch.dtype, unit: float) ->
     slope = field.new_empty(*field.shape, 4, dtype=precision)
     _gradient[_blocks(field.numel())](field, slope, unit, field.shape[0], _BLOCK)
     return slope
+
+
+def multiply_modes(modes: Tensor, kernel: Tensor) -> None:
+    """Multiply contiguous complex64 modes in place by a real float32 kernel of the same shape."""
+    _multiply[_blocks(modes.numel())](torch.view_as_real(modes), kernel, modes.numel(), _BLOCK)

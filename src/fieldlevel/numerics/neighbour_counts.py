@@ -19,6 +19,7 @@ from fieldlevel.numerics.mesh import (
     fourier,
     inverse_fourier,
     is_fused,
+    multiply_modes,
     paint_cic,
     read_cic,
     squared_wavenumber,
@@ -80,9 +81,8 @@ def _climb_fused(log_radius: Tensor, below: Tensor, counts: Tensor, log_wanted: 
 
 def _count_in_spheres(counts_k: Tensor, radius: float) -> Tensor:
     """Particles within `radius` cells of each cell centre, at least a small positive number."""
-    modes = counts_k.clone()
-    torch.view_as_real(modes).mul_(_sphere_window(counts_k.shape[0], radius, counts_k.device)[..., None])
-    return inverse_fourier(modes).clamp_(min=1e-3)
+    window = _sphere_window(counts_k.shape[0], radius, counts_k.device)
+    return inverse_fourier(multiply_modes(counts_k.clone(), window)).clamp_(min=1e-3)
 
 
 @lru_cache(maxsize=32)

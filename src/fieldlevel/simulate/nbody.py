@@ -31,6 +31,7 @@ from fieldlevel.numerics.mesh import (
     gradient_at,
     inverse_fourier,
     inverse_laplacian_kernel,
+    multiply_modes,
     paint_species,
     push_particles,
 )
@@ -212,8 +213,7 @@ def potential(particles: Particles, kernel: Tensor) -> Tensor:
         (n_mesh, n_mesh, n_mesh).
     """
     modes = fourier(paint_species(particles.kinds, particles.n_mesh, particles.mass))
-    torch.view_as_real(modes).mul_(kernel[..., None])
-    return inverse_fourier(modes)
+    return inverse_fourier(multiply_modes(modes, kernel))
 
 
 def acceleration(particles: Particles, kernel: Tensor) -> Tensor:
