@@ -25,9 +25,10 @@ from fieldlevel.commands import (
     Train,
     Tune,
 )
+from fieldlevel.errors import UserError
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import overlay_file
-from fieldlevel.study.scales import SCALES, SIMULATION_SCALES, laptop_scale
+from fieldlevel.study.scales import SCALES, SIMULATION_SCALES
 from fieldlevel.training.presets import TRAIN_PRESETS
 
 
@@ -42,7 +43,7 @@ def parse(arguments: Sequence[str]) -> Command:
         'triangular'
     """
     chosen = _chosen_presets(arguments)
-    letter = SCALES.get(chosen.scale, laptop_scale)()
+    letter = SCALES[chosen.scale]()
     train = TRAIN_PRESETS[chosen.preset]()
     simulate = SIMULATION_SCALES[chosen.scale]()
     if chosen.set != simulate.set_name:
@@ -66,7 +67,17 @@ def parse(arguments: Sequence[str]) -> Command:
         Shrink(tyro.MISSING, tyro.MISSING),
         Import(tyro.MISSING, tyro.MISSING),
     )
-    return _read(list(arguments), Union[tuple(_subcommand(default) for default in defaults)])  # noqa: UP007
+    command = _read(list(arguments), Union[tuple(_subcommand(default) for default in defaults)])  # noqa: UP007
+    return _with_one_suite(command, arguments) if isinstance(command, Simulate) else command
+
+
+def _with_one_suite(command: Simulate, arguments: Sequence[str]) -> Simulate:
+    """The command with `--suite X` as what it is short for, `--suites X`."""
+    if command.suite is None:
+        return command
+    if any(word.partition("=")[0] == "--suites" for word in arguments):
+        raise UserError("--suite and --suites: give one of them, e.g. --suites MockTNG MockSIMBA")
+    return replace(command, suite=None, spec=replace(command.spec, suites=(command.suite,)))
 
 
 def _read(arguments: list[str], union: Any) -> Command:
@@ -117,6 +128,6 @@ def _chosen_presets(arguments: Sequence[str]) -> argparse.Namespace:
     except argparse.ArgumentError:
         chosen = parser.parse_args([])
     usual = "laptop" if chosen.data is None else "letter"
-    chosen.scale = chosen.scale if chosen.scale in SIMULATION_SCALES else usual
+    chosen.scale = chosen.scale if chosen.scale in SCALES else usual
     chosen.preset = chosen.preset if chosen.preset in TRAIN_PRESETS else "modern"
     return chosen

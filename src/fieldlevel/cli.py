@@ -109,10 +109,13 @@ def _usual(preset: Spec, config: Path | None) -> Spec:
 def _simulate(command: Simulate) -> int:
     from fieldlevel import console
     from fieldlevel.mapmaking.ledger import Ledger
+    from fieldlevel.mapmaking.production import missing_simulations
     from fieldlevel.mapmaking.shards import Shard
-    from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
+    from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
 
     spec, shard = command.spec, Shard.parse(command.shard)
+    plans = plan_suites(spec)
+    there = [plan for plan in plans if Ledger(plan, command.out).is_finished()]
     with console.progress_display() as listener:
         simulate_suite(
             spec,
@@ -123,10 +126,12 @@ def _simulate(command: Simulate) -> int:
             shard,
             keep_snapshots=command.keep_snapshots,
         )
-    if missing := Ledger(plan_suite(spec), command.out).missing():
+    if missing := missing_simulations(plans, command.out):
         console.say(f"shard {shard} is done; {len(missing)} simulations of other shards are missing in {command.out}")
     else:
-        console.say(f"{spec.suite} and its gravity-only twin are in {command.out}")
+        parts = {"made": [plan for plan in plans if plan not in there], "there already": there}
+        named = {how: ", ".join(f"{plan.suite} {plan.set_name}" for plan in each) for how, each in parts.items()}
+        console.say(f"{command.out}: {'; '.join(f'{how} {names}' for how, names in named.items() if names)}")
     return 0
 
 

@@ -14,8 +14,7 @@ from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
-Scale = Literal["laptop", "letter"]
-SimulationScale = Literal["laptop", "letter", "fine"]
+Scale = Literal["laptop", "half", "letter"]
 
 
 @dataclass(frozen=True)
@@ -27,8 +26,8 @@ class Letter:
     out: Path = Path("letter-output")
     """Where everything goes: report.html, report.md, figures, metrics.json, predictions.csv, runs."""
     scale: Scale | None = None
-    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs. When omitted: letter
-    with --data, laptop without."""
+    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs; half: the same of 128^3
+    particles. When omitted: letter with --data, laptop without."""
     config: Path | None = None
     """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
@@ -37,14 +36,16 @@ class Letter:
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate a mock suite and its gravity-only twin as CMD files; run it again to continue."""
+    """Simulate mock suites and their gravity-only twin as CMD files; run it again to continue, or to add a suite."""
 
     out: Path = Path("mock-data")
     """Folder for the files; several shards may work in it at once."""
-    scale: SimulationScale = "laptop"
+    scale: Scale = "laptop"
     """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
-    to 20% in P(k), two CPU cores; letter: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, GPUs;
-    fine: the same of 256^3 particles, force softening 0.05 Mpc/h."""
+    to 20% in P(k), two CPU cores; half: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, GPUs;
+    letter: the same of 256^3 particles, as many as CAMELS has, force softening 0.05 Mpc/h."""
+    suite: Annotated[str | None, tyro.conf.arg(metavar="SUITE")] = None
+    """Short for --suites of one."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
     """Simulate the I-th of N parts only; the files get their names when the last part is done."""
     keep_snapshots: bool = False

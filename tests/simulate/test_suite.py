@@ -17,15 +17,17 @@ from fieldlevel.data.suite import check_directory, open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.mapmaking.ledger import Ledger
+from fieldlevel.mapmaking.production import missing_simulations
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.simulate import mock_suite as suite_module
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
+from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
 from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
+from fieldlevel.suites import nbody_twin
 from fieldlevel.workers import choose_devices
 
-TINY = SimulateSpec(suite="MockSIMBA", n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SIMULATED_FIELDS)
+TINY = SimulateSpec(("MockSIMBA",), n_simulations=3, n_particles=16, n_mesh=16, n_pixels=16, fields=SIMULATED_FIELDS)
 NAMES = ("Maps_Mtot_MockSIMBA_LH_z=0.00.npy", "Maps_Mtot_Nbody_MockSIMBA_LH_z=0.00.npy")
 ROUND_OFF = 2e-6
 """Relative; the sum of three float32 numbers, and of the masses of thousands of particles."""
@@ -110,7 +112,7 @@ def test_shards_of_real_simulations_make_the_same_files(folder, tmp_path):
 def test_a_killed_run_continues(folder, tmp_path):
     process = multiprocessing.get_context("spawn").Process(target=simulate_suite, args=(TINY, tmp_path, "cpu"))
     process.start()
-    while len(Ledger(plan_suite(TINY), tmp_path).missing()) == 3 and process.is_alive():
+    while len(missing_simulations(plan_suites(TINY), tmp_path)) == 3 and process.is_alive():
         time.sleep(0.005)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
@@ -139,7 +141,7 @@ def test_every_set_and_field_is_sound_cmd_data(fake, tmp_path, set_name):
     out = simulate_suite(spec, tmp_path / "out", device="cpu")
     assert check_directory(out) == []
     opened = open_suite(out, "Nbody_MockTNG", set_name=set_name)
-    assert opened.parameters.tolist() == [list(row.parameters) for row in rows_of_set(spec)]
+    assert opened.parameters.tolist() == [list(row.parameters) for row in rows_of_set(spec, "MockTNG")]
 
 
 def test_an_interrupted_run_continues_and_a_finished_one_does_nothing(fake, tmp_path):
@@ -190,7 +192,7 @@ def test_the_record_says_what_was_made_where_and_when(fake, tmp_path):
     simulate_suite(spec, tmp_path, device="cpu")
     simulate_suite(SMALL, tmp_path, device="cpu")
     records = json.loads((tmp_path / "provenance.json").read_text())
-    assert set(records) == {"MockTNG_CV", "MockTNG_LH"}
+    assert set(records) == {"MockTNG_CV", "MockTNG_LH", "Nbody_MockTNG_CV", "Nbody_MockTNG_LH"}
     record = records["MockTNG_CV"]
     assert record["origin"].startswith("MOCK DATA")
     assert (record["spec"]["set_name"], record["spec"]["fields"]) == ("CV", ["Mtot", "Mgas"])
@@ -207,18 +209,18 @@ def test_the_next_simulation_is_computed_while_one_is_stored(monkeypatch, tmp_pa
     second_has_begun = threading.Event()
     overlapped = []
 
-    def maps(spec, row, device):
-        if row == rows_of_set(SMALL)[1]:
+    def maps(spec, rows, *others):
+        if rows["MockTNG"] == rows_of_set(SMALL, "MockTNG")[1]:
             second_has_begun.set()
-        return fake_maps(spec, row, device)
+        return fake_maps(spec, rows, *others)
 
     def write(ledger, number, stored):
-        overlapped.append(second_has_begun.wait(timeout=20))
+        overlapped.append((ledger.plan.suite, second_has_begun.wait(timeout=20)))
 
     monkeypatch.setattr(simulation, "simulate_maps", maps)
     monkeypatch.setattr(Ledger, "write", write)
     simulate_suite(SMALL, tmp_path, device="cpu")
-    assert overlapped == [True] * 7
+    assert overlapped == [("MockTNG", True), (nbody_twin("MockTNG"), True)] * 7
 
 
 def test_computing_waits_for_a_slow_disk(fake, monkeypatch, tmp_path):
@@ -226,7 +228,8 @@ def test_computing_waits_for_a_slow_disk(fake, monkeypatch, tmp_path):
 
     def write(ledger, number, maps):
         time.sleep(0.01)
-        stored.append(number)
+        if ledger.plan.suite == "MockTNG":
+            stored.append(number)
 
     monkeypatch.setattr(Ledger, "write", write)
     simulate_suite(SMALL, tmp_path, device="cpu", listener=lambda event: backlog.append(event.done - len(stored)))
@@ -263,7 +266,7 @@ def test_processes_share_a_gpu_where_there_is_much_to_do(monkeypatch, n_simulati
     used = []
     gpus = [torch.device("cuda", index) for index in range(n_gpus)]
     monkeypatch.setattr(suite_module, "choose_devices", lambda device, workers: gpus)
-    monkeypatch.setattr(suite_module, "produce_maps", lambda plan, folder, make, devices, *others: used.extend(devices))
+    monkeypatch.setattr(suite_module, "produce_maps", lambda plans, folder, make, devices, *others: used.extend(devices))
     simulate_suite(replace(TINY, n_simulations=n_simulations), "nowhere", workers=2)
     assert len(used) == n_processes
     assert set(used) == set(gpus)

@@ -8,18 +8,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from fake_simulation import SMALL, fake_maps, run_held, run_slowly
+from fake_simulation import SMALL, fake_maps, fake_stack, run_held, run_slowly
 
 from fieldlevel.errors import UserError
 from fieldlevel.mapmaking import ledger as ledger_module
 from fieldlevel.mapmaking.ledger import Ledger
+from fieldlevel.mapmaking.production import missing_simulations
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
+from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
 from fieldlevel.simulate.sets import rows_of_set
 
-CPU = simulation.torch.device("cpu")
-SMALL_ROWS = rows_of_set(SMALL)
+SMALL_ROWS = rows_of_set(SMALL, "MockTNG")
 PARTIAL = ".MockTNG_LH.partial"
 NAMES = (
     "Maps_Mtot_MockTNG_LH_z=0.00.npy", "Maps_Mtot_Nbody_MockTNG_LH_z=0.00.npy",
@@ -32,9 +32,9 @@ def computed(monkeypatch):
     """Seeds of the simulations that this process computes."""
     seeds = []
 
-    def maps(spec, row, device):
-        seeds.append(row.seed)
-        return fake_maps(spec, row, device)
+    def maps(spec, rows, *others):
+        seeds.append(rows[spec.suites[0]].seed)
+        return fake_maps(spec, rows, *others)
 
     monkeypatch.setattr(simulation, "simulate_maps", maps)
     return seeds
@@ -69,15 +69,19 @@ def wait_for_lines(path, n_lines, process):
         time.sleep(0.005)
 
 
+def ledgers(folder):
+    """Of the suite and of its twin."""
+    return [Ledger(plan, folder) for plan in plan_suites(SMALL)]
+
+
 def store(ledger, shard, *numbers):
     for number in numbers:
-        ledger.write(number, fake_maps(SMALL, SMALL_ROWS[number], CPU))
+        ledger.write(number, {key: fake_stack(*key, SMALL_ROWS[number]) for key in ledger.plan.keys})
         ledger.note(shard, number)
 
 
 def test_the_file_is_what_numpy_would_save(whole, tmp_path):
-    stacks = [fake_maps(SMALL, row, CPU) for row in SMALL_ROWS]
-    np.save(tmp_path / "maps.npy", np.concatenate([stack["MockTNG", "Mtot"] for stack in stacks]))
+    np.save(tmp_path / "maps.npy", np.concatenate([fake_stack("MockTNG", "Mtot", row) for row in SMALL_ROWS]))
     assert (tmp_path / "maps.npy").read_bytes() == whole[NAMES[0]]
 
 
@@ -110,10 +114,10 @@ def test_shards_of_several_processes_at_once(whole, tmp_path):
 
 def test_a_killed_shard_is_continued_with_another_division(whole, tmp_path, computed):
     process = start(tmp_path, 1, 2)
-    wait_for_lines(tmp_path / PARTIAL / "done-1-of-2.txt", 2, process)
+    wait_for_lines(ledgers(tmp_path)[-1].partial / "done-1-of-2.txt", 2, process)
     os.kill(process.pid, signal.SIGKILL)
     process.join()
-    n_done = len(SMALL_ROWS) - len(Ledger(plan_suite(SMALL), tmp_path).missing())
+    n_done = len(SMALL_ROWS) - len(missing_simulations(plan_suites(SMALL), tmp_path))
     assert n_done >= 2
     for number in (1, 2, 3):
         simulate(tmp_path, number, 3)
@@ -138,12 +142,12 @@ def test_a_shard_belongs_to_one_process_at_a_time(tmp_path):
 
 
 def test_a_line_torn_by_a_kill_does_not_count(whole, tmp_path, computed):
-    shard, ledger = Shard(1, 1), Ledger(plan_suite(SMALL), tmp_path)
-    with ledger.claim(shard):
-        store(ledger, shard, 0, 1)
+    for ledger in ledgers(tmp_path):
+        with ledger.claim(Shard()):
+            store(ledger, Shard(), 0, 1)
     with (tmp_path / PARTIAL / "done-1-of-1.txt").open("a") as file:
         file.write("2")
-    assert ledger.missing() == [2, 3, 4, 5, 6]
+    assert [ledger.missing() for ledger in ledgers(tmp_path)] == [[2, 3, 4, 5, 6]] * 2
     simulate(tmp_path)
     assert computed == [row.seed for row in SMALL_ROWS[2:]]
     assert contents(tmp_path) == whole
@@ -158,11 +162,11 @@ def test_a_folder_whose_creation_was_interrupted_is_created_again(whole, tmp_pat
 
 @pytest.mark.parametrize("n_renamed", [0, 1, 2])
 def test_a_closing_that_was_interrupted_is_finished(whole, tmp_path, n_renamed, computed):
-    shard, ledger = Shard(1, 1), Ledger(plan_suite(SMALL), tmp_path)
-    with ledger.claim(shard) as todo:
-        store(ledger, shard, *todo)
-    for name in NAMES[:n_renamed]:
-        (tmp_path / PARTIAL / name).rename(tmp_path / name)
+    for ledger in ledgers(tmp_path):
+        with ledger.claim(Shard()) as todo:
+            store(ledger, Shard(), *todo)
+    for name, ledger in list(zip(NAMES, ledgers(tmp_path), strict=False))[:n_renamed]:
+        (ledger.partial / name).rename(tmp_path / name)
     simulate(tmp_path)
     assert contents(tmp_path) == whole
     assert computed == []
@@ -179,12 +183,14 @@ def test_leftovers_of_a_removal_that_was_interrupted_are_removed(whole, tmp_path
 
 
 def test_two_that_see_the_end_both_close(whole, tmp_path):
-    ledgers = [Ledger(plan_suite(SMALL), tmp_path) for _ in range(2)]
-    for number, ledger in enumerate(ledgers, start=1):
-        with ledger.claim(Shard(number, 2)) as todo:
-            store(ledger, Shard(number, 2), *todo)
-    for ledger in ledgers:
-        ledger.close()
+    both = [ledgers(tmp_path) for _ in range(2)]
+    for number, ours in enumerate(both, start=1):
+        for ledger in ours:
+            with ledger.claim(Shard(number, 2)) as todo:
+                store(ledger, Shard(number, 2), *todo)
+    for ours in both:
+        for ledger in ours:
+            ledger.close()
     assert contents(tmp_path) == whole
 
 
@@ -203,7 +209,7 @@ def test_one_who_sees_the_end_first_finds_every_simulation_recorded(whole, tmp_p
 
 
 def test_nothing_is_named_while_simulations_are_missing(tmp_path):
-    ledger = Ledger(plan_suite(SMALL), tmp_path)
+    ledger, _ = ledgers(tmp_path)
     with ledger.claim(Shard()) as todo:
         store(ledger, Shard(), *todo[:-1])
     ledger.close()
@@ -215,7 +221,7 @@ def test_the_number_is_written_after_the_maps(tmp_path, monkeypatch):
     def disk_full(*_):
         raise OSError(errno.ENOSPC, "disk full")
 
-    ledger = Ledger(plan_suite(SMALL), tmp_path)
+    ledger, _ = ledgers(tmp_path)
     monkeypatch.setattr(ledger_module, "write_block", disk_full)
     with ledger.claim(Shard()), pytest.raises(OSError, match="disk full"):
         store(ledger, Shard(), 3)

@@ -1,4 +1,4 @@
-"""What a folder of maps is to hold, whoever makes them."""
+"""What a folder of maps is to hold of a suite, whoever makes them."""
 
 import hashlib
 import json
@@ -12,12 +12,22 @@ SuiteField = tuple[str, str]
 """Suite and field of a map file, e.g. `("MockTNG", "Mgas")`."""
 
 
+def plan_name(suite: str, set_name: str) -> str:
+    """What a plan of a suite's set is called, in the record of its folder too.
+
+    Example:
+        >>> plan_name("MockTNG", "LH")
+        'MockTNG_LH'
+    """
+    return f"{suite}_{set_name}"
+
+
 @dataclass(frozen=True)
 class Plan:
-    """What a folder of maps is to hold; the same whenever the work is taken up.
+    """What a folder is to hold of one suite and set; the same whenever the work is taken up.
 
     Attributes:
-        keys: suite and field of every map file; the first suite gives the work its name.
+        keys: suite and field of every map file, those of one suite.
         set_name: e.g. `"LH"`.
         parameters: a row for each simulation, or None if they are not known.
         n_simulations: how many there are.
@@ -37,9 +47,14 @@ class Plan:
     layout: Layout | None = None
 
     @property
+    def suite(self) -> str:
+        """Whose maps these are."""
+        return self.keys[0][0]
+
+    @property
     def name(self) -> str:
         """Of the suite and set."""
-        return f"{self.keys[0][0]}_{self.set_name}"
+        return plan_name(self.suite, self.set_name)
 
     @property
     def digest(self) -> str:

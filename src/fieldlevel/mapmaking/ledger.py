@@ -60,6 +60,14 @@ class Ledger:
         with self._turn():
             return self._missing()
 
+    def is_finished(self) -> bool:
+        """Whether the folder holds all the maps under their names.
+
+        Raises:
+            UserError: it holds those of another spec.
+        """
+        return self._is_complete()
+
     @contextmanager
     def claim(self, shard: Shard) -> Iterator[list[int]]:
         """Keep other processes from a shard; a claim ends with its process, however that dies.
@@ -144,18 +152,16 @@ class Ledger:
             self._remove()
 
     def _write_tables(self) -> None:
-        """Write the parameters of every suite, but for a table that is there already."""
+        """Write the parameters, but for a table that is there already."""
         if self.plan.parameters is None:
             return
-        table = "".join(f"{' '.join(map(_column, row))}\n" for row in self.plan.parameters)
-        for suite in dict.fromkeys(suite for suite, _ in self.plan.keys):
-            path = SuiteFiles(self.directory, suite, set_name=self.plan.set_name).own_parameters_path
-            if not path.exists():
-                write_text(path, table)
+        path = SuiteFiles(self.directory, self.plan.suite, set_name=self.plan.set_name).own_parameters_path
+        if not path.exists():
+            write_text(path, "".join(f"{' '.join(map(_column, row))}\n" for row in self.plan.parameters))
 
     def _write_layout(self) -> None:
-        """Say what the maps of the first suite and its twin are, unless that is said already."""
-        files = SuiteFiles(self.directory, self.plan.keys[0][0], set_name=self.plan.set_name)
+        """Say what the maps are, unless that is said already."""
+        files = SuiteFiles(self.directory, self.plan.suite, set_name=self.plan.set_name)
         if self.plan.layout is not None and not files.layout_path.exists():
             write_layout(files, self.plan.layout)
 

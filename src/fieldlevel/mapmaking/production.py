@@ -8,7 +8,8 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import closing
+from contextlib import ExitStack, closing
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -22,12 +23,14 @@ from fieldlevel.progress import Listener, Progress
 from fieldlevel.workers import N_AHEAD, spread
 
 Maps = Mapping[SuiteField, Float32Array]
-Make = Callable[[int, torch.device], Maps]
-"""Makes the maps of one simulation, given its number, on a device; can be pickled."""
+MapsOfPlans = Mapping[str, Maps]
+"""Maps of one simulation by the name of the plan that they are for."""
+Make = Callable[[int, torch.device, Sequence[str]], MapsOfPlans]
+"""Makes the maps of one simulation, given its number, on a device, for the plans of these names; can be pickled."""
 
 
 def produce_maps(
-    plan: Plan,
+    plans: Sequence[Plan],
     directory: Path,
     make: Make,
     devices: Sequence[torch.device],
@@ -35,10 +38,13 @@ def produce_maps(
     task: str,
     listener: Listener,
 ) -> list[int]:
-    """Make what a folder lacks of a plan; the files get their names when nothing is missing any more.
+    """Make what a folder lacks of some plans; the files of each get their names when none of it is missing any more.
+
+    A simulation that several plans lack is made once for all of them. What each has is counted apart, so a plan that is
+    added later, or the rest of a simulation whose storing was interrupted, is made alone.
 
     Args:
-        plan: what the folder is to hold.
+        plans: what the folder is to hold; the same number of simulations each.
         directory: where the files go; several shards may work in it at once.
         make: makes the maps of one simulation.
         devices: one for each process.
@@ -47,42 +53,74 @@ def produce_maps(
         listener: hears of every simulation.
 
     Returns:
-        Numbers of the simulations that are still missing, those of other shards.
+        Numbers of the simulations that are still missing in some plan, those of other shards.
 
     Raises:
         UserError: the folder holds another plan of the same name, another process works on the same shard, or a
             process of this one was killed.
     """
-    ledger = Ledger(plan, directory)
-    with ledger.claim(shard) as todo, ledger.discarded_if_empty():
-        total = len(shard.of(plan.n_simulations))
+    ledgers = [Ledger(plan, directory) for plan in plans]
+    with ExitStack() as held:
+        wanted = _claim(ledgers, shard, held)
+        todo, total = sorted(wanted), len(shard.of(plans[0].n_simulations))
         task += f" {shard}" if shard.count > 1 else ""
         listener(Progress(task, total - len(todo), total, "simulations"))
-        storage = _Storage(ledger, shard, describe_hardware(devices[: max(1, len(todo))]))
-        for finished in _store_all(storage, todo, spread(make, todo, devices[: max(1, len(todo))])):
+        used = devices[: max(1, len(todo))]
+        storage = _Storage(ledgers, shard, describe_hardware(used))
+        for finished in _store_all(storage, todo, spread(partial(_make_wanted, make, wanted), todo, used)):
             listener(Progress(task, total - len(todo) + finished, total, "simulations"))
-    ledger.close()
-    return ledger.missing()
+    for ledger in ledgers:
+        ledger.close()
+    return missing_simulations(plans, directory)
+
+
+def missing_simulations(plans: Sequence[Plan], directory: Path) -> list[int]:
+    """Numbers of the simulations that a folder lacks in some plan.
+
+    Raises:
+        UserError: as `Ledger.missing`.
+    """
+    return sorted({number for plan in plans for number in Ledger(plan, directory).missing()})
+
+
+def _claim(ledgers: Sequence[Ledger], shard: Shard, held: ExitStack) -> dict[int, tuple[str, ...]]:
+    """Keep other processes from a shard of every plan; names of the plans that lack a simulation, by its number."""
+    lacking: dict[int, tuple[str, ...]] = {}
+    for ledger in ledgers:
+        todo = held.enter_context(ledger.claim(shard))
+        held.enter_context(ledger.discarded_if_empty())
+        for number in todo:
+            lacking[number] = (*lacking.get(number, ()), ledger.plan.name)
+    return lacking
+
+
+def _make_wanted(make: Make, wanted: Mapping[int, Sequence[str]], number: int, device: torch.device) -> MapsOfPlans:
+    return make(number, device, wanted[number])
 
 
 class _Storage:
-    """Stores simulations and keeps the record of this run."""
+    """Stores simulations and keeps the record of this run, for each plan apart."""
 
-    def __init__(self, ledger: Ledger, shard: Shard, hardware: str) -> None:
-        self.ledger, self.shard, self.hardware = ledger, shard, hardware
-        self.started, self.clock, self.n_stored = utc_now(), time.monotonic(), 0
+    def __init__(self, ledgers: Sequence[Ledger], shard: Shard, hardware: str) -> None:
+        self.ledgers = {ledger.plan.name: ledger for ledger in ledgers}
+        self.shard, self.hardware = shard, hardware
+        self.started, self.clock = utc_now(), time.monotonic()
+        self.n_stored = dict.fromkeys(self.ledgers, 0)
 
-    def store(self, number: int, maps: Maps) -> None:
-        """Store the maps of one simulation, and count it as done when nothing is left to be written."""
-        self.ledger.write(number, maps)
-        self.n_stored += 1
-        seconds = round(time.monotonic() - self.clock, 3)
-        self.ledger.record(Run(str(self.shard), self.hardware, self.started, utc_now(), seconds, self.n_stored))
-        self.ledger.note(self.shard, number)
+    def store(self, number: int, made: MapsOfPlans) -> None:
+        """Store the maps of one simulation, and count it as done in each plan when nothing is left to be written."""
+        for name, maps in made.items():
+            ledger = self.ledgers[name]
+            ledger.write(number, maps)
+            self.n_stored[name] += 1
+            seconds = round(time.monotonic() - self.clock, 3)
+            run = Run(str(self.shard), self.hardware, self.started, utc_now(), seconds, self.n_stored[name])
+            ledger.record(run)
+            ledger.note(self.shard, number)
 
 
 def _store_all(
-    storage: _Storage, todo: Sequence[int], results: Generator[tuple[int, Maps], None, None]
+    storage: _Storage, todo: Sequence[int], results: Generator[tuple[int, MapsOfPlans], None, None]
 ) -> Iterator[int]:
     """Store in a thread of its own; what has been computed is stored even if the rest fails. Yields how many."""
     with closing(results), ThreadPoolExecutor(max_workers=1) as writer:

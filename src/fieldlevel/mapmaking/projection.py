@@ -24,7 +24,7 @@ from fieldlevel.mapmaking.plan import (
     plan_projection,
     source_of_radius,
 )
-from fieldlevel.mapmaking.production import Maps, produce_maps
+from fieldlevel.mapmaking.production import MapsOfPlans, produce_maps
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
@@ -80,7 +80,7 @@ def project_snapshots(
     files, folder = _as_paths(paths), Path(directory)
     plan, make = plan_projection(files, spec, folder), partial(_project_number, files, spec)
     with _not_left_empty(folder):
-        return produce_maps(plan, folder, make, devices, shard, "project", listener)
+        return produce_maps([plan], folder, make, devices, shard, "project", listener)
 
 
 def _as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:
@@ -103,10 +103,12 @@ def _not_left_empty(folder: Path) -> Iterator[None]:
         raise
 
 
-def _project_number(paths: Sequence[Path], spec: ProjectSpec, number: int, device: torch.device) -> Maps:
+def _project_number(
+    paths: Sequence[Path], spec: ProjectSpec, number: int, device: torch.device, wanted: Sequence[str]
+) -> MapsOfPlans:
     snapshot = open_for(paths[number], spec)
     maps = project_snapshot(snapshot, spec, device)
-    return {key: maps[key[1]] for key in map_keys(spec)}
+    return {name: {key: maps[key[1]] for key in map_keys(spec)} for name in wanted}
 
 
 def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device) -> dict[str, npt.NDArray[np.float32]]:

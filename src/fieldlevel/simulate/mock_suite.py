@@ -1,34 +1,47 @@
 """Mock suites in CMD format: a set of simulations, spread over processes and devices, resumable.
 
 Labels and seeds come from `sets`, the maps of one simulation from `simulation`; `mapmaking.production` makes and stores
-them. The result depends neither on the shards nor on the workers, but for the round-off of the devices.
+them. One gravity run feeds all suites that lack a simulation. The result depends neither on the shards nor on the
+workers nor on the suites that are made together, but for the round-off of the devices.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (sets), arXiv:2109.10915 (file format).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import differences
-from fieldlevel.errors import UserError
-from fieldlevel.mapmaking.contents import Plan
+from fieldlevel.errors import UserError, shown
+from fieldlevel.mapmaking.contents import Plan, plan_name
 from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.production import Maps, produce_maps
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.numerics.memory import check_fits
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
+from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.simulate.sets import Row, describe_labels, layout_of_spec, pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
 from fieldlevel.simulate.snapshot_writer import SNAPSHOT_NAME, write_snapshot
+from fieldlevel.simulate.variants import Variant, variants_of
 from fieldlevel.spec_io import in_plain_types, refuse_values
-from fieldlevel.suites import MOCK_MARK, SuiteFacts, facts_of, is_known, register_suite
+from fieldlevel.suites import (
+    MOCK_MARK,
+    SuiteFacts,
+    facts_of,
+    is_known,
+    layout_of,
+    mock_suites,
+    nbody_twin,
+    register_suite,
+)
 from fieldlevel.workers import choose_devices
 
 _WHOLE = Shard()
@@ -37,6 +50,8 @@ MANY = 100
 _MOST_PARTICLES, _MOST_CELLS = 4096, 16384
 _SHARE_OF_A_DISC = 8
 _BYTES = 4
+_BESIDE = ("suites", "twin", "thin", "thin_training")
+"""Settings that say what is made beside some maps, not what these follow from."""
 
 
 def simulate_suite(
@@ -49,10 +64,12 @@ def simulate_suite(
     *,
     keep_snapshots: bool = False,
 ) -> Path:
-    """Simulate a suite and its gravity-only twin into a folder of CMD files; continue where a killed run stopped.
+    """Simulate suites on shared gravity runs, and their gravity-only twin, into a folder of CMD files.
+
+    What a killed run has made is continued; a suite that is added to a folder makes its own maps alone.
 
     Args:
-        spec: the suite, its set, fields and resolution.
+        spec: the suites, their set, fields and resolution.
         directory: where the files go; several shards may work in it at once.
         device: `"auto"` (every CUDA device, the CPU where there is none), `"cuda"` (every one), `"cuda:1"`, `"cpu"`.
         workers: processes on the CPU, one thread each, or on each GPU, for 100 simulations and more: two fill each
@@ -65,7 +82,7 @@ def simulate_suite(
         The folder.
 
     Raises:
-        UserError: a spec that cannot be run, the folder holds the same suite made with another one, another process
+        UserError: a spec that cannot be run, the folder holds one of the suites made with another one, another process
             works on the same shard, or particles that are to be kept were not kept before.
 
     Example:
@@ -80,74 +97,146 @@ def simulate_suite(
     _check_spec(spec)
     if devices[0].type == "cpu":
         _check_memory(spec)
-    rows = rows_of_set(spec)
-    if devices[0].type == "cuda" and len(shard.of(len(rows))) >= MANY * len(devices):
+    plans, rows = plan_suites(spec), _rows_of_suites(spec)
+    if devices[0].type == "cuda" and len(shard.of(plans[0].n_simulations)) >= MANY * len(devices):
         devices = devices * workers
-    plan, kept = plan_suite(spec), Path(directory) / "snapshots" if keep_snapshots else None
+    kept = Path(directory) / "snapshots" if keep_snapshots else None
     if kept is not None:
-        _refuse_unkept(spec, Ledger(plan, Path(directory)), kept)
-    make = partial(_simulate, spec, facts_of(spec.suite), rows, kept)
-    produce_maps(plan, Path(directory), make, devices, shard, f"simulate {spec.suite}", listener)
+        _refuse_unkept(spec, plans, Path(directory), kept)
+    make = partial(_simulate, spec, tuple(map(facts_of, spec.suites)), rows, kept)
+    produce_maps(plans, Path(directory), make, devices, shard, f"simulate {', '.join(spec.suites)}", listener)
     return Path(directory)
 
 
-def plan_suite(spec: SimulateSpec) -> Plan:
-    """What the folder of a suite is to hold.
+def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:
+    """What the folder of a spec is to hold: a plan for every suite, and one for the twin, in every set.
+
+    Each is known by what its own maps follow from, whatever is made beside them, so a suite can be added later.
 
     Beside the maps of a suite that was registered from outside goes a file that says what they are, as processes that
     know nothing of it read them too; the maps of the package's own suites need none.
 
     Raises:
-        UserError: unknown suite or set, a table that cannot be used, more simulations than there are.
+        UserError: unknown suite or set, a table that cannot be used, more simulations than there are, suites that share
+            no universes.
     """
     spec = in_plain_types(SimulateSpec, spec)
-    fixed, rows, layout = pinned(spec), rows_of_set(spec), layout_of_spec(spec)
-    files = SuiteFiles(Path(), spec.suite, set_name=spec.set_name)
+    _check_suites(spec)
+    rows = _rows_of_suites(spec)
+    return tuple(_plan_of(spec, suite, variant, rows) for suite, variant in _wanted(spec).values())
+
+
+def _wanted(spec: SimulateSpec) -> dict[str, tuple[str, Variant]]:
+    """Every suite, and the twin, with all that is made of its particles, by the name of their plan."""
+    pairs = [(suite, variant) for suite in simulation.simulated_suites(spec) for variant in variants_of(spec)]
+    return {plan_name(suite, variant.set_name): (suite, variant) for suite, variant in pairs}
+
+
+def _rows_of_suites(spec: SimulateSpec) -> tuple[Mapping[str, Row], ...]:
+    """Label and seed of every simulation in each suite.
+
+    Raises:
+        UserError: a simulation is not the same universe in all of them.
+    """
+    sets = {suite: rows_of_set(spec, suite) for suite in spec.suites}
+    if len(set(map(len, sets.values()))) > 1:
+        counts = ", ".join(f"{len(each)} of {suite}" for suite, each in sets.items())
+        raise UserError(
+            f"set {spec.set_name}: has {counts}; suites of one run share its rows, simulate these apart"
+        )
+    rows = tuple(dict(zip(sets, each, strict=True)) for each in zip(*sets.values(), strict=True))
+    for number, row in enumerate(rows):
+        first = row[spec.suites[0]]
+        for suite, other in row.items():
+            if (other.parameters[:2], other.seed) != (first.parameters[:2], first.seed):
+                raise UserError(
+                    f"set {spec.set_name}: row {number} is {_universe(first)} in {spec.suites[0]}, but "
+                    f"{_universe(other)} in {suite}; suites of one run share it, simulate these apart"
+                )
+    return rows
+
+
+def _universe(row: Row) -> str:
+    return f"Omega_m = {row.parameters[0]:g}, sigma_8 = {row.parameters[1]:g}, seed {row.seed}"
+
+
+def _plan_of(spec: SimulateSpec, suite: str, variant: Variant, rows: Sequence[Mapping[str, Row]]) -> Plan:
+    whose = next(each for each in spec.suites if suite in (each, nbody_twin(each)))
+    given, layout = layout_of_spec(spec, whose).names, layout_of(suite, spec.set_name)
+    columns = [given.index(name) for name in layout.names]
+    files = SuiteFiles(Path(), suite, set_name=variant.set_name)
     record = {
         "origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",
         "simulator": simulation.SIMULATOR_VERSION,
-        "spec": asdict(fixed) | {"fields": list(fixed.fields)},
-        "labels": describe_labels(spec),
+        "spec": _spec_of(spec, suite),
+        "labels": describe_labels(spec, suite) if suite == whose else f"rows 0 to {len(rows) - 1} of the mock suites",
         "columns": list(layout.names),
     }
     return Plan(
-        keys=simulation.map_keys(spec),
-        set_name=spec.set_name,
-        parameters=tuple(row.parameters for row in rows),
+        keys=simulation.map_keys(spec, suite),
+        set_name=variant.set_name,
+        parameters=tuple(tuple(row[whose].parameters[column] for column in columns) for row in rows),
         n_simulations=len(rows),
         maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
-        record=record,
+        record=record | _made_of_the_particles(spec, variant),
         layout=layout if differences(files, layout) else None,
     )
 
 
+def _spec_of(spec: SimulateSpec, suite: str) -> dict[str, Any]:
+    """What the maps of a suite, or of the twin, follow from."""
+    values = asdict(pinned(spec))
+    left_out = _BESIDE if suite in spec.suites else (*_BESIDE, "fields")
+    own = {name: value for name, value in values.items() if name not in left_out}
+    return {"suite": suite} | own | ({"fields": list(spec.fields)} if suite in spec.suites else {})
+
+
+def _made_of_the_particles(spec: SimulateSpec, variant: Variant) -> dict[str, Any]:
+    """In what a variant is not the plain one, if in anything."""
+    plain = asdict(variants_of(spec)[0])
+    changed = {name: value for name, value in asdict(variant).items() if value != plain[name] and name != "set_name"}
+    return {"variant": changed} if changed else {}
+
+
 def _simulate(
     spec: SimulateSpec,
-    facts: SuiteFacts,
-    rows: Sequence[Row],
+    facts: Sequence[SuiteFacts],
+    rows: Sequence[Mapping[str, Row]],
     kept: Path | None,
     number: int,
     device: torch.device,
-) -> Maps:
-    """One simulation, perhaps in a process that has not heard of the suite yet."""
-    if not is_known(facts.name):
-        register_suite(facts)
+    wanted: Sequence[str],
+) -> Mapping[str, Maps]:
+    """One simulation for the plans of these names, perhaps in a process that has not heard of the suites yet."""
+    for each in facts:
+        if not is_known(each.name):
+            register_suite(each)
+    pairs = [_wanted(spec)[name] for name in wanted]
     if kept is None:
-        return simulation.simulate_maps(spec, rows[number], device)
-    state = simulation.simulate_particles(spec, rows[number], device)
-    for suite, kinds in state.items():
-        write_snapshot(_snapshot(kept, suite, spec, number), kinds, spec, rows[number].parameters)
-    return simulation.maps_of_particles(spec, rows[number], state)
+        return simulation.simulate_maps(spec, rows[number], pairs, device)
+    keep = partial(_keep, spec, rows[number], kept, number)
+    return simulation.simulate_maps(spec, rows[number], pairs, device, keep)
+
+
+def _keep(
+    spec: SimulateSpec, rows: Mapping[str, Row], kept: Path, number: int, suite: str, kinds: HydroParticles
+) -> None:
+    whose = rows.get(suite, next(iter(rows.values())))
+    write_snapshot(_snapshot(kept, suite, spec, number), suite, kinds, spec, whose.parameters)
 
 
 def _snapshot(kept: Path, suite: str, spec: SimulateSpec, number: int) -> Path:
     return kept / suite / f"{spec.set_name}_{number}" / SNAPSHOT_NAME
 
 
-def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
-    done = sorted(set(range(ledger.plan.n_simulations)) - set(ledger.missing()))
-    unkept = [number for number in done if not _snapshot(kept, spec.suite, spec, number).exists()]
+def _refuse_unkept(spec: SimulateSpec, plans: Sequence[Plan], directory: Path, kept: Path) -> None:
+    unkept = {
+        number
+        for plan in plans
+        for number in sorted(set(range(plan.n_simulations)) - set(Ledger(plan, directory).missing()))
+        if not _snapshot(kept, plan.suite, spec, number).exists()
+    }
     if unkept:
         raise UserError(
             f"{kept.parent}: holds maps of {len(unkept)} simulations whose particles were not kept; simulate into "
@@ -156,8 +245,7 @@ def _refuse_unkept(spec: SimulateSpec, ledger: Ledger, kept: Path) -> None:
 
 
 def _check_spec(spec: SimulateSpec) -> None:
-    layout_of_spec(spec)
-    simulation.baryon_model(spec.suite)
+    _check_suites(spec)
     is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
     known, fields = ", ".join(SIMULATED_FIELDS), spec.fields
     n_most = spec.n_particles**3 // _SHARE_OF_A_DISC
@@ -183,6 +271,16 @@ def _check_spec(spec: SimulateSpec) -> None:
         ),
     }
     refuse_values(spec, allowed)
+
+
+def _check_suites(spec: SimulateSpec) -> None:
+    if not spec.suites:
+        raise UserError(f"suites: none is named; allowed are {', '.join(mock_suites())}")
+    if len(set(spec.suites)) < len(spec.suites):
+        raise UserError(f"suites: {' '.join(map(shown, spec.suites))}: name each once")
+    for suite in spec.suites:
+        layout_of_spec(spec, suite)
+        simulation.baryon_model(suite)
 
 
 def _check_memory(spec: SimulateSpec) -> None:

@@ -48,26 +48,27 @@ class Row:
     seed: int
 
 
-def layout_of_spec(spec: SimulateSpec) -> Layout:
-    """What the maps of a spec's suite are.
+def layout_of_spec(spec: SimulateSpec, suite: str) -> Layout:
+    """What the maps of one of a spec's suites are.
 
     Raises:
         UserError: a suite that is not registered as one to be simulated, or has other parameters than a simulation.
     """
-    if spec.suite not in mock_suites():
-        raise UserError(f"suite = {shown(spec.suite)}: allowed are {', '.join(mock_suites())}")
-    layout = layout_of(spec.suite, spec.set_name)
+    if suite not in mock_suites():
+        raise UserError(f"suite = {shown(suite)}: allowed are {', '.join(mock_suites())}")
+    layout = layout_of(suite, spec.set_name)
     if layout.names != _SIMULATED:
         given = ", ".join(layout.names[:10])
-        raise UserError(f"suite {spec.suite}: its parameters are {given}; register it with {', '.join(_SIMULATED)}")
+        raise UserError(f"suite {suite}: its parameters are {given}; register it with {', '.join(_SIMULATED)}")
     return layout
 
 
-def rows_of_set(spec: SimulateSpec) -> list[Row]:
-    """The simulations of a spec's set, as many as it asks for.
+def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
+    """The simulations of a spec's set in one of its suites, as many as it asks for.
 
     Args:
-        spec: suite, set, table of the user's own, number of simulations.
+        spec: set, table of the user's own, number of simulations.
+        suite: whose feedback the labels have.
 
     Returns:
         The first `n_simulations` rows, all if it is None.
@@ -76,10 +77,10 @@ def rows_of_set(spec: SimulateSpec) -> list[Row]:
         UserError: unknown suite or set, a table that cannot be used, more simulations than there are.
 
     Example:
-        >>> rows_of_set(SimulateSpec(set_name="1P", n_simulations=2))[1]
+        >>> rows_of_set(SimulateSpec(set_name="1P", n_simulations=2), "MockTNG")[1]
         Row(parameters=(0.14, 0.8, 1.0, 1.0, 1.0, 1.0), seed=10067)
     """
-    rows = _all_rows(spec)
+    rows = _all_rows(spec, suite)
     if spec.n_simulations is None:
         return rows
     if not 1 <= spec.n_simulations <= len(rows):
@@ -95,35 +96,35 @@ def pinned(spec: SimulateSpec) -> SimulateSpec:
     Raises:
         UserError: as `rows_of_set`.
     """
-    return replace(spec, n_simulations=len(rows_of_set(spec)), parameters=_digest_of_table(spec))
+    return replace(spec, n_simulations=len(rows_of_set(spec, spec.suites[0])), parameters=_digest_of_table(spec))
 
 
-def describe_labels(spec: SimulateSpec) -> str:
-    """Where the labels of a spec come from, in words.
+def describe_labels(spec: SimulateSpec, suite: str) -> str:
+    """Where the labels of one of a spec's suites come from, in words.
 
     Example:
-        >>> describe_labels(SimulateSpec(n_simulations=10))
+        >>> describe_labels(SimulateSpec(n_simulations=10), "MockTNG")
         'rows 0 to 9 of the CAMELS latin hypercube of IllustrisTNG'
     """
     sources = {
-        "LH": f"the CAMELS latin hypercube of {facts_of(spec.suite).label_table}",
+        "LH": f"the CAMELS latin hypercube of {facts_of(suite).label_table}",
         "CV": "the fiducial point with different seeds",
         "1P": "the CAMELS values of one parameter at a time",
     }
     source = Path(spec.parameters).name if spec.parameters else sources[spec.set_name]
-    return f"rows 0 to {len(rows_of_set(spec)) - 1} of {source}"
+    return f"rows 0 to {len(rows_of_set(spec, suite)) - 1} of {source}"
 
 
 def _digest_of_table(spec: SimulateSpec) -> str | None:
     return spec.parameters and f"sha256:{hashlib.sha256(_read_bytes(Path(spec.parameters))).hexdigest()}"
 
 
-def _all_rows(spec: SimulateSpec) -> list[Row]:
-    layout = layout_of_spec(spec)
+def _all_rows(spec: SimulateSpec, suite: str) -> list[Row]:
+    layout = layout_of_spec(spec, suite)
     if spec.parameters is None:
         if spec.set_name not in SETS:
             raise UserError(f"set {spec.set_name!r}: unknown; allowed: {', '.join(SETS)}, others with parameters=FILE")
-        return SETS[spec.set_name](spec.suite, layout)
+        return SETS[spec.set_name](suite, layout)
     if spec.set_name in SETS or not re.fullmatch(r"[A-Za-z0-9]+", spec.set_name):
         raise UserError(
             f"set {spec.set_name!r}: give the simulations of {spec.parameters} a set name of their own, letters and "

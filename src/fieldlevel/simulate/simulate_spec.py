@@ -14,12 +14,14 @@ SIMULATED_FIELDS: tuple[SimulatedField, ...] = get_args(SimulatedField)
 
 @dataclass(frozen=True)
 class SimulateSpec:
-    """One mock suite and its gravity-only twin in CMD format."""
+    """Mock suites on one gravity run, and the gravity-only twin of that run, in CMD format."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __omitted__: ClassVar[tuple[str, ...]] = ("twin", "thin", "thin_training")
 
-    suite: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}}")] = "MockTNG"
-    """Which baryons: one of these, or another mock suite that was registered (`suites.register_suite`)."""
+    suites: Annotated[tuple[str, ...], tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}} ...")] = ("MockTNG",)
+    """Which baryons: some of these, each once, or other mock suites that were registered (`suites.register_suite`). All
+    share one gravity run a simulation."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     """LH: the real CAMELS latin hypercube, 1,000 simulations; CV: the fiducial point with 27 seeds; 1P: one parameter
     at a time, 61 simulations; with `parameters` a name of your own, letters and digits."""
@@ -28,10 +30,17 @@ class SimulateSpec:
     n_simulations: int | None = None
     """The first rows of the set; all when omitted."""
     fields: tuple[SimulatedField, ...] = ("Mtot",)
-    """Of the suite; its gravity-only twin has Mtot alone."""
-    n_particles: int = 128
-    """Particles a side."""
-    n_mesh: int = 256
+    """Of the suites; their gravity-only twin has Mtot alone."""
+    twin: bool = True
+    """Whether the gravity-only twin is made too."""
+    thin: tuple[float, ...] = ()
+    """Fractions of the particles: maps of a random part of this size, with the mass of all, as sets of their own:
+    LHthin2 of a half."""
+    thin_training: tuple[float, float] | None = None
+    """Two fractions: maps of random parts between them, another one for each map, as a set of its own: LHthinned."""
+    n_particles: int = 256
+    """Particles a side, of dark matter and of gas."""
+    n_mesh: int = 512
     """Cells a side of the force mesh."""
     step_error: float = 0.05
     """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""

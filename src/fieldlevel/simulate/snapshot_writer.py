@@ -14,9 +14,8 @@ from fieldlevel.files import make_folder, written_aside
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
 from fieldlevel.simulate.feedback import HydroParticles, Species
-from fieldlevel.simulate.sets import layout_of_spec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.suites import HUBBLE, MOCK_ORIGIN, nbody_twin
+from fieldlevel.suites import HUBBLE, MOCK_ORIGIN, layout_of
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
 """Today, as CAMELS numbers it."""
@@ -26,29 +25,33 @@ _N_TYPES = 6
 _TYPES = {"Mgas": 0, "Mcdm": 1, "Mstar": 4}
 
 
-def write_snapshot(path: Path, kinds: HydroParticles, spec: SimulateSpec, parameters: Sequence[float]) -> None:
+def write_snapshot(
+    path: Path, suite: str, kinds: HydroParticles, spec: SimulateSpec, parameters: Sequence[float]
+) -> None:
     """Write the particles of one simulation today.
 
     Args:
         path: of the file; complete or absent.
+        suite: that they are of, or the gravity-only twin.
         kinds: particles by the field that each kind makes.
-        spec: their suite and resolution.
-        parameters: the six of the simulation, kept in the header, from where `fieldlevel project` takes them.
+        spec: their resolution.
+        parameters: of the simulation; as many as the suite has, of which Omega_m and sigma_8 are the first, are kept in
+            the header, from where `fieldlevel project` takes them.
     """
     counts = np.zeros(_N_TYPES, dtype=np.int64)
     for name, species in kinds.items():
         counts[_TYPES[name]] = len(species.position)
-    suite, layout = spec.suite if "Mgas" in kinds else nbody_twin(spec.suite), layout_of_spec(spec)
+    layout = layout_of(suite, spec.set_name)
     make_folder(path.parent)
     with written_aside(path) as aside, h5py.File(aside, "w") as file:
         file.create_group("Header").attrs.update(_header(counts, suite, layout, parameters))
         for name, species in kinds.items():
-            _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, parameters[0])
+            _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, layout, parameters[0])
 
 
 def _header(counts: np.ndarray, suite: str, layout: Layout, parameters: Sequence[float]) -> dict[str, object]:
     Omega_m = parameters[0]
-    return dict(zip(layout.names, parameters, strict=True)) | {
+    return dict(zip(layout.names, parameters, strict=False)) | {
         "BoxSize": layout.box_size_mpc_h * 1e3,
         "HubbleParam": HUBBLE,
         "MassTable": np.zeros(_N_TYPES),
@@ -69,9 +72,9 @@ def _header(counts: np.ndarray, suite: str, layout: Layout, parameters: Sequence
     }
 
 
-def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, Omega_m: float) -> None:
+def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, layout: Layout, Omega_m: float) -> None:
     """Peculiar velocities today are dx/dD dD/da H_0, with H_0 = 100 km/s per Mpc/h."""
-    box = layout_of_spec(spec).box_size_mpc_h
+    box = layout.box_size_mpc_h
     cell_kpc_h = box * 1e3 / spec.n_mesh
     km_s = cell_kpc_h / 1e3 * 100 * float(Growth(Omega_m).dD_da(1.0))
     particle_mass = CRITICAL_DENSITY * Omega_m * box**3 / spec.n_particles**3 / 1e10

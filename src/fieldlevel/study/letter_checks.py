@@ -47,7 +47,7 @@ def check_letter(spec: LetterSpec) -> None:
     own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite, "sources": ()}
     _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
     _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
-    _refuse_changes(spec.simulate, "simulate", {"suite": SimulateSpec().suite})
+    _refuse_changes(spec.simulate, "simulate", {"suites": SimulateSpec().suites})
     if spec.train.seed + spec.seeds > 1 << 63:
         raise UserError(f"train.seed = {spec.train.seed}: {spec.seeds} seeds from it on pass 2^63; take a smaller one")
     plan = planned(spec)
@@ -100,7 +100,7 @@ def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
     except UserError:
         return False
     specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
-    known = [each.get(setting) for each in specs if isinstance(each, dict)]
+    known = [each[setting] for each in specs if isinstance(each, dict) and setting in each]
     return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
 
 

@@ -13,6 +13,7 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import pinned, rows_of_set
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
@@ -95,11 +96,16 @@ def _simulated(
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder of the mock suites, which are simulated unless they are there, and their names."""
     _check_before_simulating(spec)
-    directory = out / "data" / digest(pinned(spec.simulate), SIMULATOR_VERSION)
-    mocks = simulations(spec)
-    for mock in mocks:
-        simulate_suite(mock, directory, device, workers, listener)
-    return directory, tuple(mock.suite for mock in mocks)
+    wanted = simulations(spec)
+    directory = out / "data" / digest(pinned(_without_company(wanted)), SIMULATOR_VERSION)
+    simulate_suite(wanted, directory, device, workers, listener)
+    return directory, wanted.suites
+
+
+def _without_company(spec: SimulateSpec) -> SimulateSpec:
+    """What a folder is named after, so that suites, the twin and thinned sets can be added to one that is there."""
+    usual = SimulateSpec()
+    return replace(spec, suites=usual.suites, twin=usual.twin, thin=usual.thin, thin_training=usual.thin_training)
 
 
 def _check_spec(spec: LetterSpec) -> LetterSpec:
@@ -126,8 +132,9 @@ def _check_before_simulating(spec: LetterSpec) -> None:
     if train.set_name != simulate.set_name or train.field not in simulate.fields:
         made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
         raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
-    layout = replace(layout_of(simulations(spec)[0].suite, simulate.set_name), n_pixels=simulate.n_pixels)
-    _check_split(spec, len(rows_of_set(simulate)), layout)
+    first = simulations(spec).suites[0]
+    layout = replace(layout_of(first, simulate.set_name), n_pixels=simulate.n_pixels)
+    _check_split(spec, len(rows_of_set(simulate, first)), layout)
     _check_scales(spec, layout)
 
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
 
 from fieldlevel.data.cmd_format import list_suites
 from fieldlevel.errors import UserError, shown
@@ -27,10 +26,9 @@ def usual_suites() -> tuple[str, ...]:
     return mock_suites()[:2]
 
 
-def simulations(spec: LetterSpec) -> list[SimulateSpec]:
-    """The mock suites to simulate where no data folder is given."""
-    simulate: Any = spec.simulate
-    return [replace(simulate, suite=suite) for suite in spec.suites or usual_suites()]
+def simulations(spec: LetterSpec) -> SimulateSpec:
+    """The mock suites to simulate, on one gravity run, where no data folder is given."""
+    return replace(spec.simulate, suites=spec.suites or usual_suites())
 
 
 def choose_suites(spec: LetterSpec, directory: Path) -> tuple[str, ...]:
@@ -104,7 +102,8 @@ def wanted(spec: LetterSpec, plan: Plan) -> Plan:
 
 def searches(spec: LetterSpec, plan: Plan) -> dict[tuple[str, str], TuneSpec]:
     """The searches for hyper-parameters that some experiments ask for, by what the networks read and by suite."""
-    asked = dict.fromkeys(_searched(test.network) for tests in plan.values() for test in tests)
+    owners = _owners(plan)
+    asked = dict.fromkeys(_searched(test.network, owners) for tests in plan.values() for test in tests)
     power_spectrum = summary_train(spec, "power spectrum")
     n_trials = {spec.train: spec.map_trials, power_spectrum: spec.summary_trials}
     return {
@@ -122,7 +121,7 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
         spec: what to do, what to vary, and how to train.
         suites: that are compared.
         directory: folder of CMD files; experiments on gravity-only twins are left out where it holds none.
-        tuned: what searches found; networks on gravity-only twins share it with those on the suite.
+        tuned: what searches found; networks on gravity-only twins share it with those on the first suite.
 
     Raises:
         UserError: an experiment that the folder has no maps for.
@@ -131,19 +130,30 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
     for words in spec.only:
         if not any(key.label.startswith(words) for key in there):
             raise UserError(f"only: {words!r} needs the gravity-only twins of the suites; {directory} has none")
+    owners = _owners(there)
     return {
-        key: tuple(replace(test, network=_with_found(test.network, tuned)) for test in tests)
+        key: tuple(replace(test, network=_with_found(test.network, tuned, owners)) for test in tests)
         for key, tests in wanted(spec, there).items()
     }
 
 
-def _searched(network: TrainSpec) -> tuple[str, str]:
-    """The search whose hyper-parameters a network takes."""
-    return "maps" if network.inputs == "maps" else "power spectrum", hydro_twin(network.suite)
+def _owners(plan: Plan) -> dict[str, str]:
+    """The first of the suites whose gravity-only twin is one, by the twin."""
+    named = (name for tests in plan.values() for test in tests for name in (test.network.suite, test.suite))
+    owners: dict[str, str] = {}
+    for suite in named:
+        if not is_nbody(suite):
+            owners.setdefault(nbody_twin(suite), suite)
+    return owners
 
 
-def _with_found(network: TrainSpec, tuned: Tuned) -> TrainSpec:
-    found = tuned.get(_searched(network), network)
+def _searched(network: TrainSpec, owners: Mapping[str, str]) -> tuple[str, str]:
+    """The search whose hyper-parameters a network takes; one on a gravity-only twin has none of its own."""
+    return "maps" if network.inputs == "maps" else "power spectrum", owners.get(network.suite, network.suite)
+
+
+def _with_found(network: TrainSpec, tuned: Tuned, owners: Mapping[str, str]) -> TrainSpec:
+    found = tuned.get(_searched(network, owners), network)
     return replace(network, optimiser=found.optimiser, network=found.network, perceptron=found.perceptron)
 
 

@@ -37,7 +37,7 @@ class LetterSpec:
     """Trials of the search for those of each suite's networks on the power spectrum, which then serve the one-point PDF
     too; 0 takes those of `summary`."""
     simulate: SimulateSpec = dataclasses.field(default_factory=SimulateSpec)
-    """How to simulate the suites where no data folder is given; its `suite` is replaced by each of them."""
+    """How to simulate the suites where no data folder is given; its `suites` are replaced by them."""
     train: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     """How to train each network on maps; each experiment sets suite, transform, inputs and labels, and `seed` is the
     first of `seeds`."""

@@ -62,8 +62,8 @@ class NbodyToHydro(_Crossing):
     kind = NBODY_TO_HYDRO.kind
 
     def tests(self, spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
-        """Each network on the twin, then on the suite."""
-        tested = {twin: (twin, suite) for suite, twin in twins.items()}
+        """Each network on the twin, then on the suites whose twin it is."""
+        tested = {twin: (twin, *(suite for suite in twins if twins[suite] == twin)) for twin in twins.values()}
         return {NBODY_TO_HYDRO: across(spec.train, tested, spec.other_seeds)}
 
 
