@@ -27,7 +27,7 @@ from fieldlevel.snapshots.quantities import HYDROGEN_FRACTION, PROTON_MASS
 from fieldlevel.snapshots.units import MPC, MSUN
 
 CPU = torch.device("cpu")
-TOY = SimulateSpec(suite="MockSIMBA", n_simulations=2, n_particles=16, n_mesh=32, n_pixels=16)
+TOY = SimulateSpec(("MockSIMBA",), n_simulations=2, n_particles=16, n_mesh=32, n_pixels=16)
 SPEC = ProjectSpec(suite="MockSIMBA", n_pixels=16, fields=("Mtot", "Mcdm", "Mgas", "Mstar", "Vcdm"))
 MINE = ProjectSpec(n_pixels=16, n_neighbours=8)
 PIXEL_AREA = (25 / 16) ** 2

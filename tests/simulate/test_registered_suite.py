@@ -15,7 +15,7 @@ from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.suites import SuiteFacts, register_suite
 
-TOY = SimulateSpec(suite="MockMine", n_simulations=2, n_particles=16, n_mesh=16, n_pixels=16)
+TOY = SimulateSpec(("MockMine",), n_simulations=2, n_particles=16, n_mesh=16, n_pixels=16)
 MODEL = '''"""Gas where it was, no stars but one."""
 
 from fieldlevel.simulate.mock_tng import mock_tng
@@ -51,7 +51,7 @@ def test_it_is_simulated_like_the_others(registered, tmp_path):
 def test_its_twin_is_that_of_the_suite_that_it_has_its_seeds_from(registered, tmp_path):
     ours = simulate_suite(TOY, tmp_path / "ours", device="cpu")
     theirs = simulate_suite(
-        SimulateSpec(suite="MockSIMBA", n_simulations=2, n_particles=16, n_mesh=16, n_pixels=16),
+        SimulateSpec(("MockSIMBA",), n_simulations=2, n_particles=16, n_mesh=16, n_pixels=16),
         tmp_path / "theirs",
         device="cpu",
     )
@@ -94,7 +94,7 @@ def test_own_suites_need_no_file_beside_their_maps(tmp_path):
 
 @pytest.mark.parametrize("suite", ["Nonsense", "IllustrisTNG", "Nbody_MockTNG", "MockMine", ""])
 def test_other_names_are_refused_in_a_line(tmp_path, suite, capsys):
-    spec = SimulateSpec(suite=suite, n_simulations=1)
+    spec = SimulateSpec((suite,), n_simulations=1)
     with pytest.raises(UserError, match=r"suite = .*: allowed are MockTNG, MockSIMBA$"):
         simulate_suite(spec, tmp_path / "out", device="cpu")
     assert main(["simulate", "--suite", suite, "--out", str(tmp_path / "out")]) == 2

@@ -13,19 +13,19 @@ FIDUCIAL = [parameter.fiducial for parameter in CAMELS_PARAMETERS]
 
 
 def labels(spec: SimulateSpec) -> np.ndarray:
-    return np.array([row.parameters for row in rows_of_set(spec)])
+    return np.array([row.parameters for row in rows_of_set(spec, spec.suites[0])])
 
 
 def seeds(spec: SimulateSpec) -> list[int]:
-    return [row.seed for row in rows_of_set(spec)]
+    return [row.seed for row in rows_of_set(spec, spec.suites[0])]
 
 
 @pytest.mark.parametrize("suite", ["MockTNG", "MockSIMBA"])
 def test_the_latin_hypercube_covers_the_priors_with_a_seed_each(suite):
-    rows = labels(SimulateSpec(suite=suite))
+    rows = labels(SimulateSpec((suite,)))
     assert rows.shape == (1000, 6)
     assert ((rows >= Layout().lows) & (rows <= Layout().highs)).all()
-    assert len(set(seeds(SimulateSpec(suite=suite)))) == 1000
+    assert len(set(seeds(SimulateSpec((suite,))))) == 1000
 
 
 def test_cosmic_variance_is_the_fiducial_point_with_27_seeds():
@@ -60,10 +60,10 @@ def test_no_set_shares_initial_conditions_with_a_latin_hypercube():
 
 
 def test_the_first_rows_of_a_set_are_taken():
-    assert rows_of_set(SimulateSpec(n_simulations=3)) == latin_hypercube("MockTNG")[:3]
+    assert rows_of_set(SimulateSpec(n_simulations=3), "MockTNG") == latin_hypercube("MockTNG")[:3]
     for wrong in (0, 28):
         with pytest.raises(UserError, match=f"n_simulations = {wrong}: allowed are 1 to 27"):
-            rows_of_set(SimulateSpec(set_name="CV", n_simulations=wrong))
+            rows_of_set(SimulateSpec(set_name="CV", n_simulations=wrong), "MockTNG")
 
 
 def test_shards_divide_the_simulations():
@@ -82,12 +82,12 @@ def test_a_table_of_ones_own(tmp_path):
     path = tmp_path / "mine.txt"
     path.write_text("# Omega_m ...\n0.3 0.8 1 1 1 1 17\n\n0.1, 1.7, 9, .1, 1, 1  # far out\n0.1 1.7 9 .1 1 1\n")
     spec = SimulateSpec(set_name="mine", parameters=str(path))
-    first, second, third = rows_of_set(spec)
+    first, second, third = rows_of_set(spec, "MockTNG")
     assert first == Row((0.3, 0.8, 1.0, 1.0, 1.0, 1.0), 17)
     assert second.parameters == third.parameters == (0.1, 1.7, 9.0, 0.1, 1.0, 1.0)
     assert second.seed != third.seed
-    assert rows_of_set(replace(spec, n_simulations=1)) == [first]
-    assert describe_labels(spec) == "rows 0 to 2 of mine.txt"
+    assert rows_of_set(replace(spec, n_simulations=1), "MockTNG") == [first]
+    assert describe_labels(spec, "MockTNG") == "rows 0 to 2 of mine.txt"
 
 
 @pytest.mark.parametrize(
@@ -121,12 +121,12 @@ def test_tables_that_cannot_be_simulated_are_refused(tmp_path, rows, words):
 
 def test_set_names_and_tables_belong_together(tmp_path):
     with pytest.raises(UserError, match="unknown; allowed: LH, CV, 1P"):
-        rows_of_set(SimulateSpec(set_name="mine"))
+        rows_of_set(SimulateSpec(set_name="mine"), "MockTNG")
     for name in ("LH", "a_b", "../x", ""):
         with pytest.raises(UserError, match="a set name of their own"):
-            rows_of_set(SimulateSpec(set_name=name, parameters="mine.txt"))
+            rows_of_set(SimulateSpec(set_name=name, parameters="mine.txt"), "MockTNG")
     with pytest.raises(UserError, match=r"none.txt: cannot be read"):
-        rows_of_set(SimulateSpec(set_name="mine", parameters=str(tmp_path / "none.txt")))
+        rows_of_set(SimulateSpec(set_name="mine", parameters=str(tmp_path / "none.txt")), "MockTNG")
 
 
 def test_pinned_specs_are_equal_if_the_maps_are(tmp_path):

@@ -68,7 +68,7 @@ def test_feedback_at_its_bounds_can_be_simulated(value, suite, tmp_path):
     table = tmp_path / "table.txt"
     table.write_text("\n".join(f"0.3 0.8 {' '.join(row)}" for row in feedback_rows(value)))
     spec = replace(
-        TOY, suite=suite, set_name="mine", parameters=str(table), n_simulations=None, n_particles=8, n_mesh=8
+        TOY, suites=(suite,), set_name="mine", parameters=str(table), n_simulations=None, n_particles=8, n_mesh=8
     )
     simulate_suite(spec, tmp_path / "out", "cpu")
 

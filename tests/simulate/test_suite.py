@@ -266,7 +266,9 @@ def test_processes_share_a_gpu_where_there_is_much_to_do(monkeypatch, n_simulati
     used = []
     gpus = [torch.device("cuda", index) for index in range(n_gpus)]
     monkeypatch.setattr(suite_module, "choose_devices", lambda device, workers: gpus)
-    monkeypatch.setattr(suite_module, "produce_maps", lambda plans, folder, make, devices, *others: used.extend(devices))
+    monkeypatch.setattr(
+        suite_module, "produce_maps", lambda plans, folder, make, devices, *others: used.extend(devices)
+    )
     simulate_suite(replace(TINY, n_simulations=n_simulations), "nowhere", workers=2)
     assert len(used) == n_processes
     assert set(used) == set(gpus)

@@ -161,7 +161,7 @@ def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_
         ({"suites": ("MockTNG", "MockSIMBA", "MockTNG")}, "name two different suites"),
         ({"suites": ("MockTNG", "=cmd")}, "must be letters and digits"),
         ({"train": TrainSpec(suite="MockSIMBA")}, "train.suite: MockSIMBA; every experiment"),
-        ({"simulate": SimulateSpec(suite="MockSIMBA")}, "simulate.suite: MockSIMBA"),
+        ({"simulate": SimulateSpec(("MockSIMBA",))}, "simulate.suites: changed"),
         ({"seeds": 10**9}, "seeds = 1000000000: allowed"),
         ({"summary_trials": 10**9}, "summary_trials = 1000000000: allowed"),
         ({"seeds": 2, "train": TrainSpec(seed=2**63 - 1)}, r"2 seeds from it on pass 2\^63"),

@@ -141,9 +141,7 @@ def _rows_of_suites(spec: SimulateSpec) -> tuple[Mapping[str, Row], ...]:
     sets = {suite: rows_of_set(spec, suite) for suite in spec.suites}
     if len(set(map(len, sets.values()))) > 1:
         counts = ", ".join(f"{len(each)} of {suite}" for suite, each in sets.items())
-        raise UserError(
-            f"set {spec.set_name}: has {counts}; suites of one run share its rows, simulate these apart"
-        )
+        raise UserError(f"set {spec.set_name}: has {counts}; suites of one run share its rows, simulate these apart")
     rows = tuple(dict(zip(sets, each, strict=True)) for each in zip(*sets.values(), strict=True))
     for number, row in enumerate(rows):
         first = row[spec.suites[0]]
