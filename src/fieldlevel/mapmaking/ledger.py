@@ -235,7 +235,7 @@ class Ledger:
         if is_recorded(self.directory, self.plan.name, self.plan.digest):
             return
         files = [SuiteFiles(self.directory, *key, self.plan.set_name) for key in self.plan.keys]
-        tables = [each.parameters_path for each in files] if self.plan.parameters is not None else []
+        tables = [each.own_parameters_path for each in files] if self.plan.parameters is not None else []
         for path in (*(each.maps_path for each in files), *tables):
             if path.exists():
                 raise UserError(f"{path}: is there already and was not made here; choose another directory")
