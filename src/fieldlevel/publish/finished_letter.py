@@ -18,7 +18,6 @@ from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import layout_from_json
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
-from fieldlevel.mapmaking.contents import plan_name
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import from_json
 from fieldlevel.study.document import FORMAT
@@ -139,7 +138,7 @@ def read_letter(folder: Path, data: Path | None) -> FinishedLetter:
         found = finished_searches(store, wanted, suites)
         plan = experiments(spec, compared, directory, found_by(found))
         networks = used_networks(store, plan, suites)
-        names = {plan_name(each, spec.train.set_name) for name in suites for each in (name, hydro_twin(name))}
+        names = {f"{hydro_twin(name)}_{spec.train.set_name}" for name in suites}
     recorded = data_provenance(folder, data)
     kept = {name: recorded[name] for name in recorded if name in names}
     return FinishedLetter(folder, document, spec, networks, found, kept, data is not None)

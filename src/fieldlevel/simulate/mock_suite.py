@@ -30,13 +30,14 @@ from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.simulate.sets import Row, describe_labels, layout_of_spec, pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
 from fieldlevel.simulate.snapshot_writer import SNAPSHOT_NAME, write_snapshot
-from fieldlevel.simulate.variants import Variant, variants_of
+from fieldlevel.simulate.variants import OF_VARIANTS, Variant, check_variants, variants_of
 from fieldlevel.spec_io import in_plain_types, refuse_values
 from fieldlevel.suites import (
     MOCK_MARK,
     SuiteFacts,
     facts_of,
     is_known,
+    is_nbody,
     layout_of,
     mock_suites,
     nbody_twin,
@@ -50,7 +51,7 @@ MANY = 100
 _MOST_PARTICLES, _MOST_CELLS = 4096, 16384
 _SHARE_OF_A_DISC = 8
 _BYTES = 4
-_BESIDE = ("suites", "twin", "thin", "thin_training")
+_BESIDE = ("suites", "twin", *OF_VARIANTS)
 """Settings that say what is made beside some maps, not what these follow from."""
 
 
@@ -128,8 +129,11 @@ def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:
 
 def _wanted(spec: SimulateSpec) -> dict[str, tuple[str, Variant]]:
     """Every suite, and the twin, with all that is made of its particles, by the name of their plan."""
-    pairs = [(suite, variant) for suite in simulation.simulated_suites(spec) for variant in variants_of(spec)]
-    return {plan_name(suite, variant.set_name): (suite, variant) for suite, variant in pairs}
+    return {
+        plan_name(suite, variant.set_name): (suite, variant)
+        for suite in simulation.simulated_suites(spec)
+        for variant in variants_of(spec, is_twin=is_nbody(suite))
+    }
 
 
 def _rows_of_suites(spec: SimulateSpec) -> tuple[Mapping[str, Row], ...]:
@@ -177,7 +181,7 @@ def _plan_of(spec: SimulateSpec, suite: str, variant: Variant, rows: Sequence[Ma
         n_simulations=len(rows),
         maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
-        record=record | _made_of_the_particles(spec, variant),
+        record=record | variant.record,
         layout=layout if differences(files, layout) else None,
     )
 
@@ -188,13 +192,6 @@ def _spec_of(spec: SimulateSpec, suite: str) -> dict[str, Any]:
     left_out = _BESIDE if suite in spec.suites else (*_BESIDE, "fields")
     own = {name: value for name, value in values.items() if name not in left_out}
     return {"suite": suite} | own | ({"fields": list(spec.fields)} if suite in spec.suites else {})
-
-
-def _made_of_the_particles(spec: SimulateSpec, variant: Variant) -> dict[str, Any]:
-    """In what a variant is not the plain one, if in anything."""
-    plain = asdict(variants_of(spec)[0])
-    changed = {name: value for name, value in asdict(variant).items() if value != plain[name] and name != "set_name"}
-    return {"variant": changed} if changed else {}
 
 
 def _simulate(
@@ -269,6 +266,7 @@ def _check_spec(spec: SimulateSpec) -> None:
         ),
     }
     refuse_values(spec, allowed)
+    check_variants(spec)
 
 
 def _check_suites(spec: SimulateSpec) -> None:

@@ -17,7 +17,9 @@ class SimulateSpec:
     """Mock suites on one gravity run, and the gravity-only twin of that run, in CMD format."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    __omitted__: ClassVar[tuple[str, ...]] = ("twin", "thin", "thin_training")
+    __omitted__: ClassVar[tuple[str, ...]] = (
+        "twin", "thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training",
+    )  # fmt: skip
 
     suites: Annotated[tuple[str, ...], tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}} ...")] = ("MockTNG",)
     """Which baryons: some of these, each once, or other mock suites that were registered (`suites.register_suite`). All

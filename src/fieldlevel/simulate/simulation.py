@@ -23,9 +23,10 @@ from fieldlevel.own_code import told
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Species
 from fieldlevel.simulate.haloes import Haloes
 from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
+from fieldlevel.simulate.projecting import make_maps
 from fieldlevel.simulate.sets import Row, layout_of_spec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.variants import Variant, make_maps
+from fieldlevel.simulate.variants import Variant
 from fieldlevel.suites import facts_of, is_nbody, layout_of, nbody_twin
 
 SIMULATOR_VERSION = "2"

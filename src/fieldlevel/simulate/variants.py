@@ -1,21 +1,18 @@
-"""What is made of the particles of one simulation: the set that was asked for, plain."""
+"""Sets of maps that the particles of one simulation make: the plain one."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
-import torch
-from torch import Tensor
-
-from fieldlevel.layout import CRITICAL_DENSITY, Layout
-from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
-from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
-from fieldlevel.simulate.feedback import HydroParticles, Species
+from fieldlevel.errors import UserError
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+
+OF_VARIANTS = ("thin", "thin_training")
+"""Fields of a spec that add sets and change none: they belong into no record of the others."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """One set of maps that is made of the same particles.
+    """How the maps of a set are made from the particles of a simulation.
 
     Attributes:
         set_name: of the maps.
@@ -23,41 +20,32 @@ class Variant:
 
     set_name: str
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether these are the maps of all particles."""
+        return not self.record
 
-def variants_of(spec: SimulateSpec) -> tuple[Variant, ...]:
-    """The sets that a spec asks for, first the plain one."""
+    @property
+    def record(self) -> dict[str, Any]:
+        """What the record of a plan says besides; nothing of plain maps."""
+        return {}
+
+
+def variants_of(spec: SimulateSpec, *, is_twin: bool = False) -> tuple[Variant, ...]:
+    """The sets that a spec asks for, the plain one first.
+
+    Args:
+        spec: what is to be simulated.
+        is_twin: of the gravity-only twin, which has one kind.
+    """
     return (Variant(spec.set_name),)
 
 
-def make_maps(
-    spec: SimulateSpec, layout: Layout, Omega_m: float, kinds: HydroParticles, field: str, variant: Variant, seed: int
-) -> Tensor:
-    """Maps of one kind of particle, or of all for Mtot.
+def check_variants(spec: SimulateSpec) -> None:
+    """Refuse parts of the particles that cannot be.
 
-    Args:
-        spec: resolution.
-        layout: box and slabs.
-        Omega_m: of the simulation.
-        kinds: its particles.
-        field: `"Mtot"`, or the kind of particle.
-        variant: what is made of them.
-        seed: of the simulation.
-
-    Returns:
-        (n_maps, n_pixels, n_pixels) float32 in (Msun/h)/(Mpc/h)^2.
+    Raises:
+        UserError: with what is allowed.
     """
-    box = layout.box_size_mpc_h
-    particle_mass = CRITICAL_DENSITY * Omega_m * box**3 / spec.n_particles**3
-    shown = kinds if field == "Mtot" else {field: kinds[field]}
-    discs: Sequence[Discs] = [_discs(name, species, particle_mass, spec) for name, species in shown.items()]
-    return project_slabs(discs, spec.n_pixels, box, Slabs(layout.n_slabs, layout.slab_thickness_mpc_h / box))
-
-
-def _discs(field: str, species: Species, particle_mass: float, spec: SimulateSpec) -> Discs:
-    """Particles with their neighbour radius, estimated on a mesh as fine as the pixels; stars are points."""
-    position = species.position / spec.n_mesh
-    mass = torch.full_like(position[:, 0], species.mass * particle_mass)
-    if field == "Mstar" or len(position) <= spec.n_neighbours:
-        return Discs(position, None, mass)
-    radius = mesh_neighbour_distance(position * spec.n_pixels, spec.n_pixels, spec.n_neighbours) / spec.n_pixels
-    return Discs(position, radius, mass)
+    if spec.thin or spec.thin_training is not None:
+        raise UserError("thin: maps of a part of the particles cannot be made yet; leave it out")

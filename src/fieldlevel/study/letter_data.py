@@ -1,7 +1,7 @@
 """The data of a letter: the user's own folder, or mock suites that are simulated below the output folder."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from fieldlevel.data.split import SplitSpec
@@ -15,6 +15,7 @@ from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
+from fieldlevel.simulate.variants import OF_VARIANTS
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
@@ -104,8 +105,8 @@ def _simulated(
 
 def _without_company(spec: SimulateSpec) -> SimulateSpec:
     """What a folder is named after, so that suites, the twin and thinned sets can be added to one that is there."""
-    usual = SimulateSpec()
-    return replace(spec, suites=usual.suites, twin=usual.twin, thin=usual.thin, thin_training=usual.thin_training)
+    usual = asdict(SimulateSpec())
+    return replace(spec, **{name: usual[name] for name in ("suites", "twin", *OF_VARIANTS)})
 
 
 def _check_spec(spec: LetterSpec) -> LetterSpec:
