@@ -16,6 +16,7 @@ from fieldlevel.cli import Train, main, parse
 from fieldlevel.inference import map_files, packaged
 from fieldlevel.inference.outside_prior import outside_maps
 from fieldlevel.layout import Layout
+from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study import scales
 from fieldlevel.training import presets
 
@@ -76,14 +77,19 @@ def test_flag_beats_file_beats_preset(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "field", "value"),
     [
-        (["--suite", "MockSIMBA"], "suite", "MockSIMBA"),
+        (["--suite", "MockSIMBA"], "suites", ("MockSIMBA",)),
+        (["--suite=MockSIMBA"], "suites", ("MockSIMBA",)),
+        (["--suites", "MockTNG", "MockSIMBA"], "suites", ("MockTNG", "MockSIMBA")),
+        (["--no-twin"], "twin", False),
+        (["--thin", "0.5", "0.25"], "thin", (0.5, 0.25)),
+        (["--thin-training", "0.05", "1"], "thin_training", (0.05, 1.0)),
         (["--n-simulations", "1000"], "n_simulations", 1000),
         (["--fields", "Mtot", "Mgas"], "fields", ("Mtot", "Mgas")),
         (["--parameters", "mine.txt"], "parameters", "mine.txt"),
         (["--step-error", "0.1"], "step_error", 0.1),
     ],
 )
-@pytest.mark.parametrize("scale", ["laptop", "letter", "fine"])
+@pytest.mark.parametrize("scale", ["laptop", "half", "letter"])
 def test_one_flag_of_simulate_changes_one_field(scale, flags, field, value):
     plain, changed = (parse(["simulate", "--scale", scale, *more]).spec for more in ([], flags))
     assert plain == scales.SIMULATION_SCALES[scale]()
@@ -98,10 +104,22 @@ def test_another_set_than_that_of_the_scale_is_taken_whole():
     assert parse(["simulate", "--set", "1P", "--n-simulations", "9"]).spec.n_simulations == 9
 
 
-def test_the_fine_scale_differs_from_the_letter_in_its_particles_alone():
-    letter, fine = (parse(["simulate", "--scale", scale]).spec for scale in ("letter", "fine"))
-    assert (fine.n_particles, fine.n_mesh, fine.n_pixels) == (256, 512, 256)
-    assert replace(fine, n_particles=letter.n_particles, n_mesh=letter.n_mesh) == letter
+def test_the_half_scale_differs_from_the_letter_in_its_particles_alone():
+    letter, half = (parse(["simulate", "--scale", scale]).spec for scale in ("letter", "half"))
+    assert (letter.n_particles, letter.n_mesh, letter.n_pixels) == (256, 512, 256)
+    assert (half.n_particles, half.n_mesh) == (128, 256)
+    assert replace(half, n_particles=256, n_mesh=512) == letter == SimulateSpec()
+    letters = [parse(["letter", "--scale", scale]).spec for scale in ("letter", "half")]
+    assert letters[0] == replace(letters[1], simulate=letter)
+
+
+def test_the_fine_scale_has_another_name(capsys):
+    with pytest.raises(SystemExit) as stop:
+        parse(["simulate", "--scale", "fine"])
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "fine" in line
+    assert "letter" in line
 
 
 TINY_SIMULATIONS = [
@@ -121,6 +139,18 @@ def test_shards_of_simulate_say_what_is_missing(tmp_path, capsys):
     capsys.readouterr()
 
 
+def test_simulate_says_what_was_made_and_what_was_there(tmp_path, capsys):
+    both = ["--suites", "MockTNG", "MockSIMBA", "--out", str(tmp_path)]
+    assert main([*TINY_SIMULATIONS, "--suite", "MockTNG", "--no-twin", "--out", str(tmp_path)]) == 0
+    assert capsys.readouterr().out.endswith(f"{tmp_path}: made MockTNG CV\n")
+    assert main([*TINY_SIMULATIONS, *both, "--no-twin"]) == 0
+    assert capsys.readouterr().out.endswith(f"{tmp_path}: made MockSIMBA CV; there already MockTNG CV\n")
+    assert main([*TINY_SIMULATIONS, *both, "--no-twin"]) == 0
+    assert capsys.readouterr().out.endswith(f"{tmp_path}: there already MockTNG CV, MockSIMBA CV\n")
+    assert main(["check", str(tmp_path)]) == 0
+    capsys.readouterr()
+
+
 @pytest.mark.parametrize(
     ("flags", "words"),
     [
@@ -129,6 +159,10 @@ def test_shards_of_simulate_say_what_is_missing(tmp_path, capsys):
         (["--n-simulations", "99"], "n_simulations = 99: allowed are 1 to 27"),
         (["--set", "mine", "--parameters", "no-such-table.txt"], "no-such-table.txt: cannot be read"),
         (["--fields", "Mtot", "Mtot"], "each once"),
+        (["--suites", "MockTNG", "MockTNG"], "suites: MockTNG MockTNG: name each once"),
+        (["--suites"], "suites: none is named"),
+        (["--suite", "MockTNG", "--suites", "MockTNG", "MockSIMBA"], "--suite and --suites: give one of them"),
+        (["--suite=MockTNG", "--suites=MockTNG"], "--suite and --suites: give one of them"),
     ],
 )
 def test_simulate_refuses_in_one_line(tmp_path, capsys, flags, words):
@@ -144,7 +178,7 @@ def test_scale_decides_the_defaults():
     assert parse(["letter"]).spec == scales.laptop_scale()
     assert parse(["letter", "--data", "d"]).spec == scales.letter_scale()
     assert parse(["letter", "--data", "d", "--scale", "laptop"]).spec == scales.laptop_scale()
-    assert parse(["simulate", "--suite", "MockSIMBA"]).spec.suite == "MockSIMBA"
+    assert parse(["simulate", "--suite", "MockSIMBA"]).spec.suites == ("MockSIMBA",)
 
 
 @pytest.mark.parametrize("arguments", [["nonsense"], ["train"], ["letter", "--scale", "huge"], ["letter", "--no-such"]])
