@@ -3,12 +3,12 @@
 import numpy as np
 import torch
 from benchmarks.simulator.fields import FloatArray, comparison, hydro_matter, matter
-from benchmarks.simulator.maps import of_suite
+from benchmarks.simulator.maps import maps_of_row, of_suite
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting, SkippedError
 
 from fieldlevel.simulate.feedback import Feedback
 from fieldlevel.simulate.sets import Row
-from fieldlevel.simulate.simulation import baryon_model, gravity_run, map_keys, nbody_run, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
 from fieldlevel.suites import mock_suites
 
 _CPU = torch.device("cpu")
@@ -30,9 +30,9 @@ def _compare_suite(setting: Setting, suite: str) -> Result:
     row = Row((FIDUCIAL.Omega_m, FIDUCIAL.sigma_8, 1.0, 1.0, 1.0, 1.0), FIRST_SEED)
     on_both = (_hydro(setting, suite, device) for device in (_CPU, setting.device))
     k, ratio, r = _compared(*on_both)
-    cpu, gpu, again = (simulate_maps(spec, row, device) for device in (_CPU, setting.device, setting.device))
-    difference = {key[0]: np.log10(gpu[key] / cpu[key]) for key in map_keys(spec)}
-    repeated = {key[0]: np.log10(gpu[key] / again[key]) for key in map_keys(spec)}
+    cpu, gpu, again = (maps_of_row(spec, row, device) for device in (_CPU, setting.device, setting.device))
+    difference = {key[0]: np.log10(gpu[key] / cpu[key]) for key in cpu}
+    repeated = {key[0]: np.log10(gpu[key] / again[key]) for key in cpu}
     return {
         "k": k,
         "ratio": ratio,

@@ -12,14 +12,16 @@ from scipy.spatial import cKDTree
 from torch import Tensor
 
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
+from fieldlevel.mapmaking.contents import SuiteField
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.simulate.feedback import Feedback, Species
-from fieldlevel.simulate.sets import Row, latin_hypercube
+from fieldlevel.simulate.sets import Row, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run, simulate_maps, simulated_suites
+from fieldlevel.simulate.variants import Variant
 from fieldlevel.suites import mock_suites, nbody_twin
 
 CMD = Layout()
@@ -45,16 +47,23 @@ def hypercube_maps(
 
 @lru_cache(maxsize=2)
 def _hypercube_maps(spec: SimulateSpec, n_rows: int, device: str) -> tuple[npt.NDArray[np.float64], MapStack, MapStack]:
-    rows = latin_hypercube(spec.suite)
+    (suite,), rows = spec.suites, rows_of_set(replace(spec, set_name="LH", n_simulations=None), spec.suites[0])
     chosen = rows[:: len(rows) // n_rows][:n_rows]
-    made = [simulate_maps(spec, row, torch.device(device)) for row in chosen]
-    hydro, nbody = (np.stack([maps[suite, "Mtot"] for maps in made]) for suite in (spec.suite, nbody_twin(spec.suite)))
+    made = [maps_of_row(spec, row, torch.device(device)) for row in chosen]
+    hydro, nbody = (np.stack([maps[name, "Mtot"] for maps in made]) for name in (suite, nbody_twin(suite)))
     return np.array([row.parameters[0] for row in chosen]), hydro, nbody
 
 
 def of_suite(spec: SimulateSpec, suite: Any) -> SimulateSpec:
     """The spec of another suite."""
-    return replace(spec, suite=suite)
+    return replace(spec, suites=(suite,))
+
+
+def maps_of_row(spec: SimulateSpec, row: Row, device: torch.device) -> dict[SuiteField, npt.NDArray[np.float32]]:
+    """Maps of the suites of a spec and of their twin, all with one label, by suite and field."""
+    wanted = [(suite, Variant(spec.set_name)) for suite in simulated_suites(spec)]
+    made = simulate_maps(spec, dict.fromkeys(spec.suites, row), wanted, device)
+    return {key: maps for each in made.values() for key, maps in each.items()}
 
 
 def discs(setting: Setting) -> Result:
@@ -174,8 +183,8 @@ def pixels(setting: Setting) -> Result:
 def _disc_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapStack, MapStack]:
     """Maps (n, 15, N, N) as the suites have them."""
     parameters = (PATCH_COSMOLOGY.Omega_m, PATCH_COSMOLOGY.sigma_8, 1.0, 1.0, 1.0, 1.0)
-    made = [simulate_maps(spec, Row(parameters, FIRST_SEED + i), device) for i in range(n)]
-    keys = (spec.suite, "Mtot"), (nbody_twin(spec.suite), "Mtot")
+    made = [maps_of_row(spec, Row(parameters, FIRST_SEED + i), device) for i in range(n)]
+    keys = (spec.suites[0], "Mtot"), (nbody_twin(spec.suites[0]), "Mtot")
     hydro, nbody = (np.stack([maps[key] for maps in made]) for key in keys)
     return hydro, nbody
 
@@ -185,7 +194,7 @@ def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapSt
     hydro: list[MapStack] = []
     nbody: list[MapStack] = []
     for seed in range(FIRST_SEED, FIRST_SEED + n):
-        kinds = baryon_model(spec.suite)(gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
+        kinds = baryon_model(spec.suites[0])(gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
         twin = nbody_run(spec, PATCH_COSMOLOGY, seed, device)
         for stack, species in ((hydro, list(kinds.values())), (nbody, [Species(twin.position, 1.0, twin.velocity)])):
             painted = [_without_discs(each, spec.n_mesh) for each in species]

@@ -51,7 +51,7 @@ class Sizes:
 
 def full_sizes() -> Sizes:
     """Those of the page: the presets as a user gets them."""
-    letter, fine, laptop = (SIMULATION_SCALES[name]() for name in ("letter", "fine", "laptop"))
+    letter, fine, laptop = (SIMULATION_SCALES[name]() for name in ("half", "letter", "laptop"))
     return Sizes(letter, fine, laptop, fine, 4, 40, 8, 3, 25, 80, 3, 1, 2048, 800, 5)
 
 

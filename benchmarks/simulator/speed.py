@@ -4,12 +4,13 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
 import torch
 from benchmarks.simulator.fields import preset_steps, start
-from benchmarks.simulator.maps import of_suite
+from benchmarks.simulator.maps import maps_of_row, of_suite
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
 from torch import Tensor
 
@@ -20,9 +21,9 @@ from fieldlevel.numerics.mesh import fourier, inverse_fourier
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
 from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps
-from fieldlevel.simulate.sets import Row, latin_hypercube
+from fieldlevel.simulate.sets import Row, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import baryon_model, simulate_maps
+from fieldlevel.simulate.simulation import baryon_model
 from fieldlevel.suites import mock_suites
 
 CMD = Layout()
@@ -70,7 +71,7 @@ def _corner_rows() -> list[Row]:
 
 def _average_row(spec: SimulateSpec) -> Row:
     """The latin-hypercube row whose number of steps is nearest to the mean."""
-    rows = latin_hypercube("MockTNG")
+    rows = rows_of_set(replace(spec, set_name="LH", n_simulations=None), "MockTNG")
     n_steps = torch.tensor([float(preset_steps(spec, Cosmology(*row.parameters[:2]))) for row in rows])
     return rows[int((n_steps - n_steps.mean()).abs().argmin())]
 
@@ -80,7 +81,7 @@ def _time_row(setting: Setting, spec: SimulateSpec, row: Row, repeats: int) -> R
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
     seconds = {
-        suite: seconds_of(partial(simulate_maps, of_suite(spec, suite), row, device), device, repeats)
+        suite: seconds_of(partial(maps_of_row, of_suite(spec, suite), row, device), device, repeats)
         for suite in mock_suites()
     }
     Omega_m, sigma_8 = row.parameters[:2]
@@ -198,7 +199,7 @@ def _with_two_processes(spec: SimulateSpec, row: Row, n_each: int = 3) -> float:
 
 
 def _simulate_on_cpu(spec: SimulateSpec, row: Row) -> None:
-    simulate_maps(spec, row, torch.device("cpu"))
+    maps_of_row(spec, row, torch.device("cpu"))
 
 
 MEASURES: dict[str, Measure] = {"speed_letter": speed_letter, "speed_fine": speed_fine, "speed_cpu": speed_cpu}
