@@ -8,9 +8,11 @@ from fieldlevel.study import letter_plan as letter
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.letter_checks import check_letter
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.suites import nbody_twin
 from fieldlevel.training.train_spec import TrainSpec
 
 SUITES = ("MockTNG", "MockSIMBA")
+TWINS = tuple(dict.fromkeys(map(nbody_twin, SUITES)))
 
 
 def labelled(*arguments):
@@ -20,7 +22,7 @@ def labelled(*arguments):
 
 @pytest.fixture
 def folder(tmp_path):
-    for suite in (*SUITES, "Nbody_MockTNG", "Nbody_MockSIMBA"):
+    for suite in (*SUITES, *TWINS):
         (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
     return tmp_path
 
@@ -58,7 +60,7 @@ def test_retrained_networks_differ_in_one_thing(folder):
     assert {(n.transform.kind, n.transform.scale) for n in networks} == {("smoothing", 2.0)}
     assert {replace(n, transform=spec.train.transform, suite="MockTNG") for n in networks} == {spec.train}
     assert {test.network.labels for test in tests["permuted labels"]} == {"permuted"}
-    assert {test.network.suite for test in tests["N-body to hydro"]} == {"Nbody_MockTNG", "Nbody_MockSIMBA"}
+    assert {test.network.suite for test in tests["N-body to hydro"]} == set(TWINS)
 
 
 def test_summaries_share_the_split_and_the_field_of_the_maps(folder):
@@ -128,7 +130,7 @@ def test_networks_take_the_hyper_parameters_of_their_search(folder):
     for tests in plan.values():
         for test in tests:
             network = test.network
-            tuned = network.inputs == "maps" and network.suite in ("MockTNG", "Nbody_MockTNG")
+            tuned = network.inputs == "maps" and network.suite in ("MockTNG", nbody_twin("MockTNG"))
             assert network.network == (NetworkSpec(hidden=5) if tuned else spec.train.network)
             tuned = network.inputs != "maps" and network.suite == "MockSIMBA"
             assert network.perceptron.n_layers == (2 if tuned else 3)

@@ -22,6 +22,8 @@ from fieldlevel.study.runner import run_letter
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
 
+TWIN = "Nbody_Mock"
+
 
 @pytest.fixture(scope="module")
 def finished(tiny_letter, tmp_path_factory):
@@ -49,7 +51,7 @@ def test_four_pairs_are_tested_on_the_test_simulations_of_the_split(finished):
 
 def test_twins_are_tested_where_they_are_there(finished):
     _, _, run, _ = finished
-    own = ["MockTNG", "MockSIMBA", "Nbody_MockTNG", "Nbody_MockSIMBA"]
+    own = ["MockTNG", "MockSIMBA", TWIN]
     assert [pair.train_suite for pair in run.matrix if not pair.crosses_suites] == own
     assert (
         list(run.transfer)
@@ -57,10 +59,10 @@ def test_twins_are_tested_where_they_are_there(finished):
         == [
             "MockTNG → MockSIMBA",
             "MockSIMBA → MockTNG",
-            "MockTNG → Nbody_MockTNG",
-            "MockSIMBA → Nbody_MockSIMBA",
-            "Nbody_MockTNG → MockTNG",
-            "Nbody_MockSIMBA → MockSIMBA",
+            f"MockTNG → {TWIN}",
+            f"MockSIMBA → {TWIN}",
+            f"{TWIN} → MockTNG",
+            f"{TWIN} → MockSIMBA",
         ]
     )
 
@@ -74,7 +76,7 @@ def test_outputs_are_complete_and_say_mock(finished):
         assert (out / "figures" / f"{stem}.pdf").stat().st_size > 1000
         assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
     lines = (out / "predictions.csv").read_text().splitlines()
-    assert len(lines) == 1 + 36 * 2 * 15  # tests of twelve experiments, two simulations, their maps
+    assert len(lines) == 1 + 35 * 2 * 15  # tests of twelve experiments, two simulations, their maps
     assert all(line.startswith("MOCK DATA,") for line in lines[1:])
     assert (out / document["weights"]["MockTNG"]).exists()
     assert read_finished(out, data.key) == document
@@ -156,8 +158,8 @@ def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_
         ({"smoothing": (2.0, 2.0000000001)}, "smoothing = .* each once"),
         ({"k_max": (1e-9,)}, "k_max: 1e-09 h/Mpc, but .* nothing but the mean would be left"),
         ({"smoothing": (1e9,)}, r"smoothing: 1e\+09 pixels, but .* nothing but the mean would be left"),
-        ({"suites": ("Nbody_MockTNG", "Nbody_MockSIMBA")}, "name MockTNG MockSIMBA"),
-        ({"suites": ("MockTNG", "Nbody_MockTNG")}, "a letter compares suites with baryons"),
+        ({"suites": ("MockTNG", TWIN)}, "name MockTNG MockSIMBA"),
+        ({"suites": ("MockTNG", TWIN)}, "a letter compares suites with baryons"),
         ({"suites": ("MockTNG", "MockSIMBA", "MockTNG")}, "name two different suites"),
         ({"suites": ("MockTNG", "=cmd")}, "must be letters and digits"),
         ({"train": TrainSpec(suite="MockSIMBA")}, "train.suite: MockSIMBA; every experiment"),
@@ -248,17 +250,18 @@ def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
         np.testing.assert_array_equal(pair.predictions.mean, expected.predictions.mean)
 
 
-@pytest.mark.parametrize("name", ["MockTNG", "Nbody_MockTNG"])
-def test_seen_simulations_and_their_twins_are_refused(finished, name):
+@pytest.mark.parametrize("name", ["MockTNG", TWIN, "MockSIMBA"])
+def test_seen_simulations_their_twins_and_siblings_are_refused(finished, name):
     out, data, _, document = finished
     with pytest.raises(UserError, match="the network was trained or validated on 8 of the 10 simulations"):
         predict_suite(load(out / document["weights"]["MockTNG"]), data.opened[name], "all")
 
 
-def test_all_simulations_of_another_suite_may_be_tested(finished):
+def test_all_simulations_of_another_suite_may_be_tested_if_asked(finished):
+    """They are the same universes; nobody gets them by mistake."""
     out, data, _, document = finished
-    predictions = predict_suite(load(out / document["weights"]["MockTNG"]), data.opened["MockSIMBA"], "all")
-    assert predictions.n_maps == 150
+    predictor = load(out / document["weights"]["MockTNG"])
+    assert predict_suite(predictor, data.opened["MockSIMBA"], "all", anyway=True).n_maps == 150
 
 
 def test_suites_are_found_by_their_names(finished, tiny_letter, tmp_path):
@@ -347,7 +350,7 @@ def test_store_keeps_complete_runs_and_continues_others(tmp_path):
 def test_suites_are_opened_in_one_order(finished):
     """The key of a letter is made from them, and must be the same in every process."""
     data = finished[1]
-    assert list(data.opened) == ["MockSIMBA", "MockTNG", "Nbody_MockSIMBA", "Nbody_MockTNG"]
+    assert list(data.opened) == ["MockSIMBA", "MockTNG", TWIN]
 
 
 def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
@@ -368,9 +371,33 @@ def test_a_suite_that_cannot_be_simulated_is_refused_before_any_is(tiny_letter, 
 
 def test_more_mock_suites_leave_the_usual_two(monkeypatch, tiny_letter):
     monkeypatch.setattr(letter, "mock_suites", lambda: ("MockTNG", "MockSIMBA", "MockThird"))
-    assert [mock.suite for mock in letter.simulations(tiny_letter)] == ["MockTNG", "MockSIMBA"]
+    assert letter.simulations(tiny_letter).suites == ("MockTNG", "MockSIMBA")
     three = replace(tiny_letter, suites=letter.mock_suites())
-    assert tuple(mock.suite for mock in letter.simulations(three)) == three.suites
+    assert letter.simulations(three).suites == three.suites
+
+
+def test_all_suites_are_simulated_at_once_in_a_folder_to_which_more_can_be_added(monkeypatch, tiny_letter, tmp_path):
+    simulated = []
+
+    def simulate(spec, directory, *_):
+        simulated.append((spec.suites, directory))
+        raise KeyboardInterrupt
+
+    def folder(**changes):
+        suites = changes.pop("suites", ())
+        spec = replace(tiny_letter, suites=suites, simulate=replace(tiny_letter.simulate, **changes))
+        with pytest.raises(KeyboardInterrupt):
+            prepare_data(spec, None, tmp_path)
+        return simulated[-1][1]
+
+    monkeypatch.setattr("fieldlevel.study.letter_data.simulate_suite", simulate)
+    monkeypatch.setattr("fieldlevel.study.letter_data.mock_suites", lambda: ("MockTNG", "MockSIMBA", "MockThird"))
+    first = folder()
+    assert simulated == [(("MockTNG", "MockSIMBA"), first)]
+    assert folder(suites=("MockTNG", "MockSIMBA", "MockThird")) == first
+    assert simulated[-1][0] == ("MockTNG", "MockSIMBA", "MockThird")
+    assert folder(twin=False) == folder(thin=(0.5,)) == folder(thin_training=(0.05, 1.0)) == first
+    assert folder(n_particles=14) != first != folder(fields=("Mtot", "Mgas"))
 
 
 DEEP = '{"a":' * 100_000
