@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import Literal
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,13 @@ from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.errors import UserError
 from fieldlevel.files import check_regular
 from fieldlevel.layout import CMD_UNITS, Layout
-from fieldlevel.mapmaking.belonging import check_named_suite, check_together
+from fieldlevel.mapmaking.belonging import check_together
 from fieldlevel.mapmaking.contents import Plan, SuiteField
-from fieldlevel.mapmaking.fields import FIELDS, POINTS
+from fieldlevel.mapmaking.fields import FIELDS
 from fieldlevel.mapmaking.project_spec import ProjectSpec
-from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS, Slabs
+from fieldlevel.mapmaking.slabs import MOST_PIXELS, MOST_SLABS
+from fieldlevel.mapmaking.suitable import check_snapshot
+from fieldlevel.mapmaking.thinning import FRACTIONS_IN_WORDS, are_fractions, set_name_of
 from fieldlevel.numerics.memory import check_fits
 from fieldlevel.snapshots.facts import OMEGA_M_TOLERANCE, REDSHIFT_TOLERANCE, Given
 from fieldlevel.snapshots.hdf5_files import open_hdf5
@@ -37,12 +39,10 @@ PROJECTION_VERSION = "1"
 
 _FACTS = ("box_size_mpc_h", "Omega_m", "redshift")
 """Recorded with each snapshot, whoever told them."""
-_NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", *_FACTS)
+_NOT_OF_THE_MAPS = ("parameters", "any_redshift", "check_mass", "thin", "thin_seed", *_FACTS)
 _PARAMETER_TOLERANCE = 1e-3
 """Relative, above one: tables have five decimals."""
 _THINNEST_SLAB_MPC_H = 1e-3
-_BYTES_A_PARTICLE = 16
-"""A position and a mass in single precision."""
 _LENGTH_TOLERANCE = 1e-6
 """Relative, of box and slabs: units of length are known this well."""
 _USUAL = Layout()
@@ -70,8 +70,11 @@ def open_for(path: Path, spec: ProjectSpec, layout: Layout = _USUAL) -> Snapshot
     )
 
 
-def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -> Plan:
-    """What the folder is to hold; opens every snapshot, reads few particles.
+def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -> tuple[Plan, ...]:
+    """What the folder is to hold, a plan a set; opens every snapshot, reads few particles.
+
+    The set of the maps from all particles comes first, one for each fraction of `spec.thin` follows. What the snapshots
+    and the fraction make is in the record of a set, so that fractions can be asked for later.
 
     With the maps goes a file that says what they are (`data.layout_files`), for suites that are not registered, and
     where anything is other than is known of the suite: with the slabs of another box, nobody else could tell. Suites of
@@ -83,6 +86,9 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -
         spec: names, fields, slabs, resolution.
         directory: the folder.
 
+    Returns:
+        The plans, in the order of `sets_of`.
+
     Raises:
         UserError: no snapshots, one that cannot be used, some that do not belong together, a table that does not fit
             them, a file of the layout that says otherwise.
@@ -92,7 +98,7 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -
     wanted = _wanted_layout(spec, directory)
     snapshots = [open_for(path, spec, wanted) for path in paths]
     for snapshot in snapshots:
-        _check_snapshot(snapshot, spec)
+        check_snapshot(snapshot, spec)
     contents = [fingerprint(snapshot.files) for snapshot in snapshots]
     check_together(snapshots, contents, spec)
     layout = _measure(wanted, snapshots[0], spec, directory)
@@ -105,15 +111,41 @@ def plan_projection(paths: Sequence[Path], spec: ProjectSpec, directory: Path) -
         "parameters": None if rows is None else rows.tolist(),
         "units": {field: CMD_UNITS[field] for field in spec.fields},
     }
+    return tuple(
+        _plan_set(replace(spec, set_name=name), layout, rows, record | _thinning(spec, fraction), directory)
+        for name, fraction in sets_of(spec).items()
+    )
+
+
+def sets_of(spec: ProjectSpec) -> dict[str, float | None]:
+    """Fraction of the particles that makes the maps of each set, None for all of them.
+
+    Example:
+        >>> sets_of(ProjectSpec(thin=(0.5, 0.25)))
+        {'LH': None, 'LHthin2': 0.5, 'LHthin4': 0.25}
+    """
+    return {spec.set_name: None} | {set_name_of(spec.set_name, fraction): fraction for fraction in spec.thin}
+
+
+def _thinning(spec: ProjectSpec, fraction: float | None) -> dict[str, object]:
+    """What the record of a set says besides, nothing where all particles make the maps."""
+    return {} if fraction is None else {"thinning": {"fraction": fraction, "seed": spec.thin_seed}}
+
+
+def _plan_set(
+    spec: ProjectSpec, layout: Layout, rows: Float64Array | None, record: Mapping[str, Any], directory: Path
+) -> Plan:
+    """Of one set, from what is recorded of it; of its layout is written down what is not known by its name."""
+    known = is_known(spec.suite) and not differences(_files(spec, directory), layout)
     return Plan(
         keys=map_keys(spec),
         set_name=spec.set_name,
         parameters=None if rows is None else tuple(tuple(row) for row in rows.tolist()),
-        n_simulations=len(snapshots),
+        n_simulations=len(record["snapshots"]),
         maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
         record=record,
-        layout=layout if not is_known(spec.suite) or differences(_files(spec, directory), layout) else None,
+        layout=None if known else layout,
     )
 
 
@@ -148,30 +180,6 @@ def _measure(wanted: Layout, snapshot: Snapshot, spec: ProjectSpec, directory: P
 def _settled(length: float, expected: float) -> float:
     """The length that is expected where it differs by round-off alone."""
     return expected if abs(length / expected - 1) <= _LENGTH_TOLERANCE else float(f"{length:.9g}")
-
-
-def _check_snapshot(snapshot: Snapshot, spec: ProjectSpec) -> None:
-    """Refuse false names, slabs that do not fit, and fields that one particle of each kind shows not to be there."""
-    cut_slabs(snapshot, spec)
-    if snapshot.redshift > REDSHIFT_TOLERANCE and not spec.any_redshift:
-        told = f"redshift {snapshot.redshift:.4g}, but the names of the files say z=0.00"
-        raise UserError(f"{snapshot.path}: {told}; leave it out, or take --any-redshift")
-    check_named_suite(snapshot, spec.suite)
-    for name in spec.fields:
-        kinds = [kind for kind in FIELDS[name].kinds if snapshot.n_particles.get(kind, 0)]
-        if not kinds:
-            wanted = " or ".join(FIELDS[name].kinds)
-            raise UserError(f"{snapshot.path}: no particles of {wanted}, which make {name}; leave it out of --fields")
-        for kind in kinds:
-            n = snapshot.n_particles[kind]
-            what = f"{snapshot.path}: {n} particles of {kind}, which are read at once,"
-            check_fits(n * _BYTES_A_PARTICLE, what, f"leave {name} out of --fields, or take a larger machine")
-            next(snapshot.chunks(kind, FIELDS[name].stored, max_particles=1))
-            if source_of_radius(snapshot, kind, spec) == "neighbours" and n <= spec.n_neighbours:
-                raise UserError(
-                    f"{snapshot.path}: {n} particles of {kind}; neighbour {spec.n_neighbours} "
-                    f"needs {spec.n_neighbours + 1}; lower --n-neighbours or take --radius points"
-                )
 
 
 def _describe(snapshot: Snapshot, content: str) -> dict[str, object]:
@@ -248,6 +256,8 @@ def check_project_spec(spec: ProjectSpec) -> None:
             f"numbers from {_THINNEST_SLAB_MPC_H:g}",
         ),
         "n_neighbours": (spec.n_neighbours >= 1, "numbers from 1"),
+        "thin": (are_fractions(spec.thin), FRACTIONS_IN_WORDS),
+        "thin_seed": (0 <= spec.thin_seed < 2**31, "whole numbers from 0"),
     }
     refuse_values(spec, allowed)
     Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
@@ -255,34 +265,6 @@ def check_project_spec(spec: ProjectSpec) -> None:
     check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
 
 
-def cut_slabs(snapshot: Snapshot, spec: ProjectSpec) -> Slabs:
-    """How the box of a snapshot is cut.
-
-    Raises:
-        UserError: the slabs do not fit into it.
-    """
-    if spec.slab_thickness_mpc_h is None:
-        return Slabs(spec.n_slabs, 1 / spec.n_slabs)
-    thickness = spec.slab_thickness_mpc_h / snapshot.box_size_mpc_h
-    if not 0 < spec.n_slabs * thickness <= 1 + 1e-6:
-        raise UserError(
-            f"{snapshot.path}: {spec.n_slabs} slabs of {spec.slab_thickness_mpc_h:g} Mpc/h do not fit into "
-            f"{snapshot.box_size_mpc_h:g} Mpc/h; take fewer or thinner ones"
-        )
-    return Slabs(spec.n_slabs, thickness)
-
-
 def map_keys(spec: ProjectSpec) -> tuple[SuiteField, ...]:
     """Suite and field of every map file."""
     return tuple((spec.suite, field) for field in spec.fields)
-
-
-def source_of_radius(
-    snapshot: Snapshot, kind: str, spec: ProjectSpec
-) -> Literal["points", "smoothing length", "neighbours"]:
-    """What the discs of a kind reach to: where the snapshot has no smoothing lengths, to the neighbours."""
-    if kind in POINTS:
-        return "points"
-    if spec.radius == "smoothing length" and not snapshot.has(kind, "smoothing length"):
-        return "neighbours"
-    return spec.radius

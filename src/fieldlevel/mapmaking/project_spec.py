@@ -34,6 +34,11 @@ class ProjectSpec:
     one; stars and black holes are always points."""
     n_neighbours: int = 32
     """The disc of a particle reaches to this neighbour."""
+    thin: tuple[float, ...] = ()
+    """Also make maps from random fractions of the particles, their mass given back, to see whether a network weighs
+    particles: 0.5 0.25 make the sets <set>thin2 and <set>thin4."""
+    thin_seed: int = 0
+    """Of the random fractions; each snapshot adds its place among the snapshots."""
     length_unit: Literal["kpc/h", "Mpc/h"] | None = None
     """Of the snapshots; needed only where they do not say; stands above what they say."""
     box_size_mpc_h: float | None = None

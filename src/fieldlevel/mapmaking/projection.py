@@ -18,18 +18,20 @@ from fieldlevel.errors import DataError, UserError
 from fieldlevel.mapmaking.fields import FIELDS, Field
 from fieldlevel.mapmaking.plan import (
     check_project_spec,
-    cut_slabs,
     map_keys,
     open_for,
     plan_projection,
-    source_of_radius,
+    sets_of,
 )
-from fieldlevel.mapmaking.production import MapsOfPlans, produce_maps
+from fieldlevel.mapmaking.production import Maps, MapsOfPlans, produce_maps
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.mapmaking.slabs import Discs, project_slabs
+from fieldlevel.mapmaking.suitable import cut_slabs, source_of_radius
+from fieldlevel.mapmaking.thinning import Thinning, check_enough, mass_given_back
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.snapshots.identities import particle_numbers
 from fieldlevel.snapshots.opening import MASS_TOLERANCE
 from fieldlevel.snapshots.snapshot import Snapshot
 from fieldlevel.spec_io import in_plain_types
@@ -59,6 +61,9 @@ def project_snapshots(
 ) -> list[int]:
     """Project snapshots into a folder of CMD files, one simulation each in their order; resumable.
 
+    With `spec.thin` each fraction of the particles makes a set of its own beside that of all particles; a set that is
+    there is not made again.
+
     Args:
         paths: snapshots: files, one of several files, or folders of files.
         spec: names, fields, slabs, resolution.
@@ -78,9 +83,11 @@ def project_snapshots(
     spec = in_plain_types(ProjectSpec, spec)
     check_project_spec(spec)
     files, folder = _as_paths(paths), Path(directory)
-    plan, make = plan_projection(files, spec, folder), partial(_project_number, files, spec)
+    plans = plan_projection(files, spec, folder)
+    fractions = dict(zip((plan.name for plan in plans), sets_of(spec).values(), strict=True))
+    make = partial(_project_number, files, spec, fractions)
     with _not_left_empty(folder):
-        return produce_maps([plan], folder, make, devices, shard, "project", listener)
+        return produce_maps(plans, folder, make, devices, shard, "project", listener)
 
 
 def _as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:
@@ -104,20 +111,33 @@ def _not_left_empty(folder: Path) -> Iterator[None]:
 
 
 def _project_number(
-    paths: Sequence[Path], spec: ProjectSpec, number: int, device: torch.device, wanted: Sequence[str]
+    paths: Sequence[Path],
+    spec: ProjectSpec,
+    fractions: Mapping[str, float | None],
+    number: int,
+    device: torch.device,
+    names: Sequence[str],
 ) -> MapsOfPlans:
-    snapshot = open_for(paths[number], spec)
-    maps = project_snapshot(snapshot, spec, device)
-    return {name: {key: maps[key[1]] for key in map_keys(spec)} for name in wanted}
+    """Maps of one snapshot for the plans of these names, each from a fraction of the particles or from all."""
+    snapshot, made = open_for(paths[number], spec), dict[str, Maps]()
+    for name in names:
+        fraction = fractions[name]
+        thinning = None if fraction is None else Thinning(fraction, spec.thin_seed + number)
+        maps = project_snapshot(snapshot, spec, device, thinning)
+        made[name] = {key: maps[key[1]] for key in map_keys(spec)}
+    return made
 
 
-def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device) -> dict[str, npt.NDArray[np.float32]]:
+def project_snapshot(
+    snapshot: Snapshot, spec: ProjectSpec, device: torch.device, thinning: Thinning | None = None
+) -> dict[str, npt.NDArray[np.float32]]:
     """Maps of every field of one snapshot.
 
     Args:
         snapshot: opened.
         spec: fields, slabs, resolution.
         device: where to compute.
+        thinning: the part of the particles that makes the maps; all of them when omitted.
 
     Returns:
         By field, (3 * n_slabs, n_pixels, n_pixels) float32 in the unit of the field.
@@ -133,7 +153,7 @@ def project_snapshot(snapshot: Snapshot, spec: ProjectSpec, device: torch.device
         if not snapshot.n_particles.get(kind, 0):
             continue
         wanted = {name: FIELDS[name] for name in spec.fields if kind in FIELDS[name].kinds}
-        painted = _paint_kind(snapshot, kind, tuple(wanted.values()), spec, device)
+        painted = _paint_kind(snapshot, kind, tuple(wanted.values()), spec, device, thinning)
         for name, field in wanted.items():
             _add(sums, (name, False), painted[field.quantity, field.averaged])
             if field.averaged:
@@ -163,7 +183,12 @@ def _check_mass(snapshot: Snapshot) -> None:
 
 
 def _paint_kind(
-    snapshot: Snapshot, kind: str, fields: Sequence[Field], spec: ProjectSpec, device: torch.device
+    snapshot: Snapshot,
+    kind: str,
+    fields: Sequence[Field],
+    spec: ProjectSpec,
+    device: torch.device,
+    thinning: Thinning | None,
 ) -> dict[_Weight, Tensor]:
     """Surface densities, float64, of each weight that some field needs, once, and of the mass where one is averaged."""
     slabs, box = cut_slabs(snapshot, spec), snapshot.box_size_mpc_h
@@ -171,10 +196,13 @@ def _paint_kind(
     if any(field.averaged for field in fields):
         weights[_MASS] = None
     needed = {quantity for field in fields for quantity in field.stored} | {"position", "mass"}
+    if (source := source_of_radius(snapshot, kind, spec)) == "smoothing length":
+        needed.add(source)
     values = {name: torch.from_numpy(array).to(device) for name, array in snapshot.read(kind, sorted(needed)).items()}
+    _refuse_unwritten(snapshot, kind, values["position"])
+    values, factor = (values, 1.0) if thinning is None else _thin(snapshot, kind, values, thinning)
     position = values.pop("position")
-    _refuse_unwritten(snapshot, kind, position)
-    radius = _radius(snapshot, kind, position, spec)
+    radius = _radius(snapshot, kind, values, position, spec)
     sums: dict[_Weight, Tensor] = {}
     for first in range(0, len(position), _AT_ONCE):
         part = slice(first, first + _AT_ONCE)
@@ -182,7 +210,7 @@ def _paint_kind(
         reach = None if radius is None else radius[part].double() / box
         chunk = {name: array[part].double() for name, array in values.items()}
         for weight in weights:
-            discs = Discs(place, reach, _weigh(weight, chunk))
+            discs = Discs(place, reach, _weigh(weight, chunk) * factor)
             _add(sums, weight, project_slabs([discs], spec.n_pixels, box, slabs, exact=True))
     return sums
 
@@ -199,13 +227,32 @@ def _add(sums: dict[tuple[str, bool], Tensor], key: tuple[str, bool], maps: Tens
     sums[key] = sums[key] + maps if key in sums else maps
 
 
-def _radius(snapshot: Snapshot, kind: str, position: Tensor, spec: ProjectSpec) -> Tensor | None:
+def _thin(
+    snapshot: Snapshot, kind: str, values: Mapping[str, Tensor], thinning: Thinning
+) -> tuple[dict[str, Tensor], float]:
+    """The kept particles, and how many times as much each stands for.
+
+    A smoothing length reaches to a number of neighbours, so with fewer particles it is longer.
+    """
+    number = torch.from_numpy(particle_numbers(snapshot, kind)).to(values["mass"].device)
+    kept = thinning.kept(number, kind)
+    factor, longer = mass_given_back(values["mass"], kept), (len(kept) / max(int(kept.sum()), 1)) ** (1 / 3)
+    part = {name: array[kept] for name, array in values.items()}
+    if "smoothing length" in part:
+        part["smoothing length"] *= longer
+    return part, factor
+
+
+def _radius(
+    snapshot: Snapshot, kind: str, values: dict[str, Tensor], position: Tensor, spec: ProjectSpec
+) -> Tensor | None:
     """Radius (n,) in Mpc/h of each particle's disc; None for points."""
     source = source_of_radius(snapshot, kind, spec)
     if source == "points":
         return None
     if source == "smoothing length":
-        return torch.from_numpy(snapshot.read(kind, ["smoothing length"])["smoothing length"]).to(position.device)
+        return values.pop(source)
+    check_enough(len(position), kind, spec.n_neighbours, str(snapshot.path))
     box = snapshot.box_size_mpc_h
     distance: Tensor = neighbour_distance(position, box, spec.n_neighbours, workers=torch.get_num_threads())
     return distance
