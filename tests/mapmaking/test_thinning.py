@@ -241,9 +241,9 @@ def test_the_mean_of_many_parts_is_the_map_of_all(write_hydro):
 
 
 def test_sets_of_fractions_lie_beside_the_plain_one(write_hydro, tmp_path):
-    paths = [write_hydro(f"{seed}.hdf5", seed=seed) for seed in range(2)]
+    paths = [write_hydro(f"{seed}.hdf5", n=1000, seed=seed) for seed in range(2)]
     (tmp_path / "table.txt").write_text("0.3 0.8 1 1 1 1\n0.3 0.81 1.1 1.1 1.1 1.1\n")
-    spec = replace(MINE, parameters=str(tmp_path / "table.txt"))
+    spec = replace(MINE, parameters=str(tmp_path / "table.txt"), n_neighbours=32)
     project_snapshots(paths, spec, tmp_path / "plain")
     project_snapshots(paths, replace(spec, thin=(0.5, 0.25)), tmp_path / "out")
     assert check_directory(tmp_path / "out") == []
@@ -254,7 +254,7 @@ def test_sets_of_fractions_lie_beside_the_plain_one(write_hydro, tmp_path):
     assert records[0]["Mine_LH"]["digest"] == records[1]["Mine_LH"]["digest"]
     assert records[1]["Mine_LHthin4"]["thinning"] == {"fraction": 0.25, "seed": 0}
     for number, path in enumerate(paths):
-        expected = project_snapshot(open_snapshot(path), MINE, CPU, Thinning(0.5, number))["Mtot"]
+        expected = project_snapshot(open_snapshot(path), spec, CPU, Thinning(0.5, number))["Mtot"]
         np.testing.assert_array_equal(half.maps[15 * number : 15 * number + 15], expected)
     np.testing.assert_allclose(quarter.maps.sum(dtype=np.float64), plain.maps.sum(dtype=np.float64), rtol=ROUND_OFF)
 

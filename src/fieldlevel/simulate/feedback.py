@@ -86,11 +86,17 @@ class Species:
         position: (n, 3) in cells of the force mesh, not wrapped.
         mass: of each particle, in units of the mean mass per lattice point.
         velocity: (n, 3) dx/dD in cells of the force mesh, that of the gravity run.
+        index: (n,) int64, which point of the lattice of its kind each particle is; None where nobody says, or for the
+            whole lattice in its order.
+        lattice_position: (n_lattice, 3) in cells, where all particles of that lattice are under gravity alone; None
+            where these are the positions, or nobody says.
     """
 
     position: Tensor
     mass: float
     velocity: Tensor
+    index: Tensor | None = None
+    lattice_position: Tensor | None = None
 
 
 HydroParticles = Mapping[str, Species]
@@ -128,6 +134,26 @@ class GravityRun:
         """Of dark matter and gas, (n^3, 3) each, dx/dD in cells."""
         dark_matter, gas = self.particles.velocity.chunk(2)
         return dark_matter, gas
+
+    def species(self, dark_matter: Tensor, baryons: Tensor, is_star: Tensor) -> HydroParticles:
+        """Dark matter, gas and stars where a baryon model has moved them.
+
+        Args:
+            dark_matter: positions (n^3, 3) in cells.
+            baryons: positions (n^3, 3) in cells of what was gas, in the order of the lattice.
+            is_star: (n^3,) bool, which of the baryons are stars now.
+
+        Returns:
+            Each kind with its places on the lattice; their total mass is that of the run.
+        """
+        dark_velocity, velocity = self.velocities
+        dark_mass, mass = self.particles.mass
+        gas, stars = (mask.nonzero().flatten() for mask in (~is_star, is_star))
+        return {
+            "Mcdm": Species(dark_matter, dark_mass, dark_velocity),
+            "Mgas": Species(baryons[gas], mass, velocity[gas], gas, self.gas),
+            "Mstar": Species(baryons[stars], mass, velocity[stars], stars, self.gas),
+        }
 
     @property
     def cell_mpc_h(self) -> float:

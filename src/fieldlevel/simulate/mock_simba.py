@@ -28,7 +28,6 @@ from fieldlevel.simulate.feedback import (
     GravityRun,
     HydroParticles,
     Scaling,
-    Species,
     chosen,
 )
 from fieldlevel.simulate.haloes import Haloes
@@ -99,12 +98,7 @@ def mock_simba(run: GravityRun, feedback: Feedback, constants: SIMBAConstants | 
     dark_matter, around = run.dark_matter.clone(), haloes.members(run.dark_matter)
     relaxation = c.relaxation * ((1 - f_b * f_jet) ** -2 - 1)
     dark_matter[around.index] += relaxation[around.halo, None] * around.offset
-    dark_velocity, velocity = run.velocities
-    return {
-        "Mcdm": Species(dark_matter, 1 - f_b, dark_velocity),
-        "Mgas": Species(gas[~stars], f_b, velocity[~stars]),
-        "Mstar": Species(gas[stars], f_b, velocity[stars]),
-    }
+    return run.species(dark_matter, gas, stars)
 
 
 class _Values:

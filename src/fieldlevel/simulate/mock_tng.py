@@ -36,7 +36,6 @@ from fieldlevel.simulate.feedback import (
     GravityRun,
     HydroParticles,
     Scaling,
-    Species,
     soft_cap,
 )
 
@@ -90,12 +89,7 @@ def mock_tng(run: GravityRun, feedback: Feedback, constants: TNGConstants | None
     baryons[members.index] = torch.where(stars[members.index, None], settled, baryons[members.index])
 
     outwards = _response(gas, baryons, run.particles.n_mesh, 0.2 / cell, dark_matter) * (-c.kappa(*at) * f_b)
-    dark_velocity, velocity = run.velocities
-    return {
-        "Mcdm": Species(dark_matter + soft_cap(outwards, 0.08 / cell), 1 - f_b, dark_velocity),
-        "Mgas": Species(baryons[~stars], f_b, velocity[~stars]),
-        "Mstar": Species(baryons[stars], f_b, velocity[stars]),
-    }
+    return run.species(dark_matter + soft_cap(outwards, 0.08 / cell), baryons, stars)
 
 
 def _heat(n: int, seed: int, spread: float, device: torch.device) -> Tensor:

@@ -52,3 +52,16 @@ class SimulateSpec:
     """Pixels a side of a map."""
     n_neighbours: int = 32
     """The disc of a particle reaches to this neighbour."""
+    thin: tuple[float, ...] = ()
+    """Also make maps from random fractions of the particles, their mass given back, to see whether a network weighs
+    particles: 0.5 0.25 make the sets <set>thin2 and <set>thin4."""
+    thin_kinds: bool = False
+    """Also from the largest fraction below one of the dark matter alone, <set>thin2cdm, and of the gas alone,
+    <set>thin2gas."""
+    thin_lattice: tuple[int, ...] = ()
+    """Also from every m-th particle of the lattice along each axis: <set>lattice2."""
+    thin_training: tuple[float, float] | None = None
+    """Also maps for training, each from a random fraction of its own of every kind, log-uniform between these two:
+    <set>thinned; beyond one, with particles interpolated on the lattice: <set>tracers."""
+    smooth_training: tuple[int, int] | None = None
+    """Also maps for training whose discs reach to a random neighbour, log-uniform between these two: <set>smoothed."""
