@@ -174,14 +174,15 @@ def test_maps_of_a_part_have_the_mass_of_all(write_hydro, radius):
         assert np.abs(half[field] / plain[field].mean() - plain[field] / plain[field].mean()).max() > 0.1
 
 
-def test_a_part_is_what_a_snapshot_with_fewer_particles_is(write_hydro, tmp_path):
-    """The kept particles alone in a file, their masses multiplied, give the same maps of every field.
+@pytest.mark.parametrize("radius", ["neighbours", "smoothing length", "points"])
+def test_a_part_is_what_a_snapshot_with_fewer_particles_is(write_hydro, radius):
+    """The kept particles alone in a file, heavier and with longer smoothing lengths, give the same maps of every field.
 
     Averages are compared times their weight, as a pixel whose weight is round-off has any average.
     """
     weights = dict.fromkeys(("T", "P", "Z", "B", "Vgas"), "Mgas") | {"Vcdm": "Mcdm"}
     path = write_hydro("all.hdf5")
-    snapshot, spec = open_snapshot(path), replace(MINE, fields=ALL)
+    snapshot, spec = open_snapshot(path), replace(MINE, fields=ALL, radius=radius)
     thinned = project_snapshot(snapshot, spec, CPU, Thinning(0.5, 7))
 
     def keep(file):
@@ -189,9 +190,10 @@ def test_a_part_is_what_a_snapshot_with_fewer_particles_is(write_hydro, tmp_path
             group = file[f"PartType{number}"]
             n = len(group["Masses"])
             kept = Thinning(0.5, 7).kept(torch.arange(n), kind).numpy()
-            factor = group["Masses"][:].sum() / group["Masses"][:][kept].sum()
+            mass = group["Masses"][:]
+            factors = {"Masses": mass.sum() / mass[kept].sum(), "SmoothingLength": (n / kept.sum()) ** (1 / 3)}
             for name, dataset in list(group.items()):
-                values = dataset[:][kept] * (factor if name == "Masses" else 1)
+                values = dataset[:][kept] * factors.get(name, 1)
                 del group[name]
                 group[name] = values
             for name in ("NumPart_ThisFile", "NumPart_Total"):

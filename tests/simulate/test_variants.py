@@ -8,19 +8,19 @@ import torch
 
 from fieldlevel import suites
 from fieldlevel.errors import UserError
-from fieldlevel.layout import Layout
+from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.one_slab import project_one_slab
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.mapmaking.projection import project_snapshot
 from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
 from fieldlevel.mapmaking.thinning import Thinning, on_sublattice
 from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.simulate.feedback import Feedback, HydroParticles, Species
 from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
 from fieldlevel.simulate.projecting import fraction_of_map, make_maps, neighbours_of_map
-from fieldlevel.simulate.sets import Row
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import baryon_model, gravity_run, maps_of_particles
+from fieldlevel.simulate.simulation import baryon_model, gravity_run
 from fieldlevel.simulate.snapshot_writer import write_snapshot
 from fieldlevel.simulate.tracers import tracers
 from fieldlevel.simulate.variants import Variant, check_variants, variants_of
@@ -161,11 +161,17 @@ def test_everything_kept_gives_the_plain_maps(kinds):
         np.testing.assert_allclose(maps_of(kinds, field, Variant("", neighbours=(32, 32))), plain, rtol=1e-4)
 
 
-def test_the_plain_maps_are_those_of_the_suite(kinds):
-    row = Row((OMEGA_M, 0.9, 1.0, 1.0, 1.0, 1.0), SEED)
-    state = {"MockTNG": kinds, "Nbody_MockTNG": {"Mcdm": kinds["Mcdm"]}}
-    maps = maps_of_particles(SPEC, row, state)["MockTNG", "Mtot"]
-    np.testing.assert_array_equal(maps, maps_of(kinds, "Mtot", PLAIN).astype(np.float32))
+def test_the_plain_maps_are_the_discs_of_all_particles(kinds):
+    """To the bit what the simulator made before it had variants."""
+    particle_mass = CRITICAL_DENSITY * OMEGA_M * LAYOUT.box_size_mpc_h**3 / N**3
+    discs = []
+    for name, species in kinds.items():
+        position = species.position / SPEC.n_mesh
+        radius = mesh_neighbour_distance(position * SPEC.n_pixels, SPEC.n_pixels, 32) / SPEC.n_pixels
+        mass = torch.full_like(position[:, 0], species.mass * particle_mass)
+        discs.append(Discs(position, None if name == "Mstar" else radius, mass))
+    expected = project_slabs(discs, SPEC.n_pixels, LAYOUT.box_size_mpc_h).double().numpy()
+    np.testing.assert_array_equal(maps_of(kinds, "Mtot", PLAIN), expected)
 
 
 # Parts
