@@ -171,7 +171,7 @@ def fraction_of_map(fractions: tuple[float, float], seed: int, place: int, name:
 
     Example:
         >>> [round(fraction_of_map((0.05, 1.0), 1, place, "Mcdm"), 2) for place in range(2)]
-        [0.08, 0.47]
+        [0.46, 0.09]
     """
     low, high = fractions
     return low * math.pow(high / low, _lot(seed, _FRACTION_STREAM + _KINDS.index(name), place))
