@@ -36,23 +36,6 @@ class SimulateSpec:
     twin: bool = True
     """Whether the gravity-only twin is made too."""
     thin: tuple[float, ...] = ()
-    """Fractions of the particles: maps of a random part of this size, with the mass of all, as sets of their own:
-    LHthin2 of a half."""
-    thin_training: tuple[float, float] | None = None
-    """Two fractions: maps of random parts between them, another one for each map, as a set of its own: LHthinned."""
-    n_particles: int = 256
-    """Particles a side, of dark matter and of gas."""
-    n_mesh: int = 512
-    """Cells a side of the force mesh."""
-    step_error: float = 0.05
-    """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
-    a_start: float = 0.05
-    """Expansion factor of the 2LPT start."""
-    n_pixels: int = 256
-    """Pixels a side of a map."""
-    n_neighbours: int = 32
-    """The disc of a particle reaches to this neighbour."""
-    thin: tuple[float, ...] = ()
     """Also make maps from random fractions of the particles, their mass given back, to see whether a network weighs
     particles: 0.5 0.25 make the sets <set>thin2 and <set>thin4."""
     thin_kinds: bool = False
@@ -65,3 +48,15 @@ class SimulateSpec:
     <set>thinned; beyond one, with particles interpolated on the lattice: <set>tracers."""
     smooth_training: tuple[int, int] | None = None
     """Also maps for training whose discs reach to a random neighbour, log-uniform between these two: <set>smoothed."""
+    n_particles: int = 256
+    """Particles a side, of dark matter and of gas."""
+    n_mesh: int = 512
+    """Cells a side of the force mesh."""
+    step_error: float = 0.05
+    """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
+    a_start: float = 0.05
+    """Expansion factor of the 2LPT start."""
+    n_pixels: int = 256
+    """Pixels a side of a map."""
+    n_neighbours: int = 32
+    """The disc of a particle reaches to this neighbour."""
