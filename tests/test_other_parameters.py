@@ -32,7 +32,7 @@ def predictor():
         n_pixels=8,
         is_mock=False,
         sources=(),
-        remarks=(),
+        remarks_on=lambda made_from: (),
         predict=lambda maps, **options: (MEAN, STD),
     )
 
@@ -45,7 +45,7 @@ def rows_of(path):
 def evaluate(folder, predictor, suite):
     theta = np.array([[0.31, np.nan, 0.7], [0.29, np.nan, 0.7]])
     predictions = Predictions(theta, MEAN, STD, np.arange(2), np.array([30, 45]), LAYOUT)
-    tested = SimpleNamespace(suite=suite, is_mock=False, fingerprint="0")
+    tested = SimpleNamespace(suite=suite, is_mock=False, fingerprint="0", made_from=None)
     return write_evaluation(folder, predictor, tested, predictions, "weights", "cpu")
 
 

@@ -85,7 +85,7 @@ def _letter(command: Letter) -> int:
         data = prepare_data(
             command.spec, command.data, command.out, command.device, _processes(command.device), listener
         )
-        document = report.read_finished(command.out, data.key)
+        document = report.read_finished(command.out, data.key, *data.earlier)
         if document is None:
             results = run_letter(
                 command.spec, data, command.out, command.device, listener, console.print_pairs, _cores()
@@ -220,7 +220,7 @@ def _evaluate(command: Evaluate) -> int:
         document = write_evaluation(command.out, predictor, suite, predictions, str(command.weights), command.device)
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
-    console.print_remarks(predictor.remarks)
+    console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
     return 0
 

@@ -140,6 +140,8 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
         shown = "[bold]fails[/]" if outcome == "fails" else escape(outcome)
         table.add_row(escape(verdict["experiment"]), shown, escape(verdict["measured"]))
     console.print(table)
+    if remark := document.get("data_facts", {}).get("remark"):
+        say(f"note: {remark}")
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
 
 

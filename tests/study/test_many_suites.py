@@ -121,7 +121,7 @@ def test_data_of_different_sizes_are_described_with_both(tmp_path):
         for name, n in (("A", 20), ("B", 30))
     }
     for suite in opened.values():
-        suite.__dict__["fingerprint"] = "0"
+        suite.__dict__.update(fingerprint="0", pixel_fingerprint="0")
     facts = describe_data(LetterSpec(), LetterData(tmp_path, ("A", "B"), opened, "key"))
     assert facts["maps"] == "300 to 450 of 4 x 4 pixels a suite"
     assert facts["simulations"] == "20 to 30 a suite"

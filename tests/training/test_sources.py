@@ -395,7 +395,7 @@ def test_the_file_of_one_suite_is_as_it_was(spec, folder, tmp_path):
     weights = train(spec, folder, tmp_path / "network", "cpu")
     assert metadata_of(weights).keys() == {
         *("format_version", "fieldlevel_version", "spec", "network", "normaliser", "labels", "seen", "checksum"),
-        *("training_simulations", "validation_simulations", "suite", "mock", "provenance"),
+        *("training_simulations", "validation_simulations", "suite", "mock", "provenance", "made_from"),
     }
     assert json.loads(metadata_of(weights)["seen"]).keys() == {"parameters", "maps"}
     (source,) = load(weights, "cpu").sources

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray
+from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.layout import Layout, Parameter
@@ -35,8 +36,8 @@ simulations of different seeds share."""
 _MOST_SIMULATIONS = 2**31
 
 _recorded: dict[tuple[str, int], str] = {}
-"""Digests of the maps of a simulation, by the fingerprint of its suite and its number: many networks are trained on one
-suite, whose maps are read for this once in a process."""
+"""Digests of the maps of a simulation, by the fingerprint of the pixels of its suite and its number: many networks are
+trained on one suite, whose maps are read for this once in a process."""
 
 
 @dataclass(frozen=True)
@@ -111,6 +112,7 @@ class SeenSource:
         training: numbers of the simulations in the training set.
         validation: numbers of those that its checkpoint was chosen with; none of a source without labels.
         seen: what both are known by, training first; None of weights from before that was kept.
+        made_from: what its mock maps were simulated from; None where that is not known, and of others.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -122,6 +124,7 @@ class SeenSource:
     training: tuple[int, ...]
     validation: tuple[int, ...]
     seen: SeenMaps | None
+    made_from: MapRecord | None = None
 
     def __post_init__(self) -> None:
         if any(not 0 <= number < _MOST_SIMULATIONS for number in self.numbers):
@@ -160,7 +163,7 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         simulations: their numbers.
         listener: told about simulations read.
     """
-    raw, fingerprint = suite.transformed(TransformSpec()), suite.fingerprint
+    raw, fingerprint = suite.transformed(TransformSpec()), suite.pixel_fingerprint
     digests = []
     for done, number in enumerate(map(int, simulations), start=1):
         if (fingerprint, number) not in _recorded:

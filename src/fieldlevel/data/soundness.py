@@ -22,10 +22,11 @@ from fieldlevel.data.cmd_format import (
     misspelt,
 )
 from fieldlevel.data.digests import Stamp, recall, remember
-from fieldlevel.data.geometry import count_words, leaves_gaps
+from fieldlevel.data.geometry import RECORD_NAME, count_words, leaves_gaps
 from fieldlevel.data.labels import label_remarks, parameter_defects, used_columns
 from fieldlevel.data.layout_files import find_layout
 from fieldlevel.data.map_headers import hole_defect, inspect_header, resolution_defect
+from fieldlevel.data.map_records import recorded_file
 from fieldlevel.data.npy_files import MapHeader, read_header
 from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.data.pixels import PixelSurvey, pixel_defects, survey_pixels, zero_remark
@@ -50,6 +51,7 @@ class _Verdict(NamedTuple):
 
 
 _UNKNOWN = Layout()
+_EXCHANGED = f"not the maps that {RECORD_NAME} tells of, damaged or exchanged since: other data; simulate them again"
 _surveys: dict[Stamp, PixelSurvey] = {}
 _verdicts: dict[tuple[SuiteFiles, Layout, Stamp, Stamp], _Verdict] = {}
 
@@ -207,6 +209,8 @@ def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
         remarks += [] if defects else list(_uncheckable(files, theta, survey, layout))
     if zeros := zero_remark(files, survey, may_have_gaps=may_have_gaps):
         remarks.append(zeros)
+    if (known := recorded_file(files)) is not None and known.pixels is not None and not known.is_of(survey.digest):
+        remarks.append(f"{files.maps_path}: {_EXCHANGED}")
     return _Verdict(defects, remarks, layout, theta, survey)
 
 

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.data.layout_files import differences, find_layout
+from fieldlevel.data.map_records import MapRecord, RecordedFile, recorded_file
 from fieldlevel.data.npy_files import Float32Array, map_to_memory, read_header, read_maps
 from fieldlevel.data.parameter_tables import Float64Array, read_parameters
 from fieldlevel.data.soundness import (
@@ -117,19 +118,47 @@ class Suite:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Thirty-two hexadecimal digits of the names, the shape, the labels and every pixel of every map.
+        """Thirty-two hexadecimal digits of the names, the shape, the labels and what the maps are.
 
-        So are they of what the layout has other than is known of the suite, as another prior makes another network.
-        The folder and the time of change do not enter: a copy has the fingerprint of its original. The map file is
-        read once, unless it was read before and has not changed since; `digest_maps` does that and tells of it.
+        Mock maps that are those recorded beside them are known by their record (`map_records`): simulated anew, on
+        another device or into another folder, they have the same fingerprint though their pixels differ by round-off.
+        All other maps are known by every pixel. So are both by what the layout has other than is known of the suite, as
+        another prior makes another network. The folder and the time of change do not enter: a copy has the fingerprint
+        of its original. The map file is read once, unless it was read before and has not changed since; `digest_maps`
+        does that and tells of it.
 
         Raises:
             DataError: the map file ends before its last map.
         """
+        known = self._recorded
+        if known is None or not known.is_of(digest_of_maps(self.files.maps_path)):
+            return self.pixel_fingerprint
+        return self._fingerprint(f"simulated {known.made_from.digest}".encode())
+
+    @cached_property
+    def pixel_fingerprint(self) -> str:
+        """That of every pixel of every map, wherever they come from; errors as those of `fingerprint`."""
+        return self._fingerprint(bytes.fromhex(digest_of_maps(self.files.maps_path)))
+
+    @property
+    def fingerprints(self) -> tuple[str, ...]:
+        """What the maps are known by: the fingerprint, then that of the pixels, which earlier versions had alone."""
+        return tuple(dict.fromkeys((self.fingerprint, self.pixel_fingerprint)))
+
+    @property
+    def made_from(self) -> MapRecord | None:
+        """As the function `made_from` tells it of the map file."""
+        return made_from(self.files)
+
+    @cached_property
+    def _recorded(self) -> RecordedFile | None:
+        return recorded_file(self.files)
+
+    def _fingerprint(self, content: bytes) -> str:
         text = f"{self.suite} {self.field} {self.set_name} {self.maps.shape}"
         digest = hashlib.blake2b(text.encode(), digest_size=_FINGERPRINT_BYTES)
         digest.update(self.parameters.tobytes())
-        digest.update(bytes.fromhex(digest_of_maps(self.files.maps_path)))
+        digest.update(content)
         if other := differences(self.files, self.layout):
             digest.update(json.dumps(other, sort_keys=True).encode())
         return digest.hexdigest()
@@ -193,6 +222,23 @@ class Suite:
         parameters = self.parameters.copy()
         parameters[simulations] = parameters[np.random.default_rng(seed).permutation(simulations)]
         return replace(self, parameters=parameters)
+
+
+def made_from(files: SuiteFiles) -> MapRecord | None:
+    """What mock maps were simulated from; None where they are not those of a record beside them.
+
+    Of a record that keeps no digests of its files, from before that was done, it is believed that they are.
+
+    Args:
+        files: names of the map file, which is read only if it was not since it last changed.
+
+    Raises:
+        DataError: the map file ends before its last map.
+    """
+    known = recorded_file(files)
+    if known is None or (known.pixels is not None and not known.is_of(digest_of_maps(files.maps_path))):
+        return None
+    return known.made_from
 
 
 def _whole_numbers(simulations: npt.ArrayLike, suite: str) -> IndexArray:

@@ -62,7 +62,7 @@ def write_evaluation(
         "data_fingerprint": suite.fingerprint,
         "split": asdict(spec.split),
         "software": describe_software(select_device(device)),
-        "remarks": list(predictor.remarks),
+        "remarks": list(predictor.remarks_on(suite.made_from)),
         "outside_prior": {
             "n_maps": len(outside),
             "maps": outside,

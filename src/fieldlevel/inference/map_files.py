@@ -8,10 +8,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.data.cmd_format import SuiteFiles, files_of
 from fieldlevel.data.given import as_maps
+from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.npy_files import MapHeader, map_to_memory, read_header
 from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
+from fieldlevel.data.suite import made_from
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
@@ -87,13 +90,39 @@ def infer_file(
         mean, std = predictor.predict(maps, listener=listener, anyway=anyway)
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
-    _write(place, predictor, mean, std)
+    files, record = _made_from(maps_path)
+    remarks = predictor.remarks_on(record)
+    _write(place, predictor, mean, std, remarks)
     seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
-    return Posteriors(mean, std, predictor.layout, predictor.is_mock, predictor.remarks, seen)
+    if files is not None and record is not None and files.field == predictor.spec.field:
+        seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
+    return Posteriors(mean, std, predictor.layout, predictor.is_mock, remarks, seen)
 
 
-def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray) -> None:
-    marks = [*([MOCK_MARK] if predictor.is_mock else []), *predictor.remarks]
+def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
+    """The suite that the name of a map file tells, and what its maps were simulated from, as far as that is known."""
+    files = files_of(path)
+    try:
+        return files, None if files is None else made_from(files)
+    except (UserError, OSError, ValueError):
+        return files, None
+
+
+def _seen_by_number(predictor: Predictor, files: SuiteFiles, record: MapRecord, n_maps: int) -> IntArray:
+    """Numbers of maps of the simulations that were seen, where the file is of the same set, perhaps simulated anew."""
+    each = predictor.layout.n_maps
+    numbers = [
+        number
+        for source in predictor.sources
+        if (source.suite, source.set_name, source.made_from) == (files.suite, files.set_name, record)
+        for number in source.numbers
+    ]
+    maps = (each * np.array(numbers, dtype=np.int64)[:, None] + np.arange(each)).reshape(-1)
+    return maps[maps < n_maps]
+
+
+def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray, remarks: Sequence[str]) -> None:
+    marks = [*([MOCK_MARK] if predictor.is_mock else []), *remarks]
     network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
     columns = [f"{name}_{moment}" for name in predictor.layout.names for moment in ("mean", "std")]
     moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
+from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.transformed import transform_maps
@@ -26,6 +27,7 @@ from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.sizes import whole_number
 from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
+from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -53,6 +55,7 @@ class Predictor:
         layout: of its training maps; its parameters are those that the network infers, with the priors that its targets
             were made with.
         other_sources: what it has seen of other sources than the first.
+        made_from: what the mock maps of the first source were simulated from; None where that is not known.
     """
 
     network: Estimator
@@ -65,6 +68,7 @@ class Predictor:
     source: str = "this network"
     layout: Layout = field(default_factory=Layout)
     other_sources: tuple[SeenSource, ...] = ()
+    made_from: MapRecord | None = None
 
     @property
     def sources(self) -> tuple[SeenSource, ...]:
@@ -73,7 +77,9 @@ class Predictor:
         training, validation = (
             tuple(map(int, numbers)) for numbers in (self.training_simulations, self.validation_simulations)
         )
-        first = SeenSource(spec.suite, spec.set_name, spec.labelled, whose, training, validation, self.seen)
+        first = SeenSource(
+            spec.suite, spec.set_name, spec.labelled, whose, training, validation, self.seen, self.made_from
+        )
         return (first, *self.other_sources)
 
     @property
@@ -104,7 +110,15 @@ class Predictor:
             remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
         if isinstance(remark := self.provenance.get("remark"), str):
             remarks.append(remark)
-        return tuple(remarks)
+        return (*remarks, *mixed_simulators(self.sources))
+
+    def remarks_on(self, made_from: MapRecord | None) -> tuple[str, ...]:
+        """The remarks, and whether these maps come from another simulator than those of the training.
+
+        Args:
+            made_from: what the maps were simulated from; None where that is not known, and of real maps.
+        """
+        return (*self.remarks, *other_simulator(self.sources, made_from))
 
     def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
@@ -200,6 +214,7 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         source=str(path),
         layout=known.layout,
         other_sources=tuple(others),
+        made_from=first.made_from,
     )
     predictor = replace(predictor, layout=replace(known.layout, n_pixels=predictor.n_pixels))
     predictor.network.to(select_device(device))

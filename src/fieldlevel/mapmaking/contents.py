@@ -1,11 +1,10 @@
 """What a folder of maps is to hold of a suite, whoever makes them."""
 
-import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fieldlevel.data.map_records import digest_of_record
 from fieldlevel.layout import Layout
 
 SuiteField = tuple[str, str]
@@ -59,4 +58,4 @@ class Plan:
     @property
     def digest(self) -> str:
         """Twelve hexadecimal digits that identify the record."""
-        return hashlib.sha256(json.dumps(self.record, sort_keys=True).encode()).hexdigest()[:12]
+        return digest_of_record(self.record)

@@ -21,7 +21,9 @@ from shutil import rmtree
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import write_layout
+from fieldlevel.data.map_records import FILES
 from fieldlevel.data.npy_files import Float32Array
+from fieldlevel.data.soundness import digest_of_maps
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, naming, open_own, read_bytes, read_text, sync, write_text
 from fieldlevel.json_files import read_json_object, write_json
@@ -147,9 +149,14 @@ class Ledger:
             self._write_layout()
             remedy = "take it away, and the same command continues"
             runs = [read_json_object(path, remedy) for path in self.partial.glob("run-*.json")]
-            record = {**self.plan.record, "digest": self.plan.digest}
+            record = {**self.plan.record, "digest": self.plan.digest, FILES: self._digests()}
             record_maps(self.directory, self.plan.name, record, sorted(runs, key=lambda run: str(run.get("started"))))
             self._remove()
+
+    def _digests(self) -> dict[str, str]:
+        """Of all pixels of every finished map file, by its name."""
+        paths = [self._maps_path(self.directory, key) for key in self.plan.keys]
+        return {path.name: digest_of_maps(path) for path in paths}
 
     def _write_tables(self) -> None:
         """Write the parameters, but for a table that is there already."""

@@ -1,7 +1,6 @@
 """A finished letter on mock suites, read whole and checked: document, networks, searches, where the maps come from."""
 
 import base64
-import hashlib
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -79,7 +78,7 @@ class UsedNetwork:
             "validation_loss": self.run.validation_loss,
             "seconds": self.seconds,
             **{topic: made.get(topic, "") for topic in ("hardware", "date", "commit", "PyTorch")},
-            "weights_sha256": hashlib.sha256(self.run.weights.read_bytes()).hexdigest(),
+            "weights_sha256": self.run.weights_sha256,
         }
 
 
@@ -197,7 +196,8 @@ def recorded_suites(document: Document, train: TrainSpec) -> Iterator[dict[str, 
         for name, fingerprint in facts.items():
             SuiteFiles(Path(folder), name, train.field, train.set_name).maps_path.touch()
             suites[name] = Suite(Path(folder), name, train.field, train.set_name, *nothing, layout=layout)
-            vars(suites[name])["fingerprint"] = fingerprint  # a cached property
+            vars(suites[name])["fingerprint"], _, pixels = fingerprint.partition(" ")  # cached properties
+            vars(suites[name])["pixel_fingerprint"] = pixels or fingerprint
         yield suites
 
 
@@ -224,8 +224,8 @@ def used_networks(store: Store, plan: Plan, suites: Suites) -> list[UsedNetwork]
         for test in tests:
             users.setdefault(test.network, {})[key.label] = None
     for spec in users:
-        if not (weights := weights_of(store, spec, suites)).exists():
-            raise UserError(f"{weights}: missing; give the command of the letter again, which trains it")
+        if not (run := weights_of(store, spec, suites).parent).exists():
+            raise UserError(f"{run}: missing; give the command of the letter again, which trains it")
     return [UsedNetwork(tuple(names), trained_network(store, spec, suites)) for spec, names in users.items()]
 
 

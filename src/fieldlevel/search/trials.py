@@ -151,14 +151,14 @@ class Search:
 
 
 def open_search(
-    spec: TuneSpec, out: Path, fingerprint: str, trials: Sequence[Mapping[str, float | int]] = ()
+    spec: TuneSpec, out: Path, fingerprints: Sequence[str], trials: Sequence[Mapping[str, float | int]] = ()
 ) -> Search:
     """Begin a search in a folder, or open the one that it holds.
 
     Args:
         spec: of the search; it may ask for more trials than before.
         out: the folder, made if need be.
-        fingerprint: of the data.
+        fingerprints: of the data; the first is kept, any is known again.
         trials: of a published database, to begin with (`starting_points`).
 
     Raises:
@@ -183,12 +183,12 @@ def open_search(
             told = "holds a search of an earlier version, which looked at 64 maps of its data only"
             raise UserError(f"{out}: {told}; tune in another folder, or delete it")
         _check_trials(out, study, search_space(spec))
-        if study.user_attrs.get("data_fingerprint", fingerprint) != fingerprint:
+        if study.user_attrs.get("data_fingerprint", fingerprints[0]) not in fingerprints:
             raise UserError(f"{out}: holds a search on other data; tune in another folder, or delete it")
         points = starting_points(spec, trials)
         _keep_beginning(study, points if trials else [], out)
         if "data_fingerprint" not in study.user_attrs:
-            study.set_user_attr("data_fingerprint", fingerprint)
+            study.set_user_attr("data_fingerprint", fingerprints[0])
         with naming_journal(out / "journal.log"):
             for point in points:
                 study.enqueue_trial(point, skip_if_exists=True)

@@ -36,7 +36,7 @@ from fieldlevel.spec_io import digest, in_plain_types, refuse_values
 from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.settings import check_train_spec
-from fieldlevel.training.sources import fingerprint_of, load_sets, open_data, outputs_of, seen_sources
+from fieldlevel.training.sources import fingerprints_of, load_sets, open_data, outputs_of, seen_sources
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import provenance_of, train_network, validations
@@ -85,9 +85,9 @@ def tune(
     if not (Path(out) / "journal.log").exists():
         refuse_unused_in_search(spec)
     trials = [] if begin_with is None else _trials_for(spec, begin_with)
-    fingerprint = fingerprint_of([source.suite for source in open_data(spec.train, directory, check=False)])
+    fingerprints = fingerprints_of([source.suite for source in open_data(spec.train, directory, check=False)])
     with _quiet_optuna():
-        search = open_search(spec, Path(out), fingerprint, trials)
+        search = open_search(spec, Path(out), fingerprints, trials)
         if len(search.finished()) < spec.n_trials or search.lost():
             data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
@@ -152,9 +152,10 @@ class _Data:
     training: MapSet
     validation: MapSet
 
-    @property
-    def fingerprint(self) -> str:
-        return fingerprint_of(self.suites)
+    def resume_file(self, path: Path, spec: TrainSpec) -> ResumeFile:
+        """Of the training of a spec on these maps."""
+        key, *earlier = [digest(spec, each) for each in fingerprints_of(self.suites)]
+        return ResumeFile(path, key, earlier)
 
 
 def _load(train: TrainSpec, directory: str | Path, device: torch.device, listener: Listener, *, check: bool) -> _Data:
@@ -181,7 +182,9 @@ def _make_again(search: Search, data: _Data, listener: Listener) -> None:
             make_folder(folder)
             file = folder / "resume.pt"
             told = _in_search(search, trial.number, listener)
-            trained = train_network(spec, data.training, data.validation, file, told, facts=[data.fingerprint])
+            trained = train_network(
+                spec, data.training, data.validation, file, told, facts=fingerprints_of(data.suites)[:1]
+            )
             _save(folder / "weights.safetensors", spec, trained, data, trial.number)
             file.unlink(missing_ok=True)
 
@@ -191,7 +194,7 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
     spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
     make_folder(folder)
     try:
-        file = ResumeFile(folder / "resume.pt", digest(spec, data.fingerprint))
+        file = data.resume_file(folder / "resume.pt", spec)
         trained = train_trial(trial, spec, data.training, data.validation, file, listener)
     except (TrainingError, torch.OutOfMemoryError) as error:
         trial.set_user_attr("error", reason(error))

@@ -17,15 +17,16 @@ from fieldlevel.study.results import TITLE
 _FIGURE = re.compile(r"figures/[A-Za-z0-9_.-]*[A-Za-z0-9_-]\.(pdf|png)")
 
 
-def read_finished(out: Path, key: str) -> dict[str, Any] | None:
+def read_finished(out: Path, key: str, *earlier: str) -> dict[str, Any] | None:
     """Contents of metrics.json if the folder holds a finished letter of this key with all its files, else None.
 
     Args:
         out: output folder.
         key: digest of spec and data.
+        earlier: the same as earlier versions had it.
     """
     document = _read_document(out)
-    if document is None or (document.get("format"), document.get("key")) != (FORMAT, key):
+    if document is None or document.get("format") != FORMAT or document.get("key") not in (key, *earlier):
         return None
     figures = _figures(out, document)
     if figures is None or not _is_whole(document):

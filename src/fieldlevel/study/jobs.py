@@ -1,9 +1,10 @@
 """Training the networks of experiments: each once, several at a time, found again where they are complete."""
 
+import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
@@ -15,8 +16,10 @@ from safetensors import SafetensorError, safe_open
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError, reason
-from fieldlevel.files import check_regular, read_bytes, read_table, read_text, write_bytes
+from fieldlevel.files import check_regular, read_bytes, read_table, read_text, sha256_of, write_bytes
+from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import record_software
+from fieldlevel.json_files import write_json
 from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_importance, read_trials
@@ -44,6 +47,7 @@ class NetworkRun:
         n_parameters: trainable numbers.
         history: columns of `history.csv`, each of shape (n_validations,).
         validation_loss: of the network as it predicts.
+        known_sha256: of the weights, as kept beside them; empty in runs of before it was.
     """
 
     spec: TrainSpec
@@ -52,6 +56,12 @@ class NetworkRun:
     n_parameters: int
     history: Mapping[str, FloatArray]
     validation_loss: float
+    known_sha256: str = ""
+
+    @property
+    def weights_sha256(self) -> str:
+        """Of the file of the weights; as it was where it has been taken away."""
+        return sha256_of(self.weights) if self.weights.exists() else self.known_sha256
 
 
 @dataclass(frozen=True)
@@ -105,8 +115,11 @@ def train_missing(
     suites: Suites,
     devices: Sequence[torch.device],
     listener: Listener = ignore,
+    is_predicted: Callable[[EvaluateSpec], bool] = lambda test: False,
 ) -> None:
     """Train the networks of some experiments that are not trained yet, one on each device at a time.
+
+    A network that was trained needs its weights no more where `is_predicted` says so of all its tests.
 
     Raises:
         UserError: the folder of a trained network lacks a file, or one is damaged.
@@ -115,9 +128,9 @@ def train_missing(
     jobs: dict[str, Job] = {}
     for experiment, tests in plan.items():
         for test in tests:
-            key = network_key(test.network, suites)
+            key = network_key(store, test.network, suites)
             if store.folder(_run_name(test.network), key).exists():
-                trained_network(store, test.network, suites)
+                trained_network(store, test.network, suites, needs_weights=not is_predicted(test))
             else:
                 fill = partial(_train, experiment.label, test.network, suites[test.network.suite].directory)
                 jobs.setdefault(key, Job(_run_name(test.network), key, fill))
@@ -130,7 +143,9 @@ def _train(
     def named(event: Progress) -> None:
         listener(replace(event, task=f"{experiment}: {event.task}"))
 
-    train(spec, directory, folder, str(device), named, check=False)
+    weights = train(spec, directory, folder, str(device), named, check=False)
+    facts = replace(_read_facts(weights), weights_sha256=sha256_of(weights))
+    write_json(folder / _FACTS_NAME, asdict(facts))
 
 
 def _do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
@@ -165,7 +180,7 @@ def search_missing(
     jobs = [
         Job(
             _search_name(spec),
-            _search_key(spec, suites),
+            _search_key(store, spec, suites),
             partial(_search, spec, suites[spec.train.suite].directory, _shorter_search(store, spec, suites)),
         )
         for spec in plan.values()
@@ -193,13 +208,13 @@ def _search_name(spec: TuneSpec) -> str:
     return f"search-{spec.train.suite}"
 
 
-def _search_key(spec: TuneSpec, suites: Suites) -> str:
-    return digest(spec, suites[spec.train.suite].fingerprint)
+def _search_key(store: Store, spec: TuneSpec, suites: Suites) -> str:
+    return store.known(_search_name(spec), [digest(spec, each) for each in suites[spec.train.suite].fingerprints])
 
 
 def search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
     """Where a search lies once it is finished."""
-    return store.folder(_search_name(spec), _search_key(spec, suites))
+    return store.folder(_search_name(spec), _search_key(store, spec, suites))
 
 
 def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None:
@@ -222,31 +237,54 @@ def _read_search(folder: Path, n_trials: int) -> SearchRun:
         return SearchRun(best_trial(folder), trials, read_importance(folder))
 
 
+_LENIENT: dict[str, Any] = {"extra": "ignore", "allow_inf_nan": False}
+
+
 @dataclass(frozen=True)
 class _Told:
     """What is needed of the provenance in a weights file."""
 
-    __pydantic_config__: ClassVar[dict[str, Any]] = {"extra": "ignore", "allow_inf_nan": False}
+    __pydantic_config__: ClassVar[dict[str, Any]] = _LENIENT
 
     validation_loss: float
+
+
+_FACTS_NAME = "network.json"
+
+
+@dataclass(frozen=True)
+class _Facts:
+    """What is told of weights, kept beside them so that they may be taken away."""
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = _LENIENT
+
+    n_parameters: int
+    validation_loss: float
+    weights_sha256: str = ""
 
 
 def _run_name(spec: TrainSpec) -> str:
     return f"train-{spec.suite}"
 
 
-def network_key(spec: TrainSpec, suites: Suites) -> str:
-    """Digest of the spec and of the maps that it is trained on."""
-    return digest(spec, suites[spec.suite].fingerprint)
+def network_key(store: Store, spec: TrainSpec, suites: Suites) -> str:
+    """Digest of the spec and of the maps that it is trained on; as an earlier version had it where such a run is."""
+    return store.known(_run_name(spec), [digest(spec, each) for each in suites[spec.suite].fingerprints])
 
 
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
     """Where the weights of a trained network lie."""
-    return store.folder(_run_name(spec), network_key(spec, suites)) / "weights.safetensors"
+    return store.folder(_run_name(spec), network_key(store, spec, suites)) / "weights.safetensors"
 
 
-def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun:
+def trained_network(store: Store, spec: TrainSpec, suites: Suites, *, needs_weights: bool = False) -> NetworkRun:
     """What is known of a network that is trained.
+
+    Args:
+        store: of the runs.
+        spec: of the network.
+        suites: by name.
+        needs_weights: whether it is to predict; else its weights may have been taken away.
 
     Raises:
         UserError: its folder lacks a file, or one is damaged.
@@ -254,13 +292,21 @@ def trained_network(store: Store, spec: TrainSpec, suites: Suites) -> NetworkRun
     weights = weights_of(store, spec, suites)
     folder = weights.parent
     with _complete(folder):
-        check_regular(weights)
-        with safe_open(weights, framework="numpy") as stored:
-            shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
-            loss = from_json(_Told, stored.metadata()["provenance"], "provenance").validation_loss
+        is_told = (folder / _FACTS_NAME).exists()
+        has_weights = needs_weights or not is_told or os.path.lexists(weights)
+        known = from_json(_Facts, read_text(folder / _FACTS_NAME), _FACTS_NAME) if is_told else _Facts(0, 0.0)
+        facts = _read_facts(weights) if has_weights else known
         history = _read_history(folder / "history.csv", spec.n_steps)
         made = from_json(dict[str, str], read_text(folder / "provenance.json"), "provenance.json")
-    return NetworkRun(spec, weights, made, sum(int(np.prod(shape)) for shape in shapes), history, loss)
+    return NetworkRun(spec, weights, made, facts.n_parameters, history, facts.validation_loss, known.weights_sha256)
+
+
+def _read_facts(weights: Path) -> _Facts:
+    check_regular(weights)
+    with safe_open(weights, framework="numpy") as stored:
+        shapes = [stored.get_slice(name).get_shape() for name in stored.keys() if _is_trainable(name)]  # noqa: SIM118
+        loss = from_json(_Told, stored.metadata()["provenance"], "provenance").validation_loss
+    return _Facts(sum(int(np.prod(shape)) for shape in shapes), loss)
 
 
 def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:

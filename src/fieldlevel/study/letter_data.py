@@ -34,12 +34,14 @@ class LetterData:
         suites: names of these.
         opened: the suites by name, with the gravity-only twins that the folder holds.
         key: digest of the spec and of all the data it meets.
+        earlier: the same as versions had it that knew mock maps by their pixels.
     """
 
     directory: Path
     suites: tuple[str, ...]
     opened: Mapping[str, Suite]
     key: str
+    earlier: tuple[str, ...] = ()
 
     @property
     def layout(self) -> Layout:
@@ -88,8 +90,11 @@ def prepare_data(
     _check_sizes(spec, opened)
     for suite in opened.values():
         suite.digest_maps(listener)
-    facts = (*(suite.fingerprint for suite in opened.values()), *registered_kinds())
-    return LetterData(directory, suites, opened, digest(spec, *facts))
+    key, earlier = (
+        digest(spec, *(suite.fingerprints[place] for suite in opened.values()), *registered_kinds())
+        for place in (0, -1)
+    )
+    return LetterData(directory, suites, opened, key, (earlier,))
 
 
 def _simulated(
@@ -233,4 +238,16 @@ def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | f
         "seed of the networks": spec.train.seed,
         "normaliser": "training maps only" if spec.train.normaliser == "train" else "whole suite (legacy)",
     }
-    return facts | {f"fingerprint of {name}": suite.fingerprint for name, suite in data.opened.items()}
+    facts |= _simulators(data.opened)
+    return facts | {f"fingerprint of {name}": " ".join(suite.fingerprints) for name, suite in data.opened.items()}
+
+
+def _simulators(opened: Mapping[str, Suite]) -> dict[str, str]:
+    """Which simulator made the mock maps, as far as it is known, and a remark where they are of several."""
+    made = {name: suite.made_from.simulator for name, suite in opened.items() if suite.made_from is not None}
+    if not made:
+        return {}
+    if len(set(made.values())) == 1:
+        return {"simulator": f"version {min(made.values())}"}
+    told = ", ".join(f"{version} of {name}" for name, version in made.items())
+    return {"remark": f"maps of different simulators, {told}: answers across them may be off"}

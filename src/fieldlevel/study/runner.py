@@ -7,6 +7,7 @@ Everything lies below one output folder: `data/` (mock suites, where no data is 
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -92,7 +93,7 @@ def run_letter(
         asked = searches(spec, _stage(spec, data, found, is_first))
         found = {**found, **search_missing(store, asked, data.opened, devices, listener)}
         plan = _stage(spec, data, found, is_first)
-        train_missing(store, plan, data.opened, devices, listener)
+        train_missing(store, plan, data.opened, devices, listener, partial(_is_predicted, store, data))
         done |= {key: tuple(_test_once(store, test, data, device, listener) for test in plan[key]) for key in plan}
         if is_first:
             show_pairs(first_seed(done[FIRST]))
@@ -158,10 +159,24 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         write_text(folder / "spec.json", to_json(spec) + "\n")
         record_software(folder, select_device(device))
 
-    fingerprints = [data.opened[name].fingerprint for name in (spec.network.suite, spec.suite)]
-    folder = store.ensure(f"test-{spec.network.suite}-on-{spec.suite}", digest(spec, *fingerprints), work)
+    folder = store.ensure(_test_name(spec), _test_key(store, spec, data), work)
     trained, tested = (data.opened[name].layout for name in (spec.network.suite, spec.suite))
     return _with_layouts(_read_predictions(folder), trained, tested)
+
+
+def _test_name(spec: EvaluateSpec) -> str:
+    return f"test-{spec.network.suite}-on-{spec.suite}"
+
+
+def _test_key(store: Store, spec: EvaluateSpec, data: LetterData) -> str:
+    """Digest of the spec and of the maps of both suites; as an earlier version had it where such a run is."""
+    known = [data.opened[name].fingerprints for name in (spec.network.suite, spec.suite)]
+    keys = [digest(spec, *(each[place] for each in known)) for place in (0, -1)]
+    return store.known(_test_name(spec), keys)
+
+
+def _is_predicted(store: Store, data: LetterData, spec: EvaluateSpec) -> bool:
+    return store.folder(_test_name(spec), _test_key(store, spec, data)).is_dir()
 
 
 def _with_layouts(predictions: Predictions, trained: Layout, tested: Layout) -> Predictions:

@@ -5,7 +5,7 @@ asking for one that was killed continues it; experiments that share a network sh
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -27,6 +27,14 @@ class Store:
         """Folder of a complete run."""
         return self.root / f"{name}-{key}"
 
+    def known(self, name: str, keys: Sequence[str]) -> str:
+        """The first of the keys of a run of which there is one, complete or begun; the first if there is none."""
+        places = ((key, path) for key in keys for path in (self.folder(name, key), self._partial(name, key)))
+        return next((key for key, path in places if os.path.lexists(path)), keys[0])
+
+    def _partial(self, name: str, key: str) -> Path:
+        return self.root / f".{name}-{key}.partial"
+
     def ensure(self, name: str, key: str, work: Callable[[Path], object]) -> Path:
         """Do the work of a run unless it is complete.
 
@@ -42,7 +50,7 @@ class Store:
         if os.path.lexists(final):
             _refuse_other_than_folder(final)
             return final
-        partial = self.root / f".{name}-{key}.partial"
+        partial = self._partial(name, key)
         _refuse_other_than_folder(partial)
         make_folder(partial)
         work(partial)

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from io import BytesIO
 from pathlib import Path
 from pickle import UnpicklingError
@@ -42,11 +42,13 @@ class ResumeFile:
     Args:
         path: the file.
         key: of the run, its spec and its data; the state of another one is refused.
+        earlier: keys that earlier versions knew this run by.
     """
 
-    def __init__(self, path: Path, key: str) -> None:
+    def __init__(self, path: Path, key: str, earlier: Sequence[str] = ()) -> None:
         self.path = path
         self._key = key
+        self._known = (key, *earlier)
         self._written = -math.inf
         self._seconds = 0.0
 
@@ -64,7 +66,7 @@ class ResumeFile:
             return None
         state = read_state(self.path)
         key = state.pop("key", None)
-        if not isinstance(key, str) or key != self._key:
+        if not isinstance(key, str) or key not in self._known:
             raise UserError(
                 f"{self.path}: belongs to another spec or other data; train in another folder, or delete it"
             )

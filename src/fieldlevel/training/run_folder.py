@@ -5,12 +5,14 @@ from collections.abc import Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
-from fieldlevel.data.suite import is_old_fingerprint
+from fieldlevel.data.seen import SeenSource
+from fieldlevel.data.suite import Suite, is_old_fingerprint
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, starts_with, write_text, written_aside
 from fieldlevel.json_files import holds_keys
 from fieldlevel.locks import refuse_foreign
 from fieldlevel.spec_io import read_spec, to_json
+from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import read_weights_file
@@ -59,8 +61,8 @@ class RunFolder:
         if known != spec:
             raise UserError(f"{self.path}: holds a run of another spec; train in another folder, or delete it")
 
-    def check_finished(self, spec: TrainSpec, fingerprint: str) -> Path:
-        """The weights, if they are those of a spec and of data with a fingerprint.
+    def check_finished(self, spec: TrainSpec, suites: Sequence[Suite]) -> Path:
+        """The weights, if they are those of a spec and of the maps of some suites, or of such simulated anew.
 
         Raises:
             UserError: damaged weights, or those of another spec or other data.
@@ -75,8 +77,9 @@ class RunFolder:
         if is_old_fingerprint(known.provenance.get("data_fingerprint")):
             told = "trained by an earlier version, which looked at 64 maps of its data only"
             raise UserError(f"{self.weights}: {told}; use it as it is, train in another folder, or delete it")
-        if known.provenance.get("data_fingerprint") != fingerprint:
-            raise UserError(f"{self.weights}: trained on other data; train in another folder, or delete it")
+        if known.provenance.get("data_fingerprint") not in fingerprints_of(suites):
+            told = f"trained on other data{_told_of_simulators(known.sources, suites)}"
+            raise UserError(f"{self.weights}: {told}; train in another folder, or delete it")
         self.resume.unlink(missing_ok=True)
         return self.weights
 
@@ -90,6 +93,14 @@ class RunFolder:
             writer = csv.writer(file)
             writer.writerow(field.name for field in fields(HistoryRow))
             writer.writerows(astuple(row) for row in history)
+
+
+def _told_of_simulators(sources: Sequence[SeenSource], suites: Sequence[Suite]) -> str:
+    """Which simulator made the maps of the training and of the first source that has them of another one."""
+    pairs = [(source.made_from, suite.made_from) for source, suite in zip(sources, suites, strict=True)]
+    versions = [(ours.simulator, theirs.simulator) for ours, theirs in pairs if ours is not None and theirs is not None]
+    told = (f" (maps of simulator {ours}, these are of {theirs})" for ours, theirs in versions if ours != theirs)
+    return next(told, "")
 
 
 def _is_spec(path: Path) -> bool:

@@ -227,7 +227,19 @@ def fingerprint_of(suites: Sequence[Suite]) -> str:
     Raises:
         DataError: a map file ends before its last map.
     """
-    each = [suite.fingerprint for suite in suites]
+    return _joined([suite.fingerprint for suite in suites])
+
+
+def fingerprints_of(suites: Sequence[Suite]) -> tuple[str, ...]:
+    """All that the data of a training is known by: `fingerprint_of`, then that of the pixels as in earlier versions.
+
+    Raises:
+        DataError: a map file ends before its last map.
+    """
+    return tuple(dict.fromkeys((fingerprint_of(suites), _joined([suite.pixel_fingerprint for suite in suites]))))
+
+
+def _joined(each: Sequence[str]) -> str:
     return each[0] if len(each) == 1 else hashlib.blake2b("\n".join(each).encode(), digest_size=16).hexdigest()
 
 
@@ -247,6 +259,7 @@ def seen_sources(sources: Sequence[Source], listener: Listener = ignore) -> tupl
             tuple(source.split.train.tolist()),
             tuple(source.validation.tolist()),
             record_seen(source.suite, source.seen, listener),
+            source.suite.made_from,
         )
         for source in sources
     )

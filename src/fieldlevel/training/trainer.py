@@ -25,7 +25,15 @@ from fieldlevel.training.precision import seeded
 from fieldlevel.training.resume import ResumeFile
 from fieldlevel.training.run_folder import RunFolder
 from fieldlevel.training.settings import check_train_spec
-from fieldlevel.training.sources import fingerprint_of, load_sets, open_data, open_suites, outputs_of, seen_sources
+from fieldlevel.training.sources import (
+    fingerprint_of,
+    fingerprints_of,
+    load_sets,
+    open_data,
+    open_suites,
+    outputs_of,
+    seen_sources,
+)
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
@@ -87,14 +95,15 @@ def train(
         known = open_suites(spec, directory)
         for suite in known:
             suite.digest_maps(listener)
-        return folder.check_finished(spec, fingerprint_of(known))
+        return folder.check_finished(spec, known)
     run_device = select_device(device)
     sources = open_data(spec, directory, listener, check=check)
     suites = [source.suite for source in sources]
     normaliser, training, validation = load_sets(spec, sources, run_device, listener)
     if distributed.rank() == 0:
         folder.write_spec(spec)
-    trained = _train(spec, training, validation, folder.resume, listener, [fingerprint_of(suites)])
+    key, *earlier = [digest(spec, each) for each in fingerprints_of(suites)]
+    trained = _train(spec, training, validation, ResumeFile(folder.resume, key, earlier), listener)
     if distributed.rank() == 0:
         folder.write_history(trained.history)
         save_network(
@@ -134,22 +143,21 @@ def train_network(
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or a state of another spec or other maps.
     """
-    return _train(check_train_spec(spec), training, validation, resume_path, distributed.on_rank_zero(listener), facts)
+    spec = check_train_spec(spec)
+    file = ResumeFile(resume_path, digest(spec, *facts)) if resume_path is not None else None
+    return _train(spec, training, validation, file, distributed.on_rank_zero(listener))
 
 
 def _train(
     spec: TrainSpec,
     training: MapSet,
     validation: MapSet,
-    resume_path: Path | None,
+    file: ResumeFile | None,
     listener: Listener,
-    facts: Sequence[str],
 ) -> TrainedNetwork:
     """`train_network` with a checked spec."""
-    key = digest(spec, *facts)
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
-        file = ResumeFile(resume_path, key) if resume_path is not None else None
         for _ in validations(state, file, listener):
             pass
         return state.best_network()

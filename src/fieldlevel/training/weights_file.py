@@ -6,6 +6,8 @@ before there was one are read without.
 
 A network on one suite of the layout that is known of it has neither `layout` nor `sources` in its file. Where there are
 several sources, `training_simulations` and `validation_simulations` are those of the first, and `sources` tells of all.
+`made_from` says by source what mock maps were simulated from, null where that is not known; a file of real maps has
+none, nor has one of before it was kept.
 """
 
 import dataclasses
@@ -25,6 +27,7 @@ from torch import Tensor
 
 import fieldlevel
 from fieldlevel.data.layout_files import layout_to_json
+from fieldlevel.data.map_records import EARLY, MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.errors import UserError, reason, shown
@@ -34,7 +37,7 @@ from fieldlevel.estimators.network_specs import is_own
 from fieldlevel.files import check_regular, write_bytes
 from fieldlevel.layout import CAMELS_PARAMETERS, LONGEST_TEXT, Layout, is_line
 from fieldlevel.spec_io import from_json, to_json
-from fieldlevel.suites import is_mock, layout_of
+from fieldlevel.suites import is_known, is_mock, layout_of
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_checks import (
     check_keys,
@@ -99,6 +102,7 @@ def metadata_of(
         "layout": layout_text(layout, spec.suite, spec.set_name),
         "sources": to_text([_plain(source) for source in sources]) if len(sources) > 1 else "",
         "seen": to_text(_plain(first)["seen"]) if len(sources) == 1 and first.seen is not None else "",
+        "made_from": to_text(_made_from(sources)) if _is_mock(layout, sources) else "",
     }
     return metadata | {key: text for key, text in told.items() if text}
 
@@ -112,9 +116,14 @@ def layout_text(layout: Layout, suite: str, set_name: str) -> str:
 def _plain(source: SeenSource) -> dict[str, Any]:
     """In types that JSON has; names of parameters are left out where they are those of CAMELS."""
     plain = dataclasses.asdict(source)
+    del plain["made_from"]
     if source.seen is not None and source.seen.names == Layout().names:
         del plain["seen"]["names"]
     return plain
+
+
+def _made_from(sources: Sequence[SeenSource]) -> list[dict[str, Any] | None]:
+    return [None if source.made_from is None else dataclasses.asdict(source.made_from) for source in sources]
 
 
 def _is_mock(layout: Layout, sources: Sequence[SeenSource]) -> bool:
@@ -255,7 +264,18 @@ def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tu
     taught = {"", *(source.suite for source in sources if source.labelled)}
     if strange := [parameter.name for parameter in layout.parameters if parameter.suite not in taught]:
         raise UserError(f"layout: {strange[0]} is of no suite with labels among its sources")
-    return sources
+    return _with_records(sources, layout, metadata)
+
+
+def _with_records(sources: Sequence[SeenSource], layout: Layout, metadata: Mapping[str, str]) -> tuple[SeenSource, ...]:
+    """The sources with what their maps were simulated from, as far as the file tells."""
+    mock = [is_mock(source.suite) or (layout.is_mock and not is_known(source.suite)) for source in sources]
+    records = [EARLY if each else None for each in mock]
+    if "made_from" in metadata:
+        records = from_json(list[MapRecord | None], metadata["made_from"], "made_from")
+    if len(records) != len(sources):
+        raise UserError(f"made_from: of {len(records)} sources, not {len(sources)}")
+    return tuple(dataclasses.replace(each, made_from=record) for each, record in zip(sources, records, strict=True))
 
 
 def _check_mark(spec: TrainSpec, layout: Layout, sources: Sequence[SeenSource], metadata: Mapping[str, str]) -> None:
