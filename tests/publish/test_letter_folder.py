@@ -94,6 +94,16 @@ def test_the_same_letter_gives_the_same_bytes(committed, gather, finished):
     assert gzip.decompress(before["predictions.csv.gz"]) == (finished / "predictions.csv").read_bytes()
 
 
+def test_a_letter_whose_weights_were_taken_away_gives_the_same_folder(gather, finished, committed, tmp_path):
+    shutil.copytree(finished, tmp_path / "copy")
+    for path in (tmp_path / "copy").rglob("weights.safetensors"):
+        path.unlink()
+    assert gather(tmp_path / "copy", tmp_path / "again", "--name-of-run", "a tiny letter") == 0
+    before, after = ({**contents(folder), "README.md": b""} for folder in (committed, tmp_path / "again"))
+    assert after == before
+    assert b"weights_sha256" in after["networks.csv"]
+
+
 def test_every_trained_network_has_a_row(committed, finished):
     rows = list(csv.DictReader((committed / "networks.csv").read_text().splitlines()))
     weights = {hashlib.sha256(path.read_bytes()).hexdigest(): path for path in finished.glob("runs/train-*/*.s*s")}
