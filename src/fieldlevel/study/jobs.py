@@ -25,7 +25,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
-from fieldlevel.spec_io import digest, from_json
+from fieldlevel.spec_io import digest, from_json, read_spec
 from fieldlevel.study.keys import Plan, Tuned
 from fieldlevel.study.store import Store
 from fieldlevel.training.state import HistoryRow
@@ -187,7 +187,7 @@ def search_missing(
         if not search_folder(store, spec, suites).exists()
     ]
     _do_jobs(store, jobs, devices, listener)
-    return {place: _read_search(search_folder(store, spec, suites), spec.n_trials) for place, spec in plan.items()}
+    return {place: _read_search(search_folder(store, spec, suites), spec) for place, spec in plan.items()}
 
 
 def found_by(searches: Searches) -> Tuned:
@@ -229,15 +229,21 @@ def _begin_with(shorter: Path, folder: Path) -> None:
     write_bytes(folder / "journal.log", read_bytes(shorter / "journal.log"))
 
 
-def _read_search(folder: Path, n_trials: int) -> SearchRun:
+def _read_search(folder: Path, spec: TuneSpec) -> SearchRun:
     with _complete(folder):
-        trials = read_trials(folder)
-        if len(trials) != n_trials:
+        known, trials = read_spec(TuneSpec, folder / "spec.json"), read_trials(folder)
+        if len(trials) != spec.n_trials:
             raise ValueError("trials.csv is cut short")
+        if _outline(known) != _outline(spec):
+            raise ValueError("spec.json is of another search")
         return SearchRun(best_trial(folder), trials, read_importance(folder))
 
 
 _LENIENT: dict[str, Any] = {"extra": "ignore", "allow_inf_nan": False}
+
+
+def _outline(spec: TuneSpec) -> tuple[int, str, str]:
+    return spec.n_trials, spec.train.suite, spec.train.inputs
 
 
 @dataclass(frozen=True)
