@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 
 FOLDER = Path(__file__).parent / "suppression"
-TABLE_OF = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA"}
+TABLE_OF = {"MockTNG": "IllustrisTNG", "MockSIMBA": "SIMBA", "MockAstrid": "Astrid", "MockEAGLE": "EAGLE"}
 LARGEST_K_H_MPC = 20.0
 
 FloatArray = npt.NDArray[np.float64]

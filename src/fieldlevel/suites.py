@@ -233,6 +233,8 @@ for _facts in (
     SuiteFacts("Astrid", _with_wide_agn2(), clue="astrid", is_of_maps=True),
     SuiteFacts("MockTNG", is_mock=True, model="fieldlevel.simulate.mock_tng:mock_tng", label_table="IllustrisTNG"),
     SuiteFacts("MockSIMBA", is_mock=True, model="fieldlevel.simulate.mock_simba:mock_simba", label_table="SIMBA"),
+    SuiteFacts("MockAstrid", _with_wide_agn2(), is_mock=True, model="fieldlevel.simulate.mock_astrid:mock_astrid"),
+    SuiteFacts("MockEAGLE", _with_wide_agn2(), is_mock=True, model="fieldlevel.simulate.mock_eagle:mock_eagle"),
     SuiteFacts("EAGLE", _with_wide_agn2(), clue="eagle"),
     SuiteFacts("Swift-EAGLE", _with_wide_agn2()),
     SuiteFacts("SwiftEAGLE", _with_wide_agn2()),
