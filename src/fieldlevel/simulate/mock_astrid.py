@@ -47,7 +47,7 @@ class AstridConstants:
     heat_mass: Scaling = Scaling(1e12)
     """M_heat."""
     atmosphere: Scaling = Scaling(1.0, A_SN1=-0.3, A_AGN1=0.15, A_SN2=-0.5, A_AGN2=-0.4)
-    """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200."""
+    """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200, at most 20."""
     mass_slope: Scaling = Scaling(0.2)
     """s: heavier haloes hold their gas."""
     cooling: Scaling = Scaling(0.3, A_AGN2=0.3)
@@ -106,7 +106,7 @@ class _Values:
 
         self.heat = min(value(constants.heat), _LARGEST_SHARE)
         self.heat_mass = value(constants.heat_mass)
-        self.atmosphere = value(constants.atmosphere)
+        self.atmosphere = min(value(constants.atmosphere), 20.0)
         self.mass_slope = value(constants.mass_slope)
         self.cooling = min(value(constants.cooling), _LARGEST_SHARE)
         self.star_fraction = value(constants.star_fraction)

@@ -1,0 +1,130 @@
+r"""MockEAGLE: rare hot bubbles. Stochastic, isotropic, one thermal mode.
+
+Energy is not given to gas evenly but saved up for rare events that heat it by a large Delta T = A_AGN2. A gas particle
+of a halo of mass M [Msun/h] starts one with a probability ~ 1 / Delta T, so that the halo has
+
+    n = (n_e / A_AGN2) (M / 1e13) / (1 + (M_seed / M)^2)
+
+of them on average, near its centre; each blows a bubble of radius R_b (M / 1e13)^(1/5) e^(1/5), with e exponential: a
+hot bubble loses little to radiation and grows large, a cool one does not. Stars blow bubbles of their own around the
+centres of haloes, of radius R_w r_200 / (1 + M / 1e12)^(1/3), and dark matter answers to what has moved (`shells`).
+Strong stellar feedback starves the black holes.
+
+References:
+    Dalla Vecchia & Schaye 2012, arXiv:1203.5667 (stochastic thermal feedback: probability and losses by Delta T);
+    Schaye et al. 2015, arXiv:1407.7040 (EAGLE).
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fieldlevel.numerics.random import uniform
+from fieldlevel.simulate.bubbles import Bubbles, blown_out
+from fieldlevel.simulate.feedback import (
+    DIRECTION_STREAM,
+    REACH_STREAM,
+    STAR_STREAM,
+    Feedback,
+    GravityRun,
+    HydroParticles,
+    Scaling,
+    Species,
+    chosen,
+)
+from fieldlevel.simulate.haloes import Members
+from fieldlevel.simulate.shells import answered, halo_masses, r_200
+
+EVENT_STREAM, ENERGY_STREAM = 11, 12
+_LARGEST_SHARE = 0.97
+_LARGEST_NUMBER = 8192
+_LONGEST_MPC_H = 3.0
+_SITE = 0.3
+"""Distance of events from the centre of their halo over that of the gas particle that starts them."""
+
+
+@dataclass(frozen=True)
+class EAGLEConstants:
+    """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
+
+    events: Scaling = Scaling(6.0, A_AGN2=-1)
+    """n_e / Delta T, events in a halo of 1e13 Msun/h; at most some 8,000 in the box."""
+    seed_mass: Scaling = Scaling(1e12)
+    """M_seed of haloes below which black holes hardly grow."""
+    bubble: Scaling = Scaling(0.7, A_SN1=-0.1, A_AGN1=0.05, A_SN2=0.1, A_AGN2=0.4)
+    """R_b, at most 3."""
+    wind: Scaling = Scaling(0.5)
+    """R_w over r_200."""
+    star_fraction: Scaling = Scaling(0.05, A_SN1=-0.3)
+    """Of the gas of a halo of 1e12 Msun/h."""
+    star_spread: Scaling = Scaling(0.05)
+    """Distance of stars from their peak over that of the gas they formed from."""
+    answer: Scaling = Scaling(0.5)
+    """nu of `shells`, of the dark matter."""
+
+
+def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | None = None) -> HydroParticles:
+    """Bubbles of hot gas around rare events, small ones around the centres of haloes.
+
+    Args:
+        run: the gravity run today.
+        feedback: the four feedback parameters.
+        constants: of the model; the calibrated ones when omitted.
+
+    Returns:
+        Dark matter, gas and stars; their total mass is that of the run.
+    """
+    c, f_b, haloes = _Values(constants or EAGLEConstants(), run, feedback), run.cosmology.baryon_fraction, run.haloes
+    members, around = haloes.members(run.gas), haloes.members(run.dark_matter)
+    M = halo_masses(run, members, around)
+
+    f_star = (2 * c.star_fraction / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)).clamp(max=_LARGEST_SHARE)
+    is_star = uniform(members.index, run.seed, STAR_STREAM) < f_star[members.halo]
+    wind = (r_200(M) * (c.wind / run.cell_mpc_h) / (1 + M / 1e12) ** (1 / 3))[members.halo]
+    windy = blown_out(members.offset, wind, uniform(members.index, run.seed, DIRECTION_STREAM))
+
+    gas = run.gas + run.pressure_displacement
+    gas[members.index] = run.gas[members.index] + (windy - members.offset)
+    mixing = uniform(torch.arange(len(gas), device=gas.device), run.seed, REACH_STREAM)
+    gas = _bubbles(run, members, M, c).blown(gas, mixing)
+    settled = run.gas[members.index] - (1 - c.star_spread) * members.offset
+    gas[members.index] = torch.where(is_star[:, None], settled, gas[members.index])
+
+    stars = chosen(members.index[is_star], len(gas))
+    dark_matter, after = run.dark_matter.clone(), (gas - run.gas)[members.index].add_(members.offset).norm(dim=1)
+    dark_matter[around.index] += answered(around, members, after, haloes=haloes, baryon_fraction=f_b, nu=c.answer)
+    dark_velocity, velocity = run.velocities
+    return {
+        "Mcdm": Species(dark_matter, 1 - f_b, dark_velocity),
+        "Mgas": Species(gas[~stars], f_b, velocity[~stars]),
+        "Mstar": Species(gas[stars], f_b, velocity[stars]),
+    }
+
+
+class _Values:
+    """The constants at one point of parameter space."""
+
+    def __init__(self, constants: EAGLEConstants, run: GravityRun, feedback: Feedback) -> None:
+        def value(scaling: Scaling) -> float:
+            return scaling(run.cosmology, feedback)
+
+        self.events = value(constants.events)
+        self.seed_mass = value(constants.seed_mass)
+        self.bubble = value(constants.bubble)
+        self.wind = min(value(constants.wind), 10.0)
+        self.star_fraction = value(constants.star_fraction)
+        self.star_spread = value(constants.star_spread)
+        self.answer = value(constants.answer)
+
+
+def _bubbles(run: GravityRun, members: Members, M: Tensor, c: _Values) -> Bubbles:
+    """Around the gas particles that start one."""
+    expected = c.events * (M / 1e13) / (1 + (c.seed_mass / M) ** 2)
+    expected = expected * (_LARGEST_NUMBER / expected.sum().clamp(min=_LARGEST_NUMBER))
+    probability = expected / torch.bincount(members.halo, minlength=len(M)).clamp(min=1)
+    event = (uniform(members.index, run.seed, EVENT_STREAM) < probability[members.halo]).nonzero()[:, 0]
+    energy = -uniform(members.index[event], run.seed, ENERGY_STREAM).log()
+    radius = c.bubble * ((M / 1e13)[members.halo[event]] * energy) ** 0.2
+    centre = run.gas[members.index[event]] - (1 - _SITE) * members.offset[event]
+    return Bubbles(centre, radius.clamp(max=_LONGEST_MPC_H).to(M.dtype) / run.cell_mpc_h, run.particles.n_mesh)
