@@ -1,21 +1,29 @@
-"""Fit the constants of a baryon model to the suppression of the power spectrum in CAMELS, and validate them.
+r"""Fit the constants of the baryon models to the suppression of the power spectrum in CAMELS, and validate them.
 
-Least squares over latin-hypercube rows, seeds of the fiducial point and the ends of each parameter's range; every
-constant is a value and its exponents in the six parameters. The validation uses other rows and other seeds. The tables
-are described in suppression/README.md.
+Least squares over latin-hypercube rows, the mean of seeds of the fiducial point, and the responses: S at the ends of
+each parameter's range less that of the fiducial point with the same seeds, so that the scatter of one box cancels.
+Every constant c is a value and its exponents in the six parameters,
 
-    python benchmarks/calibrate_feedback.py --suite MockTNG --out constants.json
+    d S / d exponent of A = ln A  d S / d ln c,
+
+so one more evaluation of a model a constant and sample gives the whole Jacobian. The validation uses other rows and
+other seeds. The tables are described in suppression/README.md.
+
+    python benchmarks/calibrate_feedback.py --suites MockTNG MockSIMBA --out constants.json
+
+Gravity runs of one cosmology and seed are made once and serve all suites. Two suites on two GPUs are two processes,
+one with `--device cuda:0`, one with `--device cuda:1`.
 """
 
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
+import numpy.typing as npt
 import torch
 import tyro
 from measuring import run
@@ -29,16 +37,28 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.mesh import paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
+from fieldlevel.simulate.mock_astrid import AstridConstants
+from fieldlevel.simulate.mock_eagle import EAGLEConstants
 from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
-from fieldlevel.study.scales import SIMULATION_SCALES
+from fieldlevel.suites import HUBBLE
 
-CMD = Layout()
+FloatArray = npt.NDArray[np.float64]
+Suite = Literal["MockTNG", "MockSIMBA", "MockAstrid", "MockEAGLE"]
+Universe = tuple[float, float, int]
+"""Omega_m, sigma_8 and seed."""
 
-CONSTANTS = {"MockTNG": TNGConstants, "MockSIMBA": SIMBAConstants}
+BOX_SIZE_MPC_H = Layout().box_size_mpc_h
+CONSTANTS = {
+    "MockTNG": TNGConstants,
+    "MockSIMBA": SIMBAConstants,
+    "MockAstrid": AstridConstants,
+    "MockEAGLE": EAGLEConstants,
+}
 EXPONENTS = ("Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2", "A_AGN2")
+FIDUCIAL = np.array([0.3, 0.8, 1.0, 1.0, 1.0, 1.0])
 FREE: dict[str, dict[str, tuple[str, ...]]] = {
     "MockTNG": {
         "beta": ("value", *EXPONENTS),
@@ -59,75 +79,179 @@ FREE: dict[str, dict[str, tuple[str, ...]]] = {
         "core": ("value", *EXPONENTS),
         "relaxation": ("value", "Omega_m"),
     },
+    "MockAstrid": {
+        "heat": ("value", *EXPONENTS),
+        "heat_mass": ("value", *EXPONENTS),
+        "atmosphere": ("value", *EXPONENTS),
+        "mass_slope": ("value",),
+        "cooling": ("value", "Omega_m", "A_SN1", "A_SN2", "A_AGN2"),
+        "star_fraction": ("value", *EXPONENTS),
+        "answer": ("value", "Omega_m"),
+    },
+    "MockEAGLE": {
+        "events": ("value", "Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2"),
+        "seed_mass": ("value", "Omega_m", "A_SN1", "A_AGN1", "A_SN2"),
+        "bubble": ("value", *EXPONENTS),
+        "wind": ("value", "Omega_m", "A_SN1", "A_SN2"),
+        "star_fraction": ("value", *EXPONENTS),
+        "answer": ("value", "Omega_m"),
+    },
 }
-WIDTHS = {"value": 0.4, "exponent": 0.4}
-"""Of the prior: natural logarithm of a value, an exponent."""
+WIDTH = 0.4
+"""Of the prior on the natural logarithm of a value and on an exponent."""
 TOLERANCE = 0.02
 """Wanted difference in S; with the error of the tables it weighs the residuals."""
+FIDUCIAL_WEIGHT, RESPONSE_WEIGHT = 3.0, 1.5
+STEP = 0.1
+"""Of ln c in the Jacobian."""
+SMALLEST_RESPONSE = 0.02
+FAR_MPC_H = HUBBLE
+"""1 Mpc: the share of baryons that end farther away than this is reported, not fitted."""
 
 
 @dataclass(frozen=True)
 class Arguments:
-    """Fit one model."""
+    """Fit one model or several."""
 
-    suite: Literal["MockTNG", "MockSIMBA"] = "MockTNG"
-    scale: Literal["laptop", "letter", "fine"] = "letter"
-    n_rows: int = 40
+    suites: Annotated[tuple[Suite, ...], tyro.conf.arg(aliases=["--suite"])] = ("MockTNG",)
+    n_particles: int = 256
+    """Particles a side of each kind; the mesh is twice as fine."""
+    step_error: float = 0.05
+    """Wanted error of P(k) from finite time steps."""
+    k_max: float = 20.0
+    """Largest wavenumber [h/Mpc] of fit and validation."""
+    n_rows: int = 16
     """Latin-hypercube rows to fit."""
-    n_validation: int = 20
+    n_validation: int = 12
     """Other rows to validate on."""
-    n_seeds: int = 6
-    """Seeds of the fiducial point, in the fit and in the validation."""
+    n_seeds: int = 4
+    """Seeds of the fiducial point, in the fit and, others, in the validation."""
+    n_end_seeds: int = 2
+    """Of them, those of the ends of each parameter's range."""
     seconds: float = 120.0
-    """No new iteration starts after this."""
+    """For the fit of a model: no new iteration starts after this; 0 validates the constants as they stand."""
     device: str = "auto"
     out: Path = Path("constants.json")
 
 
-@dataclass
+@dataclass(frozen=True)
 class Sample:
-    """One simulated point with its target."""
+    """One point of a suite's parameter space with a seed, and S of its table."""
 
     case: str
-    run: GravityRun
-    feedback: Feedback
-    nbody_power: np.ndarray
-    target: np.ndarray
+    theta: FloatArray
+    target: FloatArray
+    seed: int
+
+    @property
+    def universe(self) -> Universe:
+        """What its gravity run depends on."""
+        return float(self.theta[0]), float(self.theta[1]), self.seed
+
+
+class Universes:
+    """Gravity runs, made when first asked for, with as little on the device as all models need again and again."""
+
+    def __init__(self, spec: SimulateSpec, k: FloatArray, device: torch.device) -> None:
+        self.spec, self.k, self.device = spec, k, device
+        self.kept: dict[Universe, tuple[GravityRun, FloatArray]] = {}
+        self.tag = torch.arange(spec.n_particles**3, device=device, dtype=torch.float32).repeat(2)[:, None]
+
+    def suppression(self, suite: str, sample: Sample, constants: Any) -> FloatArray:
+        """S(k) of one sample."""
+        run, nbody_power = self._of(sample.universe)
+        kinds = self._hydro(suite, run, sample, constants).values()
+        P = self._power([kind.position for kind in kinds], [kind.mass for kind in kinds])
+        return np.asarray(P / nbody_power)
+
+    def far_share(self, suite: str, sample: Sample, constants: Any) -> float:
+        """Share of the baryons that the model moves by more than 1 Mpc."""
+        run, _ = self._of(sample.universe)
+        kinds = self._hydro(suite, run, sample, constants)
+        moved = [kinds[name] for name in ("Mgas", "Mstar")]
+        n_far = sum(
+            int((kind.position - run.gas[kind.velocity[:, 0].long()]).norm(dim=1).gt(FAR_MPC_H / run.cell_mpc_h).sum())
+            for kind in moved
+        )
+        return n_far / len(run.gas)
+
+    def seconds(self, suite: str, sample: Sample, constants: Any) -> float:
+        """Wall-clock of the model alone, haloes and pressure given."""
+        run, _ = self._of(sample.universe)
+        self._hydro(suite, run, sample, constants)
+        began = time.perf_counter()
+        self._hydro(suite, run, sample, constants)
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+        return time.perf_counter() - began
+
+    def forget(self, universes: Iterable[Universe]) -> None:
+        """Free the memory of these."""
+        for universe in universes:
+            self.kept.pop(universe, None)
+
+    def prepare(self, universe: Universe) -> None:
+        """Make the gravity run and its twin, if they are not there."""
+        self._of(universe)
+
+    def _of(self, universe: Universe) -> tuple[GravityRun, FloatArray]:
+        if universe not in self.kept:
+            Omega_m, sigma_8, seed = universe
+            cosmology = Cosmology(Omega_m, sigma_8)
+            twin = nbody_run(self.spec, cosmology, seed, self.device)
+            P = self._power(twin.kinds, twin.mass)
+            del twin
+            self.kept[universe] = self._slim(gravity_run(self.spec, cosmology, seed, self.device)), P
+        return self.kept[universe]
+
+    def _slim(self, run: GravityRun) -> GravityRun:
+        """Velocities serve the spin of haloes alone; their place is taken by the numbers of the particles."""
+        particles = replace(run.particles, velocity=self.tag.to(run.gas.dtype).expand(-1, 3))
+        slim = replace(run, particles=particles)
+        slim.__dict__["haloes"] = replace(run.haloes, of_cell=run.haloes.of_cell.to(torch.int32))
+        slim.__dict__["pressure_displacement"] = run.pressure_displacement
+        return slim
+
+    def _hydro(self, suite: str, run: GravityRun, sample: Sample, constants: Any) -> HydroParticles:
+        model: Callable[..., HydroParticles] = baryon_model(suite)
+        kinds = model(run, Feedback(*(float(A) for A in sample.theta[2:])), constants)
+        for mesh in ("density_k", "peak_density"):
+            run.__dict__.pop(mesh, None)
+        return kinds
+
+    def _power(self, kinds: Sequence[torch.Tensor], masses: Sequence[float]) -> FloatArray:
+        """P(k) interpolated in ln k; any units, ratios matter."""
+        k, P = power_spectrum_3d(paint_species(kinds, self.spec.n_mesh, masses))
+        k_shells = k.cpu().numpy() * 2 * np.pi / BOX_SIZE_MPC_H
+        return np.asarray(np.interp(np.log(self.k), np.log(k_shells), P.cpu().numpy()))
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What is compared with the table: a weighted sum of S over samples, and the same of their targets."""
+
+    terms: tuple[tuple[int, float], ...]
     weight: float
 
-
-def power(kinds: Sequence[torch.Tensor], masses: Sequence[float], n_mesh: int, k_h_mpc: np.ndarray) -> np.ndarray:
-    """P(k) interpolated in ln k; any units, ratios matter."""
-    k, P = power_spectrum_3d(paint_species(kinds, n_mesh, masses))
-    k_shells = k.cpu().numpy() * 2 * np.pi / CMD.box_size_mpc_h
-    return np.asarray(np.interp(np.log(k_h_mpc), np.log(k_shells), P.cpu().numpy()))
+    def of(self, S: FloatArray) -> FloatArray:
+        """The sum, of whatever has the samples along its first axis."""
+        return np.asarray(sum(factor * S[number] for number, factor in self.terms))
 
 
-def simulate(
-    spec: SimulateSpec,
-    k: np.ndarray,
-    device: torch.device,
-    case: str,
-    theta: np.ndarray,
-    target: np.ndarray,
-    seed: int,
-    weight: float,
-) -> Sample:
-    """Both gravity runs of one point."""
-    cosmology = Cosmology(float(theta[0]), float(theta[1]))
-    feedback = Feedback(*(float(A) for A in theta[2:]))
-    twin = nbody_run(spec, cosmology, seed, device)
-    P = power(twin.kinds, twin.mass, spec.n_mesh, k)
-    return Sample(case, gravity_run(spec, cosmology, seed, device), feedback, P, target, weight)
-
-
-def suppression(suite: str, sample: Sample, constants: Any, k: np.ndarray) -> np.ndarray:
-    """S(k) of one sample."""
-    model: Callable[..., HydroParticles] = baryon_model(suite)
-    kinds = model(sample.run, sample.feedback, constants).values()
-    n_mesh = sample.run.particles.n_mesh
-    P = power([kind.position for kind in kinds], [kind.mass for kind in kinds], n_mesh, k)
-    return np.asarray(P / sample.nbody_power)
+def comparisons(samples: list[Sample]) -> list[Comparison]:
+    """Rows one by one, the mean of the fiducial seeds, the responses at the ends."""
+    rows = [Comparison(((i, 1.0),), 1.0) for i, sample in enumerate(samples) if sample.case.startswith("LH")]
+    fiducial = {sample.seed: i for i, sample in enumerate(samples) if sample.case == "fiducial"}
+    mean = Comparison(tuple((i, 1 / len(fiducial)) for i in fiducial.values()), FIDUCIAL_WEIGHT)
+    ends: dict[str, list[tuple[int, float]]] = {}
+    for i, sample in enumerate(samples):
+        if sample.case.startswith("1P"):
+            ends.setdefault(sample.case, []).extend([(i, 1.0), (fiducial[sample.seed], -1.0)])
+    responses = [
+        Comparison(tuple((i, 2 * factor / len(terms)) for i, factor in terms), RESPONSE_WEIGHT)
+        for terms in ends.values()
+    ]
+    return [*rows, mean, *responses]
 
 
 class Unknowns:
@@ -137,12 +261,12 @@ class Unknowns:
         self.start = CONSTANTS[suite]()
         self.names = [(constant, part) for constant, parts in FREE[suite].items() for part in parts]
 
-    def vector(self) -> np.ndarray:
+    def vector(self) -> FloatArray:
         """The constants of the model as they stand."""
         numbers = [getattr(getattr(self.start, constant), part) for constant, part in self.names]
         return np.array([np.log(x) if part == "value" else x for x, (_, part) in zip(numbers, self.names, strict=True)])
 
-    def constants(self, vector: np.ndarray) -> Any:
+    def constants(self, vector: FloatArray) -> Any:
         """Constants with the free numbers replaced."""
         changed: dict[str, Scaling] = {}
         for x, (constant, part) in zip(vector, self.names, strict=True):
@@ -150,90 +274,206 @@ class Unknowns:
             changed[constant] = replace(scaling, **{part: float(np.exp(x) if part == "value" else x)})
         return replace(self.start, **changed)
 
+    def lever(self, sample: Sample) -> FloatArray:
+        """d ln c / d x of each free number at a sample."""
+        logarithms = dict(zip(EXPONENTS, np.log(sample.theta / FIDUCIAL), strict=True)) | {"value": 1.0}
+        return np.array([logarithms[part] for _, part in self.names])
 
-def fit(suite: str, samples: list[Sample], k: np.ndarray, error: np.ndarray, seconds: float) -> Any:
+
+def larger(constants: Any, name: str) -> Any:
+    """Constants with one of them a step larger."""
+    scaling: Scaling = getattr(constants, name)
+    return replace(constants, **{name: replace(scaling, value=scaling.value * float(np.exp(STEP)))})
+
+
+def fit(suite: str, samples: list[Sample], universes: Universes, error: FloatArray, seconds: float) -> Any:
     """Constants of least squares, held near their start by a weak prior."""
-    unknowns = Unknowns(suite)
-    start, width = (
-        unknowns.vector(),
-        np.array([WIDTHS["value" if part == "value" else "exponent"] for _, part in unknowns.names]),
-    )
-    spread = np.hypot(TOLERANCE, 0.5 * error)
+    unknowns, compared = Unknowns(suite), comparisons(samples)
+    start, spread = unknowns.vector(), np.hypot(TOLERANCE, 0.5 * error)
+    targets = np.array([sample.target for sample in samples])
     began = time.perf_counter()
     best: dict[str, Any] = {"cost": np.inf, "x": start}
+    last: dict[bytes, FloatArray] = {}
 
-    def residuals(x: np.ndarray) -> np.ndarray:
-        parts = [s.weight * (suppression(suite, s, unknowns.constants(x), k) - s.target) / spread for s in samples]
-        r = np.concatenate([*parts, (x - start) / width])
+    def all_S(x: FloatArray) -> FloatArray:
+        constants = unknowns.constants(x)
+        return np.array([universes.suppression(suite, sample, constants) for sample in samples])
+
+    def residuals(x: FloatArray) -> FloatArray:
+        S = all_S(x)
+        last.clear()
+        last[x.tobytes()] = S
+        parts = [each.weight * each.of(S - targets) / spread for each in compared]
+        r = np.concatenate([*parts, (x - start) / WIDTH])
         if (cost := float(r @ r)) < best["cost"]:
             best.update(cost=cost, x=x.copy())
             print(f"  {time.perf_counter() - began:6.0f} s  cost {cost:.1f}", flush=True)
         return r
 
-    def jacobian(x: np.ndarray) -> np.ndarray:
+    def jacobian(x: FloatArray) -> FloatArray:
         if time.perf_counter() - began > seconds:
             raise TimeoutError
-        here, step = residuals(x), 0.1
-        return np.stack([(residuals(x + step * unit) - here) / step for unit in np.eye(len(x))], axis=1)
+        here = last[x.tobytes()] if x.tobytes() in last else all_S(x)
+        constants, slope = unknowns.constants(x), np.zeros((len(samples), len(here[0]), len(x)))
+        for name in FREE[suite]:
+            is_its = np.array([constant == name for constant, _ in unknowns.names])
+            stepped = larger(constants, name)
+            for i, sample in enumerate(samples):
+                change = (universes.suppression(suite, sample, stepped) - here[i]) / STEP
+                slope[i] += np.outer(change, unknowns.lever(sample) * is_its)
+        parts = [each.weight * each.of(slope) / spread[:, None] for each in compared]
+        return np.concatenate([*parts, np.eye(len(x)) / WIDTH])
 
     try:
-        least_squares(residuals, start, jac=jacobian, method="trf", x_scale=width, ftol=3e-3)
+        least_squares(residuals, start, jac=jacobian, method="trf", ftol=3e-3)
     except TimeoutError:
         print("  out of time: the best so far")
     return unknowns.constants(best["x"])
 
 
-def report(suite: str, title: str, samples: list[Sample], constants: Any, k: np.ndarray) -> None:
-    """Print the rms difference of S by case and over all."""
-    differences: dict[str, list[np.ndarray]] = {}
-    for sample in samples:
-        differences.setdefault(sample.case, []).append(suppression(suite, sample, constants, k) - sample.target)
-    print(f"{title}: rms of S - table over 0.5 <= k <= 20 h/Mpc")
-    for case, rows in differences.items():
-        if not case.startswith("LH") or len(differences) < 3:
-            mean = np.mean(rows, axis=0)
-            print(f"  {case:14s} {np.sqrt(np.mean(mean**2)):.4f}  {np.round(mean, 3)}")
-    everything = np.array([row for rows in differences.values() for row in rows])
-    print(f"  all, each simulation: {np.sqrt(np.mean(everything**2)):.4f}; mean difference {everything.mean():+.4f}")
+def rms(differences: Any) -> float:
+    """Root of the mean square."""
+    return float(np.sqrt(np.mean(np.square(differences))))
+
+
+class Tables:
+    """The samples of one suite."""
+
+    def __init__(self, suite: str, arguments: Arguments) -> None:
+        k, self.cases = read_suppression(suite)
+        self.k = k[k <= arguments.k_max]
+        self.error = read_error(suite, len(self.k))
+        self.ends = {
+            f"1P {name} {side}": self.cases[f"1P_{name}"][end]
+            for name in EXPONENTS
+            for side, end in (("low", 0), ("high", -1))
+        }
+
+    def rows(self, first: int, count: int) -> list[Sample]:
+        """Rows spread over the table."""
+        numbers = [first + 1000 // count * i for i in range(count)]
+        return [self._sample(f"LH_{n}", self.cases[f"LH_{n}"][0], 7000 + n) for n in numbers]
+
+    def points(self, first_seed: int, n_seeds: int, n_end_seeds: int) -> list[Sample]:
+        """The fiducial point and the ends of each range."""
+        (fiducial,) = self.cases["fiducial"]
+        samples = [self._sample("fiducial", fiducial, first_seed + i) for i in range(n_seeds)]
+        return samples + [
+            self._sample(case, end, first_seed + i) for case, end in self.ends.items() for i in range(n_end_seeds)
+        ]
+
+    def _sample(self, case: str, row: tuple[FloatArray, FloatArray], seed: int) -> Sample:
+        return Sample(case, row[0], row[1][: len(self.k)], seed)
+
+
+def validate(
+    suite: str, tables: Tables, constants: Any, universes: Universes, arguments: Arguments, kept: set[Universe]
+) -> dict[str, Any]:
+    """What is reported of a fitted model; universes outside `kept` are forgotten one by one."""
+
+    def S_of(samples: list[Sample]) -> list[FloatArray]:
+        values = []
+        for sample, following in zip(samples, [*samples[1:], None], strict=True):
+            values.append(universes.suppression(suite, sample, constants))
+            if following is None or following.universe != sample.universe:
+                universes.forget({sample.universe} - kept)
+        return values
+
+    fiducial = tables.points(100, arguments.n_seeds, 0)
+    fitted = np.mean(S_of(fiducial), axis=0)
+    unseen = sorted(
+        tables.points(200, arguments.n_seeds, arguments.n_end_seeds),
+        key=lambda sample: (sample.universe, sample.case),
+    )
+    cases: dict[str, dict[int, FloatArray]] = {}
+    for sample, S in zip(unseen, S_of(unseen), strict=True):
+        cases.setdefault(sample.case, {})[sample.seed] = S
+    target = fiducial[0].target
+    mean = np.mean(list(cases["fiducial"].values()), axis=0)
+    rows = tables.rows(12, arguments.n_validation)
+    differences = np.array([S - row.target for S, row in zip(S_of(rows), rows, strict=True)])
+    far = [universes.far_share(suite, sample, constants) for sample in fiducial]
+    return {
+        "n_particles": arguments.n_particles,
+        "k": tables.k.tolist(),
+        "fiducial": {
+            "table": target.tolist(),
+            "error_of_table": tables.error.tolist(),
+            "fit": {"S": fitted.tolist(), "rms": rms(fitted - target)},
+            "validation": {"S": mean.tolist(), "rms": rms(mean - target)},
+        },
+        "responses": responses(tables, cases),
+        "unseen_rows": {
+            "rms_by_row": {row.case: rms(each) for row, each in zip(rows, differences, strict=True)},
+            "rms": rms(differences),
+            "mean_difference": float(differences.mean()),
+        },
+        "share_beyond_1_Mpc": {"mean": float(np.mean(far)), "by_seed": far},
+        "seconds_of_model": universes.seconds(suite, fiducial[0], constants),
+    }
+
+
+def responses(tables: Tables, cases: dict[str, dict[int, FloatArray]]) -> list[dict[str, Any]]:
+    """S at the upper end of each range less that at the lower, wherever the table has 0.02 and more."""
+    found = []
+    for name in EXPONENTS:
+        low, high = (f"1P {name} {side}" for side in ("low", "high"))
+        table = tables.ends[high][1] - tables.ends[low][1]
+        model = np.mean([cases[high][seed] - cases[low][seed] for seed in cases[high]], axis=0)
+        found += [
+            {"parameter": name, "k": float(k), "table": float(T), "model": float(S), "right": bool(S * T > 0)}
+            for k, T, S in zip(tables.k, table, model, strict=False)
+            if abs(T) >= SMALLEST_RESPONSE
+        ]
+    return found
+
+
+def show(suite: str, result: dict[str, Any]) -> None:
+    """Print what matters of `validate`."""
+    fiducial, wrong = result["fiducial"], [each for each in result["responses"] if not each["right"]]
+    print(f"{suite}, k = {result['k']}")
+    print(f"  table      {np.round(fiducial['table'], 3)}")
+    for which in ("fit", "validation"):
+        print(f"  {which:10s} {np.round(fiducial[which]['S'], 3)}  rms {fiducial[which]['rms']:.4f}")
+    print(f"  responses of {SMALLEST_RESPONSE} and more: {len(wrong)} of {len(result['responses'])} of the wrong sign")
+    for name in EXPONENTS:
+        its = [each for each in result["responses"] if each["parameter"] == name]
+        line = ", ".join(f"{each['k']:g}: {each['model']:+.3f} ({each['table']:+.3f})" for each in its)
+        print(f"    {name:8s} {line}")
+    rows = result["unseen_rows"]
+    print(f"  unseen rows: rms {rows['rms']:.4f}, mean difference {rows['mean_difference']:+.4f}")
+    print(f"  baryons moved by more than 1 Mpc: {100 * result['share_beyond_1_Mpc']['mean']:.1f}%")
+    print(f"  seconds of the model: {result['seconds_of_model']:.3f}", flush=True)
 
 
 def main() -> None:
     """Simulate, fit, validate, write."""
     arguments = tyro.cli(Arguments)
-    suite, spec = arguments.suite, SIMULATION_SCALES[arguments.scale]()
-    device = select_device(arguments.device)
-    k, cases = read_suppression(suite)
-    error = read_error(suite, len(k))
-    (fiducial,) = cases["fiducial"]
-
-    point = partial(simulate, spec, k, device)
-
-    def rows(first: int, count: int) -> list[Sample]:
-        numbers = [first + 1000 // count * i for i in range(count)]
-        return [point(f"LH_{n}", *cases[f"LH_{n}"][0], 7000 + n, 1.0) for n in numbers]
-
-    def fiducials(first_seed: int) -> list[Sample]:
-        n, weight = arguments.n_seeds, (arguments.n_rows / 3 / arguments.n_seeds) ** 0.5
-        return [point("fiducial", *fiducial, first_seed + i, weight) for i in range(n)]
-
-    began = time.perf_counter()
-    ends = {
-        f"1P {name} {'low' if end == 0 else 'high'}": cases[f"1P_{name}"][end] for name in EXPONENTS for end in (0, -1)
-    }
-    training = [*rows(1, arguments.n_rows), *fiducials(100)]
-    training += [point(case, *end, seed, 1.0) for case, end in ends.items() for seed in (400, 401)]
-    print(f"{suite}: {len(training)} samples in {time.perf_counter() - began:.0f} s", flush=True)
-    constants = fit(suite, training, k, error, arguments.seconds)
-    report(suite, "fitted", training, constants, k)
-    del training
-    report(suite, "validation rows and seeds", [*rows(12, arguments.n_validation), *fiducials(200)], constants, k)
-    for name in EXPONENTS:
-        chosen = [(case, end) for case, end in ends.items() if name in case]
-        both = [point(case, *end, seed, 1.0) for case, end in chosen for seed in (300, 301, 302)]
-        report(suite, f"1P {name}", both, constants, k)
-    write_text(arguments.out, json.dumps(asdict(constants), indent=1) + "\n")
-    for field in fields(constants):
-        print(f"    {field.name}: Scaling = {getattr(constants, field.name)}")
+    device, n = select_device(arguments.device), arguments.n_particles
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
+    spec = SimulateSpec(n_particles=n, n_mesh=2 * n, step_error=arguments.step_error)
+    all_tables = {suite: Tables(suite, arguments) for suite in arguments.suites}
+    universes = Universes(spec, next(iter(all_tables.values())).k, device)
+    results: dict[str, Any] = {}
+    for suite, tables in all_tables.items():
+        began = time.perf_counter()
+        shared = tables.points(100, arguments.n_seeds, arguments.n_end_seeds)
+        rows = tables.rows(1, arguments.n_rows)
+        for sample in (*shared, *rows):
+            universes.prepare(sample.universe)
+        print(f"{suite}: {len(shared) + len(rows)} samples in {time.perf_counter() - began:.0f} s", flush=True)
+        constants = Unknowns(suite).start
+        if arguments.seconds > 0:
+            constants = fit(suite, [*rows, *shared], universes, tables.error, arguments.seconds)
+        kept = {sample.universe for sample in shared}
+        universes.forget({sample.universe for sample in rows} - kept)
+        result = validate(suite, tables, constants, universes, arguments, kept)
+        results[suite] = {"constants": asdict(constants), **result}
+        write_text(arguments.out, json.dumps(results, indent=1) + "\n")
+        show(suite, result)
+        for field in fields(constants):
+            print(f"    {field.name}: {getattr(constants, field.name)}")
 
 
 if __name__ == "__main__":

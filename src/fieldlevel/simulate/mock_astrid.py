@@ -5,9 +5,9 @@ a shell from the radius r that gravity gave it to that of an atmosphere with a c
 back inwards,
 
     r' = r^(1 - h) (R x(m))^h (1 - c (1 - m)),        x(m) = m^(1/3) / (1 - m^(2/3))^(1/2),
-    h = h_max / (1 + M_heat / M),    R = R_t r_200 (M / 1e13)^-s,    c = c_max / (1 + M / M_heat),
+    h = s(h_0) / (1 + M_heat / M),    R = R_t r_200 (M / 1e13)^-a,    c = s(c_0) / (1 + M / M_heat),
 
-stars form in the innermost shells, and dark matter keeps (part of) its adiabatic invariant: it contracts onto the
+with s(x) = x / (1 + x); stars form in the innermost shells, and dark matter keeps (part of) its adiabatic invariant: it contracts onto the
 stars and gas that have sunk and expands where gas has left. Thermal feedback of black holes stops their own growth: the
 more of it, the less is there of the heat that lifts the gas of massive haloes, and the more sinks.
 
@@ -42,16 +42,16 @@ _LONGEST_MPC_H = 3.0
 class AstridConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
-    heat: Scaling = Scaling(0.8)
-    """h_max, at most 0.97."""
+    heat: Scaling = Scaling(4.0)
+    """h_0."""
     heat_mass: Scaling = Scaling(1e12)
     """M_heat."""
     atmosphere: Scaling = Scaling(1.0, A_SN1=-0.3, A_AGN1=0.15, A_SN2=-0.5, A_AGN2=-0.4)
     """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200, at most 20."""
     mass_slope: Scaling = Scaling(0.2)
-    """s: heavier haloes hold their gas."""
-    cooling: Scaling = Scaling(0.3, A_AGN2=0.3)
-    """c_max, at most 0.97."""
+    """a: heavier haloes hold their gas."""
+    cooling: Scaling = Scaling(0.5, A_AGN2=0.3)
+    """c_0."""
     star_fraction: Scaling = Scaling(0.05)
     """Of the gas of a halo of 1e12 Msun/h."""
     star_spread: Scaling = Scaling(0.05)
@@ -104,14 +104,18 @@ class _Values:
         def value(scaling: Scaling) -> float:
             return scaling(run.cosmology, feedback)
 
-        self.heat = min(value(constants.heat), _LARGEST_SHARE)
+        self.heat = _saturated(value(constants.heat))
         self.heat_mass = value(constants.heat_mass)
         self.atmosphere = min(value(constants.atmosphere), 20.0)
         self.mass_slope = value(constants.mass_slope)
-        self.cooling = min(value(constants.cooling), _LARGEST_SHARE)
+        self.cooling = _saturated(value(constants.cooling))
         self.star_fraction = value(constants.star_fraction)
         self.star_spread = value(constants.star_spread)
         self.answer = value(constants.answer)
+
+
+def _saturated(x: float) -> float:
+    return 1 / (1 + 1 / x) if x > 0 else 0.0
 
 
 def _equilibrium(radius: Tensor, enclosed: Tensor, M: Tensor, c: _Values, cell_mpc_h: float) -> Tensor:
