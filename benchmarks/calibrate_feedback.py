@@ -275,7 +275,7 @@ class Unknowns:
         return replace(self.start, **changed)
 
     def lever(self, sample: Sample) -> FloatArray:
-        """d ln c / d x of each free number at a sample."""
+        """D ln c / d x of each free number at a sample."""
         logarithms = dict(zip(EXPONENTS, np.log(sample.theta / FIDUCIAL), strict=True)) | {"value": 1.0}
         return np.array([logarithms[part] for _, part in self.names])
 

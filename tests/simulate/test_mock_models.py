@@ -1,4 +1,4 @@
-"""Laws that hold for any constants of the two baryon models, then the mechanism of each with constants of its own."""
+"""Laws that hold for any constants of the baryon models, then the mechanism of each with constants of its own."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,13 +12,19 @@ from fieldlevel.numerics.mesh import paint_species, read_cic
 from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.initial import lattice
+from fieldlevel.simulate.mock_astrid import AstridConstants, mock_astrid
+from fieldlevel.simulate.mock_eagle import EAGLEConstants, draw_events, mock_eagle
 from fieldlevel.simulate.mock_simba import SIMBAConstants, mock_simba
 from fieldlevel.simulate.mock_tng import TNGConstants, mock_tng
 from fieldlevel.simulate.nbody import Particles
+from fieldlevel.simulate.shells import r_200
+from fieldlevel.simulate.simulation import baryon_model
+from fieldlevel.suites import mock_suites
 
 Model = Callable[..., HydroParticles]
 NONE = Scaling(0.0)
 EXACT = 1e-9  # double precision
+MODELS = mock_suites()
 PRIOR_CORNERS = [Feedback(*values) for values in product((0.25, 4.0), (0.25, 4.0), (0.5, 2.0), (0.5, 2.0))]
 
 QUIET_TNG = TNGConstants(
@@ -41,12 +47,31 @@ QUIET_SIMBA = SIMBAConstants(
     core=NONE,
     relaxation=NONE,
 )
+QUIET_ASTRID = AstridConstants(
+    heat=NONE,
+    heat_mass=Scaling(1e12),
+    atmosphere=Scaling(1.0),
+    mass_slope=NONE,
+    cooling=NONE,
+    star_fraction=NONE,
+    star_spread=Scaling(0.05),
+    answer=NONE,
+)
+QUIET_EAGLE = EAGLEConstants(
+    events=NONE,
+    seed_mass=Scaling(1e12),
+    bubble=Scaling(0.5),
+    wind=NONE,
+    star_fraction=NONE,
+    star_spread=Scaling(0.05),
+    answer=NONE,
+)
 """Nothing happens but the pressure of the diffuse gas; each test switches on what it is about."""
 
 
-@pytest.fixture(params=[mock_tng, mock_simba], ids=["MockTNG", "MockSIMBA"])
+@pytest.fixture(params=MODELS)
 def model(request) -> Model:
-    return request.param
+    return baryon_model(request.param)
 
 
 def power(kinds: HydroParticles, n_mesh: int = 64) -> torch.Tensor:
@@ -60,6 +85,14 @@ def tng(run: GravityRun, **constants: Scaling) -> HydroParticles:
 
 def simba(run: GravityRun, **constants: Scaling) -> HydroParticles:
     return mock_simba(run, Feedback(), replace(QUIET_SIMBA, **constants))
+
+
+def astrid(run: GravityRun, **constants: Scaling) -> HydroParticles:
+    return mock_astrid(run, Feedback(), replace(QUIET_ASTRID, **constants))
+
+
+def eagle(run: GravityRun, **constants: Scaling) -> HydroParticles:
+    return mock_eagle(run, Feedback(), replace(QUIET_EAGLE, **constants))
 
 
 def heat_push(run: GravityRun, **constants: Scaling) -> torch.Tensor:
@@ -95,6 +128,14 @@ def test_the_corners_of_the_prior_are_sound(model, run, corner):
     assert all(kind.position.isfinite().all() for kind in kinds.values())
 
 
+@pytest.mark.parametrize("name", ["A_SN1", "A_AGN1", "A_SN2", "A_AGN2"])
+@pytest.mark.parametrize("value", [1e-3, 1e3])
+def test_feedback_far_outside_the_prior_gives_finite_positions(model, run, name, value):
+    kinds = model(run, Feedback(**{name: value}))
+    assert len(kinds["Mgas"].position) + len(kinds["Mstar"].position) == 32**3
+    assert all(kind.position.isfinite().all() for kind in kinds.values())
+
+
 def test_the_run_is_not_changed(model, run):
     before = run.particles.position.clone(), run.pressure_displacement.clone(), run.peak_density.clone()
     model(run, Feedback())
@@ -119,9 +160,27 @@ def test_power_is_suppressed_on_small_scales_only(model, run, today):
     assert ratio[12:20].mean() < ratio[0]
 
 
-def test_stronger_agn_feedback_suppresses_more(model, run):
-    powers = [power(model(run, Feedback(A_AGN2=A)))[4:12].mean() for A in (0.5, 1.0, 2.0)]
-    assert powers == sorted(powers, reverse=True)
+@pytest.mark.parametrize("suite", MODELS)
+def test_stronger_agn_feedback_suppresses_more(suite, run):
+    """But for Astrid's, whose black holes then grow less."""
+    powers = [power(baryon_model(suite)(run, Feedback(A_AGN2=A)))[4:12].mean() for A in (0.5, 1.0, 2.0)]
+    assert powers == sorted(powers, reverse=suite != "MockAstrid")
+
+
+@pytest.mark.parametrize(
+    ("suite", "name", "raises"),
+    [
+        ("MockAstrid", "A_SN1", True),
+        ("MockAstrid", "A_SN2", True),
+        ("MockAstrid", "A_AGN1", False),
+        ("MockEAGLE", "A_SN1", True),
+        ("MockEAGLE", "A_SN2", False),
+        ("MockEAGLE", "A_AGN1", False),
+    ],
+)
+def test_feedback_parameters_act_as_in_their_suite(suite, name, raises, run):
+    low, high = (power(baryon_model(suite)(run, Feedback(**{name: A})))[4:12].mean() for A in (0.5, 2.0))
+    assert (high > low) == raises
 
 
 def test_a_seed_fixes_the_outcome(model, run):
@@ -156,7 +215,7 @@ def test_an_even_universe_stays_even(model, run):
     torch.testing.assert_close(after["Mcdm"].position, kinds[0], rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("quiet", [tng, simba])
+@pytest.mark.parametrize("quiet", [tng, simba, astrid, eagle])
 def test_stars_lie_nearer_to_their_peak_than_the_gas_they_formed_from(quiet, run):
     """By the star spread: the seed draws the same particles."""
     unmoved, near = (
@@ -170,14 +229,15 @@ def test_stars_lie_nearer_to_their_peak_than_the_gas_they_formed_from(quiet, run
 
 
 def test_quiet_models_move_nothing_but_the_diffuse_gas(run):
-    """MockTNG gives pressure to all its gas; the gas of MockSIMBA's haloes is no diffuse one."""
-    for kinds in (tng(run), simba(run)):
+    """MockTNG gives pressure to all its gas; in the others the gas of haloes is no diffuse one."""
+    for kinds in (tng(run), simba(run), astrid(run), eagle(run)):
         assert torch.equal(kinds["Mcdm"].position, run.dark_matter)
         assert len(kinds["Mstar"].position) == 0
     pushed, members = run.gas + run.pressure_displacement, run.haloes.members(run.gas)
     torch.testing.assert_close(tng(run)["Mgas"].position, pushed, rtol=0, atol=EXACT)
     pushed[members.index] = run.gas[members.index]
-    torch.testing.assert_close(simba(run)["Mgas"].position, pushed, rtol=0, atol=EXACT)
+    for kinds in (simba(run), astrid(run), eagle(run)):
+        torch.testing.assert_close(kinds["Mgas"].position, pushed, rtol=0, atol=EXACT)
 
 
 class TestMockTNG:
@@ -323,6 +383,124 @@ class TestMockSIMBA:
             power(simba(run, jet_fraction=Scaling(0.8), jet_reach=Scaling(reach)))[2:8].mean()
             for reach in (0.1, 0.5, 1.0, 2.0)
         ]
+        assert powers == sorted(powers, reverse=True)
+
+
+class TestMockAstrid:
+    def shells(self, run: GravityRun, kinds: HydroParticles) -> tuple[torch.Tensor, ...]:
+        """Halo, radius before and after in cells, and enclosed fraction before of each gas particle of haloes."""
+        members = run.haloes.members(run.gas)
+        before = members.offset.norm(dim=1)
+        after = (kinds["Mgas"].position - run.gas)[members.index].add(members.offset).norm(dim=1)
+        same = members.halo[:, None] == members.halo
+        inside = (same & (before <= before[:, None])).sum(1)
+        return members.halo, before, after, (inside - 0.5) / same.sum(1)
+
+    def test_hot_gas_takes_the_profile_of_its_atmosphere(self, run):
+        """The mass within r is that of a Plummer sphere, (1 + (R / r)^2)^(-3/2)."""
+        kinds = astrid(run, heat=Scaling(1e12), heat_mass=Scaling(1.0), atmosphere=Scaling(0.5))
+        halo, _, after, m = self.shells(run, kinds)
+        R = (0.5 * r_200(halo_masses(run)) / run.cell_mpc_h)[halo]
+        near = (m < 0.9) & (after > 1e-2)
+        torch.testing.assert_close((1 + (R / after) ** 2)[near] ** -1.5, m[near].double(), rtol=0, atol=0.01)
+
+    def test_heavier_haloes_hold_their_gas(self, run):
+        """R / r_200 falls as M^-a; equal at 1e13 Msun/h."""
+        hot = {"heat": Scaling(1e12), "heat_mass": Scaling(1.0), "atmosphere": Scaling(0.1)}
+        halo, before, even, m = self.shells(run, astrid(run, **hot))
+        _, _, sloped, _ = self.shells(run, astrid(run, mass_slope=Scaling(0.5), **hot))
+        expected = (halo_masses(run)[halo] / 1e13) ** -0.5
+        inner = (m < 0.5) & (before < 1)  # the cap shortens long ways
+        torch.testing.assert_close((sloped / even)[inner], expected[inner], rtol=1e-2, atol=0)
+
+    def test_black_holes_heat_heavy_haloes_most(self, run):
+        """Half of h at M_heat: the logarithm of the radius goes half of the way."""
+        cold, hot = (self.shells(run, astrid(run, heat=Scaling(heat), heat_mass=Scaling(1.0)))[2] for heat in (0, 1e12))
+        halo, _, half, m = self.shells(run, astrid(run, heat=Scaling(1e12), heat_mass=Scaling(1e12)))
+        share = (1 / (1 + 1e12 / halo_masses(run)))[halo]
+        inner = (m < 0.5) & (cold > 0.1)
+        expected = cold ** (1 - share) * hot**share
+        torch.testing.assert_close(half[inner], expected[inner], rtol=2e-2, atol=0)
+
+    def test_light_haloes_cool_and_contract_from_the_inside(self, run):
+        """r (1 - c (1 - m)) with c = s(c_0) / (1 + M / M_heat)."""
+        halo, before, after, m = self.shells(run, astrid(run, cooling=Scaling(1.0), heat_mass=Scaling(1e13)))
+        c = (0.5 / (1 + halo_masses(run) / 1e13))[halo]
+        far = before > 1e-2
+        torch.testing.assert_close((after / before)[far], (1 - c * (1 - m))[far], rtol=1e-3, atol=0)
+
+    def test_no_gas_is_lifted_farther_than_the_cap(self, run):
+        hot = {"heat": Scaling(1e12), "heat_mass": Scaling(1.0), "atmosphere": Scaling(1e9)}
+        shift = (astrid(run, **hot)["Mgas"].position - run.gas) * run.cell_mpc_h
+        assert 2 < shift.norm(dim=1).max() <= 3 + EXACT
+
+    def test_stars_form_in_the_innermost_shells(self, run):
+        """As many as the mass of each halo tells, 2 f / ((M / 1e12)^-1 + (M / 1e12)^0.6) of its gas."""
+        M, halo = halo_masses(run) / 1e12, run.haloes.members(run.gas).halo
+        fraction = (2 * 0.02 / (M**-1 + M**0.6))[halo].sum().item()
+        stars = astrid(run, star_fraction=Scaling(0.02), star_spread=Scaling(1.0))["Mstar"].position
+        assert len(stars) == pytest.approx(fraction, abs=5 * fraction**0.5)
+        radius, of_gas = (run.haloes.members(position).offset.norm(dim=1) for position in (stars, run.gas))
+        assert radius.median() < 0.7 * of_gas.median()
+
+    def test_dark_matter_contracts_onto_stars(self, run):
+        assert outward(astrid(run, star_fraction=Scaling(0.1), answer=Scaling(1.0)), run).mean() < 0
+
+    def test_dark_matter_expands_where_the_gas_has_left(self, run):
+        hot = {"heat": Scaling(1e12), "heat_mass": Scaling(1.0), "atmosphere": Scaling(3.0)}
+        expanded = outward(astrid(run, answer=Scaling(1.0), **hot), run)
+        assert (expanded >= 0).double().mean() > 0.95
+        assert expanded.mean() > 0
+
+    def test_suppression_grows_with_the_atmosphere(self, run):
+        powers = [power(astrid(run, heat=Scaling(4.0), atmosphere=Scaling(R)))[4:20].mean() for R in (0.5, 1.0, 2.0)]
+        assert powers == sorted(powers, reverse=True)
+
+
+class TestMockEAGLE:
+    @pytest.mark.parametrize("delta_T", [0.25, 1.0, 4.0])
+    def test_events_are_rarer_the_hotter(self, run, delta_T):
+        """n = n_e (M / 1e13) / (1 + (M_seed / M)^2) / Delta T a halo; most of a hundred seeds within their scatter."""
+        members, M = run.haloes.members(run.gas), halo_masses(run)
+        expected = (5 / delta_T * (M / 1e13) / (1 + (1e12 / M) ** 2)).sum().item()
+        numbers = [len(draw_events(replace(run, seed=seed), members, M, 5 / delta_T, 1e12)) for seed in range(100)]
+        assert sum(numbers) / 100 == pytest.approx(expected, abs=0.5 * expected**0.5)
+
+    def test_events_are_never_more_than_a_mesh_can_hold(self, run):
+        members, M = run.haloes.members(run.gas), halo_masses(run)
+        assert len(draw_events(run, members, M, 1e9, 1.0)) < 8192 + 5 * 8192**0.5
+
+    def test_events_need_massive_haloes(self, run):
+        members, M = run.haloes.members(run.gas), halo_masses(run)
+        event = draw_events(run, members, M, 100.0, 1e13)
+        assert M[members.halo[event]].log().mean() > M[members.halo].log().mean() + 0.3
+
+    def test_no_gas_is_blown_farther_than_the_largest_bubble(self, run):
+        shift = eagle(run, events=Scaling(10.0), bubble=Scaling(1e6))["Mgas"].position - run.gas
+        assert 2 < shift.norm(dim=1).max() * run.cell_mpc_h <= 3.1
+
+    def test_bubbles_blow_gas_that_is_in_no_halo_too(self, run):
+        outside = ~torch.isin(torch.arange(32**3), run.haloes.members(run.gas).index)
+        shift = eagle(run, events=Scaling(10.0), bubble=Scaling(2.0))["Mgas"].position - eagle(run)["Mgas"].position
+        assert shift[outside].norm(dim=1).gt(0.1).any()
+
+    def test_stellar_winds_blow_small_bubbles_at_the_centres_of_haloes(self, run):
+        """Radius R_w r_200 / (1 + M / 1e12)^(1/3); outwards, and never beyond it."""
+        members, M = run.haloes.members(run.gas), halo_masses(run)
+        after = (eagle(run, wind=Scaling(0.5))["Mgas"].position - run.gas)[members.index] + members.offset
+        before, rim = members.offset.norm(dim=1), (0.5 * r_200(M) / (1 + M / 1e12) ** (1 / 3) / run.cell_mpc_h)
+        inside = (before < rim[members.halo]) & (before > 1e-2)
+        assert inside.any()
+        assert (after.norm(dim=1) >= before - EXACT).all()
+        assert (after.norm(dim=1) <= rim[members.halo] + EXACT)[inside].all()
+        torch.testing.assert_close(after[~inside & (before > 1e-2)], members.offset[~inside & (before > 1e-2)])
+
+    def test_dark_matter_expands_where_the_gas_has_left(self, run):
+        expanded = outward(eagle(run, events=Scaling(10.0), bubble=Scaling(1.5), answer=Scaling(1.0)), run)
+        assert expanded.mean() > 0
+
+    def test_suppression_grows_with_the_size_of_bubbles(self, run):
+        powers = [power(eagle(run, events=Scaling(10.0), bubble=Scaling(R)))[4:12].mean() for R in (0.1, 0.5, 1.0)]
         assert powers == sorted(powers, reverse=True)
 
 

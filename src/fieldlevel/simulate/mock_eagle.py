@@ -118,12 +118,28 @@ class _Values:
         self.answer = value(constants.answer)
 
 
-def _bubbles(run: GravityRun, members: Members, M: Tensor, c: _Values) -> Bubbles:
-    """Around the gas particles that start one."""
-    expected = c.events * (M / 1e13) / (1 + (c.seed_mass / M) ** 2)
+def draw_events(run: GravityRun, members: Members, M: Tensor, events: float, seed_mass: float) -> Tensor:
+    """Which gas particles of haloes start a bubble.
+
+    Args:
+        run: the gravity run today.
+        members: its gas in haloes.
+        M: (n_haloes,) masses of the haloes in Msun/h.
+        events: expected in a halo of 1e13 Msun/h far above the seed mass.
+        seed_mass: in Msun/h.
+
+    Returns:
+        (e,) int64, numbers of `members`, ascending; some 8,000 at most, all haloes having proportionally fewer then.
+    """
+    expected = events * (M / 1e13) / (1 + (seed_mass / M) ** 2)
     expected = expected * (_LARGEST_NUMBER / expected.sum().clamp(min=_LARGEST_NUMBER))
     probability = expected / torch.bincount(members.halo, minlength=len(M)).clamp(min=1)
-    event = (uniform(members.index, run.seed, EVENT_STREAM) < probability[members.halo]).nonzero()[:, 0]
+    return (uniform(members.index, run.seed, EVENT_STREAM) < probability[members.halo]).nonzero()[:, 0]
+
+
+def _bubbles(run: GravityRun, members: Members, M: Tensor, c: _Values) -> Bubbles:
+    """Around the gas particles that start one."""
+    event = draw_events(run, members, M, c.events, c.seed_mass)
     energy = -uniform(members.index[event], run.seed, ENERGY_STREAM).log()
     radius = c.bubble * ((M / 1e13)[members.halo[event]] * energy) ** 0.2
     centre = run.gas[members.index[event]] - (1 - _SITE) * members.offset[event]
