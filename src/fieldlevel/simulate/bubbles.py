@@ -51,11 +51,11 @@ class Bubbles:
         return min(self.n_mesh, _LARGEST_MESH)
 
     def _deepest(self) -> Tensor:
-        """For each cell of a coarse mesh, the depth and, in the lower bits, the number of the bubble it is deepest in."""
+        """For each cell of a coarse mesh, depth and, in the lower bits, number of the bubble it is deepest in."""
         n, scale = self._n_cells, self._n_cells / self.n_mesh
         deepest = torch.full((n**3,), _NONE, dtype=torch.int64, device=self.centre.device)
         reach = (self.radius * scale + 1).ceil().to(torch.int64).clamp(max=n // 2 - 1)
-        for cells in reach.unique().tolist():
+        for cells in sorted(set(reach.tolist())):
             around = _sphere(cells, deepest.device)
             for bubble in (reach == cells).nonzero()[:, 0].split(max(1, _AT_ONCE // len(around))):
                 centre = self.centre[bubble] * scale
@@ -70,7 +70,7 @@ class Bubbles:
 def _sphere(reach: int, device: torch.device) -> Tensor:
     """Whole numbers (m, 3) no farther from the origin than `reach`."""
     axis = torch.arange(-reach, reach + 1, device=device)
-    points = torch.cartesian_prod(axis, axis, axis)
+    points: Tensor = torch.cartesian_prod(axis, axis, axis)
     return points[points.square().sum(1) <= reach**2]
 
 
@@ -78,4 +78,5 @@ def blown_out(offset: Tensor, radius: Tensor, mixing: Tensor) -> Tensor:
     """Offsets (n, 3) from the centres of bubbles of `radius` (n,) after they have grown; beyond them nothing moves."""
     distance = offset.norm(dim=1).clamp(min=1e-3)
     pushed = mixing.to(distance.dtype) * (radius**3 - distance**3).clamp(min=0)
-    return offset * (1 + pushed / distance**3).pow(1 / 3)[:, None]
+    stretch = (1 + pushed / distance**3).pow(1 / 3)
+    return offset * stretch[:, None]
