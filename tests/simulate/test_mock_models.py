@@ -411,7 +411,7 @@ class TestMockAstrid:
         _, _, sloped, _ = self.shells(run, astrid(run, mass_slope=Scaling(0.5), **hot))
         expected = (halo_masses(run)[halo] / 1e13) ** -0.5
         inner = (m < 0.5) & (before < 0.4)  # the cap shortens long ways
-        torch.testing.assert_close((sloped / even)[inner], expected[inner], rtol=1e-2, atol=0)
+        torch.testing.assert_close((sloped / even)[inner], expected[inner], rtol=3e-2, atol=0)
 
     def test_black_holes_heat_heavy_haloes_most(self, run):
         """Half of h at M_heat: the logarithm of the radius goes half of the way."""

@@ -78,5 +78,5 @@ def blown_out(offset: Tensor, radius: Tensor, mixing: Tensor) -> Tensor:
     """Offsets (n, 3) from the centres of bubbles of `radius` (n,) after they have grown; beyond them nothing moves."""
     distance = offset.norm(dim=1).clamp(min=1e-3)
     pushed = mixing.to(distance.dtype) * (radius**3 - distance**3).clamp(min=0)
-    stretch = (1 + pushed / distance**3).pow(1 / 3)
+    stretch: Tensor = (1 + pushed / distance**3).pow(1 / 3)
     return offset * stretch[:, None]
