@@ -1,1 +1,1 @@
-"""Mock suites: one gravity run a simulation, two baryon models on top of it."""
+"""Mock suites: one gravity run a simulation, the baryon models on top of it."""

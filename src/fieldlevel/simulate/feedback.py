@@ -1,7 +1,7 @@
-r"""What the two baryon models share: feedback parameters, power laws of them, the state they start from.
+r"""What the baryon models share: feedback parameters, power laws of them, the state they start from.
 
 A model takes the dark matter and the gas of a gravity run with two kinds of particles and moves them; some of the gas
-becomes stars. Common to both is the pressure of the gas where it is diffuse: photo-ionised gas near the mean density is
+becomes stars. Common to all is the pressure of the gas where it is diffuse: photo-ionised gas near the mean density is
 smooth below the filtering scale lambda, which one displacement
 
     d = -lambda^2 / 2 grad ln rho
