@@ -52,6 +52,7 @@ QUIET_ASTRID = AstridConstants(
     heat_mass=Scaling(1e12),
     atmosphere=Scaling(1.0),
     mass_slope=NONE,
+    tail=Scaling(0.5),
     cooling=NONE,
     star_fraction=NONE,
     star_spread=Scaling(0.05),

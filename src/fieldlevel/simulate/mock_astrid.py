@@ -4,10 +4,10 @@ The gas of a halo of mass M [Msun/h] is seen as nested shells with the fraction 
 a shell from the radius r that gravity gave it to that of an atmosphere with a core, of radius R, and cooling takes it
 back inwards,
 
-    r' = r^(1 - h) (R x(m))^h (1 - c (1 - m)),        x(m) = m^(1/3) / (1 - m^(2/3))^(1/2),
+    r' = r^(1 - h) (R x(m))^h (1 - c (1 - m)),        x(m) = m^(1/3) / (1 - m^(2/3))^p,
     h = s(h_0) / (1 + M_heat / M),    R = R_t r_200 (M / 1e13)^-a,    c = s(c_0) / (1 + M / M_heat),
 
-with s(x) = x / (1 + x). Stars form in the innermost shells, and dark matter answers to what has moved (`shells`): it
+with s(x) = x / (1 + x); p = 1/2 makes a Plummer sphere, more of it an atmosphere that reaches farther out. Stars form in the innermost shells, and dark matter answers to what has moved (`shells`): it
 contracts onto the stars and gas that have sunk and expands where gas has left. Thermal feedback of black holes stops
 their own growth: the more of it, the less is there of the heat that lifts the gas of massive haloes, and the more
 sinks.
@@ -51,6 +51,8 @@ class AstridConstants:
     """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200, at most 20."""
     mass_slope: Scaling = Scaling(0.2)
     """a: heavier haloes hold their gas."""
+    tail: Scaling = Scaling(0.7)
+    """p, at most 2."""
     cooling: Scaling = Scaling(0.5, A_AGN2=0.3)
     """c_0."""
     star_fraction: Scaling = Scaling(0.05)
@@ -109,6 +111,7 @@ class _Values:
         self.heat_mass = value(constants.heat_mass)
         self.atmosphere = min(value(constants.atmosphere), 20.0)
         self.mass_slope = value(constants.mass_slope)
+        self.tail = min(value(constants.tail), 2.0)
         self.cooling = _saturated(value(constants.cooling))
         self.star_fraction = value(constants.star_fraction)
         self.star_spread = value(constants.star_spread)
@@ -125,7 +128,7 @@ def _equilibrium(radius: Tensor, enclosed: Tensor, M: Tensor, c: _Values, cell_m
     cooling = c.cooling / (1 + M / c.heat_mass)
     atmosphere = r_200(M) * (c.atmosphere / cell_mpc_h) * (M / 1e13) ** -c.mass_slope
     third = enclosed ** (1 / 3)
-    hot = atmosphere * third / (1 - third**2).clamp(min=1e-6).sqrt()
+    hot = atmosphere * third / (1 - third**2).clamp(min=1e-6) ** c.tail
     return radius ** (1 - heat) * hot.clamp(min=1e-3) ** heat * (1 - cooling * (1 - enclosed))
 
 
