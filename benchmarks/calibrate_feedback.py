@@ -92,8 +92,9 @@ FREE: dict[str, dict[str, tuple[str, ...]]] = {
         "events": ("value", "Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2"),
         "seed_mass": ("value", "Omega_m", "A_SN1", "A_AGN1", "A_SN2"),
         "bubble": ("value", *EXPONENTS),
+        "lift": ("value", *EXPONENTS),
         "wind": ("value", "Omega_m", "A_SN1", "A_SN2"),
-        "star_fraction": ("value", *EXPONENTS),
+        "star_fraction": ("value", "Omega_m", "A_SN1", "A_SN2"),
         "answer": ("value", "Omega_m"),
     },
 }

@@ -62,6 +62,7 @@ QUIET_EAGLE = EAGLEConstants(
     events=NONE,
     seed_mass=Scaling(1e12),
     bubble=Scaling(0.5),
+    lift=Scaling(1e9),
     wind=NONE,
     star_fraction=NONE,
     star_spread=Scaling(0.05),
@@ -484,6 +485,16 @@ class TestMockEAGLE:
         outside = ~torch.isin(torch.arange(32**3), run.haloes.members(run.gas).index)
         shift = eagle(run, events=Scaling(10.0), bubble=Scaling(2.0))["Mgas"].position - eagle(run)["Mgas"].position
         assert shift[outside].norm(dim=1).gt(0.1).any()
+
+    def test_bubbles_lift_the_share_of_the_gas_in_them(self, run):
+        """l / (1 + l) of all that full bubbles lift."""
+        whole, half = (
+            (eagle(run, events=Scaling(10.0), bubble=Scaling(2.0), lift=Scaling(lift))["Mgas"].position - run.gas)
+            for lift in (1e9, 1.0)
+        )
+        unmoved = eagle(run)["Mgas"].position - run.gas
+        n_whole, n_half = (int((shift - unmoved).norm(dim=1).gt(1e-9).sum()) for shift in (whole, half))
+        assert n_half == pytest.approx(n_whole / 2, abs=3 * n_whole**0.5)
 
     def test_stellar_winds_blow_small_bubbles_at_the_centres_of_haloes(self, run):
         """Radius R_w r_200 / (1 + M / 1e12)^(1/3); outwards, and never beyond it."""

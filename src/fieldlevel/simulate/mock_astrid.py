@@ -7,10 +7,10 @@ back inwards,
     r' = r^(1 - h) (R x(m))^h (1 - c (1 - m)),        x(m) = m^(1/3) / (1 - m^(2/3))^p,
     h = s(h_0) / (1 + M_heat / M),    R = R_t r_200 (M / 1e13)^-a,    c = s(c_0) / (1 + M / M_heat),
 
-with s(x) = x / (1 + x); p = 1/2 makes a Plummer sphere, more of it an atmosphere that reaches farther out. Stars form in the innermost shells, and dark matter answers to what has moved (`shells`): it
-contracts onto the stars and gas that have sunk and expands where gas has left. Thermal feedback of black holes stops
-their own growth: the more of it, the less is there of the heat that lifts the gas of massive haloes, and the more
-sinks.
+with s(x) = x / (1 + x); p = 1/2 makes a Plummer sphere, more of it an atmosphere that reaches farther out. Stars form
+in the innermost shells, and dark matter answers to what has moved (`shells`): it contracts onto the stars and gas that
+have sunk and expands where gas has left. Thermal feedback of black holes stops their own growth: the more of it, the
+less is there of the heat that lifts the gas of massive haloes, and the more sinks.
 
 References:
     Bird et al. 2022, arXiv:2111.01160 (Astrid); Ni et al. 2023, arXiv:2304.02096 (Astrid in CAMELS, and why its

@@ -5,8 +5,9 @@ of a halo of mass M [Msun/h] starts one with a probability ~ 1 / Delta T, so tha
 
     n = (n_e / A_AGN2) (M / 1e13) / (1 + (M_seed / M)^2)
 
-of them on average, near its centre; each blows a bubble of radius R_b (M / 1e13)^(1/5) e^(1/5), with e exponential: a
-hot bubble loses little to radiation and grows large, a cool one does not. Stars blow bubbles of their own around the
+of them on average, near its centre; each blows a bubble of radius R_b (M / 1e13)^(1/5) e^(1/5), with e exponential,
+that lifts a share l / (1 + l) of the gas in it: a hot bubble loses little to radiation, grows large and lifts much, a
+cool one does not. Stars blow bubbles of their own around the
 centres of haloes, of radius R_w r_200 / (1 + M / 1e12)^(1/3), and dark matter answers to what has moved (`shells`).
 Strong stellar feedback starves the black holes.
 
@@ -48,12 +49,14 @@ _SITE = 0.3
 class EAGLEConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
-    events: Scaling = Scaling(6.0, A_AGN2=-1)
+    events: Scaling = Scaling(8.0, A_AGN2=-1)
     """n_e / Delta T, events in a halo of 1e13 Msun/h; at most some 8,000 in the box."""
     seed_mass: Scaling = Scaling(1e12)
     """M_seed of haloes below which black holes hardly grow."""
-    bubble: Scaling = Scaling(0.7, A_SN1=-0.1, A_AGN1=0.05, A_SN2=0.1, A_AGN2=0.4)
+    bubble: Scaling = Scaling(0.6, A_SN1=-0.1, A_AGN1=0.05, A_SN2=0.1, A_AGN2=0.3)
     """R_b, at most 3."""
+    lift: Scaling = Scaling(1.8, A_SN1=-0.2, A_AGN1=0.15, A_SN2=0.3, A_AGN2=0.5)
+    """l."""
     wind: Scaling = Scaling(0.5)
     """R_w over r_200."""
     star_fraction: Scaling = Scaling(0.05, A_SN1=-0.3)
@@ -86,8 +89,7 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
 
     gas = run.gas + run.pressure_displacement
     gas[members.index] = run.gas[members.index] + (windy - members.offset)
-    mixing = uniform(torch.arange(len(gas), device=gas.device), run.seed, REACH_STREAM)
-    gas = _bubbles(run, members, M, c).blown(gas, mixing)
+    gas = _bubbles(run, members, M, c).blown(gas, _mixing(len(gas), c.lifted, run.seed, gas.device))
     settled = run.gas[members.index] - (1 - c.star_spread) * members.offset
     gas[members.index] = torch.where(is_star[:, None], settled, gas[members.index])
 
@@ -112,10 +114,17 @@ class _Values:
         self.events = value(constants.events)
         self.seed_mass = value(constants.seed_mass)
         self.bubble = value(constants.bubble)
+        self.lifted = 1 / (1 + 1 / max(value(constants.lift), 1e-9))
         self.wind = min(value(constants.wind), 10.0)
         self.star_fraction = value(constants.star_fraction)
         self.star_spread = value(constants.star_spread)
         self.answer = value(constants.answer)
+
+
+def _mixing(n: int, lifted: float, seed: int, device: torch.device) -> Tensor:
+    """How far each gas particle is lifted, (n,): uniform in (0, 1) for the share of them that is, 0 for the others."""
+    u = uniform(torch.arange(n, device=device), seed, REACH_STREAM)
+    return torch.where(u < lifted, u / lifted, 0.0)
 
 
 def draw_events(run: GravityRun, members: Members, M: Tensor, events: float, seed_mass: float) -> Tensor:
