@@ -43,23 +43,29 @@ _LONGEST_MPC_H = 3.0
 class AstridConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
-    heat: Scaling = Scaling(4.0)
+    heat: Scaling = Scaling(0.55, Omega_m=-0.72, sigma_8=-0.57, A_SN1=0.43, A_AGN1=0.42, A_SN2=-3.19)
     """h_0."""
-    heat_mass: Scaling = Scaling(1e12)
+    heat_mass: Scaling = Scaling(
+        5.18e11, Omega_m=-0.45, sigma_8=-0.14, A_SN1=-0.2, A_AGN1=-0.26, A_SN2=0.57, A_AGN2=-0.41
+    )
     """M_heat."""
-    atmosphere: Scaling = Scaling(1.0, A_SN1=-0.3, A_AGN1=0.15, A_SN2=-0.5, A_AGN2=-0.4)
+    atmosphere: Scaling = Scaling(
+        2.76, Omega_m=-0.63, sigma_8=2.85, A_SN1=-1.24, A_AGN1=-0.18, A_SN2=-1.23, A_AGN2=-1.31
+    )
     """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200, at most 20."""
-    mass_slope: Scaling = Scaling(0.2)
+    mass_slope: Scaling = Scaling(0.257)
     """a: heavier haloes hold their gas."""
-    tail: Scaling = Scaling(0.7)
+    tail: Scaling = Scaling(0.703)
     """p, at most 2."""
-    cooling: Scaling = Scaling(0.5, A_AGN2=0.3)
+    cooling: Scaling = Scaling(0.634, Omega_m=-0.58, A_SN1=-0.1, A_SN2=-0.22, A_AGN2=0.08)
     """c_0."""
-    star_fraction: Scaling = Scaling(0.05)
+    star_fraction: Scaling = Scaling(
+        0.0357, Omega_m=-0.25, sigma_8=-0.09, A_SN1=-0.22, A_AGN1=-0.26, A_SN2=0.22, A_AGN2=-0.45
+    )
     """Of the gas of a halo of 1e12 Msun/h."""
     star_spread: Scaling = Scaling(0.05)
     """Distance of stars from their peak over that of the gas they formed from."""
-    answer: Scaling = Scaling(0.5)
+    answer: Scaling = Scaling(0.0811, Omega_m=1.3)
     """nu of `shells`, of the dark matter."""
 
 
