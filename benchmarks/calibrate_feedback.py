@@ -488,7 +488,7 @@ def main() -> None:
     for suite, tables in all_tables.items():
         began = time.perf_counter()
         shared = tables.points(100, arguments.n_seeds, arguments.n_end_seeds)
-        rows = tables.rows(1, arguments.n_rows)
+        rows = tables.rows(1, arguments.n_rows) if arguments.seconds > 0 else []
         for sample in (*shared, *rows):
             universes.prepare(sample.universe)
         print(f"{suite}: {len(shared) + len(rows)} samples in {time.perf_counter() - began:.0f} s", flush=True)
