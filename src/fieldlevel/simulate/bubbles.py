@@ -61,7 +61,7 @@ class Bubbles:
                 centre = self.centre[bubble] * scale
                 offset = around + (centre.round() - centre)[:, None]
                 depth = offset.norm(dim=2) / (self.radius[bubble] * scale)[:, None]
-                key = ((depth * 2**16).to(torch.int64) << _INDEX_BITS) | bubble[:, None]
+                key = ((depth.clamp(max=2**20) * 2**16).to(torch.int64) << _INDEX_BITS) | bubble[:, None]
                 cell = nearest_cell((centre.round()[:, None] + around).view(-1, 3), n)
                 deepest.scatter_reduce_(0, cell, key.view(-1), "amin")
         return deepest

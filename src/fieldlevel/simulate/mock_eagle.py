@@ -152,4 +152,4 @@ def _bubbles(run: GravityRun, members: Members, M: Tensor, c: _Values) -> Bubble
     energy = -uniform(members.index[event], run.seed, ENERGY_STREAM).log()
     radius = c.bubble * ((M / 1e13)[members.halo[event]] * energy) ** 0.2
     centre = run.gas[members.index[event]] - (1 - _SITE) * members.offset[event]
-    return Bubbles(centre, radius.clamp(max=_LONGEST_MPC_H).to(M.dtype) / run.cell_mpc_h, run.particles.n_mesh)
+    return Bubbles(centre, radius.clamp(1e-6, _LONGEST_MPC_H).to(M.dtype) / run.cell_mpc_h, run.particles.n_mesh)
