@@ -31,7 +31,6 @@ from fieldlevel.simulate.feedback import (
     GravityRun,
     HydroParticles,
     Scaling,
-    Species,
     chosen,
 )
 from fieldlevel.simulate.haloes import Members
@@ -96,12 +95,7 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
     stars = chosen(members.index[is_star], len(gas))
     dark_matter, after = run.dark_matter.clone(), (gas - run.gas)[members.index].add_(members.offset).norm(dim=1)
     dark_matter[around.index] += answered(around, members, after, haloes=haloes, baryon_fraction=f_b, nu=c.answer)
-    dark_velocity, velocity = run.velocities
-    return {
-        "Mcdm": Species(dark_matter, 1 - f_b, dark_velocity),
-        "Mgas": Species(gas[~stars], f_b, velocity[~stars]),
-        "Mstar": Species(gas[stars], f_b, velocity[stars]),
-    }
+    return run.species(dark_matter, gas, stars)
 
 
 class _Values:
