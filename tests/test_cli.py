@@ -229,7 +229,7 @@ def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, tmp
         (["--train.perceptron.n-layers", "9"], "train.perceptron.n_layers = 9: would have no effect"),
         (["--summary.network.hidden", "9"], "summary.network.hidden = 9: would have no effect"),
         (["--summary.seed", "9"], "summary.seed: would have no effect, as that of train is taken; give train.seed"),
-        (["--suites", "MockTNG", "Nbody_Mock"], "name MockTNG MockSIMBA"),
+        (["--suites", "Nbody_Mock", "Nbody_SIMBA"], "name MockTNG MockSIMBA"),
         (["--k-max", "2", "2"], "k_max = (2.0, 2.0)"),
         (["--only", ""], "only: no experiment ''"),
     ],

@@ -33,4 +33,5 @@ def test_mock_suites_are_known_by_name(suite, mock):
 
 
 def test_twin_of_a_twin_is_itself():
-    assert nbody_twin(nbody_twin("MockTNG")) == "Nbody_MockTNG"
+    assert nbody_twin(nbody_twin("MockTNG")) == "Nbody_Mock"
+    assert nbody_twin(nbody_twin("SIMBA")) == "Nbody_SIMBA"

@@ -13,8 +13,8 @@ from benchmarks.suppression_tables import read_error, read_suppression
 
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
+from fieldlevel.simulate.designs import first_seed
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
-from fieldlevel.simulate.sets import latin_hypercube
 from fieldlevel.simulate.simulation import baryon_model, gravity_run
 from fieldlevel.suites import mock_suites
 
@@ -101,17 +101,17 @@ def hypercube(setting: Setting) -> Result:
 
 def _rows(setting: Setting, suite: str) -> Result:
     k, cases = read_suppression(suite)
-    rows, n_rows = latin_hypercube(suite), setting.sizes.n_suppression_rows
-    numbers = [FIRST_ROW + len(rows) // n_rows * i for i in range(n_rows)]
+    n_cases, n_rows = sum(case.startswith("LH_") for case in cases), setting.sizes.n_suppression_rows
+    numbers = [FIRST_ROW + n_cases // n_rows * i for i in range(n_rows)]
     S, target = [], []
     for number in numbers:
         theta, wanted = cases[f"LH_{number}"][0]
-        S.append(_Pair(setting, theta, rows[number].seed).suppression(suite, theta, k)["S"])
+        S.append(_Pair(setting, theta, first_seed("LH") + number).suppression(suite, theta, k)["S"])
         target.append(wanted)
     difference = np.array(S) - target
     return {
         "rows": numbers,
-        "Omega_m": [rows[number].parameters[0] for number in numbers],
+        "Omega_m": [float(cases[f"LH_{number}"][0][0][0]) for number in numbers],
         "S": np.array(S),
         "target": np.array(target),
         "rms": np.sqrt(np.mean(difference**2)),

@@ -1,6 +1,8 @@
 """What a folder of CMD files is told about itself: remarks, ranges, units, geometry, copies."""
 
+import hashlib
 import json
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,14 +10,15 @@ import numpy as np
 import pytest
 
 from fieldlevel.cli import main
+from fieldlevel.data import reference
 from fieldlevel.data.batches import load_map_set
 from fieldlevel.data.normalise import fit_normaliser
-from fieldlevel.data.reference import packaged_table
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import check_directory, check_distinct, directory_remarks, list_suites, open_suite
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import CAMELS_PARAMETERS, CRITICAL_DENSITY
-from fieldlevel.simulate.sets import latin_hypercube, read_table
+from fieldlevel.simulate.designs import latin_hypercube
+from fieldlevel.simulate.sets import read_table
 from fieldlevel.suites import layout_of
 from fieldlevel.training.presets import modern_preset
 from fieldlevel.training.sources import open_data
@@ -442,15 +445,21 @@ def test_names_that_are_not_text_are_not_read(write_suite, name):
     assert main(["check", str(directory)]) == 2
 
 
-def camels_rows(n: int) -> np.ndarray:
-    return np.array([row.parameters for row in latin_hypercube("MockTNG")[:n]])
+PUBLISHED = latin_hypercube("LH", 30, "IllustrisTNG", layout_of("IllustrisTNG"))
+
+
+@pytest.fixture
+def published(monkeypatch) -> np.ndarray:
+    """A table whose columns are known as those of IllustrisTNG, (30, 6)."""
+    digests = tuple(map(reference.column_digest, PUBLISHED.T))
+    monkeypatch.setattr(reference, "COLUMN_DIGESTS", {"IllustrisTNG": digests})
+    return PUBLISHED.copy()
 
 
 def shuffle(column: int):
     return lambda theta: np.c_[theta[:, :column], np.roll(theta[:, column], 1), theta[:, column + 1 :]]
 
 
-@pytest.mark.parametrize("suite", ["MockTNG", "IllustrisTNG"])
 @pytest.mark.parametrize(
     ("change", "columns"),
     [
@@ -459,14 +468,42 @@ def shuffle(column: int):
         (shuffle(5), "A_AGN2"),
         (lambda t: t[:, [0, 1, 3, 2, 4, 5]], "A_SN1, A_AGN1"),
         (lambda t: t[:, [0, 1, 2, 3, 5, 4]], "A_SN2, A_AGN2"),
+        (lambda t: t + 1e-4 * (np.arange(180) == 9).reshape(30, 6), "A_AGN1"),
     ],
 )
-def test_shuffled_or_exchanged_columns_of_the_latin_hypercube_are_found(tmp_path, suite, change, columns):
-    theta = camels_rows(30)
-    assert told(write(tmp_path, theta, suite)) == ""
+@pytest.mark.parametrize("fmt", ["%.5f", "%.8f"])
+def test_shuffled_or_exchanged_columns_of_the_latin_hypercube_are_found(tmp_path, published, change, columns, fmt):
+    assert told(write(tmp_path, published)) == ""
     assert not any("not checkable" in line for line in directory_remarks(tmp_path))
-    np.savetxt(tmp_path / f"params_LH_{suite}.txt", change(theta), fmt="%.5f")
-    assert f"{columns} differ from the latin hypercube of IllustrisTNG" in told(tmp_path)
+    np.savetxt(tmp_path / "params_LH_IllustrisTNG.txt", change(published), fmt=fmt)
+    assert f": {columns} differ from the latin hypercube of IllustrisTNG, which" in told(tmp_path)
+
+
+def test_of_the_gravity_only_twin_the_cosmology_is_compared(tmp_path, published):
+    published[:, 2:] = 1.0
+    assert told(write(tmp_path, published, "Nbody_IllustrisTNG")) == ""
+    np.savetxt(tmp_path / "params_LH_Nbody_IllustrisTNG.txt", shuffle(1)(published), fmt="%.5f")
+    assert ": sigma_8 differ from the latin hypercube of IllustrisTNG, which" in told(tmp_path)
+
+
+@pytest.mark.parametrize("suite", ["SIMBA", "MockTNG", "Mine"])
+def test_tables_of_other_suites_and_parts_of_a_table_are_not_compared(tmp_path, published, suite):
+    assert told(write(tmp_path, shuffle(2)(published), suite)) == ""
+    assert told(write(tmp_path, shuffle(2)(published[:29]), seed=1)) == ""
+
+
+def test_digests_of_the_published_tables_are_known_for_each_column():
+    digests = [digest for columns in reference.COLUMN_DIGESTS.values() for digest in columns]
+    assert tuple(reference.COLUMN_DIGESTS) == ("IllustrisTNG", "SIMBA")
+    assert len(set(digests)) == len(digests) == 12
+    assert all(re.fullmatch("[0-9a-f]{64}", digest) for digest in digests)
+
+
+def test_a_column_is_known_by_its_five_decimals():
+    written = hashlib.sha256(b"0.30900\n2.00000\n").hexdigest()
+    assert reference.column_digest(np.array([0.309, 2.0])) == written
+    assert reference.column_digest(np.array([0.309000001, 1.9999999])) == written
+    assert reference.column_digest(np.array([0.30901, 2.0])) != written
 
 
 def test_a_seed_table_beside_the_maps_is_compared(tmp_path):
@@ -486,6 +523,31 @@ def test_labels_of_twins_are_compared(tmp_path):
     write(tmp_path, theta, "Mine")
     write(tmp_path, np.c_[theta[:, 0], np.roll(theta[:, 1], 1), theta[:, 2:]], "Nbody_Mine", seed=1)
     assert "Omega_m and sigma_8 of rows 0, 1, 2" in told(tmp_path)
+
+
+def test_labels_of_the_mock_suites_are_compared_with_those_of_their_twin(tmp_path):
+    theta = rows(8)
+    for seed, suite in enumerate(("MockTNG", "MockSIMBA")):
+        write(tmp_path, theta, suite, seed=seed)
+    twin = write(tmp_path, theta, "Nbody_Mock", seed=2) / "params_LH_Nbody_Mock.txt"
+    np.savetxt(twin, theta[:, :2], fmt="%.6f")
+    assert told(tmp_path) == ""
+    np.savetxt(twin, np.c_[theta[:, 0], np.roll(theta[:, 1], 1)], fmt="%.6f")
+    for suite in ("MockTNG", "MockSIMBA"):
+        assert f"Nbody_Mock.txt and params_LH_{suite}.txt: Omega_m and sigma_8 of rows 0, 1, 2" in told(tmp_path)
+
+
+def test_the_twin_of_the_mock_suites_has_two_columns(tmp_path):
+    write(tmp_path, rows(8), "Nbody_Mock")
+    assert "row 0 has 6 columns; its layout has 2: Omega_m sigma_8" in told(tmp_path)
+
+
+def test_sets_that_are_done_again_may_share_maps(tmp_path):
+    """A kind of particles that was not thinned makes the same maps."""
+    write(tmp_path, rows(8), "MockTNG", "LH", "Mgas")
+    write(tmp_path, rows(8), "MockTNG", "LHthin2cdm", "Mgas")
+    assert told(tmp_path) == ""
+    assert any("hold the same maps" in line for line in directory_remarks(tmp_path))
 
 
 def test_what_no_folder_shows_is_said(write_suite):
@@ -523,12 +585,6 @@ def test_clustering_is_not_compared_with_what_is_no_number(tmp_path, value):
 
 def test_maps_without_a_difference_in_clustering_tell_nothing(write_suite):
     assert told(write_suite(n_simulations=60)) == ""
-
-
-def test_the_tables_of_the_package_are_those_of_camels():
-    assert packaged_table("MockTNG").shape == (1000, 6)
-    assert packaged_table("SIMBA")[0].tolist() == [0.1462, 0.6242, 2.87986, 0.57995, 0.91447, 0.69786]
-    assert packaged_table("Astrid") is packaged_table("../data") is None
 
 
 # F9: numbers of simulations

@@ -228,6 +228,81 @@ def test_a_set_of_one_seed_list_has_siblings_in_every_suite(predictor, tmp_path,
         predict_suite(known, suite, "all")
 
 
+@pytest.fixture
+def of_mocks(tmp_path, maps, theta):
+    """Trained on MockTNG, as far as its file tells."""
+    spec, suite = replace(SPEC, suite="MockTNG"), write(tmp_path / "mock", maps, theta, "MockTNG")
+    torch.manual_seed(0)
+    return Predictor(
+        MomentNetwork(16, 1, 0.0).eval(),
+        spec,
+        Normaliser(11.0, 0.5),
+        SPLIT.train,
+        SPLIT.validation,
+        {},
+        record_seen(suite, SEEN),
+        layout=suite.layout,
+    )
+
+
+def labels_of(suite: str, cosmology, seed: int = 3):
+    """The cosmology with feedback of a suite's own; that alone of the gravity-only twin."""
+    own = np.random.default_rng(seed).uniform(MINIMA, MAXIMA, (N_SIMULATIONS, 6))
+    return np.c_[cosmology[:, :2], own[:, 2:]][:, : layout_of(suite).n_parameters]
+
+
+SIBLINGS = [
+    *(("MockSIMBA", set_name) for set_name in ("LH", "LHthin2", "LHn128", "LHlattice2", "LHn128thin4cdm")),
+    *(("Nbody_Mock", set_name) for set_name in ("LH", "LHthin2", "LHtracers")),
+    ("MockTNG", "LHthin2"),
+    ("MockTNG", "LHthinned"),
+]
+
+
+@pytest.mark.parametrize(("suite", "set_name"), SIBLINGS)
+@pytest.mark.parametrize("keeps_rows", [True, False])
+def test_siblings_of_seen_mock_simulations_are_refused(of_mocks, tmp_path, theta, suite, set_name, keeps_rows):
+    """By number, whether the file knows their rows or not; those of the test set are tested."""
+    known = of_mocks if keeps_rows else replace(of_mocks, seen=None)
+    sibling = write(tmp_path / "other", UNSEEN_MAPS, labels_of(suite, theta), suite, set_name)
+    with pytest.raises(UserError, match=rf"{SAME_AS.format(6)}.*\(first: {min(SEEN)}\)"):
+        predict_suite(known, sibling, "all")
+    assert set(predict_suite(known, sibling).simulation) == set(SPLIT.test)
+
+
+@pytest.mark.parametrize("suite", ["MockTNG", "MockSIMBA", "Nbody_Mock"])
+@pytest.mark.parametrize("set_name", ["LHtest", "LHtestthin2", "CV", "mine"])
+def test_other_mock_sets_are_tested(of_mocks, tmp_path, suite, set_name):
+    other = write(tmp_path / "other", UNSEEN_MAPS, labels_of(suite, other_theta()), suite, set_name)
+    assert predict_suite(of_mocks, other, "all").n_maps == 150
+
+
+@pytest.mark.parametrize(("suite", "set_name"), [("MockSIMBA", "LHother"), ("MockAstrid", "SB1"), ("Nbody_Mock", "CV")])
+def test_siblings_under_the_name_of_another_set_are_known_by_their_cosmology(
+    of_mocks, tmp_path, theta, suite, set_name
+):
+    renamed = write(tmp_path / "other", UNSEEN_MAPS, labels_of(suite, theta), suite, set_name)
+    with pytest.raises(UserError, match=SEEN_OTHERWISE):
+        predict_suite(of_mocks, renamed, "all")
+
+
+def test_a_real_suite_of_the_same_cosmology_is_no_sibling_of_a_mock(of_mocks, tmp_path, theta):
+    other = write(tmp_path / "other", UNSEEN_MAPS, labels_of("SIMBA", theta), "SIMBA")
+    assert predict_suite(of_mocks, other, "all").n_maps == 150
+
+
+@pytest.mark.parametrize("suite", ["MockTNG", "MockSIMBA"])
+def test_networks_of_the_twin_refuse_what_they_have_seen_of_all_mock_suites(of_mocks, tmp_path, theta, suite):
+    twin = write(tmp_path / "twin", UNSEEN_MAPS, theta[:, :2], "Nbody_Mock")
+    spec = replace(SPEC, suite="Nbody_Mock")
+    known = replace(of_mocks, spec=spec, layout=twin.layout, seen=record_seen(twin, SEEN))
+    hydro = open_suite(tmp_path / "mock", "MockTNG", check=False)
+    if suite != "MockTNG":
+        hydro = write(tmp_path / "other", UNSEEN_MAPS[:, ::-1], labels_of(suite, theta), suite)
+    with pytest.raises(UserError, match=SAME_AS.format(6)):
+        predict_suite(known, hydro, "all")
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [

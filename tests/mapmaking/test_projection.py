@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import torch
 
-from fieldlevel.data.suite import check_directory
+from fieldlevel.data.suite import check_directory, open_suite
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import CRITICAL_DENSITY
 from fieldlevel.mapmaking import projection
@@ -25,7 +25,6 @@ from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.snapshots.opening import open_snapshot
 from fieldlevel.snapshots.quantities import HYDROGEN_FRACTION, PROTON_MASS
 from fieldlevel.snapshots.units import MPC, MSUN
-from fieldlevel.suites import nbody_twin
 
 CPU = torch.device("cpu")
 TOY = SimulateSpec(("MockSIMBA",), n_simulations=2, n_particles=16, n_mesh=32, n_pixels=16)
@@ -176,14 +175,17 @@ def test_fields_that_the_snapshot_does_not_hold_are_refused(paths, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-@pytest.mark.parametrize("suite", ["MockTNG", nbody_twin("MockSIMBA")])
+@pytest.mark.parametrize("suite", ["MockTNG", "Nbody_Mock", "Nbody_MockSIMBA"])
 def test_mock_snapshots_carry_the_name_of_their_suite(simulated, paths, tmp_path, suite):
     with pytest.raises(UserError, match=f"is of MockSIMBA, not of {suite}; choose with --suite"):
         project_snapshots(paths, replace(SPEC, suite=suite, fields=("Mtot",)), tmp_path / "out")
-    twins = [simulated / "snapshots" / nbody_twin("MockSIMBA") / path.parent.name / path.name for path in paths]
-    twin_spec = replace(SPEC, suite=nbody_twin("MockSIMBA"), fields=("Mtot",))
+    twins = [simulated / "snapshots/Nbody_Mock" / path.parent.name / path.name for path in paths]
+    twin_spec = replace(SPEC, suite="Nbody_Mock", fields=("Mtot",))
     assert project_snapshots(twins, twin_spec, tmp_path / "twins") == []
-    with pytest.raises(UserError, match=f"is of {nbody_twin('MockSIMBA')}, not of MockSIMBA"):
+    twin = open_suite(tmp_path / "twins", "Nbody_Mock")
+    np.testing.assert_array_equal(twin.parameters, np.loadtxt(simulated / "params_LH_Nbody_Mock.txt"))
+    assert twin.layout.names == ("Omega_m", "sigma_8")
+    with pytest.raises(UserError, match="is of Nbody_Mock, not of MockSIMBA"):
         project_snapshots(twins, replace(twin_spec, suite="MockSIMBA"), tmp_path / "out")
 
 

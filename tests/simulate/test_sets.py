@@ -1,31 +1,37 @@
 from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
 
+from fieldlevel import suites
 from fieldlevel.errors import UserError
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout
 from fieldlevel.mapmaking.shards import Shard
-from fieldlevel.simulate.sets import Row, describe_labels, latin_hypercube, pinned, read_table, rows_of_set
+from fieldlevel.simulate.sets import Row, describe_labels, one_parameter, pinned, read_table, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.suites import SuiteFacts, layout_of, mock_suites
 
 FIDUCIAL = [parameter.fiducial for parameter in CAMELS_PARAMETERS]
 
 
-def labels(spec: SimulateSpec) -> np.ndarray:
-    return np.array([row.parameters for row in rows_of_set(spec, spec.suites[0])])
+SUITES = mock_suites()
 
 
-def seeds(spec: SimulateSpec) -> list[int]:
-    return [row.seed for row in rows_of_set(spec, spec.suites[0])]
+def labels(spec: SimulateSpec, suite: str = "MockTNG") -> np.ndarray:
+    return np.array([row.parameters for row in rows_of_set(spec, suite)])
 
 
-@pytest.mark.parametrize("suite", ["MockTNG", "MockSIMBA"])
+def seeds(spec: SimulateSpec, suite: str = "MockTNG") -> list[int]:
+    return [row.seed for row in rows_of_set(spec, suite)]
+
+
+@pytest.mark.parametrize("suite", SUITES)
 def test_the_latin_hypercube_covers_the_priors_with_a_seed_each(suite):
-    rows = labels(SimulateSpec((suite,)))
+    rows, layout = labels(SimulateSpec(), suite), layout_of(suite)
     assert rows.shape == (1000, 6)
-    assert ((rows >= Layout().lows) & (rows <= Layout().highs)).all()
-    assert len(set(seeds(SimulateSpec((suite,))))) == 1000
+    assert ((rows >= layout.lows) & (rows <= layout.highs)).all()
+    assert len(set(seeds(SimulateSpec(), suite))) == 1000
 
 
 def test_cosmic_variance_is_the_fiducial_point_with_27_seeds():
@@ -33,6 +39,50 @@ def test_cosmic_variance_is_the_fiducial_point_with_27_seeds():
     assert (labels(spec) == FIDUCIAL).all()
     assert labels(spec).shape == (27, 6)
     assert len(set(seeds(spec))) == 27
+
+
+def test_extremes_are_those_of_camels_with_the_weakest_feedback_for_none():
+    spec = SimulateSpec(set_name="EX")
+    feedback = [[1, 1, 1, 1], [1, 100, 1, 1], [100, 1, 1, 1], [1e-3] * 4]
+    assert labels(spec).tolist() == [[0.3, 0.8, *each] for each in feedback]
+    assert len(set(seeds(spec))) == 1
+
+
+@pytest.mark.parametrize("set_name", ["LH", "LHtest", "CV", "1P", "EX"])
+def test_a_row_is_one_universe_in_all_suites(set_name):
+    """Omega_m, sigma_8 and the seed are those of the gravity-only twin."""
+    spec = SimulateSpec(set_name=set_name, n_simulations=3 if set_name == "EX" else 20)
+    twin = rows_of_set(spec, "Nbody_Mock")
+    assert {len(row.parameters) for row in twin} == {2}
+    for suite in SUITES:
+        rows = rows_of_set(spec, suite)
+        assert [Row(row.parameters[:2], row.seed) for row in rows] == twin
+    feedback = {suite: labels(spec, suite)[:, 2:].tolist() for suite in SUITES}
+    assert all((feedback[one] == feedback[other]) == (set_name[:2] != "LH") for one, other in combinations(SUITES, 2))
+
+
+@pytest.mark.parametrize(
+    "again", ["LHtestn128", "LHtestthin2", "LHtestlattice2", "LHtestn128thin4cdm", "LHtesttracers"]
+)
+@pytest.mark.parametrize("suite", [*SUITES, "Nbody_Mock"])
+def test_a_set_that_is_done_again_has_the_rows_of_its_base(again, suite):
+    spec = SimulateSpec(set_name="LHtest", n_simulations=9)
+    assert rows_of_set(replace(spec, set_name=again), suite) == rows_of_set(spec, suite)
+    for fixed in ("CV", "1P"):
+        thinned, whole = (replace(spec, set_name=name) for name in (f"{fixed}thin2", fixed))
+        assert rows_of_set(thinned, suite) == rows_of_set(whole, suite)
+
+
+def test_a_name_that_states_another_number_of_particles_is_refused():
+    with pytest.raises(UserError, match="its name says 64 particles a side, n_particles = 128; give another name"):
+        rows_of_set(SimulateSpec(set_name="LHn64"), "MockTNG")
+
+
+def test_one_parameter_follows_the_range_of_each_suite():
+    tng, astrid = (labels(SimulateSpec(set_name="1P"), suite) for suite in ("MockTNG", "MockAstrid"))
+    moved = tng != astrid
+    assert moved.sum(axis=0).tolist() == [0] * 5 + [10]
+    assert (astrid[-11:, 5].min(), astrid[-11:, 5].max()) == (0.25, 4.0)
 
 
 def test_one_parameter_at_a_time_as_in_the_camels_tables():
@@ -54,16 +104,26 @@ def test_one_parameter_at_a_time_as_in_the_camels_tables():
     assert values[4].tolist() == values[5].tolist() == half_to_two
 
 
-def test_no_set_shares_initial_conditions_with_a_latin_hypercube():
-    trained_on = {row.seed for suite in ("MockTNG", "MockSIMBA") for row in latin_hypercube(suite)}
-    assert trained_on.isdisjoint(seeds(SimulateSpec(set_name="CV")) + seeds(SimulateSpec(set_name="1P")))
+def test_no_two_sets_share_initial_conditions(tmp_path):
+    (tmp_path / "mine.txt").write_text("0.3 0.8 1 1 1 1\n0.2 0.8 1 1 1 1\n")
+    made = [SimulateSpec(set_name=name) for name in ("LH", "LHtest", "LHtest2", "CV", "1P", "EX")]
+    own = [SimulateSpec(set_name=name, parameters=str(tmp_path / "mine.txt")) for name in ("mine", "yours")]
+    each = [set(seeds(spec)) for spec in (*made, *own)]
+    assert all(one.isdisjoint(other) for one, other in combinations(each, 2))
+    assert all(0 <= seed < 10**18 for some in each for seed in some)
 
 
 def test_the_first_rows_of_a_set_are_taken():
-    assert rows_of_set(SimulateSpec(n_simulations=3), "MockTNG") == latin_hypercube("MockTNG")[:3]
+    assert rows_of_set(SimulateSpec(set_name="1P", n_simulations=3), "MockTNG") == one_parameter()[:3]
     for wrong in (0, 28):
         with pytest.raises(UserError, match=f"n_simulations = {wrong}: allowed are 1 to 27"):
             rows_of_set(SimulateSpec(set_name="CV", n_simulations=wrong), "MockTNG")
+
+
+@pytest.mark.parametrize("wrong", [0, -1])
+def test_a_latin_hypercube_has_a_row_at_least(wrong):
+    with pytest.raises(UserError, match=f"n_simulations = {wrong}: allowed are 1 to 40000"):
+        rows_of_set(SimulateSpec(n_simulations=wrong), "MockTNG")
 
 
 def test_shards_divide_the_simulations():
@@ -87,6 +147,8 @@ def test_a_table_of_ones_own(tmp_path):
     assert second.parameters == third.parameters == (0.1, 1.7, 9.0, 0.1, 1.0, 1.0)
     assert second.seed != third.seed
     assert rows_of_set(replace(spec, n_simulations=1), "MockTNG") == [first]
+    assert rows_of_set(spec, "MockSIMBA") == [first, second, third]
+    assert rows_of_set(spec, "Nbody_Mock") == [Row(row.parameters[:2], row.seed) for row in (first, second, third)]
     assert describe_labels(spec, "MockTNG") == "rows 0 to 2 of mine.txt"
 
 
@@ -120,9 +182,10 @@ def test_tables_that_cannot_be_simulated_are_refused(tmp_path, rows, words):
 
 
 def test_set_names_and_tables_belong_together(tmp_path):
-    with pytest.raises(UserError, match="unknown; allowed: LH, CV, 1P"):
-        rows_of_set(SimulateSpec(set_name="mine"), "MockTNG")
-    for name in ("LH", "a_b", "../x", ""):
+    for name in ("mine", "LH_x", "SB28", "BE", ""):
+        with pytest.raises(UserError, match="unknown; allowed: LH, LH<word>, CV, 1P, EX, others with"):
+            rows_of_set(SimulateSpec(set_name=name), "MockTNG")
+    for name in ("LH", "LHmine", "CVthin2", "EX", "a_b", "../x", ""):
         with pytest.raises(UserError, match="a set name of their own"):
             rows_of_set(SimulateSpec(set_name=name, parameters="mine.txt"), "MockTNG")
     with pytest.raises(UserError, match=r"none.txt: cannot be read"):
@@ -138,3 +201,31 @@ def test_pinned_specs_are_equal_if_the_maps_are(tmp_path):
     assert of_table == of_copy
     table.write_text("0.3 0.8 1 1 1 1.5\n")
     assert pinned(SimulateSpec(set_name="mine", parameters=str(table))) != of_copy
+
+
+def test_the_rows_do_not_depend_on_which_suites_are_simulated():
+    assert pinned(SimulateSpec(suite="MockTNG")).n_simulations == pinned(SimulateSpec(suite="MockEAGLE")).n_simulations
+    assert rows_of_set(SimulateSpec(suite="MockSIMBA"), "MockTNG") == rows_of_set(SimulateSpec(), "MockTNG")
+
+
+def test_labels_are_described():
+    spec = SimulateSpec(set_name="LHtest", n_simulations=7)
+    assert describe_labels(spec, "Nbody_Mock") == "rows 0 to 6 of the latin hypercube LHtest of 7 simulations"
+    assert describe_labels(spec, "MockTNG") != describe_labels(spec, "MockSIMBA")
+    assert describe_labels(SimulateSpec(set_name="CV"), "MockTNG") == (
+        "rows 0 to 26 of the fiducial point with different seeds"
+    )
+
+
+@pytest.mark.parametrize("suite", ["SIMBA", "Nbody_SIMBA", "Nbody_MockTNG", "MockMine", "Nbody_", ""])
+def test_suites_that_are_not_simulated_have_no_rows(suite):
+    with pytest.raises(UserError, match="allowed are MockTNG, MockSIMBA, MockAstrid, MockEAGLE"):
+        rows_of_set(SimulateSpec(), suite)
+
+
+def test_a_suite_of_other_cosmologies_is_refused(monkeypatch):
+    wide = (replace(CAMELS_PARAMETERS[0], low=0.05), *CAMELS_PARAMETERS[1:])
+    facts = SuiteFacts("MockWide", wide, is_mock=True, model="a:b")
+    monkeypatch.setattr(suites, "_SUITES", suites._SUITES | {"MockWide": facts})
+    with pytest.raises(UserError, match=r"suite MockWide: Omega_m from 0.05 to 0.5, .* register it with 0.1 to 0.5"):
+        rows_of_set(SimulateSpec(), "MockWide")

@@ -43,6 +43,8 @@ MEAN = CRITICAL_DENSITY * OMEGA_M * Layout().slab_thickness_mpc_h
 ROUND_OFF = 1e-5  # of the float32 disc painting
 
 Maps = dict[SuiteField, Float32Array]
+SUITES = sorted(suite for suite in mock_suites() if find_spec(facts_of(suite).model.partition(":")[0]))
+"""Those whose models are there."""
 
 
 def simulated(spec: SimulateSpec = SPEC, row: Row = ROW, device: torch.device = CPU) -> Maps:

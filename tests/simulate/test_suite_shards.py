@@ -22,8 +22,8 @@ from fieldlevel.simulate.sets import rows_of_set
 SMALL_ROWS = rows_of_set(SMALL, "MockTNG")
 PARTIAL = ".MockTNG_LH.partial"
 NAMES = (
-    "Maps_Mtot_MockTNG_LH_z=0.00.npy", "Maps_Mtot_Nbody_MockTNG_LH_z=0.00.npy",
-    "params_LH_MockTNG.txt", "params_LH_Nbody_MockTNG.txt",
+    "Maps_Mtot_MockTNG_LH_z=0.00.npy", "Maps_Mtot_Nbody_Mock_LH_z=0.00.npy",
+    "params_LH_MockTNG.txt", "params_LH_Nbody_Mock.txt",
 )  # fmt: skip
 
 

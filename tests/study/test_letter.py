@@ -22,7 +22,7 @@ def labelled(*arguments):
 
 @pytest.fixture
 def folder(tmp_path):
-    for suite in (*SUITES, *TWINS):
+    for suite in (*SUITES, "Nbody_Mock"):
         (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
     return tmp_path
 
@@ -60,7 +60,25 @@ def test_retrained_networks_differ_in_one_thing(folder):
     assert {(n.transform.kind, n.transform.scale) for n in networks} == {("smoothing", 2.0)}
     assert {replace(n, transform=spec.train.transform, suite="MockTNG") for n in networks} == {spec.train}
     assert {test.network.labels for test in tests["permuted labels"]} == {"permuted"}
-    assert {test.network.suite for test in tests["N-body to hydro"]} == set(TWINS)
+    assert {test.network.suite for test in tests["N-body to hydro"]} == {"Nbody_Mock"}
+
+
+def test_the_twin_of_two_suites_is_trained_once_and_tested_on_both(folder):
+    tests = labelled(LetterSpec(), SUITES, folder)
+    assert [test.suite for test in tests["N-body to hydro"]] == ["Nbody_Mock", *SUITES]
+    assert [(test.network.suite, test.suite) for test in tests["hydro to N-body"]] == [
+        (suite, "Nbody_Mock") for suite in SUITES
+    ]
+
+
+def test_each_suite_of_camels_has_a_twin_of_its_own(tmp_path):
+    real = ("IllustrisTNG", "SIMBA")
+    for suite in (*real, *(f"Nbody_{each}" for each in real)):
+        (tmp_path / f"Maps_Mtot_{suite}_LH_z=0.00.npy").touch()
+    tests = labelled(LetterSpec(), real, tmp_path)["N-body to hydro"]
+    assert [(test.network.suite, test.suite) for test in tests] == [
+        pair for suite in real for pair in ((f"Nbody_{suite}",) * 2, (f"Nbody_{suite}", suite))
+    ]
 
 
 def test_summaries_share_the_split_and_the_field_of_the_maps(folder):

@@ -14,5 +14,5 @@ def test_published_table_is_the_letters():
 
 def test_only_the_letters_suites_and_their_stand_ins_have_published_numbers():
     assert published_accuracies("MockTNG", "MockSIMBA") == published_accuracies("IllustrisTNG", "SIMBA") != {}
-    for suite in ("Astrid", "Nbody_MockTNG", "Nbody_SIMBA"):
+    for suite in ("Astrid", "Nbody_Mock", "Nbody_SIMBA"):
         assert published_accuracies(suite, "SIMBA") == published_accuracies("SIMBA", suite) == {}

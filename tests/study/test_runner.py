@@ -51,7 +51,7 @@ def test_four_pairs_are_tested_on_the_test_simulations_of_the_split(finished):
 
 def test_twins_are_tested_where_they_are_there(finished):
     _, _, run, _ = finished
-    own = ["MockTNG", "MockSIMBA", TWIN]
+    own = ["MockTNG", "MockSIMBA", "Nbody_Mock"]
     assert [pair.train_suite for pair in run.matrix if not pair.crosses_suites] == own
     assert (
         list(run.transfer)
@@ -59,10 +59,10 @@ def test_twins_are_tested_where_they_are_there(finished):
         == [
             "MockTNG → MockSIMBA",
             "MockSIMBA → MockTNG",
-            f"MockTNG → {TWIN}",
-            f"MockSIMBA → {TWIN}",
-            f"{TWIN} → MockTNG",
-            f"{TWIN} → MockSIMBA",
+            "MockTNG → Nbody_Mock",
+            "MockSIMBA → Nbody_Mock",
+            "Nbody_Mock → MockTNG",
+            "Nbody_Mock → MockSIMBA",
         ]
     )
 
@@ -158,8 +158,8 @@ def test_figures_of_an_earlier_letter_are_taken_away(tiny_letter, finished, tmp_
         ({"smoothing": (2.0, 2.0000000001)}, "smoothing = .* each once"),
         ({"k_max": (1e-9,)}, "k_max: 1e-09 h/Mpc, but .* nothing but the mean would be left"),
         ({"smoothing": (1e9,)}, r"smoothing: 1e\+09 pixels, but .* nothing but the mean would be left"),
-        ({"suites": ("MockTNG", TWIN)}, "name MockTNG MockSIMBA"),
-        ({"suites": ("MockTNG", TWIN)}, "a letter compares suites with baryons"),
+        ({"suites": ("Nbody_Mock", "Nbody_SIMBA")}, "name MockTNG MockSIMBA MockAstrid MockEAGLE SIMBA"),
+        ({"suites": ("MockTNG", "Nbody_Mock")}, "a letter compares suites with baryons"),
         ({"suites": ("MockTNG", "MockSIMBA", "MockTNG")}, "name two different suites"),
         ({"suites": ("MockTNG", "=cmd")}, "must be letters and digits"),
         ({"train": TrainSpec(suite="MockSIMBA")}, "train.suite: MockSIMBA; every experiment"),
@@ -250,8 +250,8 @@ def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
         np.testing.assert_array_equal(pair.predictions.mean, expected.predictions.mean)
 
 
-@pytest.mark.parametrize("name", ["MockTNG", TWIN, "MockSIMBA"])
-def test_seen_simulations_their_twins_and_siblings_are_refused(finished, name):
+@pytest.mark.parametrize("name", ["MockTNG", "MockSIMBA", "Nbody_Mock"])
+def test_seen_simulations_and_their_twins_and_siblings_are_refused(finished, name):
     out, data, _, document = finished
     with pytest.raises(UserError, match="the network was trained or validated on 8 of the 10 simulations"):
         predict_suite(load(out / document["weights"]["MockTNG"]), data.opened[name], "all")
@@ -262,6 +262,15 @@ def test_all_simulations_of_another_suite_may_be_tested_if_asked(finished):
     out, data, _, document = finished
     predictor = load(out / document["weights"]["MockTNG"])
     assert predict_suite(predictor, data.opened["MockSIMBA"], "all", anyway=True).n_maps == 150
+
+
+@pytest.mark.parametrize("name", ["MockTNG", "MockSIMBA", "Nbody_Mock"])
+def test_the_test_simulations_of_all_suites_are_those_that_were_not_seen(finished, name):
+    out, data, _, document = finished
+    network = load(out / document["weights"]["MockTNG"])
+    tested = set(predict_suite(network, data.opened[name]).simulation)
+    assert len(tested) == 2
+    assert tested.isdisjoint(number for source in network.sources for number in source.numbers)
 
 
 def test_suites_are_found_by_their_names(finished, tiny_letter, tmp_path):
@@ -286,7 +295,7 @@ def test_mock_and_real_suites_are_never_paired_silently(finished, tiny_letter, t
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"suites": ("IllustrisTNG", "SIMBA")}, "without --data they are MockTNG and MockSIMBA"),
+        ({"suites": ("IllustrisTNG", "SIMBA")}, "without --data they are MockTNG, MockSIMBA, MockAstrid and MockEAGLE"),
         ({"train": TrainSpec(split=SplitSpec(train=0.99))}, "each needs one at least"),
         ({"simulate": SimulateSpec(set_name="CV")}, "train: Mtot of set LH, but Mtot of set CV would be simulated"),
         (
@@ -350,7 +359,7 @@ def test_store_keeps_complete_runs_and_continues_others(tmp_path):
 def test_suites_are_opened_in_one_order(finished):
     """The key of a letter is made from them, and must be the same in every process."""
     data = finished[1]
-    assert list(data.opened) == ["MockSIMBA", "MockTNG", TWIN]
+    assert list(data.opened) == ["MockSIMBA", "MockTNG", "Nbody_Mock"]
 
 
 def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
@@ -364,7 +373,7 @@ def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
 def test_a_suite_that_cannot_be_simulated_is_refused_before_any_is(tiny_letter, tmp_path, monkeypatch):
     monkeypatch.setattr("fieldlevel.study.letter_data.simulate_suite", lambda *_: pytest.fail("simulated"))
     spec = replace(tiny_letter, suites=("MockTNG", "MockSIMBA", "Third"))
-    with pytest.raises(UserError, match="suites: MockTNG MockSIMBA Third: without --data they are MockTNG and MockSIM"):
+    with pytest.raises(UserError, match="suites: MockTNG MockSIMBA Third: without --data they are MockTNG, "):
         prepare_data(spec, None, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

@@ -36,11 +36,13 @@ N_SIMULATIONS = 8
 
 
 def write(folder, suite, seed, layout=None, n_simulations=N_SIMULATIONS, n_pixels=16, set_name="LH"):
-    """A sound suite; Omega_m is in the mean of its maps."""
+    """A sound suite; Omega_m is in the mean of its maps. Simulations of one number have one cosmology in all suites."""
     layout, files = layout or Layout(), SuiteFiles(folder, suite, set_name=set_name)
     folder.mkdir(exist_ok=True)
     rng = np.random.default_rng(seed)
-    strata = np.array([rng.permutation(n_simulations) for _ in layout.names]).T
+    shared = np.random.default_rng(0)
+    generators = [shared if parameter.cosmological else rng for parameter in layout.parameters]
+    strata = np.array([each.permutation(n_simulations) for each in generators]).T
     theta = layout.lows + (strata + 0.5) / n_simulations * (layout.highs - layout.lows)
     maps = rng.lognormal(0.0, 1.0, (n_simulations, layout.n_maps, n_pixels, n_pixels))
     mean = np.array([layout.mean_density(Omega_m) for Omega_m in theta[:, 0]])
@@ -400,7 +402,7 @@ def test_the_file_of_one_suite_is_as_it_was(spec, folder, tmp_path):
     assert json.loads(metadata_of(weights)["seen"]).keys() == {"parameters", "maps"}
     (source,) = load(weights, "cpu").sources
     assert (source.suite, source.set_name, source.labelled) == ("MockTNG", "LH", True)
-    assert source.initial_conditions == "MockTNG LH"
+    assert source.initial_conditions == "mock LH"
 
 
 def test_a_pooled_network_keeps_what_it_has_seen_of_each_source(pooled, folder, tmp_path):

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fieldlevel.errors import DataError, reason
-from fieldlevel.suites import NBODY_PREFIX, SET_NAMES, hydro_twin, is_nbody
+from fieldlevel.suites import NBODY_PREFIX, SET_NAMES, is_nbody, label_suite, nbody_twin
 
 MAPS_NAME = "Maps_<field>_<suite>_<set>_z=0.00.npy"
 PARAMETERS_NAME = "params_<set>_<suite>.txt"
@@ -34,7 +34,7 @@ class SuiteFiles:
 
     Attributes:
         directory: folder that holds them.
-        suite: e.g. `"IllustrisTNG"` or `"Nbody_MockSIMBA"`.
+        suite: e.g. `"IllustrisTNG"` or `"Nbody_SIMBA"`.
         field: e.g. `"Mtot"`.
         set_name: e.g. `"LH"`.
     """
@@ -58,7 +58,8 @@ class SuiteFiles:
         own = self.own_parameters_path
         if not is_nbody(self.suite):
             return own
-        shared = [replace(self, suite=name).own_parameters_path for name in (hydro_twin(self.suite), NBODY_PREFIX[:-1])]
+        names = label_suite(self.suite), NBODY_PREFIX[:-1]
+        shared = [replace(self, suite=name).own_parameters_path for name in names]
         return next((path for path in (own, *shared) if path.exists()), own)
 
     @property
@@ -138,7 +139,7 @@ def misspelt(files: SuiteFiles, suites: Iterable[str]) -> dict[str, str]:
         >>> misspelt(SuiteFiles(Path(), "Nbody_simba", "mtot", "sb28"), ["SIMBA"])
         {'mtot': 'Mtot', 'Nbody_simba': 'Nbody_SIMBA', 'sb28': 'SB28'}
     """
-    known_suites = [name for suite in suites for name in (suite, NBODY_PREFIX + suite)]
+    known_suites = [name for suite in suites for name in (suite, nbody_twin(suite), NBODY_PREFIX + suite)]
     sobol = re.sub(r"(?i)^sb(?=\d+$)", "SB", files.set_name)
     pairs = ((files.field, FIELD_NAMES), (files.suite, known_suites), (files.set_name, (sobol, *SET_NAMES)))
     known = {given: {name.lower(): name for name in names}.get(given.lower(), given) for given, names in pairs}

@@ -27,7 +27,7 @@ from fieldlevel.files import read_text
 from fieldlevel.json_files import read_json_object, write_json
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 from fieldlevel.spec_io import from_json
-from fieldlevel.suites import hydro_twin, is_nbody, layout_of
+from fieldlevel.suites import label_suite, layout_of
 
 _NAMES = {
     **{
@@ -146,7 +146,8 @@ def _number(row: dict[str, str], where: str, *columns: str) -> float:
 
 
 def _twin(files: SuiteFiles) -> list[SuiteFiles]:
-    return [replace(files, suite=hydro_twin(files.suite))] if is_nbody(files.suite) else []
+    shared = label_suite(files.suite)
+    return [replace(files, suite=shared)] if shared != files.suite else []
 
 
 def _overlay(known: Layout, path: Path) -> Layout:

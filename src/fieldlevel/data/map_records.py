@@ -22,7 +22,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.json_files import read_json_object
 from fieldlevel.layout import is_line
 from fieldlevel.spec_io import STRICT
-from fieldlevel.suites import MOCK_MARK, hydro_twin
+from fieldlevel.suites import MOCK_MARK, label_suite
 
 FILES = "files"
 """Key of the digests of files in a record."""
@@ -106,6 +106,6 @@ def _find_record(files: SuiteFiles) -> dict[str, Any] | None:
     name = files.maps_path.name
     found: dict[str, Any] | None = next((each for each in known.values() if name in each.get(FILES, {})), None)
     if found is None:
-        names = [f"{suite}_{files.set_name}" for suite in (files.suite, hydro_twin(files.suite))]
+        names = [f"{suite}_{files.set_name}" for suite in (files.suite, label_suite(files.suite))]
         found = next((known[each] for each in names if each in known and FILES not in known[each]), None)
     return found

@@ -23,7 +23,7 @@ from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import STRICT
-from fieldlevel.suites import hydro_twin
+from fieldlevel.suites import are_twins, base_set
 
 N_DIGITS = 12
 """Hexadecimal, of a map: among 15,000 maps and 15,000 others 1e-6 pairs agree by chance."""
@@ -143,7 +143,7 @@ class SeenSource:
 
     def is_twin(self, suite: Suite) -> bool:
         """Whether the suite holds the same simulations, or their gravity-only or hydrodynamic twins."""
-        return hydro_twin(suite.suite) == hydro_twin(self.suite) and suite.set_name == self.set_name
+        return are_twins(suite.suite, self.suite) and base_set(suite.set_name) == base_set(self.set_name)
 
     def is_sibling(self, suite: Suite) -> bool:
         """Whether simulations of one number have the same initial conditions."""

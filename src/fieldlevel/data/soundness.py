@@ -36,7 +36,7 @@ from fieldlevel.data.weighing import is_weighed, mass_defects, unit_defect
 from fieldlevel.errors import DataError, UserError, printable
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
-from fieldlevel.suites import hydro_twin, known_suites
+from fieldlevel.suites import known_suites, label_suite
 from fieldlevel.wording import name_some
 
 
@@ -153,7 +153,7 @@ def _file_remarks(directory: Path, names: Sequence[str], suites: Sequence[SuiteF
     used = {files.parameters_path for files in suites}
     orphans = [path for path in list_parameter_files(directory) if path not in used]
     grids = [name for name in names if name.startswith("Grids_")]
-    twins = [replace(files, suite=hydro_twin(files.suite)) for files in suites]
+    twins = [replace(files, suite=label_suite(files.suite)) for files in suites]
     known = {files.layout_path.name for files in (*suites, *twins)}
     layouts = [name for name in names if LAYOUT_FILE.fullmatch(name) and name not in known]
     return [

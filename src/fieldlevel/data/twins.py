@@ -5,7 +5,7 @@ Labels of a gravity-only suite are those of its hydrodynamic twin.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import combinations
+from itertools import combinations, permutations
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.parameter_tables import Float64Array
 from fieldlevel.data.pixels import PixelSurvey
 from fieldlevel.layout import Layout
-from fieldlevel.suites import fills_priors, hydro_twin, is_known, is_nbody, is_of_camels
+from fieldlevel.suites import are_twins, fills_priors, is_known, is_nbody, is_of_camels
 from fieldlevel.wording import name_some
 
 _TOLERANCE = 1e-4
@@ -87,9 +87,8 @@ def label_conflicts(
         One line a pair of tables that differ.
     """
     tables = {(files.suite, files.set_name): files for files in suites if files in labels}
-    for (suite, set_name), files in tables.items():
-        twin = tables.get((hydro_twin(suite), set_name)) if is_nbody(suite) else None
-        if twin is None or files.parameters_path == twin.parameters_path:
+    for files, twin in permutations(tables.values(), 2):
+        if not _is_twin_of(files, twin) or files.parameters_path == twin.parameters_path:
             continue
         names = [name for name in _cosmology(layouts[files]) if name in _cosmology(layouts[twin])]
         ours, theirs = (labels[each][:, [layouts[each].column(name) for name in names]] for each in (files, twin))
@@ -101,6 +100,12 @@ def label_conflicts(
                 f"{files.parameters_path} and {twin.parameters_path.name}: {' and '.join(names)} of rows "
                 f"{name_some(wrong)} differ, though both suites have the same simulations; mend one of the tables"
             )
+
+
+def _is_twin_of(files: SuiteFiles, other: SuiteFiles) -> bool:
+    """Whether the first is gravity-only and has the simulations of the other."""
+    is_pair = is_nbody(files.suite) and not is_nbody(other.suite) and are_twins(files.suite, other.suite)
+    return is_pair and files.set_name == other.set_name
 
 
 def _cosmology(layout: Layout) -> tuple[str, ...]:

@@ -30,7 +30,7 @@ from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.shared_parameters import main_parameters
-from fieldlevel.suites import hydro_twin, is_nbody
+from fieldlevel.suites import is_nbody
 
 PANEL_METRICS = {(0.02, "left"): "rms_relative_error", (0.56, "center"): "r2", (0.98, "right"): "reduced_chi2"}
 """Measures written into a panel by their place along its width; their errors stand in the tables."""
@@ -228,7 +228,7 @@ def _hydro_suite(pair: PairResult) -> str:
 
 
 def _looks_of_suites(pairs: Sequence[PairResult]) -> dict[str, tuple[str, str]]:
-    suites = list(dict.fromkeys(hydro_twin(_hydro_suite(pair)) for pair in pairs))
+    suites = list(dict.fromkeys(_hydro_suite(pair) for pair in pairs))
     return dict(zip(suites, colours_and_markers(len(suites)), strict=True))
 
 

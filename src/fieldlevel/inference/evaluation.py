@@ -16,7 +16,7 @@ from fieldlevel.inference.predictor import Predictor
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
-from fieldlevel.suites import is_nbody
+from fieldlevel.suites import is_mock, is_nbody
 
 _SAME_REDSHIFT = 5e-3
 
@@ -120,7 +120,8 @@ def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.
 
     Gravity-only and hydrodynamic twins have the same initial conditions and labels, siblings of another suite or set
     the same initial conditions, so they are no independent test. Simulations that go by another name, number or order
-    are known by their parameters and maps, if the weights file has those that were seen.
+    are known by their parameters and maps, if the weights file has those that were seen; mock ones by their cosmology,
+    which all mock suites share.
 
     Raises:
         UserError: at least one simulation was seen.
@@ -134,7 +135,8 @@ def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.
             _refuse_some(suite, simulations, known, told)
     for source in predictor.sources:
         if source.seen is not None:
-            cosmology_only = is_nbody(suite.suite) or is_nbody(source.suite)
+            are_mocks = suite.is_mock and is_mock(source.suite)
+            cosmology_only = are_mocks or is_nbody(suite.suite) or is_nbody(source.suite)
             has_rows = source.seen.has_rows(suite.parameters, suite.layout, cosmology_only=cosmology_only)
             _refuse_some(suite, simulations, simulations[has_rows[simulations]], ", as their parameters tell")
     _refuse_seen_maps(predictor, suite, simulations)

@@ -164,7 +164,7 @@ def _origin(source: Path, suite: str | None, field: str | None, smoothing: float
 def _suites() -> tuple[str, ...]:
     """Of which networks are released, and the mock ones, each with its gravity-only twins."""
     pairs = [(names, tuple(map(nbody_twin, names))) for names in (camels_suites(), mock_suites())]
-    return tuple(name for names, twins in pairs for name in (*names, *twins))
+    return tuple(dict.fromkeys(name for names, twins in pairs for name in (*names, *twins)))
 
 
 def _agreed(source: Path, what: str, named: str | None, given: str | None, known: tuple[str, ...]) -> str:

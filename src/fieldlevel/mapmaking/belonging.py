@@ -6,7 +6,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.snapshots.facts import BOX_TOLERANCE, REDSHIFT_TOLERANCE
 from fieldlevel.snapshots.snapshot import Snapshot
-from fieldlevel.suites import MOCK_MARK, NBODY_PREFIX, is_mock, is_nbody, mock_suites, suite_named_in, varies_hubble
+from fieldlevel.suites import MOCK_MARK, is_mock, is_nbody, mock_suites, nbody_twin, suite_named_in, varies_hubble
 
 _HUBBLE_TOLERANCE = 1e-3
 
@@ -16,14 +16,14 @@ def check_named_suite(snapshot: Snapshot, suite: str) -> None:
     told = None
     is_gravity_only = not any(n for kind, n in snapshot.n_particles.items() if kind != "dark matter")
     if snapshot.is_mock != is_mock(suite):
-        names = " or ".join(f"{prefix}{name}" for prefix in ("", NBODY_PREFIX) for name in mock_suites())
+        names = " or ".join(dict.fromkeys([*mock_suites(), *map(nbody_twin, mock_suites())]))
         told = f"is {MOCK_MARK}: name its suite {names}" if snapshot.is_mock else f"is no mock: not {suite}"
     elif snapshot.suite is not None and _is_another(snapshot.suite, suite):
         told = f"is of {snapshot.suite}, not of {suite}"
     elif is_nbody(suite) and not is_gravity_only:
         told = f"has other particles than dark matter, so it is not gravity-only: not {suite}"
     elif is_gravity_only and not is_nbody(suite) and (is_mock(suite) or suite_named_in(suite)):
-        told = f"has dark matter only, so it is gravity-only: name its suite {NBODY_PREFIX}{suite}"
+        told = f"has dark matter only, so it is gravity-only: name its suite {nbody_twin(suite)}"
     if told is not None:
         raise UserError(f"{snapshot.path}: {told}; choose with --suite")
 

@@ -35,7 +35,7 @@ from fieldlevel.study.keys import Plan
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.store import Store
-from fieldlevel.suites import MOCK_MARK, hydro_twin
+from fieldlevel.suites import MOCK_MARK, label_suite
 from fieldlevel.training.train_spec import TrainSpec
 
 LINK = re.compile(r"\]\((?!https?:)([^)]+)\)")
@@ -137,7 +137,7 @@ def read_letter(folder: Path, data: Path | None) -> FinishedLetter:
         found = finished_searches(store, wanted, suites)
         plan = experiments(spec, compared, directory, found_by(found))
         networks = used_networks(store, plan, suites)
-        names = {f"{hydro_twin(name)}_{spec.train.set_name}" for name in suites}
+        names = {f"{each}_{spec.train.set_name}" for name in suites for each in (name, label_suite(name))}
     recorded = data_provenance(folder, data)
     kept = {name: recorded[name] for name in recorded if name in names}
     return FinishedLetter(folder, document, spec, networks, found, kept, data is not None)

@@ -1,25 +1,26 @@
 """Which simulations a set holds: a label and a seed for each.
 
-LH: the 1,000 rows of the real CAMELS latin hypercube that a mock suite borrows, so mock and real share their labels.
+LH, LH<word>: latin hypercubes of any size (`fieldlevel.simulate.designs`), which share nothing with one another.
 CV: 27 simulations at the fiducial point that differ in their seed alone.
 1P: one parameter at a time, the other five fiducial, one seed for all. The first CAMELS release gave each parameter
 eleven values over its prior range, uniform in Omega_m and sigma_8, uniform in the logarithm of the others and rounded
 to five decimals; the fiducial simulation, in the middle of each eleven, is the same six times and stands here once,
 with Omega_m, so that 61 rows remain (later releases have five values of each parameter).
+EX: four extremes of feedback with one seed: the fiducial one, A_AGN1 = 100, A_SN1 = 100, and none. CAMELS writes none
+as 0 0 0 0; the models here are powers of the parameters, so it is the weakest feedback that they allow, 0.001 each.
 
-Mock CV and 1P simulations have seeds of their own, away from those of LH: CAMELS takes 1 to 27 and 67 there, which
-occur in the LH of IllustrisTNG too, and a network would meet initial conditions that it was trained on.
+Row i of a set is one universe in all mock suites: Omega_m, sigma_8 and the seed do not depend on the suite, in a table
+of the user's own nor the feedback. 1P and the hypercubes vary feedback over the ranges of each suite. A set that is
+done again, with other particles (`fieldlevel.suites.base_set`), has the rows of the one that it repeats.
 
 References:
-    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (the sets); the parameter tables of the CAMELS
-    repository (`same_seed_params.txt`, `CosmoAstroSeed_*.txt`).
+    Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (the sets).
 """
 
 import hashlib
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -27,17 +28,30 @@ import numpy as np
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_bytes
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
+from fieldlevel.simulate.designs import USUAL_ROWS, first_seed, latin_hypercube
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.suites import facts_of, layout_of, mock_suites
+from fieldlevel.suites import (
+    MOCK_TWIN,
+    base_set,
+    hydro_twins,
+    is_hypercube,
+    is_nbody,
+    layout_of,
+    mock_suites,
+    nbody_twin,
+    particles_named,
+)
 
 _N_CV = 27
 _VALUES_EACH = 11
-_CV_SEED, _1P_SEED, _TABLE_SEED = 10_001, 10_067, 1_000_000_000
+_CV_SEED, _1P_SEED, _EX_SEED = 10_001, 10_067, 10_068
 _LOWEST_SIGMA_8, _HIGHEST_SIGMA_8 = 0.01, 2.0
 _STRONGEST_FEEDBACK = 1000.0
+_EXTREME = 100.0
 _SIMULATED = tuple(parameter.name for parameter in CAMELS_PARAMETERS)
 """What a simulation follows from: cosmology and feedback, in the order of `Row.parameters`."""
 _USUAL = Layout()
+_SET_NAMES = "LH, LH<word>, CV, 1P, EX"
 
 
 @dataclass(frozen=True)
@@ -49,29 +63,36 @@ class Row:
 
 
 def layout_of_spec(spec: SimulateSpec, suite: str) -> Layout:
-    """What the maps of one of a spec's suites are.
+    """What the maps are of a suite, or of the gravity-only twin of one, that a spec simulates.
 
     Raises:
         UserError: a suite that is not registered as one to be simulated, or has other parameters than a simulation.
     """
+    if suite in map(nbody_twin, mock_suites()):
+        return layout_of(suite, spec.set_name)
     if suite not in mock_suites():
         raise UserError(f"suite = {shown(suite)}: allowed are {', '.join(mock_suites())}")
     layout = layout_of(suite, spec.set_name)
     if layout.names != _SIMULATED:
         given = ", ".join(layout.names[:10])
         raise UserError(f"suite {suite}: its parameters are {given}; register it with {', '.join(_SIMULATED)}")
+    for ours, shared in zip(layout.parameters, layout_of(MOCK_TWIN).parameters, strict=False):
+        if (ours.low, ours.high) != (shared.low, shared.high):
+            told = f"{ours.name} from {ours.low:g} to {ours.high:g}, but all mock suites have the same universes"
+            raise UserError(f"suite {suite}: {told}; register it with {shared.low:g} to {shared.high:g}")
     return layout
 
 
 def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
-    """The simulations of a spec's set in one of its suites, as many as it asks for.
+    """The simulations of a spec's set, as many as it asks for.
 
     Args:
         spec: set, table of the user's own, number of simulations.
-        suite: whose feedback the labels have.
+        suite: whose labels, or the gravity-only twin, whose rows have the cosmology alone.
 
     Returns:
-        The first `n_simulations` rows, all if it is None.
+        A latin hypercube of `n_simulations` rows, 1,000 if it is None; of other sets the first `n_simulations` rows,
+        all if it is None.
 
     Raises:
         UserError: unknown suite or set, a table that cannot be used, more simulations than there are.
@@ -79,80 +100,75 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
     Example:
         >>> rows_of_set(SimulateSpec(set_name="1P", n_simulations=2), "MockTNG")[1]
         Row(parameters=(0.14, 0.8, 1.0, 1.0, 1.0, 1.0), seed=10067)
+        >>> rows_of_set(SimulateSpec(set_name="1P", n_simulations=2), "Nbody_Mock")[1]
+        Row(parameters=(0.14, 0.8), seed=10067)
     """
-    rows = _all_rows(spec, suite)
-    if spec.n_simulations is None:
-        return rows
-    if not 1 <= spec.n_simulations <= len(rows):
-        raise UserError(f"n_simulations = {spec.n_simulations}: allowed are 1 to {len(rows)}, the rows of the set")
-    return rows[: spec.n_simulations]
+    layout = layout_of_spec(spec, suite)
+    if is_nbody(suite):
+        rows = rows_of_set(spec, hydro_twins(suite)[0])
+        return [Row(row.parameters[: layout.n_parameters], row.seed) for row in rows]
+    _check_name(spec)
+    name, n = base_set(spec.set_name), spec.n_simulations
+    if spec.parameters is None and is_hypercube(name):
+        table = latin_hypercube(name, USUAL_ROWS if n is None else n, suite, layout)
+        return [Row(tuple(row), seed) for seed, row in enumerate(table.tolist(), start=first_seed(name))]
+    rows = SETS[name](layout) if spec.parameters is None else read_table(Path(spec.parameters), layout, name)
+    if n is not None and not 1 <= n <= len(rows):
+        raise UserError(f"n_simulations = {n}: allowed are 1 to {len(rows)}, the rows of the set")
+    return rows[:n]
 
 
 def pinned(spec: SimulateSpec) -> SimulateSpec:
     """The spec with the number of simulations in place of None and the content of the table in place of its path.
 
-    Two specs give the same maps if and only if their pinned specs are equal.
+    Two specs give the same maps of a suite if and only if their pinned specs are equal. All suites have as many rows.
 
     Raises:
         UserError: as `rows_of_set`.
     """
-    return replace(spec, n_simulations=len(rows_of_set(spec, spec.suites[0])), parameters=_digest_of_table(spec))
+    n_simulations = len(rows_of_set(spec, MOCK_TWIN))
+    return replace(spec, n_simulations=n_simulations, parameters=_digest_of_table(spec))
 
 
 def describe_labels(spec: SimulateSpec, suite: str) -> str:
-    """Where the labels of one of a spec's suites come from, in words.
+    """Where the labels of a suite come from, in words.
 
     Example:
         >>> describe_labels(SimulateSpec(n_simulations=10), "MockTNG")
-        'rows 0 to 9 of the CAMELS latin hypercube of IllustrisTNG'
+        'rows 0 to 9 of the latin hypercube LH of 10 simulations, with the feedback of MockTNG'
     """
+    name, n = base_set(spec.set_name), len(rows_of_set(spec, suite))
+    whose = "" if is_nbody(suite) else f", with the feedback of {suite}"
     sources = {
-        "LH": f"the CAMELS latin hypercube of {facts_of(suite).label_table}",
         "CV": "the fiducial point with different seeds",
-        "1P": "the CAMELS values of one parameter at a time",
+        "1P": f"the CAMELS values of one parameter at a time{whose}",
+        "EX": "the extremes of feedback",
     }
-    source = Path(spec.parameters).name if spec.parameters else sources[spec.set_name]
-    return f"rows 0 to {len(rows_of_set(spec, suite)) - 1} of {source}"
+    of_set = sources.get(name, f"the latin hypercube {name} of {n} simulations{whose}")
+    return f"rows 0 to {n - 1} of {Path(spec.parameters).name if spec.parameters else of_set}"
 
 
 def _digest_of_table(spec: SimulateSpec) -> str | None:
     return spec.parameters and f"sha256:{hashlib.sha256(_read_bytes(Path(spec.parameters))).hexdigest()}"
 
 
-def _all_rows(spec: SimulateSpec, suite: str) -> list[Row]:
-    layout = layout_of_spec(spec, suite)
-    if spec.parameters is None:
-        if spec.set_name not in SETS:
-            raise UserError(f"set {spec.set_name!r}: unknown; allowed: {', '.join(SETS)}, others with parameters=FILE")
-        return SETS[spec.set_name](suite, layout)
-    if spec.set_name in SETS or not re.fullmatch(r"[A-Za-z0-9]+", spec.set_name):
+def _check_name(spec: SimulateSpec) -> None:
+    """Refuse a name of a set that does not go with its table, or states another number of particles."""
+    base, is_word = base_set(spec.set_name), re.fullmatch(r"[A-Za-z0-9]+", spec.set_name) is not None
+    is_made = base in SETS or is_hypercube(base)
+    if spec.parameters is None and not (is_word and is_made):
+        raise UserError(f"set {spec.set_name!r}: unknown; allowed: {_SET_NAMES}, others with parameters=FILE")
+    if spec.parameters is not None and (is_made or not is_word):
         raise UserError(
             f"set {spec.set_name!r}: give the simulations of {spec.parameters} a set name of their own, letters and "
-            f"digits, other than {', '.join(SETS)}"
+            f"digits, other than {_SET_NAMES}"
         )
-    return read_table(Path(spec.parameters), layout)
+    if particles_named(spec.set_name) not in (None, spec.n_particles):
+        told = f"its name says {particles_named(spec.set_name)} particles a side, n_particles = {spec.n_particles}"
+        raise UserError(f"set {spec.set_name!r}: {told}; give another name, or as many particles")
 
 
-def latin_hypercube(suite: str, _layout: Layout = _USUAL) -> list[Row]:
-    """The 1,000 rows of the real CAMELS latin hypercube that a mock suite borrows.
-
-    Raises:
-        UserError: the suite was registered with no such table.
-
-    Example:
-        >>> latin_hypercube("MockSIMBA")[0]
-        Row(parameters=(0.1462, 0.6242, 2.87986, 0.57995, 0.91447, 0.69786), seed=5000)
-    """
-    whose = facts_of(suite).label_table
-    path = resources.files("fieldlevel.simulate") / "data" / f"CosmoAstroSeed_{whose}_L25n256_LH.txt"
-    if not (re.fullmatch(r"\w+", whose) and path.is_file()):
-        told = f"suite {suite}: no latin hypercube of {shown(whose) or 'any suite'} comes with the package"
-        raise UserError(f"{told}; register it with label_table IllustrisTNG or SIMBA, or give parameters=FILE")
-    lines = [line.split() for line in path.read_text().splitlines() if line and not line.startswith("#")]
-    return [Row(tuple(float(value) for value in line[1:7]), int(line[7])) for line in lines]
-
-
-def cosmic_variance(_suite: str, layout: Layout = _USUAL) -> list[Row]:
+def cosmic_variance(layout: Layout = _USUAL) -> list[Row]:
     """27 simulations at the fiducial point, the same initial conditions in every suite."""
     return [Row(_fiducial(layout), _CV_SEED + number) for number in range(_N_CV)]
 
@@ -164,7 +180,7 @@ def _fiducial(layout: Layout) -> tuple[float, ...]:
     return tuple(parameter.fiducial for parameter in layout.parameters if parameter.fiducial is not None)
 
 
-def one_parameter(_suite: str, layout: Layout = _USUAL) -> list[Row]:
+def one_parameter(layout: Layout = _USUAL) -> list[Row]:
     """61 simulations that share their seed: eleven values of each parameter in turn, the fiducial point only once."""
     fiducial = _fiducial(layout)
     points = [
@@ -180,21 +196,26 @@ def _values_of(parameter: Parameter) -> list[float]:
     return [round(float(value), 5) for value in spaced(parameter.low, parameter.high, _VALUES_EACH)]
 
 
-SETS: Mapping[str, Callable[[str, Layout], list[Row]]] = {
-    "LH": latin_hypercube,
-    "CV": cosmic_variance,
-    "1P": one_parameter,
-}
-"""The sets that need no table, by name."""
+def extremes(layout: Layout = _USUAL) -> list[Row]:
+    """The fiducial feedback, the strongest of AGN and of supernovae, and the weakest, with one seed."""
+    fiducial = dict(zip(layout.names, _fiducial(layout), strict=True))
+    none = {parameter.name: 1 / _STRONGEST_FEEDBACK for parameter in layout.parameters if not parameter.cosmological}
+    changes: list[dict[str, float]] = [{}, {"A_AGN1": _EXTREME}, {"A_SN1": _EXTREME}, none]
+    return [Row(tuple((fiducial | change).values()), _EX_SEED) for change in changes]
 
 
-def read_table(path: Path, layout: Layout = _USUAL) -> list[Row]:
+SETS: Mapping[str, Callable[[Layout], list[Row]]] = {"CV": cosmic_variance, "1P": one_parameter, "EX": extremes}
+"""The sets that are no latin hypercubes and need no table, by name."""
+
+
+def read_table(path: Path, layout: Layout = _USUAL, set_name: str = "") -> list[Row]:
     """Read simulations of the user's own.
 
     Args:
         path: text, a row a simulation: the six parameters in the order of the layout and, if wanted, a seed, between
-            blanks or commas; what follows `#` is a comment. Rows without a seed take one from their number.
+            blanks or commas; what follows `#` is a comment. Rows without a seed take one from the set and their number.
         layout: of the suite.
+        set_name: of the set that the table is.
 
     Returns:
         The rows.
@@ -209,7 +230,7 @@ def read_table(path: Path, layout: Layout = _USUAL) -> list[Row]:
         raise UserError(f"{path}: no rows; one row a simulation is expected: {' '.join(layout.names)} [seed]")
     rows: dict[Row, int] = {}
     for number, (line, words) in enumerate(filled):
-        row = _read_row(words, number, f"{path}: row {number} (line {line})", layout)
+        row = _read_row(words, first_seed(set_name) + number, f"{path}: row {number} (line {line})", layout)
         if row in rows:
             raise UserError(f"{path}: rows {rows[row]} and {number} are the same simulation; take one away")
         rows[row] = number
@@ -220,7 +241,7 @@ def _read_bytes(path: Path) -> bytes:
     return read_bytes(path, "name a table of parameters")
 
 
-def _read_row(words: list[str], number: int, where: str, layout: Layout) -> Row:
+def _read_row(words: list[str], usual_seed: int, where: str, layout: Layout) -> Row:
     n_columns = layout.n_parameters
     if len(words) not in (n_columns, n_columns + 1):
         raise UserError(f"{where}: {len(words)} columns; give {' '.join(layout.names)} and, if wanted, a seed")
@@ -228,7 +249,7 @@ def _read_row(words: list[str], number: int, where: str, layout: Layout) -> Row:
     for defect in _defects(values, layout):
         raise UserError(f"{where}: {defect}")
     if len(words) == n_columns:
-        return Row(values, _TABLE_SEED + number)
+        return Row(values, usual_seed)
     if not re.fullmatch(r"\d{1,18}", words[-1]):
         raise UserError(f"{where}: seed {words[-1]!r}; give a whole number of at most 18 digits")
     return Row(values, int(words[-1]))

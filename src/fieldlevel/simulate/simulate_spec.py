@@ -25,12 +25,13 @@ class SimulateSpec:
     """Which baryons: some of these, each once, or other mock suites that were registered (`suites.register_suite`). All
     share one gravity run a simulation."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
-    """LH: the real CAMELS latin hypercube, 1,000 simulations; CV: the fiducial point with 27 seeds; 1P: one parameter
-    at a time, 61 simulations; with `parameters` a name of your own, letters and digits."""
+    """LH: a latin hypercube, 1,000 simulations unless you say how many; LH<word>: others, with seeds of their own; CV:
+    the fiducial point with 27 seeds; 1P: one parameter at a time, 61 simulations; EX: 4 extremes of feedback; with
+    `parameters` a name of your own, letters and digits."""
     parameters: str | None = None
     """Table of your own simulations: Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 and, if wanted, a seed."""
     n_simulations: int | None = None
-    """The first rows of the set; all when omitted."""
+    """Rows of a latin hypercube, of which another number is another; of other sets the first, all when omitted."""
     fields: tuple[SimulatedField, ...] = ("Mtot",)
     """Of the suites; their gravity-only twin has Mtot alone."""
     twin: bool = True

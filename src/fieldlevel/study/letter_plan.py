@@ -16,7 +16,7 @@ from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.experiments import asked, known_experiments
 from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, Tuned
 from fieldlevel.study.letter_spec import LetterSpec, summary_train
-from fieldlevel.suites import camels_suites, hydro_twin, is_mock, is_nbody, mock_suites, nbody_twin
+from fieldlevel.suites import camels_suites, hydro_twins, is_mock, is_nbody, mock_suites, nbody_twin
 from fieldlevel.training.settings import SUITE_NAME
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -78,7 +78,13 @@ def check_suites(suites: Sequence[str]) -> None:
         raise UserError(f"suites: {shown(wrong[0])}: must be {words}")
     if any(map(is_nbody, suites)):
         told = "a letter compares suites with baryons, whose gravity-only twins it finds itself"
-        raise UserError(f"suites: {named}: {told}; name {' '.join(map(hydro_twin, suites))}")
+        raise UserError(f"suites: {named}: {told}; name {' '.join(_with_baryons(suites))}")
+
+
+def _with_baryons(suites: Sequence[str]) -> list[str]:
+    """The suites, in the place of gravity-only ones those whose twins they are."""
+    each = [hydro_twins(suite) if is_nbody(suite) else (suite,) for suite in suites]
+    return list(dict.fromkeys(name for names in each for name in names))
 
 
 def everything(spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
