@@ -132,8 +132,9 @@ class Evaluate:
     suite: str
     """Suite to test on."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
-    simulations: Literal["test", "all"] = "test"
-    """test: the test simulations of the network's split; all: every one, refused where the network has seen some."""
+    simulations: Literal["test", "all", "unseen"] = "test"
+    """test: the test simulations of the network's split; all: every one, refused where the network has seen some;
+    unseen: every one that it has not seen."""
     out: Path = Path("evaluation")
     """Folder for predictions.csv and metrics.json."""
     anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False

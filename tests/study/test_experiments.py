@@ -37,7 +37,8 @@ def registries(monkeypatch):
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.kind)
 @pytest.mark.parametrize("suites", [SUITES, (*SUITES, "Third")], ids=len)
 def test_every_experiment_has_typed_keys_of_its_kind_and_tests(experiment, suites):
-    plan = experiment.tests(LetterSpec(), suites, TWINS)
+    sets = dict.fromkeys(suites, ("LH", "LHthin2", "LHthinned"))
+    plan = {**experiment.tests(LetterSpec(), suites, TWINS), **experiment.tests_on_sets(LetterSpec(), sets)}
     assert bool(plan) == (experiment.kind not in WITHOUT_TESTS)
     for key, tests in plan.items():
         assert isinstance(key, ExperimentKey)
@@ -48,7 +49,8 @@ def test_every_experiment_has_typed_keys_of_its_kind_and_tests(experiment, suite
 
 
 def test_no_two_experiments_share_a_key_or_a_label():
-    plan = everything(LetterSpec(), SUITES, TWINS)
+    sets = dict.fromkeys(SUITES, ("LH", "LHthin2", "LHthin4", "CV", "CVthin2", "LHthinned", "LHtracers"))
+    plan = everything(LetterSpec(), SUITES, TWINS, sets)
     assert len({key.label for key in plan}) == len(plan)
     kinds = [experiment.kind for experiment in known_experiments()]
     assert len(set(kinds)) == len(kinds)

@@ -54,7 +54,7 @@ DAMAGES = {
 def suites(tmp_path_factory):
     toy = SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
     directory = simulate_suite(toy, tmp_path_factory.mktemp("data"), device="cpu")
-    return {"MockTNG": open_suite(directory, "MockTNG", check=False)}
+    return {("MockTNG", "LH"): open_suite(directory, "MockTNG", check=False)}
 
 
 @pytest.fixture(scope="module")

@@ -117,7 +117,7 @@ def test_suites_that_no_network_can_go_between_are_refused():
 def test_data_of_different_sizes_are_described_with_both(tmp_path):
     labels = np.full((30, 6), [0.3, 0.8, 1, 1, 1, 1])
     opened = {
-        name: Suite(tmp_path, name, "Mtot", "LH", np.zeros((15 * n, 4, 4), np.float32), labels[:n])
+        (name, "LH"): Suite(tmp_path, name, "Mtot", "LH", np.zeros((15 * n, 4, 4), np.float32), labels[:n])
         for name, n in (("A", 20), ("B", 30))
     }
     for suite in opened.values():

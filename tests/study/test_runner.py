@@ -45,7 +45,7 @@ def test_four_pairs_are_tested_on_the_test_simulations_of_the_split(finished):
     np.random.RandomState(1).shuffle(order)
     for pair in run.pairs:
         assert sorted(set(pair.predictions.simulation)) == sorted(order[8:])
-        truth = data.opened[pair.test_suite].parameters[pair.predictions.simulation]
+        truth = data.of(pair.test_suite).parameters[pair.predictions.simulation]
         np.testing.assert_array_equal(pair.predictions.theta, truth)
 
 
@@ -254,21 +254,21 @@ def test_an_interrupted_letter_continues(finished, tiny_letter, tmp_path):
 def test_seen_simulations_and_their_twins_and_siblings_are_refused(finished, name):
     out, data, _, document = finished
     with pytest.raises(UserError, match="the network was trained or validated on 8 of the 10 simulations"):
-        predict_suite(load(out / document["weights"]["MockTNG"]), data.opened[name], "all")
+        predict_suite(load(out / document["weights"]["MockTNG"]), data.of(name), "all")
 
 
 def test_all_simulations_of_another_suite_may_be_tested_if_asked(finished):
     """They are the same universes; nobody gets them by mistake."""
     out, data, _, document = finished
     predictor = load(out / document["weights"]["MockTNG"])
-    assert predict_suite(predictor, data.opened["MockSIMBA"], "all", anyway=True).n_maps == 150
+    assert predict_suite(predictor, data.of("MockSIMBA"), "all", anyway=True).n_maps == 150
 
 
 @pytest.mark.parametrize("name", ["MockTNG", "MockSIMBA", "Nbody_Mock"])
 def test_the_test_simulations_of_all_suites_are_those_that_were_not_seen(finished, name):
     out, data, _, document = finished
     network = load(out / document["weights"]["MockTNG"])
-    tested = set(predict_suite(network, data.opened[name]).simulation)
+    tested = set(predict_suite(network, data.of(name)).simulation)
     assert len(tested) == 2
     assert tested.isdisjoint(number for source in network.sources for number in source.numbers)
 
@@ -312,7 +312,7 @@ def test_what_would_fail_later_is_refused_before_simulating(tiny_letter, tmp_pat
 
 def test_maps_of_another_field_are_refused(finished):
     out, data, _, document = finished
-    gas = replace(data.opened["MockSIMBA"], field="Mgas")
+    gas = replace(data.of("MockSIMBA"), field="Mgas")
     with pytest.raises(UserError, match="Mgas maps of 16 pixels a side, but the network was trained on Mtot"):
         predict_suite(load(out / document["weights"]["MockTNG"]), gas)
 
@@ -359,7 +359,7 @@ def test_store_keeps_complete_runs_and_continues_others(tmp_path):
 def test_suites_are_opened_in_one_order(finished):
     """The key of a letter is made from them, and must be the same in every process."""
     data = finished[1]
-    assert list(data.opened) == ["MockSIMBA", "MockTNG", "Nbody_Mock"]
+    assert list(data.opened) == [(name, "LH") for name in ("MockSIMBA", "MockTNG", "Nbody_Mock")]
 
 
 def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):

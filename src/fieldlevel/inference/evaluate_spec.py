@@ -21,5 +21,6 @@ class EvaluateSpec:
     set_name: str = "LH"
     transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
     """Of the tested maps, before they are given to the network, which applies its own."""
-    simulations: Literal["test", "all"] = "test"
-    """`test`: the test simulations of the network's split. `all`: every one, refused on the network's own suite."""
+    simulations: Literal["test", "all", "unseen"] = "test"
+    """`test`: the test simulations of the network's split. `all`: every one, refused on the network's own suite.
+    `unseen`: every one that is neither known to the network nor has initial conditions that are."""

@@ -1,6 +1,7 @@
 """A trained network on simulations that it has never seen."""
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -36,7 +37,8 @@ def predict_suite(
     Args:
         predictor: a trained network.
         suite: the maps to test on.
-        simulations: `"test"` for the test simulations of the network's split, `"all"` for every one.
+        simulations: `"test"` for the test simulations of the network's split, `"all"` for every one, `"unseen"` for
+            all that `refuse_seen` would not refuse for their numbers or parameters.
         listener: hears of the progress.
         anyway: also test on maps that seem to be in another unit than those of the training.
 
@@ -45,8 +47,8 @@ def predict_suite(
         its name, NaN where the suite has none or the output belongs to another suite.
 
     Raises:
-        UserError: the network was trained or validated on one of the simulations, or on maps of another size, slab or
-            unit.
+        UserError: the network was trained or validated on one of the simulations, or on all of the unseen ones, or on
+            maps of another size, slab or unit.
     """
     refuse_misfit(predictor, suite)
     if not anyway:
@@ -110,9 +112,21 @@ def _in_words(field: str, n_pixels: int, layout: Layout, *, with_slab: bool) -> 
 def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray[np.int64]:
     if simulations == "all":
         return np.arange(suite.n_simulations)
+    if simulations == "unseen":
+        return _unseen(predictor, suite)
     split = predictor.spec.split
     test = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).test
     return np.sort(test)
+
+
+def _unseen(predictor: Predictor, suite: Suite) -> npt.NDArray[np.int64]:
+    every = np.arange(suite.n_simulations)
+    seen = np.concatenate([every[:0], *(numbers for _, numbers in _seen_of(predictor, suite, every))])
+    unseen = np.setdiff1d(every, seen)
+    if len(unseen) == 0:
+        told = f"{suite.suite} {suite.set_name}: the network was trained or validated on all of its simulations"
+        raise UserError(f"{told} or their like; test on others")
+    return unseen
 
 
 def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
@@ -126,20 +140,27 @@ def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.
     Raises:
         UserError: at least one simulation was seen.
     """
+    for told, seen in _seen_of(predictor, suite, simulations):
+        _refuse_some(suite, simulations, seen, told)
+    _refuse_seen_maps(predictor, suite, simulations)
+
+
+def _seen_of(
+    predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]
+) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
+    """Those of some simulations that were seen, as their numbers and parameters tell, and how that is known."""
     for source in predictor.sources:
-        known = np.intersect1d(simulations, source.numbers)
+        known = np.intersect1d(simulations, source.numbers).astype(np.int64)
         if source.is_twin(suite):
-            _refuse_some(suite, simulations, known, "")
+            yield "", known
         if source.is_sibling(suite):
-            told = f", as those of {source.suite} {source.set_name} have the same initial conditions"
-            _refuse_some(suite, simulations, known, told)
+            yield f", as those of {source.suite} {source.set_name} have the same initial conditions", known
     for source in predictor.sources:
         if source.seen is not None:
             are_mocks = suite.is_mock and is_mock(source.suite)
             cosmology_only = are_mocks or is_nbody(suite.suite) or is_nbody(source.suite)
             has_rows = source.seen.has_rows(suite.parameters, suite.layout, cosmology_only=cosmology_only)
-            _refuse_some(suite, simulations, simulations[has_rows[simulations]], ", as their parameters tell")
-    _refuse_seen_maps(predictor, suite, simulations)
+            yield ", as their parameters tell", simulations[has_rows[simulations]]
 
 
 def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:

@@ -31,7 +31,7 @@ from fieldlevel.study.jobs import (
     trained_network,
     weights_of,
 )
-from fieldlevel.study.keys import Plan
+from fieldlevel.study.keys import Plan, SetKey
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.store import Store
@@ -132,12 +132,12 @@ def read_letter(folder: Path, data: Path | None) -> FinishedLetter:
     store = Store(folder / "runs")
     with recorded_suites(document, spec.train) as suites:
         compared = compared_suites(document)
-        directory = suites[compared[0]].directory
+        directory = suites[compared[0], spec.train.set_name].directory
         wanted = searches(spec, experiments(spec, compared, directory))
         found = finished_searches(store, wanted, suites)
         plan = experiments(spec, compared, directory, found_by(found))
         networks = used_networks(store, plan, suites)
-        names = {f"{each}_{spec.train.set_name}" for name in suites for each in (name, label_suite(name))}
+        names = {f"{each}_{set_name}" for name, set_name in suites for each in (name, label_suite(name))}
     recorded = data_provenance(folder, data)
     kept = {name: recorded[name] for name in recorded if name in names}
     return FinishedLetter(folder, document, spec, networks, found, kept, data is not None)
@@ -186,18 +186,20 @@ def refuse_damaged(folder: Path, document: Document) -> None:
 
 
 @contextmanager
-def recorded_suites(document: Document, train: TrainSpec) -> Iterator[dict[str, Suite]]:
-    """The suites by name with the fingerprints that the letter met; empty files bear the names of their maps."""
+def recorded_suites(document: Document, train: TrainSpec) -> Iterator[dict[SetKey, Suite]]:
+    """The suites by name and set with the fingerprints that the letter met; empty files stand for their maps."""
     facts = {name.removeprefix(MARK): fact for name, fact in document["data_facts"].items() if name.startswith(MARK)}
     layout = layout_from_json(document.get("layout", {}), "layout")
     nothing = np.empty((0, 0, 0), np.float32), np.empty((0, layout.n_parameters))
     with TemporaryDirectory() as folder:
         suites = {}
-        for name, fingerprint in facts.items():
-            SuiteFiles(Path(folder), name, train.field, train.set_name).maps_path.touch()
-            suites[name] = Suite(Path(folder), name, train.field, train.set_name, *nothing, layout=layout)
-            vars(suites[name])["fingerprint"], _, pixels = fingerprint.partition(" ")  # cached properties
-            vars(suites[name])["pixel_fingerprint"] = pixels or fingerprint
+        for words, fingerprint in facts.items():
+            name, _, other_set = words.partition(" ")
+            key = name, other_set or train.set_name
+            SuiteFiles(Path(folder), name, train.field, key[1]).maps_path.touch()
+            suites[key] = Suite(Path(folder), name, train.field, key[1], *nothing, layout=layout)
+            vars(suites[key])["fingerprint"], _, pixels = fingerprint.partition(" ")  # cached properties
+            vars(suites[key])["pixel_fingerprint"] = pixels or fingerprint
         yield suites
 
 

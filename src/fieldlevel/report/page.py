@@ -16,6 +16,8 @@ from fieldlevel.report.typeset import typeset
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.study.document import MAIN_METRICS
 from fieldlevel.study.network_facts import network_facts, search_facts
+from fieldlevel.study.numerics_sets import training_words
+from fieldlevel.study.particle_weighing import WEIGHED
 from fieldlevel.study.published_accuracies import BIBTEX, SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.study.results import LetterResults
 from fieldlevel.suites import MOCK_MARK
@@ -62,6 +64,8 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
         "searches": search_facts(results),
         "heading": f"The {results.first_label}" if len(results.suites) == 2 else results.first_label.capitalize(),
         "tables": transfer_tables(results),
+        "weighed": WEIGHED,
+        "training_words": training_words,
         "mark": MOCK_MARK if results.is_mock else "",
         "summary": summarise(results),
         "proven": list(findings(results)),

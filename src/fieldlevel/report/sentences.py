@@ -1,13 +1,15 @@
 """What a letter found, in sentences that follow from the numbers and their errors."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
 from fieldlevel.statistics.estimates import Estimate
-from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.pairs import PairResult, on_own_suite
+from fieldlevel.study.keys import NUMERICS
+from fieldlevel.study.numerics_sets import training_words
 from fieldlevel.study.results import LetterResults
-from fieldlevel.study.verdict import SIGNIFICANCE
+from fieldlevel.study.verdict import SIGNIFICANCE, Outcome
 from fieldlevel.suites import is_mock
 
 CONSTRAINED_R2 = 0.1
@@ -16,13 +18,47 @@ CONSTRAINED_R2 = 0.1
 
 def summarise(results: LetterResults) -> list[str]:
     """What was done and what came out, a sentence each."""
-    return [_pair_sentence(pair, results.judged) for pair in results.pairs]
+    pairs = [_pair_sentence(pair, results.judged) for pair in results.pairs]
+    return [*pairs, *_weighing_sentences(results)]
 
 
 def _pair_sentence(pair: PairResult, names: Sequence[str]) -> str:
     where = f"on {pair.test_suite}, which it had never seen" if pair.crosses_suites else "on unseen simulations of it"
     accuracies = " and ".join(f"{name} to {_percent(pair, name)}" for name in names)
     return f"Trained on {pair.train_suite} and tested {where}, the network infers {accuracies}."
+
+
+def _weighing_sentences(results: LetterResults) -> Iterator[str]:
+    """What is known without the number of particles, where that was asked."""
+    own_set, name = results.spec.train.set_name, results.judged[0]
+    for set_name, pairs in results.remedied_pairs.items():
+        ending = _WEIGHING[_outcome(results, f"{NUMERICS}, {set_name}")].format(name=name)
+        for suite, pair in on_own_suite(pairs).items():
+            with_it, without = (
+                " and ".join(f"{each} to {_percent(network, each)}" for each in results.judged)
+                for network in (pair, results.own[suite])
+            )
+            yield (
+                f"Trained on {suite} {set_name}, {training_words(set_name)}, and tested on maps as they are, "
+                f"the network infers {with_it}, where the one trained on {own_set} infers {without}; {ending}."
+            )
+    if not results.remedied_pairs and _outcome(results, NUMERICS) == "fails":
+        yield (
+            f"The networks weigh particles: what they say of {name} holds for maps of as many particles as those that "
+            f"they were trained on; what it is known to without is not told by {own_set}."
+        )
+
+
+_WEIGHING: Mapping[Outcome, str] = {
+    "holds": "it does not weigh particles, so this is what {name} is honestly known to",
+    "fails": "it still weighs particles, so {name} is honestly known to less than that",
+    "undecided": "whether it weighs particles is not decided, so {name} may be known to less than that",
+}
+
+
+def _outcome(results: LetterResults, experiment: str) -> Outcome:
+    found = (verdict.outcome for verdict in results.verdicts if verdict.experiment == experiment)
+    return next(found, "undecided")
 
 
 def _percent(pair: PairResult, name: str) -> str:

@@ -44,6 +44,15 @@ class Estimate:
         low, high = np.percentile(finite, [16, 84])
         return cls(value, float(finite.std(ddof=1)), float(low), float(high))
 
+    def size(self) -> "Estimate":
+        """The number without its sign; its errors change sides with it.
+
+        Example:
+            >>> Estimate(-3.0, 1.0, -4.5, -2.0).size()
+            Estimate(value=3.0, error=1.0, low=2.0, high=4.5)
+        """
+        return self if self.value >= 0 else Estimate(-self.value, self.error, -self.high, -self.low)
+
     def to_json(self) -> dict[str, float | str]:
         """Plain JSON types; infinity and NaN, which JSON lacks, become the strings `inf`, `-inf` and `nan`."""
         return {key: number if np.isfinite(number) else str(number) for key, number in asdict(self).items()}

@@ -27,6 +27,8 @@ class PairResult:
         predictions: posterior moments of the tested maps.
         scores: every measure of every parameter.
         seed: that the network was trained with.
+        train_set: of the suite, that the network was trained on.
+        test_set: of the suite, that it was tested on.
     """
 
     train_suite: str
@@ -34,6 +36,8 @@ class PairResult:
     predictions: Predictions
     scores: Scores
     seed: int = 0
+    train_set: str = "LH"
+    test_set: str = "LH"
 
     @property
     def key(self) -> PairKey:

@@ -13,6 +13,7 @@ from fieldlevel.statistics.metrics import METRICS, scores_to_json
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.transfer_matrix import IDEALS
 from fieldlevel.study.network_facts import network_facts, search_facts
+from fieldlevel.study.particle_weighing import WEIGHED, WeighedSet
 from fieldlevel.study.published_accuracies import SOURCE, SOURCE_URL, published_accuracies
 from fieldlevel.study.results import LetterResults
 from fieldlevel.suites import MOCK_MARK
@@ -44,6 +45,7 @@ def letter_document(results: LetterResults, out: Path, figures: Sequence[Path]) 
 
 def metrics_document(results: LetterResults) -> dict[str, Any]:
     """All numbers of the report, with the definition of each measure and the origin of the data."""
+    own = results.spec.train.set_name
     return {
         "title": results.title,
         "data": MOCK_MARK if results.is_mock else "CMD files",
@@ -53,10 +55,11 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         "layout": _layout_document(results.layout),
         "provenance": dict(results.provenance),
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
-        "pairs": [_pair_document(pair) for pair in results.pairs],
+        "pairs": [_pair_document(pair, own) for pair in results.pairs],
         "experiments": {
-            key.label: [_pair_document(pair) for pair in pairs] for key, pairs in results.experiments.items()
+            key.label: [_pair_document(pair, own) for pair in pairs] for key, pairs in results.experiments.items()
         },
+        **({"numerics": [_weighed_document(row) for row in results.weighed]} if results.weighed else {}),
         "mean_only": {suite: scores_to_json(found.scores) for suite, found in results.mean_only.items()},
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
         "transfer_ratio_rmse": {
@@ -92,9 +95,28 @@ def _layout_document(layout: Layout) -> dict[str, Any]:
     return plain
 
 
-def _pair_document(pair: PairResult) -> dict[str, Any]:
-    published = published_accuracies(pair.train_suite, pair.test_suite)
+def _weighed_document(row: WeighedSet) -> dict[str, Any]:
+    """A network on a set of another number of particles."""
     return {
+        "suite": row.suite,
+        "train_set": row.train_set,
+        "test_set": row.test_set,
+        "particles": row.told.words,
+        "density": row.density,
+        "n_simulations": row.n_simulations,
+        "parameters": {
+            name: {key: getattr(weighing, key).to_json() for key in WEIGHED}
+            for name, weighing in row.parameters.items()
+        },
+    }
+
+
+def _pair_document(pair: PairResult, own: str) -> dict[str, Any]:
+    """A tested network, with the names of sets where they are others than that of the letter."""
+    published = published_accuracies(pair.train_suite, pair.test_suite)
+    sets = {"train_set": pair.train_set, "test_set": pair.test_set}
+    return {
+        **{name: set_name for name, set_name in sets.items() if {*sets.values()} != {own}},
         "train_suite": pair.train_suite,
         "test_suite": pair.test_suite,
         "seed": pair.seed,

@@ -20,7 +20,8 @@ from fieldlevel.training.train_spec import TrainSpec
 class Experiment(ABC):
     """A kind of experiment.
 
-    All three methods must be there: one that has no verdict or no figure of its own says so with `return iter(())`.
+    Tests, verdict and figures must be there: one that has no verdict or no figure of its own says so with
+    `return iter(())`.
 
     Attributes:
         kind: that of its keys.
@@ -41,6 +42,18 @@ class Experiment(ABC):
             Tests by typed key, in the order in which they are to be done; a key without tests is left out.
         """
 
+    def tests_on_sets(self, spec: LetterSpec, sets: Mapping[str, Sequence[str]]) -> Plan:
+        """What to train and to test on other sets of the suites; nothing unless an experiment says so.
+
+        Args:
+            spec: of the letter.
+            sets: names of all sets of each suite that the data has in the field of the letter, its own one too.
+
+        Returns:
+            As `tests`.
+        """
+        return {}
+
     @abstractmethod
     def judge(self, results: LetterResults) -> Iterator[Verdict]:
         """What it claims and what became of it; nothing where it was not done."""
@@ -50,16 +63,17 @@ class Experiment(ABC):
         """Its figures; nothing where it was not done."""
 
 
-def across(train: TrainSpec, tested: Mapping[str, Sequence[str]], n_seeds: int) -> Tests:
+def across(train: TrainSpec, tested: Mapping[str, Sequence[str]], n_seeds: int, set_name: str | None = None) -> Tests:
     """Networks of each suite on the suites it is tested on, one seed after the other.
 
     Args:
         train: how to train; suite and seed are set here.
         tested: test suites by training suite.
         n_seeds: networks of each training suite, with seeds from that of `train` on.
+        set_name: of the test suites; that of `train` when omitted.
     """
     return tuple(
-        EvaluateSpec(replace(train, suite=suite, seed=train.seed + i), other, train.field, train.set_name)
+        EvaluateSpec(replace(train, suite=suite, seed=train.seed + i), other, train.field, set_name or train.set_name)
         for i in range(n_seeds)
         for suite, others in tested.items()
         for other in others

@@ -26,14 +26,15 @@ from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_i
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json, read_spec
-from fieldlevel.study.keys import Plan, Tuned
+from fieldlevel.study.keys import Plan, SetKey, Tuned, trained_set
 from fieldlevel.study.store import Store
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
 from fieldlevel.workers import spread, worker_listener
 
-Suites = Mapping[str, Suite]
+Suites = Mapping[SetKey, Suite]
+"""Maps by the names of suite and set."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def train_missing(
             if store.folder(_run_name(test.network), key).exists():
                 trained_network(store, test.network, suites, needs_weights=not is_predicted(test))
             else:
-                fill = partial(_train, experiment.label, test.network, suites[test.network.suite].directory)
+                fill = partial(_train, experiment.label, test.network, suites[trained_set(test.network)].directory)
                 jobs.setdefault(key, Job(_run_name(test.network), key, fill))
     _do_jobs(store, list(jobs.values()), devices, listener)
 
@@ -181,7 +182,7 @@ def search_missing(
         Job(
             _search_name(spec),
             _search_key(store, spec, suites),
-            partial(_search, spec, suites[spec.train.suite].directory, _shorter_search(store, spec, suites)),
+            partial(_search, spec, suites[trained_set(spec.train)].directory, _shorter_search(store, spec, suites)),
         )
         for spec in plan.values()
         if not search_folder(store, spec, suites).exists()
@@ -209,7 +210,8 @@ def _search_name(spec: TuneSpec) -> str:
 
 
 def _search_key(store: Store, spec: TuneSpec, suites: Suites) -> str:
-    return store.known(_search_name(spec), [digest(spec, each) for each in suites[spec.train.suite].fingerprints])
+    known = suites[trained_set(spec.train)].fingerprints
+    return store.known(_search_name(spec), [digest(spec, each) for each in known])
 
 
 def search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
@@ -275,7 +277,7 @@ def _run_name(spec: TrainSpec) -> str:
 
 def network_key(store: Store, spec: TrainSpec, suites: Suites) -> str:
     """Digest of the spec and of the maps that it is trained on; as an earlier version had it where such a run is."""
-    return store.known(_run_name(spec), [digest(spec, each) for each in suites[spec.suite].fingerprints])
+    return store.known(_run_name(spec), [digest(spec, each) for each in suites[trained_set(spec)].fingerprints])
 
 
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:

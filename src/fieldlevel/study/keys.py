@@ -1,7 +1,7 @@
-"""What an experiment is known by: its kind and, of experiments at several scales, the scale."""
+"""What an experiment is known by: its kind and, of experiments at several scales or on several sets, which of them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.statistics.pairs import PairResult
@@ -10,7 +10,7 @@ from fieldlevel.training.train_spec import TrainSpec
 
 @dataclass(frozen=True)
 class ExperimentKey:
-    """An experiment of a letter; two keys are the same where kind and scale are.
+    """An experiment of a letter; two keys are the same where kind, scale and sets are.
 
     Attributes:
         kind: of the experiment.
@@ -19,6 +19,7 @@ class ExperimentKey:
         name: the kind in words, where they are others.
         family: of experiments that share a figure.
         detail: what is done, in words for the caption of that figure.
+        sets: that networks are trained or tested on, if the kind is done on several.
 
     Example:
         >>> ExperimentKey("smoothing", 2.0, "px").label
@@ -31,11 +32,12 @@ class ExperimentKey:
     name: str = field(default="", compare=False)
     family: str = field(default="", compare=False)
     detail: str = field(default="", compare=False)
+    sets: str = ""
 
     @property
     def label(self) -> str:
         """In words, for tables and files; nothing is read from it."""
-        words = self.name or self.kind
+        words = ", ".join(filter(None, (self.name or self.kind, self.sets)))
         return words if self.scale is None else f"{words} {self.scale:g} {self.unit}"
 
 
@@ -44,9 +46,14 @@ FIRST = ExperimentKey("pairs", name="four pairs")
 HYDRO_TO_NBODY = ExperimentKey("hydro to N-body")
 NBODY_TO_HYDRO = ExperimentKey("N-body to hydro")
 
+NUMERICS = "numerics"
+"""Kind of the tests on maps of other numbers of particles."""
+
 PAIRS_LABELS = ("four pairs", "all pairs")
 """What `FIRST` is called, of two suites and of more."""
 
+SetKey = tuple[str, str]
+"""Names of a suite and of a set of its simulations."""
 Tests = tuple[EvaluateSpec, ...]
 """Networks and the maps that they are tested on."""
 Plan = Mapping[ExperimentKey, Tests]
@@ -65,6 +72,26 @@ def pairs_key(suites: Sequence[str]) -> ExperimentKey:
         (True, 'all pairs')
     """
     return FIRST if len(suites) == 2 else ExperimentKey(FIRST.kind, name=PAIRS_LABELS[1])
+
+
+def remedied_pairs_key(suites: Sequence[str], set_name: str) -> ExperimentKey:
+    """The pairs of networks that were trained on another set.
+
+    Example:
+        >>> remedied_pairs_key(["A", "B"], "LHthinned").label
+        'four pairs, LHthinned'
+    """
+    return replace(pairs_key(suites), name=pairs_key(suites).label, sets=set_name)
+
+
+def trained_set(network: TrainSpec) -> SetKey:
+    """The maps that a network of a letter is trained on."""
+    return network.suite, network.set_name
+
+
+def tested_set(test: EvaluateSpec) -> SetKey:
+    """The maps that it is tested on."""
+    return test.suite, test.set_name
 
 
 def first_seed(results: Sequence[PairResult]) -> tuple[PairResult, ...]:

@@ -53,7 +53,8 @@ def check_letter(spec: LetterSpec) -> None:
     plan = planned(spec)
     for words in spec.only:
         if not words or not any(key.label.startswith(words) for key in plan):
-            labels = ", ".join(repr(key.label) for key in plan)
+            names = dict.fromkeys((key.name or key.kind) if key.sets else key.label for key in plan)
+            labels = ", ".join(map(repr, names))
             raise UserError(f"only: no experiment {words!r}; choose from {labels}")
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, wanted(spec, plan))
@@ -105,9 +106,10 @@ def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
 
 
 def planned(spec: LetterSpec) -> Plan:
-    """All that a letter of these settings could do, if every suite had a gravity-only twin."""
-    suites = spec.suites or usual_suites()
-    return everything(spec, suites, {suite: nbody_twin(suite) for suite in suites})
+    """All that a letter of these settings could do, if every suite had a gravity-only twin and thinned sets."""
+    suites, own = spec.suites or usual_suites(), spec.train.set_name
+    sets = dict.fromkeys(suites, (own, f"{own}thin2", f"{own}thinned")) if spec.numerics else {}
+    return everything(spec, suites, {suite: nbody_twin(suite) for suite in suites}, sets)
 
 
 def trained_transforms(spec: LetterSpec) -> list[TransformSpec]:

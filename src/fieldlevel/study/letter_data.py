@@ -4,6 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
+import numpy as np
+
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.data.transformed import idle_scale
@@ -18,9 +20,11 @@ from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.variants import OF_VARIANTS
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
+from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
-from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, trained_suites
+from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.numerics_sets import parse_numerics_set
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
 
@@ -32,21 +36,33 @@ class LetterData:
     Attributes:
         directory: folder of CMD files.
         suites: names of these.
-        opened: the suites by name, with the gravity-only twins that the folder holds.
+        opened: the suites by name and set, with the gravity-only twins and the sets of other numbers of particles that
+            the folder holds.
         key: digest of the spec and of all the data it meets.
         earlier: the same as versions had it that knew mock maps by their pixels.
+        set_name: of the letter.
     """
 
     directory: Path
     suites: tuple[str, ...]
-    opened: Mapping[str, Suite]
+    opened: Mapping[SetKey, Suite]
     key: str
     earlier: tuple[str, ...] = ()
+    set_name: str = "LH"
+
+    def of(self, suite: str) -> Suite:
+        """The maps of a suite in the set of the letter."""
+        return self.opened[suite, self.set_name]
+
+    @property
+    def own(self) -> dict[str, Suite]:
+        """All suites in the set of the letter, by name."""
+        return {name: suite for (name, set_name), suite in self.opened.items() if set_name == self.set_name}
 
     @property
     def layout(self) -> Layout:
         """Of the maps of the first suite."""
-        return self.opened[self.suites[0]].layout
+        return self.of(self.suites[0]).layout
 
     @property
     def is_mock(self) -> bool:
@@ -84,17 +100,18 @@ def prepare_data(
         directory, suites = _simulated(spec, out, device, workers, listener)
     else:
         suites = choose_suites(spec, directory)
-    tested = trained_suites(experiments(spec, suites, directory))
-    names = sorted(tested, key=lambda name: (is_nbody(name), name))
-    opened = {name: open_suite(directory, name, spec.train.field, spec.train.set_name, check=False) for name in names}
-    _check_sizes(spec, opened)
+    plan, own = experiments(spec, suites, directory), spec.train.set_name
+    names = sorted(used_sets(plan), key=lambda key: (key[1] != own, key[1], is_nbody(key[0]), key[0]))
+    opened = {key: open_suite(directory, key[0], spec.train.field, key[1], check=False) for key in names}
+    _check_sizes(spec, {in_words(key, own): suite for key, suite in opened.items()})
+    _check_splits(spec, plan, opened)
     for suite in opened.values():
         suite.digest_maps(listener)
     key, earlier = (
         digest(spec, *(suite.fingerprints[place] for suite in opened.values()), *registered_kinds())
         for place in (0, -1)
     )
-    return LetterData(directory, suites, opened, key, (earlier,))
+    return LetterData(directory, suites, opened, key, (earlier,), own)
 
 
 def _simulated(
@@ -174,7 +191,47 @@ def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:
         raise UserError(f"{spec.train.field} in different units: {told}")
     for suite in opened.values():
         _check_scales(spec, suite.layout)
-        _check_split(spec, suite.n_simulations, suite.layout)
+
+
+def _check_splits(spec: LetterSpec, plan: Plan, opened: Mapping[SetKey, Suite]) -> None:
+    """Refuse sets that no network can be trained on, or that leave it nothing to be tested on."""
+    networks = {trained_set(test.network): test.network for tests in plan.values() for test in tests}
+    for key in networks:
+        _check_split(spec, opened[key].n_simulations, opened[key].layout)
+        own = opened.get((key[0], spec.train.set_name), opened[key])
+        if opened[key].n_simulations != own.n_simulations:
+            told = f"{in_words(key)}: {opened[key].n_simulations} simulations, but {own.set_name} has "
+            told += f"{own.n_simulations}; both must have the same, so that what one network has seen the other has too"
+            raise UserError(f"{told}; make all of them, or take the set away")
+    for suite, set_name in dict.fromkeys(tested_set(test) for tests in plan.values() for test in tests):
+        base = parse_numerics_set(set_name).base
+        if base != set_name and (suite, base) in opened:
+            _check_beside(spec, opened[suite, set_name], opened[suite, base])
+
+
+def _check_beside(spec: LetterSpec, suite: Suite, base: Suite) -> None:
+    """Refuse a set of other numbers of particles that is not of the simulations of its base, or of none to test on."""
+    told, n = f"{suite.suite} {suite.set_name}", min(suite.n_simulations, base.n_simulations)
+    differs = (~np.isclose(suite.parameters[:n], base.parameters[:n], rtol=0, atol=1e-5)).any(axis=1)
+    if differs.any():
+        told = f"{told}: row {int(np.argmax(differs))} of its table is not that of {base.set_name}"
+        raise UserError(f"{told}, whose simulations it should have; take it away or give it another name")
+    split = spec.train.split
+    test = split_simulations(base.n_simulations, split.seed, split.train, split.validation).test
+    if base.set_name == spec.train.set_name and min(test) >= n:
+        told = f"{told}: none of its {n} simulations is a test simulation of {base.set_name}"
+        raise UserError(f"{told} (the first of these is {min(test)}); make more, or take the set away")
+
+
+def in_words(key: SetKey, own: str = "") -> str:
+    """Names of suite and set, without the set where it is the letter's own.
+
+    Example:
+        >>> in_words(("SIMBA", "LHthin2"), "LH"), in_words(("SIMBA", "LH"), "LH")
+        ('SIMBA LHthin2', 'SIMBA')
+    """
+    suite, set_name = key
+    return suite if set_name == own else f"{suite} {set_name}"
 
 
 def check_layouts(layouts: Mapping[str, Layout]) -> None:
@@ -224,12 +281,13 @@ def _split_in_words(n_simulations: Sequence[int], split: SplitSpec) -> str:
 
 def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
     """What the data is, in words."""
-    first = data.opened[data.suites[0]]
+    first = data.of(data.suites[0])
     split = spec.train.split
-    n_maps, n_simulations = ([getattr(s, n) for s in data.opened.values()] for n in ("n_maps", "n_simulations"))
+    n_maps, n_simulations = ([getattr(s, n) for s in data.own.values()] for n in ("n_maps", "n_simulations"))
+    others = dict.fromkeys(set_name for _, set_name in data.opened if set_name != data.set_name)
     facts: dict[str, str | int | float] = {
         "origin": _origin(data),
-        "suites": ", ".join(data.opened),
+        "suites": ", ".join(data.own),
         "field and set": f"{first.field}, {first.set_name}",
         "maps": f"{_each(n_maps)} of {first.n_pixels} x {first.n_pixels} pixels a suite",
         "simulations": f"{_each(n_simulations)} a suite",
@@ -238,8 +296,11 @@ def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | f
         "seed of the networks": spec.train.seed,
         "normaliser": "training maps only" if spec.train.normaliser == "train" else "whole suite (legacy)",
     }
-    facts |= _simulators(data.opened)
-    return facts | {f"fingerprint of {name}": " ".join(suite.fingerprints) for name, suite in data.opened.items()}
+    if others:
+        facts["other sets"] = ", ".join(others)
+    names = {in_words(key, data.set_name): suite for key, suite in data.opened.items()}
+    facts |= _simulators(names)
+    return facts | {f"fingerprint of {name}": " ".join(suite.fingerprints) for name, suite in names.items()}
 
 
 def _simulators(opened: Mapping[str, Suite]) -> dict[str, str]:

@@ -14,8 +14,9 @@ from fieldlevel.errors import UserError, shown
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.experiments import asked, known_experiments
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, Tuned
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, SetKey, Tests, Tuned, tested_set, trained_set
 from fieldlevel.study.letter_spec import LetterSpec, summary_train
+from fieldlevel.study.numerics_sets import sets_of
 from fieldlevel.suites import camels_suites, hydro_twins, is_mock, is_nbody, mock_suites, nbody_twin
 from fieldlevel.training.settings import SUITE_NAME
 from fieldlevel.training.train_spec import TrainSpec
@@ -87,12 +88,24 @@ def _with_baryons(suites: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(name for names in each for name in names))
 
 
-def everything(spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
-    """All experiments that there are, also those without tests."""
+def everything(
+    spec: LetterSpec,
+    suites: Sequence[str],
+    twins: Mapping[str, str],
+    sets: Mapping[str, Sequence[str]] = MappingProxyType({}),
+) -> Plan:
+    """All experiments that there are, also those without tests.
+
+    Args:
+        spec: of the letter.
+        suites: that are compared.
+        twins: gravity-only twin of each suite, where the data has it.
+        sets: names of all sets of each suite, where other sets are to be tested on.
+    """
     plan: dict[ExperimentKey, Tests] = {}
     for experiment in known_experiments():
         with asked(experiment):
-            planned = dict(experiment.tests(spec, suites, twins))
+            planned = {**experiment.tests(spec, suites, twins), **experiment.tests_on_sets(spec, sets)}
         if wrong := [key for key in planned if not isinstance(key, ExperimentKey)]:
             raise UserError(f"experiment {experiment.kind!r}: tests of {shown(wrong[0])}; give ExperimentKeys")
         plan |= planned
@@ -132,10 +145,12 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
     Raises:
         UserError: an experiment that the folder has no maps for.
     """
-    there = {key: tests for key, tests in everything(spec, suites, _twins(spec, suites, directory)).items() if tests}
+    sets = sets_of(directory, suites, spec.train.field) if spec.numerics else {}
+    plan = everything(spec, suites, _twins(spec, suites, directory), sets)
+    there = {key: tests for key, tests in plan.items() if tests}
     for words in spec.only:
         if not any(key.label.startswith(words) for key in there):
-            raise UserError(f"only: {words!r} needs the gravity-only twins of the suites; {directory} has none")
+            raise UserError(f"only: {words!r} needs {_missing(spec, suites, words)}; {directory} has none")
     owners = _owners(there)
     return {
         key: tuple(replace(test, network=_with_found(test.network, tuned, owners)) for test in tests)
@@ -153,6 +168,14 @@ def _owners(plan: Plan) -> dict[str, str]:
     return owners
 
 
+def _missing(spec: LetterSpec, suites: Sequence[str], words: str) -> str:
+    """Maps that an experiment needs."""
+    with_twins = everything(spec, suites, {suite: nbody_twin(suite) for suite in suites})
+    if any(key.label.startswith(words) for key in with_twins):
+        return "the gravity-only twins of the suites"
+    return f"sets with other numbers of particles, as {spec.train.set_name}thin2"
+
+
 def _searched(network: TrainSpec, owners: Mapping[str, str]) -> tuple[str, str]:
     """The search whose hyper-parameters a network takes; one on a gravity-only twin has none of its own."""
     return "maps" if network.inputs == "maps" else "power spectrum", owners.get(network.suite, network.suite)
@@ -161,6 +184,11 @@ def _searched(network: TrainSpec, owners: Mapping[str, str]) -> tuple[str, str]:
 def _with_found(network: TrainSpec, tuned: Tuned, owners: Mapping[str, str]) -> TrainSpec:
     found = tuned.get(_searched(network, owners), network)
     return replace(network, optimiser=found.optimiser, network=found.network, perceptron=found.perceptron)
+
+
+def used_sets(plan: Plan) -> set[SetKey]:
+    """Suites and sets that some network is trained or tested on."""
+    return {each for tests in plan.values() for test in tests for each in (trained_set(test.network), tested_set(test))}
 
 
 def trained_suites(plan: Plan) -> set[str]:

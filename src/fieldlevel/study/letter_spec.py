@@ -17,6 +17,7 @@ class LetterSpec:
     """Every test of two suites or more: pairs, nulls, power spectrum, N-body, smoothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __omitted__: ClassVar[tuple[str, ...]] = ("numerics",)
 
     suites: tuple[str, ...] = ()
     """The suites to compare, two or more: a network of each is tested on all; when empty, the two that the folder
@@ -31,6 +32,10 @@ class LetterSpec:
     """Cuts of the wavenumber in h/Mpc to train on again."""
     only: tuple[str, ...] = ()
     """Experiments to do beside the four pairs, each by its first words, e.g. smoothing; all when empty."""
+    numerics: bool = True
+    """Test the networks on sets of other numbers of particles too (thinned ones, coarser and finer simulations), and
+    train others on maps of random numbers of particles, where the folder has such sets; suites that are simulated get
+    them."""
     map_trials: int = 0
     """Trials of the search for the hyper-parameters of each suite's networks on maps; 0 takes those of `train`."""
     summary_trials: int = 30

@@ -12,9 +12,18 @@ from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.statistics.ratios import TransferRatios
 from fieldlevel.statistics.transfer_matrix import TransferMatrix, transfer_matrix
 from fieldlevel.study.jobs import NetworkRun, Searches
-from fieldlevel.study.keys import FIRST, HYDRO_TO_NBODY, NBODY_TO_HYDRO, ExperimentKey, Tested, first_seed
+from fieldlevel.study.keys import (
+    FIRST,
+    HYDRO_TO_NBODY,
+    NBODY_TO_HYDRO,
+    NUMERICS,
+    ExperimentKey,
+    Tested,
+    first_seed,
+)
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import MeanOnly
+from fieldlevel.study.particle_weighing import WeighedSet, weigh
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.suites import is_mock, is_nbody
 
@@ -43,6 +52,7 @@ class LetterResults:
         facts: what the data is, in words: origin, fingerprints, the split and its seed.
         provenance: version, commit, hardware, date.
         verdicts: what each experiment claims and what became of it.
+        n_particles: a side, in the simulations of each suite; None where nothing tells.
         title: heading of the report.
 
     Raises:
@@ -63,6 +73,7 @@ class LetterResults:
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
+    n_particles: Mapping[str, int | None] = field(default_factory=dict)
     title: str = TITLE
 
     def __post_init__(self) -> None:
@@ -109,8 +120,23 @@ class LetterResults:
 
     @property
     def others(self) -> dict[ExperimentKey, tuple[PairResult, ...]]:
-        """The experiments beyond the pairs, first seed."""
-        return {key: results for key, results in self.done.items() if key != FIRST}
+        """The experiments beyond the pairs, first seed; those with a table of their own are left out."""
+        return {key: results for key, results in self.done.items() if key.kind not in (FIRST.kind, NUMERICS)}
+
+    @property
+    def remedied_pairs(self) -> dict[str, tuple[PairResult, ...]]:
+        """The pairs of networks that were trained on other sets, by the name of the set, first seed."""
+        return {key.sets: pairs for key, pairs in self.done.items() if key.kind == FIRST.kind and key != FIRST}
+
+    @property
+    def numerics(self) -> tuple[PairResult, ...]:
+        """Networks on sets that differ in the number of particles, first seed."""
+        return tuple(result for key, results in self.done.items() if key.kind == NUMERICS for result in results)
+
+    @cached_property
+    def weighed(self) -> tuple[WeighedSet, ...]:
+        """What these say of the parameters that claims are about, each set beside its base."""
+        return weigh(self.numerics, self.judged, self.n_particles)
 
     @property
     def first_label(self) -> str:

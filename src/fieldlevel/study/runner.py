@@ -40,11 +40,12 @@ from fieldlevel.study.jobs import (
     trained_network,
     weights_of,
 )
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, tested_set, trained_set
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import predict_from_mean
+from fieldlevel.study.numerics_sets import particles_a_side
 from fieldlevel.study.results import LetterResults, suite_matrix
 from fieldlevel.study.store import Store
 from fieldlevel.study.verdict import Verdict
@@ -108,9 +109,10 @@ def run_letter(
         key=data.key,
         trained={key: _first_networks(store, tests, data) for key, tests in plan.items()},
         searches=found,
-        mean_only={suite: predict_from_mean(data.opened[suite], spec.train.split) for suite in data.suites},
-        examples={name: _examples(data.opened[name], spec) for name in data.suites},
+        mean_only={suite: predict_from_mean(data.of(suite), spec.train.split) for suite in data.suites},
+        examples={name: _examples(data.of(name), spec) for name in data.suites},
         facts=describe_data(spec, data),
+        n_particles={name: particles_a_side(data.of(name).files) for name in data.suites},
         provenance=describe_software(select_device(device)),
     )
     return replace(results, verdicts=list(judge(results)))
@@ -145,14 +147,15 @@ def _test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, 
     weights = weights_of(store, network, data.opened)
     predictions = apply_once(store, test, weights, data, device)
     listener(Progress(f"test {network.suite} on {test.suite}", 1, 1, "networks"))
-    return PairResult(network.suite, test.suite, predictions, evaluate(predictions), network.seed)
+    scores, sets = evaluate(predictions), (network.set_name, test.set_name)
+    return PairResult(network.suite, test.suite, predictions, scores, network.seed, *sets)
 
 
 def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData, device: str) -> Predictions:
     """Apply a network to a suite, or find it applied."""
 
     def work(folder: Path) -> None:
-        suite = data.opened[spec.suite].transformed(spec.transform)
+        suite = data.opened[tested_set(spec)].transformed(spec.transform)
         predictions = predict_suite(load(weights, device), suite, spec.simulations)
         predictions.write_csv(folder / "predictions.csv")
         write_json(folder / "checksum.json", {"predictions.csv": sha256_of(folder / "predictions.csv")})
@@ -160,7 +163,7 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
         record_software(folder, select_device(device))
 
     folder = store.ensure(_test_name(spec), _test_key(store, spec, data), work)
-    trained, tested = (data.opened[name].layout for name in (spec.network.suite, spec.suite))
+    trained, tested = (suite.layout for suite in _used(spec, data))
     return _with_layouts(_read_predictions(folder), trained, tested)
 
 
@@ -170,9 +173,14 @@ def _test_name(spec: EvaluateSpec) -> str:
 
 def _test_key(store: Store, spec: EvaluateSpec, data: LetterData) -> str:
     """Digest of the spec and of the maps of both suites; as an earlier version had it where such a run is."""
-    known = [data.opened[name].fingerprints for name in (spec.network.suite, spec.suite)]
+    known = [suite.fingerprints for suite in _used(spec, data)]
     keys = [digest(spec, *(each[place] for each in known)) for place in (0, -1)]
     return store.known(_test_name(spec), keys)
+
+
+def _used(spec: EvaluateSpec, data: LetterData) -> list[Suite]:
+    """The maps that the network was trained on, and those that it is tested on."""
+    return [data.opened[each] for each in (trained_set(spec.network), tested_set(spec))]
 
 
 def _is_predicted(store: Store, data: LetterData, spec: EvaluateSpec) -> bool:

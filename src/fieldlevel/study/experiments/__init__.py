@@ -17,6 +17,7 @@ from fieldlevel.study.experiments.four_pairs import FourPairs
 from fieldlevel.study.experiments.gravity_only import HydroToNbody, NbodyToHydro
 from fieldlevel.study.experiments.k_max import WavenumberCuts
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
+from fieldlevel.study.experiments.numerics import Numerics
 from fieldlevel.study.experiments.permuted_labels import PermutedLabels
 from fieldlevel.study.experiments.smoothing import Smoothing
 from fieldlevel.study.experiments.summary_networks import SUMMARIES
@@ -29,6 +30,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *SUMMARIES,
     HydroToNbody(),
     NbodyToHydro(),
+    Numerics(),
     Smoothing(),
     WavenumberCuts(),
     PermutedLabels(),

@@ -5,6 +5,7 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from fieldlevel.figures.calibration import draw_calibration
 from fieldlevel.figures.plate import Plate
@@ -15,9 +16,10 @@ from fieldlevel.figures.transfer_matrices import draw_suite_matrices
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores
 from fieldlevel.statistics.pairs import PairResult
-from fieldlevel.study.experiment import Experiment, on_all
-from fieldlevel.study.keys import FIRST, Plan, pairs_key
+from fieldlevel.study.experiment import Experiment, across, on_all
+from fieldlevel.study.keys import FIRST, Plan, pairs_key, remedied_pairs_key
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.numerics_sets import training_sets
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.verdict import (
     PRECONDITION,
@@ -43,6 +45,17 @@ class FourPairs(Experiment):
     def tests(self, spec: LetterSpec, suites: Sequence[str], twins: Mapping[str, str]) -> Plan:
         """With all seeds of the letter."""
         return {pairs_key(suites): on_all(spec.train, suites, spec.seeds)}
+
+    def tests_on_sets(self, spec: LetterSpec, sets: Mapping[str, Sequence[str]]) -> Plan:
+        """The same for networks whose training maps have random numbers of particles, on maps as they are."""
+        own = spec.train.set_name
+        plan = {}
+        for set_name in dict.fromkeys(each for names in sets.values() for each in training_sets(names, own)):
+            trained = [suite for suite, names in sets.items() if set_name in names]
+            tested = {suite: sorted(sets, key=lambda name: name != suite) for suite in trained}
+            tests = across(replace(spec.train, set_name=set_name), tested, spec.seeds, own)
+            plan[remedied_pairs_key(tuple(sets), set_name)] = tests
+        return plan
 
     def judge(self, results: LetterResults) -> Iterator[Verdict]:
         """Robustness of every network on every suite that it has never seen, from the ratios of its errors."""

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from fieldlevel.figures.plate import Plate
 from fieldlevel.figures.residuals import N_SHOWN, draw_transfer
-from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.statistics.ratios import error_ratio
 from fieldlevel.study.experiment import Experiment, across
@@ -75,15 +74,8 @@ def _bias(own: PairResult, result: PairResult, names: Sequence[str]) -> Finding:
         f"ratio {ratios[name].interval()}"
         for name in names
     ]
-    outcome = any_holds(above(_size(ratios[name]), 1) for name in names)
+    outcome = any_holds(above(ratios[name].size(), 1) for name in names)
     return finding_if_known(own, names, ", ".join(texts), outcome)
-
-
-def _size(ratio: Estimate) -> Estimate:
-    """A number without its sign; its errors change sides with it."""
-    if ratio.value >= 0:
-        return ratio
-    return Estimate(-ratio.value, ratio.error, -ratio.high, -ratio.low)
 
 
 def _plate(to_hydro: Sequence[PairResult], to_nbody: Sequence[PairResult], cosmology: str, *, mock: bool) -> Plate:

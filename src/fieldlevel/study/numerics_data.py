@@ -1,0 +1,85 @@
+"""What is simulated for the experiment on the number of particles, where a letter simulates its own suites.
+
+The gravity of a small hypercube of its own, some percent of that of the letter: thinned as it is, and with fewer and
+with more particles a side. The maps to train on with random numbers of particles come from the simulations of the
+letter itself and take no more than their projection.
+"""
+
+from dataclasses import replace
+from typing import Any
+
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.letter_plan import usual_suites
+from fieldlevel.study.letter_spec import LetterSpec
+
+KEPT = (1 / 2, 1 / 4, 1 / 8)
+"""Random parts of the particles that test maps are made of."""
+TRAINING_RANGE = (0.05, 1.0)
+"""Of the random parts that maps to train on are made of."""
+LATTICE_STEP = 2
+TEST_SET = "test"
+"""What the name of the small hypercube ends in."""
+
+_SHARES = {"thinned": (8, 40), "finer": (48, 20)}
+"""One of so many simulations of the letter, and at most so many."""
+_FEWEST = 4
+_OF_HYPERCUBE = 1000
+
+
+def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
+    """All mock suites that a letter simulates with this experiment, in the order in which it should.
+
+    The first are those of the letter itself, with maps to train on; then follow those to test on, without twins: of
+    a hypercube of its own with its thinned sets, of half the particles a side, and some of twice as many.
+
+    Args:
+        spec: of the letter; nothing but its own simulations where it leaves the experiment out.
+    """
+    simulate: Any = replace(spec.simulate, **_suites(spec))
+    if not spec.numerics:
+        return [simulate]
+    small = replace(simulate, set_name=f"{simulate.set_name}{TEST_SET}", n_simulations=n_rows(spec, "thinned"))
+    small, least = replace(small, parameters=None, twin=False), _least_part(spec.simulate)
+    return [
+        replace(simulate, thin_training=(max(TRAINING_RANGE[0], least), TRAINING_RANGE[1])),
+        replace(
+            small,
+            thin=tuple(part for part in KEPT if part >= least),
+            thin_kinds=max(KEPT) >= least,
+            thin_lattice=(LATTICE_STEP,) if least <= LATTICE_STEP**-3 else (),
+        ),
+        _with_particles(small, simulate.n_particles // 4 * 2, n_rows(spec, "thinned")),
+        _with_particles(small, simulate.n_particles * 2, n_rows(spec, "finer")),
+    ]
+
+
+def n_rows(spec: LetterSpec, which: str) -> int:
+    """Simulations of the small hypercube that are `thinned`, or done again with `finer` particles.
+
+    Example:
+        >>> from fieldlevel.study.scales import laptop_scale
+        >>> n_rows(laptop_scale(), "thinned"), n_rows(laptop_scale(), "finer")
+        (25, 4)
+    """
+    every, most = _SHARES[which]
+    return min(max((spec.simulate.n_simulations or _OF_HYPERCUBE) // every, _FEWEST), most)
+
+
+def _least_part(simulate: SimulateSpec) -> float:
+    """Of the particles, so that no disc takes in more than an eighth of them."""
+    return 8 * simulate.n_neighbours / simulate.n_particles**3
+
+
+def _suites(spec: LetterSpec) -> dict[str, Any]:
+    return {"suites": spec.suites or usual_suites()}
+
+
+def _with_particles(simulate: Any, n_particles: int, n_simulations: int) -> Any:
+    """The first rows again with another number of particles; the mesh has no fewer cells than there are of them."""
+    return replace(
+        simulate,
+        set_name=f"{simulate.set_name}n{n_particles}",
+        n_simulations=n_simulations,
+        n_particles=n_particles,
+        n_mesh=max(simulate.n_mesh, n_particles),
+    )

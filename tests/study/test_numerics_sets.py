@@ -1,0 +1,126 @@
+"""Names of sets that differ in the number of particles, and what a letter simulates of them."""
+
+from dataclasses import fields, make_dataclass, replace
+from fractions import Fraction
+
+import pytest
+
+from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.json_files import write_json
+from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.numerics_data import numerics_simulations
+from fieldlevel.study.numerics_sets import (
+    NumericsSet,
+    numerics_sets,
+    parse_numerics_set,
+    particles_a_side,
+    training_sets,
+)
+from fieldlevel.study.scales import laptop_scale
+
+NAMES = {
+    "LH": NumericsSet("LH"),
+    "LHtest": NumericsSet("LHtest"),
+    "CV": NumericsSet("CV"),
+    "SB28": NumericsSet("SB28"),
+    "LHthin2": NumericsSet("LH", 1 / 2),
+    "LHtestthin8": NumericsSet("LHtest", 1 / 8),
+    "LHthin2cdm": NumericsSet("LH", 1 / 2, "cdm"),
+    "CVthin4gas": NumericsSet("CV", 1 / 4, "gas"),
+    "LHlattice2": NumericsSet("LH", 1 / 8, lattice=2),
+    "LHtestn512": NumericsSet("LHtest", n_particles=512),
+    "LHn512thin8": NumericsSet("LH", 1 / 8, n_particles=512),
+    "LHthinned": NumericsSet("LHthinned"),
+    "LHtracers": NumericsSet("LHtracers"),
+}
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_name_tells_base_and_particles(name):
+    assert parse_numerics_set(name) == NAMES[name]
+
+
+def test_other_fractions_stand_there_with_a_p():
+    assert parse_numerics_set("LHthin3p333").fraction == pytest.approx(0.3, rel=1e-3)
+
+
+def test_densities_are_those_of_all_the_particles_of_the_base():
+    densities = {name: parse_numerics_set(name).density(256) for name in ("LHthin4", "LHn128", "LHn512", "LHn512thin8")}
+    assert {name: Fraction(density) for name, density in densities.items()} == {
+        "LHthin4": Fraction(1, 4),
+        "LHn128": Fraction(1, 8),
+        "LHn512": Fraction(8),
+        "LHn512thin8": Fraction(1),
+    }
+    assert parse_numerics_set("LHn512").density(None) is None
+
+
+def test_sets_count_where_their_base_is_there():
+    there = ["1P", "CV", "EXthin2", "LH", "LHthin2", "LHthin8", "LHn128", "LHthinned", "LHtestthin2", "minen5"]
+    assert numerics_sets(there) == ("LH", "LHthin2", "LHthin8", "LHn128")
+    assert numerics_sets(["CV", "LH", "1P"]) == ()
+    assert training_sets(there, "LH") == ("LHthinned",)
+    assert training_sets(there, "CV") == ()
+
+
+def test_particles_are_those_of_the_record_or_of_camels(tmp_path):
+    write_json(tmp_path / "provenance.json", {"MockTNG_LH": {"spec": {"n_particles": 64}}, "MockSIMBA_LH": {"spec": 3}})
+    suites = ("MockTNG", "MockSIMBA", "Other", "SIMBA")
+    assert [particles_a_side(SuiteFiles(tmp_path, suite)) for suite in suites] == [64, None, None, 256]
+
+
+WITH_SETS = {
+    "suites": ("MockTNG",),
+    "twin": True,
+    "thin": (),
+    "thin_kinds": False,
+    "thin_lattice": (),
+    "thin_training": None,
+    "n_neighbours": 32,
+}
+"""Settings of the simulations that this experiment needs."""
+
+
+def letter(spec: LetterSpec) -> LetterSpec:
+    known = {each.name: getattr(spec.simulate, each.name) for each in fields(SimulateSpec)}
+    values = {**known, **{name: value for name, value in WITH_SETS.items() if name not in known}}
+    kind = make_dataclass("Simulate", [(name, object) for name in values], frozen=True)
+    return replace(spec, simulate=kind(**values))
+
+
+def test_a_letter_simulates_sets_to_train_on_and_to_test_on():
+    own, small, coarse, fine = numerics_simulations(letter(laptop_scale()))
+    assert (own.set_name, own.n_simulations, own.thin_training) == ("LH", 200, (0.05, 1.0))
+    assert own.suites == small.suites == ("MockTNG", "MockSIMBA")
+    assert (own.twin, small.twin) == (True, False)
+    assert (small.set_name, small.thin, small.thin_kinds, small.thin_lattice) == (
+        "LHtest", (1 / 2, 1 / 4, 1 / 8), True, (2,),
+    )  # fmt: skip
+    assert [(each.set_name, each.n_particles, each.thin) for each in (coarse, fine)] == [
+        ("LHtestn32", 32, ()),
+        ("LHtestn128", 128, ()),
+    ]
+    assert coarse.n_mesh == small.n_mesh == 96
+    assert fine.n_mesh == 128
+    assert fine.n_simulations < coarse.n_simulations == small.n_simulations < own.n_simulations / 5
+
+
+def test_the_experiment_costs_a_letter_little():
+    own, *others = numerics_simulations(letter(laptop_scale()))
+    cost = [each.n_simulations * each.n_particles**3 for each in (own, *others)]
+    assert sum(cost[1:]) < 0.5 * cost[0]
+
+
+def test_no_part_is_too_small_for_a_disc(tiny_letter):
+    own, small, *_ = numerics_simulations(letter(tiny_letter))
+    assert own.thin_training == (0.0625, 1.0)
+    assert small.thin == (1 / 2, 1 / 4, 1 / 8)
+    sparse = replace(tiny_letter, simulate=replace(tiny_letter.simulate, n_particles=8))
+    _, small, *_ = numerics_simulations(letter(sparse))
+    assert (small.thin, small.thin_lattice, small.thin_kinds) == ((1 / 2,), (), True)
+
+
+def test_a_letter_without_numerics_simulates_its_own_suites_alone(tiny_letter):
+    (own,) = numerics_simulations(letter(replace(tiny_letter, numerics=False)))
+    assert (own.set_name, own.thin_training) == ("LH", None)
