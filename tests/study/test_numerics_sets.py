@@ -1,14 +1,12 @@
 """Names of sets that differ in the number of particles, and what a letter simulates of them."""
 
-from dataclasses import fields, make_dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.json_files import write_json
-from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.numerics_data import numerics_simulations
 from fieldlevel.study.numerics_sets import (
     NumericsSet,
@@ -70,27 +68,8 @@ def test_particles_are_those_of_the_record_or_of_camels(tmp_path):
     assert [particles_a_side(SuiteFiles(tmp_path, suite)) for suite in suites] == [64, None, None, 256]
 
 
-WITH_SETS = {
-    "suites": ("MockTNG",),
-    "twin": True,
-    "thin": (),
-    "thin_kinds": False,
-    "thin_lattice": (),
-    "thin_training": None,
-    "n_neighbours": 32,
-}
-"""Settings of the simulations that this experiment needs."""
-
-
-def letter(spec: LetterSpec) -> LetterSpec:
-    known = {each.name: getattr(spec.simulate, each.name) for each in fields(SimulateSpec)}
-    values = {**known, **{name: value for name, value in WITH_SETS.items() if name not in known}}
-    kind = make_dataclass("Simulate", [(name, object) for name in values], frozen=True)
-    return replace(spec, simulate=kind(**values))
-
-
 def test_a_letter_simulates_sets_to_train_on_and_to_test_on():
-    own, small, coarse, fine = numerics_simulations(letter(laptop_scale()))
+    own, small, coarse, fine = numerics_simulations(laptop_scale())
     assert (own.set_name, own.n_simulations, own.thin_training) == ("LH", 200, (0.05, 1.0))
     assert own.suites == small.suites == ("MockTNG", "MockSIMBA")
     assert (own.twin, small.twin) == (True, False)
@@ -99,7 +78,7 @@ def test_a_letter_simulates_sets_to_train_on_and_to_test_on():
     )  # fmt: skip
     assert [(each.set_name, each.n_particles, each.thin) for each in (coarse, fine)] == [
         ("LHtestn32", 32, ()),
-        ("LHtestn128", 128, ()),
+        ("LHtestn128", 128, (1 / 8,)),
     ]
     assert coarse.n_mesh == small.n_mesh == 96
     assert fine.n_mesh == 128
@@ -107,20 +86,20 @@ def test_a_letter_simulates_sets_to_train_on_and_to_test_on():
 
 
 def test_the_experiment_costs_a_letter_little():
-    own, *others = numerics_simulations(letter(laptop_scale()))
+    own, *others = numerics_simulations(laptop_scale())
     cost = [each.n_simulations * each.n_particles**3 for each in (own, *others)]
     assert sum(cost[1:]) < 0.5 * cost[0]
 
 
 def test_no_part_is_too_small_for_a_disc(tiny_letter):
-    own, small, *_ = numerics_simulations(letter(tiny_letter))
+    own, small, *_ = numerics_simulations(tiny_letter)
     assert own.thin_training == (0.0625, 1.0)
     assert small.thin == (1 / 2, 1 / 4, 1 / 8)
     sparse = replace(tiny_letter, simulate=replace(tiny_letter.simulate, n_particles=8))
-    _, small, *_ = numerics_simulations(letter(sparse))
+    _, small, *_ = numerics_simulations(sparse)
     assert (small.thin, small.thin_lattice, small.thin_kinds) == ((1 / 2,), (), True)
 
 
 def test_a_letter_without_numerics_simulates_its_own_suites_alone(tiny_letter):
-    (own,) = numerics_simulations(letter(replace(tiny_letter, numerics=False)))
+    (own,) = numerics_simulations(replace(tiny_letter, numerics=False))
     assert (own.set_name, own.thin_training) == ("LH", None)

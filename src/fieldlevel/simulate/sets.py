@@ -19,7 +19,7 @@ References:
 
 import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -91,8 +91,8 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
         suite: whose labels, or the gravity-only twin, whose rows have the cosmology alone.
 
     Returns:
-        A latin hypercube of `n_simulations` rows, 1,000 if it is None; of other sets the first `n_simulations` rows,
-        all if it is None.
+        The first `n_simulations` rows of the set, all if it is None. A latin hypercube has `n_hypercube` rows, or
+        `n_simulations`, or 1,000.
 
     Raises:
         UserError: unknown suite or set, a table that cannot be used, more simulations than there are.
@@ -110,12 +110,26 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
     _check_name(spec)
     name, n = base_set(spec.set_name), spec.n_simulations
     if spec.parameters is None and is_hypercube(name):
-        table = latin_hypercube(name, USUAL_ROWS if n is None else n, suite, layout)
-        return [Row(tuple(row), seed) for seed, row in enumerate(table.tolist(), start=first_seed(name))]
+        table = latin_hypercube(name, n_of_hypercube(spec), suite, layout)
+        rows = [Row(tuple(row), seed) for seed, row in enumerate(table.tolist(), start=first_seed(name))]
+        return rows[: _checked_number(n, rows)]
+    if spec.n_hypercube is not None:
+        told = f"set {spec.set_name} is no latin hypercube"
+        raise UserError(f"n_hypercube = {spec.n_hypercube}: {told}; leave it out")
     rows = SETS[name](layout) if spec.parameters is None else read_table(Path(spec.parameters), layout, name)
+    return rows[: _checked_number(n, rows)]
+
+
+def n_of_hypercube(spec: SimulateSpec) -> int:
+    """Rows of a spec's latin hypercube."""
+    given = (each for each in (spec.n_hypercube, spec.n_simulations) if each is not None)
+    return next(given, USUAL_ROWS)
+
+
+def _checked_number(n: int | None, rows: Sequence[Row]) -> int | None:
     if n is not None and not 1 <= n <= len(rows):
         raise UserError(f"n_simulations = {n}: allowed are 1 to {len(rows)}, the rows of the set")
-    return rows[:n]
+    return n
 
 
 def pinned(spec: SimulateSpec) -> SimulateSpec:
@@ -144,7 +158,7 @@ def describe_labels(spec: SimulateSpec, suite: str) -> str:
         "1P": f"the CAMELS values of one parameter at a time{whose}",
         "EX": "the extremes of feedback",
     }
-    of_set = sources.get(name, f"the latin hypercube {name} of {n} simulations{whose}")
+    of_set = sources.get(name, f"the latin hypercube {name} of {n_of_hypercube(spec)} simulations{whose}")
     return f"rows 0 to {n - 1} of {Path(spec.parameters).name if spec.parameters else of_set}"
 
 

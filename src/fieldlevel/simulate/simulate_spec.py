@@ -18,7 +18,7 @@ class SimulateSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     __omitted__: ClassVar[tuple[str, ...]] = (
-        "twin", "thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training",
+        "twin", "n_hypercube", "thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training",
     )  # fmt: skip
 
     suites: Annotated[tuple[str, ...], tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}} ...")] = ("MockTNG",)
@@ -31,7 +31,10 @@ class SimulateSpec:
     parameters: str | None = None
     """Table of your own simulations: Omega_m sigma_8 A_SN1 A_AGN1 A_SN2 A_AGN2 and, if wanted, a seed."""
     n_simulations: int | None = None
-    """Rows of a latin hypercube, of which another number is another; of other sets the first, all when omitted."""
+    """The first rows of the set; all when omitted, 1,000 of a latin hypercube."""
+    n_hypercube: int | None = None
+    """Rows of the latin hypercube whose first are made; as many as `n_simulations` when omitted. Another number is
+    another design."""
     fields: tuple[SimulatedField, ...] = ("Mtot",)
     """Of the suites; their gravity-only twin has Mtot alone."""
     twin: bool = True
@@ -53,7 +56,7 @@ class SimulateSpec:
     """Particles a side, of dark matter and of gas."""
     n_mesh: int = 512
     """Cells a side of the force mesh."""
-    step_error: float = 0.05
+    step_error: float = 0.025
     """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
     a_start: float = 0.05
     """Expansion factor of the 2LPT start."""

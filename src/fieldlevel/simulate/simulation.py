@@ -29,7 +29,7 @@ from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.variants import Variant
 from fieldlevel.suites import facts_of, is_nbody, layout_of, nbody_twin
 
-SIMULATOR_VERSION = "2"
+SIMULATOR_VERSION = "3"
 """Raised whenever the same spec gives other maps, so that old ones are not taken for new ones."""
 
 BaryonModel = Callable[[GravityRun, Feedback], HydroParticles]

@@ -24,6 +24,7 @@ from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
 from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.numerics_data import numerics_simulations
 from fieldlevel.study.numerics_sets import parse_numerics_set
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
@@ -119,10 +120,11 @@ def _simulated(
 ) -> tuple[Path, tuple[str, ...]]:
     """The folder of the mock suites, which are simulated unless they are there, and their names."""
     _check_before_simulating(spec)
-    wanted = simulations(spec)
-    directory = out / "data" / digest(pinned(_without_company(wanted)), SIMULATOR_VERSION)
-    simulate_suite(wanted, directory, device, workers, listener)
-    return directory, wanted.suites
+    own, *others = numerics_simulations(spec)
+    directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
+    for wanted in (own, *others):
+        simulate_suite(wanted, directory, device, workers, listener)
+    return directory, own.suites
 
 
 def _without_company(spec: SimulateSpec) -> SimulateSpec:

@@ -6,10 +6,9 @@ letter itself and take no more than their projection.
 """
 
 from dataclasses import replace
-from typing import Any
 
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.study.letter_plan import usual_suites
+from fieldlevel.study.letter_plan import simulations
 from fieldlevel.study.letter_spec import LetterSpec
 
 KEPT = (1 / 2, 1 / 4, 1 / 8)
@@ -17,8 +16,8 @@ KEPT = (1 / 2, 1 / 4, 1 / 8)
 TRAINING_RANGE = (0.05, 1.0)
 """Of the random parts that maps to train on are made of."""
 LATTICE_STEP = 2
-TEST_SET = "test"
-"""What the name of the small hypercube ends in."""
+TEST_SET = "LHtest"
+"""The small hypercube."""
 
 _SHARES = {"thinned": (8, 40), "finer": (48, 20)}
 """One of so many simulations of the letter, and at most so many."""
@@ -30,16 +29,20 @@ def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
     """All mock suites that a letter simulates with this experiment, in the order in which it should.
 
     The first are those of the letter itself, with maps to train on; then follow those to test on, without twins: of
-    a hypercube of its own with its thinned sets, of half the particles a side, and some of twice as many.
+    a hypercube of its own with its thinned sets, of half the particles a side, and some of twice as many, also thinned
+    back.
 
     Args:
         spec: of the letter; nothing but its own simulations where it leaves the experiment out.
     """
-    simulate: Any = replace(spec.simulate, **_suites(spec))
+    simulate = simulations(spec)
     if not spec.numerics:
         return [simulate]
-    small = replace(simulate, set_name=f"{simulate.set_name}{TEST_SET}", n_simulations=n_rows(spec, "thinned"))
-    small, least = replace(small, parameters=None, twin=False), _least_part(spec.simulate)
+    n_small, least = n_rows(spec, "thinned"), _least_part(spec.simulate)
+    small = replace(
+        simulate, set_name=TEST_SET, n_simulations=n_small, n_hypercube=n_small, parameters=None, twin=False
+    )
+    finer = _with_particles(small, simulate.n_particles * 2, n_rows(spec, "finer"))
     return [
         replace(simulate, thin_training=(max(TRAINING_RANGE[0], least), TRAINING_RANGE[1])),
         replace(
@@ -49,7 +52,7 @@ def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
             thin_lattice=(LATTICE_STEP,) if least <= LATTICE_STEP**-3 else (),
         ),
         _with_particles(small, simulate.n_particles // 4 * 2, n_rows(spec, "thinned")),
-        _with_particles(small, simulate.n_particles * 2, n_rows(spec, "finer")),
+        replace(finer, thin=(1 / 8,)),
     ]
 
 
@@ -70,11 +73,7 @@ def _least_part(simulate: SimulateSpec) -> float:
     return 8 * simulate.n_neighbours / simulate.n_particles**3
 
 
-def _suites(spec: LetterSpec) -> dict[str, Any]:
-    return {"suites": spec.suites or usual_suites()}
-
-
-def _with_particles(simulate: Any, n_particles: int, n_simulations: int) -> Any:
+def _with_particles(simulate: SimulateSpec, n_particles: int, n_simulations: int) -> SimulateSpec:
     """The first rows again with another number of particles; the mesh has no fewer cells than there are of them."""
     return replace(
         simulate,
