@@ -66,7 +66,7 @@ def test_a_row_is_one_universe_in_all_suites(set_name):
 )
 @pytest.mark.parametrize("suite", [*SUITES, "Nbody_Mock"])
 def test_a_set_that_is_done_again_has_the_rows_of_its_base(again, suite):
-    spec = SimulateSpec(set_name="LHtest", n_simulations=9)
+    spec = SimulateSpec(set_name="LHtest", n_simulations=9, n_particles=128)
     assert rows_of_set(replace(spec, set_name=again), suite) == rows_of_set(spec, suite)
     for fixed in ("CV", "1P"):
         thinned, whole = (replace(spec, set_name=name) for name in (f"{fixed}thin2", fixed))
@@ -74,7 +74,7 @@ def test_a_set_that_is_done_again_has_the_rows_of_its_base(again, suite):
 
 
 def test_a_name_that_states_another_number_of_particles_is_refused():
-    with pytest.raises(UserError, match="its name says 64 particles a side, n_particles = 128; give another name"):
+    with pytest.raises(UserError, match="its name says 64 particles a side, n_particles = 256; give another name"):
         rows_of_set(SimulateSpec(set_name="LHn64"), "MockTNG")
 
 
@@ -204,8 +204,25 @@ def test_pinned_specs_are_equal_if_the_maps_are(tmp_path):
 
 
 def test_the_rows_do_not_depend_on_which_suites_are_simulated():
-    assert pinned(SimulateSpec(suite="MockTNG")).n_simulations == pinned(SimulateSpec(suite="MockEAGLE")).n_simulations
-    assert rows_of_set(SimulateSpec(suite="MockSIMBA"), "MockTNG") == rows_of_set(SimulateSpec(), "MockTNG")
+    one, other = (pinned(SimulateSpec((suite,))) for suite in ("MockTNG", "MockEAGLE"))
+    assert one.n_simulations == other.n_simulations
+    assert rows_of_set(SimulateSpec(("MockSIMBA",)), "MockTNG") == rows_of_set(SimulateSpec(), "MockTNG")
+
+
+def test_the_first_rows_of_a_hypercube_are_its_first_rows():
+    whole = SimulateSpec(set_name="LHtest", n_simulations=9)
+    first = replace(whole, n_simulations=3, n_hypercube=9)
+    assert rows_of_set(first, "MockSIMBA") == rows_of_set(whole, "MockSIMBA")[:3]
+    assert rows_of_set(first, "MockSIMBA") != rows_of_set(replace(whole, n_simulations=3), "MockSIMBA")
+    assert describe_labels(first, "Nbody_Mock") == "rows 0 to 2 of the latin hypercube LHtest of 9 simulations"
+    assert len(rows_of_set(SimulateSpec(n_hypercube=7), "MockTNG")) == 7
+
+
+def test_more_rows_than_a_hypercube_has_and_other_sets_with_one_are_refused():
+    with pytest.raises(UserError, match="n_simulations = 10: allowed are 1 to 9, the rows of the set"):
+        rows_of_set(SimulateSpec(n_simulations=10, n_hypercube=9), "MockTNG")
+    with pytest.raises(UserError, match="n_hypercube = 9: set CV is no latin hypercube; leave it out"):
+        rows_of_set(SimulateSpec(set_name="CV", n_hypercube=9), "MockTNG")
 
 
 def test_labels_are_described():
