@@ -9,7 +9,8 @@ of them on average, near its centre; each blows a bubble of radius R_b (M / 1e13
 that lifts a share l / (1 + l) of the gas in it: a hot bubble loses little to radiation, grows large and lifts much, a
 cool one does not. Stars blow bubbles of their own around the
 centres of haloes, of radius R_w r_200 / (1 + M / 1e12)^(1/3), and dark matter answers to what has moved (`shells`).
-Strong stellar feedback starves the black holes.
+Strong stellar feedback starves the black holes: their
+bubbles are smaller and lift less.
 
 References:
     Dalla Vecchia & Schaye 2012, arXiv:1203.5667 (stochastic thermal feedback: probability and losses by Delta T);

@@ -5,7 +5,7 @@ Where the baryons of a halo have moved, dark matter at r goes to
     r (M / M')^nu,
 
 with M and M' the total mass within r before and after: nu = 1 keeps r M(r), the adiabatic invariant of circular orbits;
-0 is no answer.
+0 is no answer, and sudden losses do more than slow ones, nu > 1.
 
 Enclosed masses are counts of particles, so they do not depend on the order in which anything is summed.
 
