@@ -17,7 +17,7 @@ one with `--device cuda:0`, one with `--device cuda:1`.
 
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -29,12 +29,12 @@ import tyro
 from measuring import run
 from suppression_tables import read_error, read_suppression
 
+from fieldlevel.errors import UserError
 from fieldlevel.files import write_text
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.mesh import paint_species
-from fieldlevel.numerics.spectra import power_spectrum_3d
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles, Scaling
 from fieldlevel.simulate.mock_astrid import AstridConstants
 from fieldlevel.simulate.mock_eagle import EAGLEConstants
@@ -155,11 +155,38 @@ class Sample:
         return float(self.theta[0]), float(self.theta[1]), self.seed
 
 
+class BinnedPower:
+    """P(k) of meshes at a few wavenumbers: the shells of `power_spectrum_3d`, from the modes up to the largest alone."""
+
+    def __init__(self, n_mesh: int, k_h_mpc: FloatArray, device: torch.device) -> None:
+        fundamental = 2 * np.pi / BOX_SIZE_MPC_H
+        self.log_k, self.last = np.log(k_h_mpc), int(k_h_mpc.max() / fundamental) + 3
+        if self.last >= n_mesh // 2:
+            raise UserError(f"k_max {k_h_mpc.max():g}: a mesh of {n_mesh} cells ends below; take a smaller one")
+        full = torch.cat([torch.arange(self.last + 1), torch.arange(-self.last, 0)]).to(device)
+        half = torch.arange(self.last + 1, device=device)
+        k = (full[:, None, None].square() + full[:, None].square() + half.square()).double().sqrt()
+        self.rows, self.shell = full % n_mesh, k.round().to(torch.int64).flatten()
+        self.weight = torch.where(half > 0, 2.0, 1.0).double().expand_as(k).flatten()
+        self.count = torch.bincount(self.shell, self.weight)
+        self.log_shells = (
+            (torch.bincount(self.shell, self.weight * k.flatten()) / self.count).cpu() * fundamental
+        ).log()
+
+    def __call__(self, density: torch.Tensor) -> FloatArray:
+        """Interpolated in ln k; any units, ratios matter."""
+        modes = torch.fft.rfftn(density)[..., : self.last + 1][self.rows][:, self.rows].flatten()
+        squares = modes.real.double().square() + modes.imag.double().square()
+        P = torch.bincount(self.shell, squares * self.weight) / self.count / density.double().mean().square()
+        low = slice(1, self.last)
+        return np.asarray(np.interp(self.log_k, self.log_shells[low].numpy(), P[low].cpu().numpy()))
+
+
 class Universes:
     """Gravity runs, made when first asked for, with as little on the device as all models need again and again."""
 
     def __init__(self, spec: SimulateSpec, k: FloatArray, device: torch.device) -> None:
-        self.spec, self.k, self.device = spec, k, device
+        self.spec, self.power, self.device = spec, BinnedPower(spec.n_mesh, k, device), device
         self.kept: dict[Universe, tuple[GravityRun, FloatArray]] = {}
         self.tag = torch.arange(spec.n_particles**3, device=device, dtype=torch.float32).repeat(2)[:, None]
 
@@ -167,8 +194,8 @@ class Universes:
         """S(k) of one sample."""
         run, nbody_power = self._of(sample.universe)
         kinds = self._hydro(suite, run, sample, constants).values()
-        P = self._power([kind.position for kind in kinds], [kind.mass for kind in kinds])
-        return np.asarray(P / nbody_power)
+        mass = paint_species([kind.position for kind in kinds], self.spec.n_mesh, [kind.mass for kind in kinds])
+        return np.asarray(self.power(mass) / nbody_power)
 
     def far_share(self, suite: str, sample: Sample, constants: Any) -> float:
         """Share of the baryons that the model moves by more than 1 Mpc."""
@@ -205,7 +232,7 @@ class Universes:
             Omega_m, sigma_8, seed = universe
             cosmology = Cosmology(Omega_m, sigma_8)
             twin = nbody_run(self.spec, cosmology, seed, self.device)
-            P = self._power(twin.kinds, twin.mass)
+            P = self.power(paint_species(twin.kinds, self.spec.n_mesh, twin.mass))
             del twin
             self.kept[universe] = self._slim(gravity_run(self.spec, cosmology, seed, self.device)), P
         return self.kept[universe]
@@ -224,12 +251,6 @@ class Universes:
         for mesh in ("density_k", "peak_density"):
             run.__dict__.pop(mesh, None)
         return kinds
-
-    def _power(self, kinds: Sequence[torch.Tensor], masses: Sequence[float]) -> FloatArray:
-        """P(k) interpolated in ln k; any units, ratios matter."""
-        k, P = power_spectrum_3d(paint_species(kinds, self.spec.n_mesh, masses))
-        k_shells = k.cpu().numpy() * 2 * np.pi / BOX_SIZE_MPC_H
-        return np.asarray(np.interp(np.log(self.k), np.log(k_shells), P.cpu().numpy()))
 
 
 @dataclass(frozen=True)
@@ -495,7 +516,8 @@ def main() -> None:
         constants = Unknowns(suite).start
         if arguments.seconds > 0:
             constants = fit(Problem(suite, [*rows, *shared], universes, tables.error), arguments.seconds)
-        kept = {sample.universe for sample in shared}
+        unseen = tables.points(200, arguments.n_seeds, arguments.n_end_seeds)
+        kept = {sample.universe for sample in (*shared, *unseen)}
         universes.forget({sample.universe for sample in rows} - kept)
         result = validate(suite, tables, constants, universes, arguments, kept)
         results[suite] = {"constants": asdict(constants), **result}
