@@ -156,7 +156,7 @@ class Sample:
 
 
 class BinnedPower:
-    """P(k) of meshes at a few wavenumbers: the shells of `power_spectrum_3d`, from the modes up to the largest alone."""
+    """P(k) of meshes at a few wavenumbers: shells of `power_spectrum_3d`, from the modes up to the largest alone."""
 
     def __init__(self, n_mesh: int, k_h_mpc: FloatArray, device: torch.device) -> None:
         fundamental = 2 * np.pi / BOX_SIZE_MPC_H
