@@ -13,6 +13,7 @@ References:
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from importlib.util import find_spec
 from itertools import product
 
@@ -187,13 +188,34 @@ def inverse_fourier(field_k: Tensor) -> Tensor:
 
 
 def multiply_modes(modes: Tensor, kernel: Tensor) -> Tensor:
-    """Multiply modes (n, n, n//2 + 1), complex and contiguous, in place by a real kernel of the same shape."""
-    if is_fused(kernel):
+    """Multiply modes (n, n, n//2 + 1), complex, in place by a real kernel of the same shape.
+
+    It is one pass over memory where both lie there in the same order, as those kernels do that this module makes.
+    """
+    if is_fused(kernel) and modes.stride() == kernel.stride() and _fills_its_memory(modes):
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         mesh_triton.multiply_modes(modes, kernel)
         return modes
     return modes.mul_(kernel)
+
+
+def _fills_its_memory(tensor: Tensor) -> bool:
+    last = sum((size - 1) * step for size, step in zip(tensor.shape, tensor.stride(), strict=True))
+    return last + 1 == tensor.numel()
+
+
+@lru_cache(maxsize=8)
+def _order_of_modes(n_mesh: int, device: torch.device) -> tuple[int, ...]:
+    """Strides that `fourier` gives its modes: cuFFT leaves the axes in another order than they have."""
+    return fourier(torch.zeros((n_mesh,) * 3, device=device)).stride()
+
+
+def _empty_kernel(n_mesh: int, device: torch.device) -> Tensor:
+    size = (n_mesh, n_mesh, n_mesh // 2 + 1)
+    if device.type != "cuda":
+        return torch.empty(size, device=device)
+    return torch.empty_strided(size, _order_of_modes(n_mesh, device), device=device)
 
 
 def wavenumbers(n_mesh: int, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
@@ -206,7 +228,7 @@ def wavenumbers(n_mesh: int, device: torch.device) -> tuple[Tensor, Tensor, Tens
 def squared_wavenumber(n_mesh: int, device: torch.device) -> Tensor:
     """k^2 [radians^2 per cell^2] of a real FFT, shape (n, n, n//2 + 1)."""
     x, y, z = wavenumbers(n_mesh, device)
-    return x**2 + y**2 + z**2
+    return torch.add(x**2 + y**2, z**2, out=_empty_kernel(n_mesh, device))
 
 
 def inverse_laplacian_kernel(n_mesh: int, device: torch.device, deconvolve: bool = False) -> Tensor:
@@ -228,7 +250,7 @@ def inverse_laplacian_kernel(n_mesh: int, device: torch.device, deconvolve: bool
 def cic_window(n_mesh: int, device: torch.device) -> Tensor:
     """Fourier transform of the cloud-in-cell kernel, prod_i sinc(k_i / 2)^2, shape (n, n, n//2 + 1)."""
     x, y, z = (torch.sinc(k / (2 * torch.pi)) ** 2 for k in wavenumbers(n_mesh, device))
-    return x * y * z
+    return torch.mul(x * y, z, out=_empty_kernel(n_mesh, device))
 
 
 def smooth_gaussian(field_k: Tensor, sigma: float) -> Tensor:

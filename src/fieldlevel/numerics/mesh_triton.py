@@ -244,5 +244,5 @@ def _interleaved_gradient(field: Tensor, precision: torch.dtype, unit: float) ->
 
 
 def multiply_modes(modes: Tensor, kernel: Tensor) -> None:
-    """Multiply contiguous complex64 modes in place by a real float32 kernel of the same shape."""
+    """Multiply complex64 modes in place by a float32 kernel of the same strides; both fill their memory."""
     _multiply[_blocks(modes.numel())](torch.view_as_real(modes), kernel, modes.numel(), _BLOCK)
