@@ -297,7 +297,7 @@ def test_other_snapshots_of_the_same_name_and_size_are_not_taken_for_the_same(wr
         partial = tmp_path / "out" / ".Mine_LH.partial"
         partial.mkdir()
         record = json.loads((tmp_path / "out/provenance.json").read_text())["Mine_LH"]
-        for added in ("digest", "fieldlevel", "torch", "runs"):
+        for added in ("digest", "fieldlevel", "torch", "runs", "files"):
             del record[added]
         (partial / "plan.json").write_text(json.dumps(record, sort_keys=True, indent=2) + "\n")
         (tmp_path / "out/Maps_Mtot_Mine_LH_z=0.00.npy").rename(partial / "Maps_Mtot_Mine_LH_z=0.00.npy")

@@ -21,16 +21,17 @@ from fieldlevel.inference.predictor import load
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate import simulation
-from fieldlevel.simulate.mock_suite import plan_suite, simulate_suite
+from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
 from fieldlevel.training.weights_file import content_of, read_parts
 
+CURRENT = simulation.SIMULATOR_VERSION
 SET = SimulateSpec(n_simulations=8, n_particles=8, n_mesh=8, n_pixels=16)
 MAPS = "Maps_Mtot_MockTNG_LH_z=0.00.npy"
-TWIN = "Maps_Mtot_Nbody_MockTNG_LH_z=0.00.npy"
+TWIN = "Maps_Mtot_Nbody_Mock_LH_z=0.00.npy"
 SPEC = TrainSpec(
     split=SplitSpec(train=0.5, validation=0.25),
     network=NetworkSpec(hidden=1),
@@ -41,9 +42,10 @@ SPEC = TrainSpec(
 )
 
 
-def other_device(spec, row, device):
+def other_device(*given):
     """The maps as another kind of device makes them: other by round-off."""
-    return {key: maps * np.float32(1 + 1e-6) for key, maps in fake_maps(spec, row, device).items()}
+    made = fake_maps(*given).items()
+    return {name: {key: stack * np.float32(1 + 1e-6) for key, stack in maps.items()} for name, maps in made}
 
 
 @pytest.fixture
@@ -91,13 +93,13 @@ def as_an_earlier_version(folder):
 
 def test_a_set_is_one_on_two_devices_and_in_two_folders(here, there):
     assert not np.array_equal(np.load(here / MAPS), np.load(there / MAPS))
-    for suite in ("MockTNG", "Nbody_MockTNG"):
+    for suite in ("MockTNG", "Nbody_Mock"):
         one, other = opened(here, suite), opened(there, suite)
         assert one.fingerprint == other.fingerprint != one.pixel_fingerprint != other.pixel_fingerprint
         assert one.made_from == other.made_from
-        assert one.made_from.digest == plan_suite(SET).digest
+        assert one.made_from.digest == {plan.suite: plan for plan in plan_suites(SET)}[suite].digest
         assert one.made_from.simulator == simulation.SIMULATOR_VERSION
-    assert opened(here).fingerprint != opened(here, "Nbody_MockTNG").fingerprint
+    assert opened(here).fingerprint != opened(here, "Nbody_Mock").fingerprint
     assert not any("damaged" in each for each in directory_remarks(there))
 
 
@@ -117,7 +119,7 @@ def test_labels_are_part_of_the_identity(here):
 
 
 def test_one_pixel_of_a_damaged_file_makes_it_other_data_and_is_told(here):
-    before, twin = opened(here).fingerprints, opened(here, "Nbody_MockTNG").fingerprint
+    before, twin = opened(here).fingerprints, opened(here, "Nbody_Mock").fingerprint
     change_a_pixel(here / MAPS)
     after = opened(here)
     assert len(before) == 2
@@ -125,11 +127,11 @@ def test_one_pixel_of_a_damaged_file_makes_it_other_data_and_is_told(here):
     assert after.fingerprint not in before
     assert after.made_from is None
     assert any(MAPS in each and "damaged or exchanged since" in each for each in directory_remarks(here))
-    assert opened(here, "Nbody_MockTNG").fingerprint == twin
+    assert opened(here, "Nbody_Mock").fingerprint == twin
 
 
 def test_an_exchanged_file_is_other_data(here, simulate):
-    other = simulate("other", spec=replace(SET, suite="MockSIMBA"))
+    other = simulate("other", spec=replace(SET, suites=("MockSIMBA",)))
     shutil.copyfile(other / "Maps_Mtot_MockSIMBA_LH_z=0.00.npy", here / MAPS)
     suite = opened(here)
     assert suite.fingerprint == suite.pixel_fingerprint
@@ -171,6 +173,7 @@ def test_an_earlier_record_tells_the_version_alone(here):
     suite = opened(as_an_earlier_version(here))
     assert suite.fingerprint == suite.pixel_fingerprint
     assert suite.made_from.simulator == simulation.SIMULATOR_VERSION
+    (here / TWIN).rename(here / TWIN.replace("Nbody_Mock", "Nbody_MockTNG"))
     assert opened(here, "Nbody_MockTNG").made_from == suite.made_from
 
 
@@ -226,7 +229,7 @@ def test_runs_of_earlier_versions_go_on_with_the_same_pixels(here, there, tmp_pa
 
 def test_a_training_on_maps_of_another_simulator_says_so(here, simulate, tmp_path):
     train(SPEC, here, tmp_path / "network", "cpu")
-    with pytest.raises(UserError, match=r"other data \(maps of simulator 2, these are of 9\); train in another folder"):
+    with pytest.raises(UserError, match=r"other data \(maps of simulator 3, these are of 9\); train in another folder"):
         train(SPEC, simulate("later", version="9"), tmp_path / "network", "cpu")
 
 
@@ -256,13 +259,19 @@ OFF = "trained on maps of simulator {}, these are of simulator {}: answers may b
 def test_weights_keep_what_their_maps_were_made_from_and_mismatches_are_told(here, simulate, tmp_path):
     weights = train(SPEC, here, tmp_path / "network", "cpu")
     old = without_record(weights, tmp_path / "old.safetensors")
-    later = simulate("later", version="9")
+    earlier, later = simulate("earlier", version="2"), simulate("later", version="9")
     predictor = load(weights, "cpu")
     assert predictor.made_from == predictor.sources[0].made_from == opened(here).made_from
     assert load(old, "cpu").made_from.simulator == "2 or before"
-    cases = [(weights, here, ()), (old, here, ()), (weights, later, ("2",)), (old, later, ("2 or before",))]
+    cases = [
+        (weights, here, ()),
+        (old, earlier, ()),
+        (weights, later, ((CURRENT, "9"),)),
+        (old, here, (("2 or before", CURRENT),)),
+        (old, later, (("2 or before", "9"),)),
+    ]
     for number, (file, data, expected) in enumerate(cases):
-        told = tuple(OFF.format(version, "9") for version in expected)
+        told = tuple(OFF.format(*versions) for versions in expected)
         known, suite, out = load(file, "cpu"), opened(data), tmp_path / str(number)
         out.mkdir()
         document = write_evaluation(out, known, suite, predict_suite(known, suite), "weights", "cpu")
@@ -288,11 +297,12 @@ def test_maps_that_were_seen_are_known_on_another_device(here, there, tmp_path):
 
 def test_sources_of_two_simulators_are_told(simulate, tmp_path):
     folder = simulate("both")
-    simulate("both", spec=replace(SET, suite="MockSIMBA"), version="9")
+    simulate("both", spec=replace(SET, suites=("MockSIMBA",), twin=False), version="9")
     sources = (SourceSpec("MockTNG"), SourceSpec("MockSIMBA", labelled=False))
     predictor = load(train(replace(SPEC, sources=sources), folder, tmp_path / "network", "cpu"), "cpu")
-    assert [source.made_from.simulator for source in predictor.sources] == ["2", "9"]
-    assert "trained on maps of different simulators, 2 and 9" in predictor.remarks
+    ours = CURRENT
+    assert [source.made_from.simulator for source in predictor.sources] == [ours, "9"]
+    assert f"trained on maps of different simulators, {ours} and 9" in predictor.remarks
 
 
 def test_weights_of_maps_without_a_record_say_nothing_of_it(here, simulate, tmp_path):

@@ -194,7 +194,7 @@ def test_the_record_says_what_was_made_where_and_when(fake, tmp_path):
     simulate_suite(spec, tmp_path, device="cpu")
     simulate_suite(SMALL, tmp_path, device="cpu")
     records = json.loads((tmp_path / "provenance.json").read_text())
-    assert set(records) == {"MockTNG_CV", "MockTNG_LH", "Nbody_MockTNG_CV", "Nbody_MockTNG_LH"}
+    assert set(records) == {"MockTNG_CV", "MockTNG_LH", "Nbody_Mock_CV", "Nbody_Mock_LH"}
     record = records["MockTNG_CV"]
     assert record["origin"].startswith("MOCK DATA")
     assert (record["spec"]["set_name"], record["spec"]["fields"]) == ("CV", ["Mtot", "Mgas"])

@@ -134,15 +134,24 @@ def test_the_maps_of_a_kind_add_up_to_all_matter(kinds, ending):
     np.testing.assert_allclose(maps_of(kinds, "Mtot", variant), total, rtol=ROUND_OFF)
 
 
+@pytest.mark.parametrize("ending", ["tracers", "thinned", "smoothed"])
+def test_each_map_drawn_has_the_mass_of_all_particles_of_its_slab(kinds, ending):
+    for field in FIELDS:
+        plain, maps = maps_of(kinds, field, PLAIN), maps_of(kinds, field, named(ending))
+        np.testing.assert_allclose(maps.mean((1, 2)), plain.mean((1, 2)), rtol=ROUND_OFF)
+
+
 def test_each_map_drawn_is_one_of_a_set_from_that_fraction(kinds):
-    """Map 7 is map 7 of all fifteen from the same part: neighbours are those in the whole box, mass is that of all."""
+    """Map 7 is map 7 of all fifteen from the same part, neighbours are those in the whole box; its mass is given back."""
     variant, place = named("thinned"), 7
     drawn = maps_of(kinds, "Mgas", variant)[place]
     gas = kinds["Mgas"]
     fraction = fraction_of_map((0.1, 1.0), SEED, place, "Mgas")
     kept = Thinning(fraction, SEED, draw=place + 1).kept(gas.index, "gas")
     part = Species(gas.position[kept], gas.mass * len(kept) / int(kept.sum()), gas.velocity[kept])
-    np.testing.assert_allclose(drawn, maps_of({"Mgas": part}, "Mgas", PLAIN)[place], rtol=1e-4)
+    expected = maps_of({"Mgas": part}, "Mgas", PLAIN)[place]
+    given_back = maps_of(kinds, "Mgas", PLAIN)[place].mean() / expected.mean()
+    np.testing.assert_allclose(drawn, expected * given_back, rtol=1e-4)
     assert 0 < kept.sum() < len(kept)
 
 

@@ -13,6 +13,7 @@ from fieldlevel.data.soundness import digest_of_maps
 from fieldlevel.data.suite import open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.report import read_finished, write_letter
+from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.study.letter_data import describe_data, prepare_data
 from fieldlevel.study.runner import run_letter
 
@@ -109,7 +110,7 @@ def test_a_letter_goes_on_where_its_maps_were_simulated_anew(few, finished, copy
     _, data, document = finished
     simulate_anew(copy)
     anew = prepare_data(few, None, copy, device="cpu")
-    assert anew.opened["MockTNG"].pixel_fingerprint != data.opened["MockTNG"].pixel_fingerprint
+    assert anew.of("MockTNG").pixel_fingerprint != data.of("MockTNG").pixel_fingerprint
     assert read_finished(copy, anew.key, *anew.earlier) == document
     (copy / "metrics.json").unlink()
     runs, events = sorted(copy.glob("runs/*")), []
@@ -147,7 +148,7 @@ def later(_, record):
 
 def test_maps_of_two_simulators_are_told(few, finished, copy, capsys):
     _, data, document = finished
-    assert describe_data(few, data)["simulator"] == "version 2"
+    assert describe_data(few, data)["simulator"] == f"version {SIMULATOR_VERSION}"
     change_records(copy, later)
     (folder,) = copy.glob("data/*")
     opened = {name: open_suite(folder, name, check=False) for name in ("MockTNG", "MockSIMBA")}

@@ -42,29 +42,27 @@ _LONGEST_MPC_H = 3.0
 class AstridConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
-    heat: Scaling = Scaling(0.55, Omega_m=-0.72, sigma_8=-0.57, A_SN1=0.43, A_AGN1=0.42, A_SN2=-3.19)
+    heat: Scaling = Scaling(1.16, Omega_m=-0.5, sigma_8=-0.76, A_SN1=0.49, A_AGN1=0.62, A_SN2=-2.7, A_AGN2=-0.21)
     """h_0."""
-    heat_mass: Scaling = Scaling(
-        5.18e11, Omega_m=-0.45, sigma_8=-0.14, A_SN1=-0.2, A_AGN1=-0.26, A_SN2=0.57, A_AGN2=-0.41
-    )
+    heat_mass: Scaling = Scaling(3.78e11, Omega_m=-0.48, sigma_8=-0.1, A_SN1=0.08, A_AGN1=-0.53, A_SN2=0.45, A_AGN2=0.7)
     """M_heat."""
     atmosphere: Scaling = Scaling(
-        2.76, Omega_m=-0.63, sigma_8=2.85, A_SN1=-1.24, A_AGN1=-0.18, A_SN2=-1.23, A_AGN2=-1.31
+        1.11, Omega_m=-0.55, sigma_8=2.1, A_SN1=-0.87, A_AGN1=-0.16, A_SN2=-2.18, A_AGN2=-0.81
     )
     """R_t, radius of the atmosphere of a halo of 1e13 Msun/h over its r_200, at most 20."""
-    mass_slope: Scaling = Scaling(0.257)
+    mass_slope: Scaling = Scaling(0.164)
     """a: heavier haloes hold their gas."""
-    tail: Scaling = Scaling(0.703)
+    tail: Scaling = Scaling(0.928)
     """p, at most 2."""
-    cooling: Scaling = Scaling(0.634, Omega_m=-0.58, A_SN1=-0.1, A_SN2=-0.22, A_AGN2=0.08)
+    cooling: Scaling = Scaling(0.528, Omega_m=-0.44, A_SN1=-0.1, A_SN2=-0.27, A_AGN2=0.24)
     """c_0."""
     star_fraction: Scaling = Scaling(
-        0.0357, Omega_m=-0.25, sigma_8=-0.09, A_SN1=-0.22, A_AGN1=-0.26, A_SN2=0.22, A_AGN2=-0.45
+        0.0226, Omega_m=0.08, sigma_8=-0.1, A_SN1=0.3, A_AGN1=-0.3, A_SN2=0.08, A_AGN2=-0.38
     )
     """Of the gas of a halo of 1e12 Msun/h."""
     star_spread: Scaling = Scaling(0.05)
     """Distance of stars from their peak over that of the gas they formed from."""
-    answer: Scaling = Scaling(0.0811, Omega_m=1.3)
+    answer: Scaling = Scaling(0.109, Omega_m=1.09)
     """nu of `shells`, of the dark matter."""
 
 

@@ -49,21 +49,21 @@ _SITE = 0.3
 class EAGLEConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
-    events: Scaling = Scaling(5.19, Omega_m=-0.76, sigma_8=-0.49, A_SN1=1.01, A_AGN1=-0.15, A_SN2=0.04, A_AGN2=-1)
+    events: Scaling = Scaling(20, Omega_m=-1.84, sigma_8=-0.8, A_SN1=0.25, A_AGN1=0.31, A_SN2=-0.17, A_AGN2=-1)
     """n_e / Delta T, events in a halo of 1e13 Msun/h; at most some 8,000 in the box."""
-    seed_mass: Scaling = Scaling(5.71e11, Omega_m=0.53, A_SN1=0.14, A_AGN1=0.05)
+    seed_mass: Scaling = Scaling(3.66e11, Omega_m=0.84, A_SN1=0.24, A_AGN1=0.05, A_SN2=0.02)
     """M_seed of haloes below which black holes hardly grow."""
-    bubble: Scaling = Scaling(0.852, Omega_m=-1.18, sigma_8=0.42, A_SN1=-0.41, A_AGN1=0.11, A_SN2=0.56, A_AGN2=0.46)
+    bubble: Scaling = Scaling(0.929, Omega_m=-0.76, sigma_8=0.53, A_SN1=-0.4, A_AGN1=0.1, A_SN2=0.28, A_AGN2=0.29)
     """R_b, at most 3."""
-    lift: Scaling = Scaling(0.286, Omega_m=-0.52, sigma_8=-0.1, A_SN1=-0.65, A_AGN1=0.2, A_SN2=0.43, A_AGN2=0.86)
+    lift: Scaling = Scaling(0.291, Omega_m=-0.64, sigma_8=-0.37, A_SN1=-0.31, A_AGN1=0.2, A_SN2=0.53, A_AGN2=0.65)
     """l."""
-    wind: Scaling = Scaling(0.893, Omega_m=0.19, A_SN1=0.36, A_SN2=0.25)
+    wind: Scaling = Scaling(0.455, Omega_m=0.19, A_SN1=0.41, A_SN2=-0.04)
     """R_w over r_200."""
-    star_fraction: Scaling = Scaling(0.0147, Omega_m=0.43, A_SN1=0.08, A_SN2=-0.06)
+    star_fraction: Scaling = Scaling(0.0203, Omega_m=-0.52, A_SN1=-0.16, A_SN2=0.26)
     """Of the gas of a halo of 1e12 Msun/h."""
     star_spread: Scaling = Scaling(0.05)
     """Distance of stars from their peak over that of the gas they formed from."""
-    answer: Scaling = Scaling(1.3, Omega_m=-0.89)
+    answer: Scaling = Scaling(1.88, Omega_m=-0.35)
     """nu of `shells`, of the dark matter."""
 
 

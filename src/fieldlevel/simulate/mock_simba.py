@@ -40,24 +40,26 @@ class SIMBAConstants:
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
 
     jet_fraction: Scaling = Scaling(
-        0.664, Omega_m=-0.11, sigma_8=-0.44, A_SN1=-0.22, A_AGN1=0.03, A_SN2=-0.68, A_AGN2=0.42
+        0.675, Omega_m=0.21, sigma_8=0.07, A_SN1=-0.32, A_AGN1=0.11, A_SN2=-0.89, A_AGN2=0.43
     )
     """f_max, at most 0.95."""
-    jet_mass: Scaling = Scaling(7.72e11, Omega_m=0.05, A_SN1=1.37, A_AGN1=-1.32, A_SN2=1.39, A_AGN2=-0.73)
+    jet_mass: Scaling = Scaling(
+        7.67e11, Omega_m=0.26, sigma_8=-0.01, A_SN1=1.66, A_AGN1=-0.93, A_SN2=1.52, A_AGN2=-0.94
+    )
     """M_jet."""
-    jet_reach: Scaling = Scaling(2.79, Omega_m=-0.89, sigma_8=-0.76, A_SN1=0.02, A_AGN1=0.12, A_SN2=-0.43, A_AGN2=0.45)
+    jet_reach: Scaling = Scaling(2.52, Omega_m=-1.07, sigma_8=-0.75, A_SN1=0.14, A_AGN1=-0.05, A_SN2=-0.37, A_AGN2=0.4)
     """Median reach from a halo of 1e13 Msun/h; it grows as M^(1/3)."""
-    wind_fraction: Scaling = Scaling(0.756, Omega_m=-0.32, A_SN1=-0.08)
+    wind_fraction: Scaling = Scaling(0.793, Omega_m=-0.87, A_SN1=0.24)
     """f_w."""
-    wind_reach: Scaling = Scaling(1.39, A_SN2=-0.39)
+    wind_reach: Scaling = Scaling(1.61, A_SN2=-1.23)
     """Median reach."""
-    star_fraction: Scaling = Scaling(0.131, Omega_m=0.83, A_SN1=0.1, A_SN2=-0.25)
+    star_fraction: Scaling = Scaling(0.217, Omega_m=0.83, A_SN1=0.14, A_SN2=-0.25)
     """f_s."""
     star_spread: Scaling = Scaling(0.05)
     """Distance of stars from their peak over that of the gas they formed from."""
-    core: Scaling = Scaling(0.303, Omega_m=-0.34, sigma_8=0.68, A_SN1=-0.77, A_AGN1=-0.01, A_SN2=0.48, A_AGN2=0.69)
+    core: Scaling = Scaling(0.308, Omega_m=-0.47, sigma_8=0.96, A_SN1=-0.76, A_AGN1=-0.21, A_SN2=0.38, A_AGN2=0.85)
     """Core of the bound gas over 2 r_200."""
-    relaxation: Scaling = Scaling(0.101, Omega_m=0.33)
+    relaxation: Scaling = Scaling(0.137, Omega_m=0.26)
     """Of the dark matter."""
 
 

@@ -47,21 +47,21 @@ SMALLEST_SCALE_MPC_H = 0.1
 class TNGConstants:
     """Calibrated constants; lengths in Mpc/h."""
 
-    beta: Scaling = Scaling(0.0136, Omega_m=-1.12, sigma_8=1.67, A_SN1=-0.67, A_AGN1=-0.06, A_SN2=-0.48, A_AGN2=1.37)
+    beta: Scaling = Scaling(0.00998, Omega_m=-0.96, sigma_8=1.81, A_SN1=-0.4, A_AGN1=-0.05, A_SN2=-0.36, A_AGN2=1.38)
     """Strength of the gas displacement in (Mpc/h)^2."""
-    scale: Scaling = Scaling(0.0209, Omega_m=0.87, sigma_8=-1.15, A_SN1=2.03, A_AGN1=-0.03, A_SN2=-0.84, A_AGN2=-0.53)
+    scale: Scaling = Scaling(0.0215, Omega_m=0.67, sigma_8=-1.39, A_SN1=2.14, A_AGN1=-0.03, A_SN2=-0.85, A_AGN2=-0.46)
     """Smoothing R of the density in the enthalpy, beyond the smallest scale."""
-    gamma: Scaling = Scaling(1.45, A_SN2=-0.07)
+    gamma: Scaling = Scaling(1.5, A_SN2=-0.06)
     """Polytropic index."""
-    heat_spread: Scaling = Scaling(2, Omega_m=-0.31, A_SN1=0.01, A_SN2=-0.32)
+    heat_spread: Scaling = Scaling(2.27, Omega_m=-0.22, A_SN1=0.12, A_SN2=-0.04)
     """Inverse shape of the heat's Weibull distribution; 1 is exponential, 0 the same heat for all."""
     star_fraction: Scaling = Scaling(
-        0.0037, Omega_m=0.57, sigma_8=0.9, A_SN1=-0.33, A_AGN1=-0.01, A_SN2=-1.36, A_AGN2=0.05
+        0.0049, Omega_m=0.66, sigma_8=0.97, A_SN1=-0.33, A_AGN1=-0.02, A_SN2=-1.29, A_AGN2=-0.17
     )
     """Of the baryons."""
-    star_spread: Scaling = Scaling(0.0818, A_SN2=0.25)
+    star_spread: Scaling = Scaling(0.0813, A_SN2=0.26)
     """Distance of stars from their peak over that of the gas they formed from."""
-    kappa: Scaling = Scaling(0.000176, Omega_m=-0.69, A_SN2=2.2)
+    kappa: Scaling = Scaling(0.000255, Omega_m=-0.77, A_SN2=2.49)
     """Response of the dark matter."""
 
 

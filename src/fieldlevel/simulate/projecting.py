@@ -13,7 +13,7 @@ from torch import Tensor
 
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.mapmaking.fields import FIELDS
-from fieldlevel.mapmaking.one_slab import project_one_slab
+from fieldlevel.mapmaking.one_slab import numbers_in_slabs, project_one_slab
 from fieldlevel.mapmaking.slabs import Discs, Slabs, project_slabs
 from fieldlevel.mapmaking.thinning import Thinning, check_enough, on_sublattice
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
@@ -50,8 +50,8 @@ def make_maps(
         seed: of the simulation, from which all that is random in a variant comes.
 
     Returns:
-        (n_maps, n_pixels, n_pixels) surface densities in (Msun/h)/(Mpc/h)^2; the mass of each kind is that of all its
-        particles, over the slabs of an axis, or what the map's own part of them has in its slab.
+        (n_maps, n_pixels, n_pixels) surface densities in (Msun/h)/(Mpc/h)^2. The mass of each kind is that of all its
+        particles: over the slabs of an axis, or where each map has a part of its own in every map.
 
     Raises:
         UserError: a part of so few particles that they have no n-th neighbour.
@@ -120,14 +120,22 @@ def _discs(name: str, position: Tensor, mass: float, spec: SimulateSpec, n_neigh
 def _drawn_maps(
     spec: SimulateSpec, layout: Layout, particle_mass: float, shown: HydroParticles, variant: Variant, seed: int
 ) -> Tensor:
-    """Each map from a part of the particles of its own; neighbours are those in the whole box."""
-    slabs, total = _slabs(layout), torch.zeros(())
+    """Each map from a part of the particles of its own, which have the mass of all in its slab.
+
+    Neighbours are those in the whole box. A kind of which no particle of a slab is kept is shown whole there.
+    """
+    slabs, box, total = _slabs(layout), layout.box_size_mpc_h, torch.zeros(())
     for name, species in shown.items():
+        numbers = numbers_in_slabs(species.position / spec.n_mesh, slabs).tolist()
         parts = _drawn_discs(name, species, particle_mass, spec, variant, seed, layout.n_maps)
-        maps = [
-            project_one_slab(discs, *divmod(number, slabs.count), spec.n_pixels, layout.box_size_mpc_h, slabs)
-            for number, discs in enumerate(parts)
-        ]
+        maps = []
+        for place, (discs, number) in enumerate(zip(parts, numbers, strict=True)):
+            slab = *divmod(place, slabs.count), spec.n_pixels, box, slabs
+            image = project_one_slab(discs, *slab)
+            if number and not image.any():
+                image = project_one_slab(_discs(name, species.position, 1.0, spec), *slab)
+            mean = number * species.mass * particle_mass / box**2
+            maps.append(image * (mean / image.mean(dtype=torch.float64).clamp(min=1e-30)).to(image.dtype))
         total = torch.stack(maps).add_(total.to(maps[0].device))
     return total
 
