@@ -18,7 +18,7 @@ from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.simulate.feedback import Feedback, HydroParticles, Species
 from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
-from fieldlevel.simulate.projecting import fraction_of_map, make_maps, neighbours_of_map
+from fieldlevel.simulate.projecting import fraction_of_draw, make_maps, neighbours_of_draw
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, gravity_run
 from fieldlevel.simulate.snapshot_writer import write_snapshot
@@ -142,12 +142,13 @@ def test_each_map_drawn_has_the_mass_of_all_particles_of_its_slab(kinds, ending)
 
 
 def test_each_map_drawn_is_one_of_a_set_from_that_fraction(kinds):
-    """Map 7 is map 7 of all fifteen from the same part, neighbours are those in the whole box; its mass is given back."""
+    """Map 7 is map 7 of all fifteen from one part, neighbours are those in the whole box; its mass is given back."""
     variant, place = named("thinned"), 7
     drawn = maps_of(kinds, "Mgas", variant)[place]
     gas = kinds["Mgas"]
-    fraction = fraction_of_map((0.1, 1.0), SEED, place, "Mgas")
-    kept = Thinning(fraction, SEED, draw=place + 1).kept(gas.index, "gas")
+    number_of_slab = place % 5
+    fraction = fraction_of_draw((0.1, 1.0), SEED, number_of_slab, "Mgas")
+    kept = Thinning(fraction, SEED, draw=number_of_slab + 1).kept(gas.index, "gas")
     part = Species(gas.position[kept], gas.mass * len(kept) / int(kept.sum()), gas.velocity[kept])
     expected = maps_of({"Mgas": part}, "Mgas", PLAIN)[place]
     given_back = maps_of(kinds, "Mgas", PLAIN)[place].mean() / expected.mean()
@@ -158,7 +159,7 @@ def test_each_map_drawn_is_one_of_a_set_from_that_fraction(kinds):
 def test_smoothing_reaches_to_the_neighbour_of_the_map(kinds):
     drawn = maps_of(kinds, "Mcdm", named("smoothed"))
     for place in (0, 11):
-        n_neighbours = neighbours_of_map((32, 128), SEED, place)
+        n_neighbours = neighbours_of_draw((32, 128), SEED, place % 5)
         expected = maps_of(kinds, "Mcdm", PLAIN, spec=replace(SPEC, n_neighbours=n_neighbours))[place]
         np.testing.assert_allclose(drawn[place], expected, rtol=1e-4)
 
@@ -215,13 +216,13 @@ def test_the_lattice_of_both_baryons_is_one(kinds):
 
 
 def test_fractions_are_log_uniform_in_their_range_and_apart_for_each_kind():
-    drawn = np.array([[fraction_of_map((0.05, 2.0), 1, place, name) for place in range(2000)] for name in FIELDS])
+    drawn = np.array([[fraction_of_draw((0.05, 2.0), 1, place, name) for place in range(2000)] for name in FIELDS])
     uniform = np.log(drawn / 0.05) / np.log(40)
     assert ((uniform > 0) & (uniform < 1)).all()
     np.testing.assert_allclose(uniform.mean(1), 0.5, atol=5 / (12 * 2000) ** 0.5)
     np.testing.assert_allclose(uniform.var(1), 1 / 12, atol=0.01)
     assert np.abs(np.corrcoef(uniform)[np.triu_indices(3, 1)]).max() < 5 / 2000**0.5
-    numbers = [neighbours_of_map((32, 512), 1, place) for place in range(2000)]
+    numbers = [neighbours_of_draw((32, 512), 1, place) for place in range(2000)]
     assert (min(numbers) < 33, max(numbers) > 500) == (True, True)
 
 

@@ -120,76 +120,76 @@ def _discs(name: str, position: Tensor, mass: float, spec: SimulateSpec, n_neigh
 def _drawn_maps(
     spec: SimulateSpec, layout: Layout, particle_mass: float, shown: HydroParticles, variant: Variant, seed: int
 ) -> Tensor:
-    """Each map from a part of the particles of its own, which have the mass of all in its slab.
+    """Each map from a random part of the particles, which have the mass of all in its slab.
 
-    Neighbours are those in the whole box. A kind of which no particle of a slab is kept is shown whole there.
+    The i-th slabs along the three axes share a part, so five searches for neighbours, in the whole box, serve fifteen
+    maps. A kind of which no particle of a slab is kept is shown whole there.
     """
     slabs, box, total = _slabs(layout), layout.box_size_mpc_h, torch.zeros(())
     for name, species in shown.items():
         numbers = numbers_in_slabs(species.position / spec.n_mesh, slabs).tolist()
-        parts = _drawn_discs(name, species, particle_mass, spec, variant, seed, layout.n_maps)
-        maps = []
-        for place, (discs, number) in enumerate(zip(parts, numbers, strict=True)):
-            slab = *divmod(place, slabs.count), spec.n_pixels, box, slabs
-            image = project_one_slab(discs, *slab)
-            if number and not image.any():
-                image = project_one_slab(_discs(name, species.position, 1.0, spec), *slab)
-            mean = number * species.mass * particle_mass / box**2
-            maps.append(image * (mean / image.mean(dtype=torch.float64).clamp(min=1e-30)).to(image.dtype))
-        total = torch.stack(maps).add_(total.to(maps[0].device))
+        maps: dict[int, Tensor] = {}
+        for number, discs in enumerate(_drawn_discs(name, species, spec, variant, seed, slabs.count)):
+            for axis in range(layout.n_axes):
+                place, slab = slabs.count * axis + number, (axis, number, spec.n_pixels, box, slabs)
+                image = project_one_slab(discs, *slab)
+                if numbers[place] and not image.any():
+                    image = project_one_slab(_discs(name, species.position, 1.0, spec), *slab)
+                mean = numbers[place] * species.mass * particle_mass / box**2
+                maps[place] = image * (mean / image.mean(dtype=torch.float64).clamp(min=1e-30)).to(image.dtype)
+        total = torch.stack([maps[place] for place in sorted(maps)]).add_(total.to(species.position.device))
     return total
 
 
 def _drawn_discs(
-    name: str, species: Species, particle_mass: float, spec: SimulateSpec, variant: Variant, seed: int, n_maps: int
+    name: str, species: Species, spec: SimulateSpec, variant: Variant, seed: int, n_draws: int
 ) -> Iterator[Discs]:
-    """The particles of a kind for each map in turn."""
+    """The particles of a kind for each draw in turn, of unit mass."""
     position, number, n = species.position, _numbers(species), len(species.position)
     high = variant.fractions[1] if variant.fractions is not None else 1.0
     if high > 1 and name != _POINTS:
         position, number = tracers(species, spec.n_particles, spec.n_mesh)
-    for place in range(n_maps):
-        part, factor, n_neighbours = species.position, 1.0, spec.n_neighbours
+    for draw in range(n_draws):
+        part, n_neighbours = species.position, spec.n_neighbours
         if variant.fractions is not None:
-            fraction = fraction_of_map(variant.fractions, seed, place, name)
-            kept = _drawn_part(fraction, seed, place, _kind(name), number, n)
-            part, factor = _kept(name, position[: len(kept)], kept, n, n_neighbours)
+            fraction = fraction_of_draw(variant.fractions, seed, draw, name)
+            kept = _drawn_part(fraction, seed, draw, _kind(name), number, n)
+            part, _ = _kept(name, position[: len(kept)], kept, n, n_neighbours)
         if variant.neighbours is not None:
-            n_neighbours = neighbours_of_map(variant.neighbours, seed, place)
-        yield _discs(name, part, species.mass * factor * particle_mass, spec, n_neighbours)
+            n_neighbours = neighbours_of_draw(variant.neighbours, seed, draw)
+        yield _discs(name, part, 1.0, spec, n_neighbours)
 
 
-def _drawn_part(fraction: float, seed: int, place: int, kind: str, number: Tensor, n: int) -> Tensor:
+def _drawn_part(fraction: float, seed: int, draw: int, kind: str, number: Tensor, n: int) -> Tensor:
     """Which particles make a map: a fraction up to one of the simulation's own, beyond one all of these and tracers."""
-    draw = place + 1
     if fraction <= 1 or len(number) == n:
-        return Thinning(fraction, seed, draw).kept(number[:n], kind)
-    added = Thinning((fraction - 1) / (MOST - 1), seed, draw).kept(number[n:], kind)
+        return Thinning(fraction, seed, draw + 1).kept(number[:n], kind)
+    added = Thinning((fraction - 1) / (MOST - 1), seed, draw + 1).kept(number[n:], kind)
     return torch.cat([torch.ones_like(number[:n], dtype=torch.bool), added])
 
 
-def fraction_of_map(fractions: tuple[float, float], seed: int, place: int, name: str) -> float:
-    """Fraction of a kind in one map, log-uniform, the same in every suite of a row.
+def fraction_of_draw(fractions: tuple[float, float], seed: int, draw: int, name: str) -> float:
+    """Fraction of a kind in the maps of one slab number, log-uniform, the same in every suite of a row.
 
     Args:
         fractions: the smallest and the largest.
         seed: of the simulation.
-        place: number of the map in its simulation.
+        draw: number of the slab.
         name: CMD field of the kind.
 
     Example:
-        >>> [round(fraction_of_map((0.05, 1.0), 1, place, "Mcdm"), 2) for place in range(2)]
+        >>> [round(fraction_of_draw((0.05, 1.0), 1, draw, "Mcdm"), 2) for draw in range(2)]
         [0.46, 0.09]
     """
     low, high = fractions
-    return low * math.pow(high / low, _lot(seed, _FRACTION_STREAM + _KINDS.index(name), place))
+    return low * math.pow(high / low, _lot(seed, _FRACTION_STREAM + _KINDS.index(name), draw))
 
 
-def neighbours_of_map(neighbours: tuple[int, int], seed: int, place: int) -> int:
-    """Neighbour that the discs of one map reach to, log-uniform and rounded; arguments as of `fraction_of_map`."""
+def neighbours_of_draw(neighbours: tuple[int, int], seed: int, draw: int) -> int:
+    """Neighbour that the discs of one draw reach to, log-uniform and rounded; arguments as of `fraction_of_draw`."""
     low, high = neighbours
-    return round(low * math.pow(high / low, _lot(seed, _NEIGHBOUR_STREAM, place)))
+    return round(low * math.pow(high / low, _lot(seed, _NEIGHBOUR_STREAM, draw)))
 
 
-def _lot(seed: int, stream: int, place: int) -> float:
-    return float(uniform(torch.tensor(place), seed, stream))
+def _lot(seed: int, stream: int, draw: int) -> float:
+    return float(uniform(torch.tensor(draw), seed, stream))

@@ -9,7 +9,7 @@ the gas and the stars, each drawn by itself, log-uniform: the mass of a particle
 a simulation of so many particles would give. In `<set>tracers` the range goes beyond one, so that a network also learns
 finer maps than the simulation has; `<set>smoothed` spreads every particle to a random number of neighbours instead.
 
-The fractions depend on the seed of the simulation, the number of the map and the kind, not on the suite: the same in
+The fractions depend on the seed of the simulation, the number of the slab and the kind, not on the suite: the same in
 every suite of a row. That is wrong for nothing, as suites are never compared map by map in training, and it leaves the
 baryons the only difference between siblings.
 """
@@ -37,8 +37,8 @@ class Variant:
         fraction: of the particles that are kept in all maps alike.
         kinds: that are thinned, as the CMD fields that they make; all when empty.
         every: keep every m-th particle of the lattice along each axis.
-        fractions: between which each map draws one for each kind; beyond one tracers are added.
-        neighbours: between which each map draws what its discs reach to.
+        fractions: between which the maps of each slab number draw one for each kind; beyond one tracers are added.
+        neighbours: between which they draw what their discs reach to.
     """
 
     set_name: str
