@@ -27,7 +27,15 @@ import numpy.typing as npt
 import torch
 import tyro
 from measuring import run
-from suppression_tables import read_error, read_suppression
+from moved_baryons import far_share
+from suppression_tables import (
+    FIRST_FITTED_ROW,
+    FIRST_VALIDATION_ROW,
+    MOST_CALIBRATION_ROWS,
+    read_error,
+    read_suppression,
+    spread_rows,
+)
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import write_text
@@ -42,7 +50,6 @@ from fieldlevel.simulate.mock_simba import SIMBAConstants
 from fieldlevel.simulate.mock_tng import TNGConstants
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
-from fieldlevel.suites import HUBBLE
 
 FloatArray = npt.NDArray[np.float64]
 Suite = Literal["MockTNG", "MockSIMBA", "MockAstrid", "MockEAGLE"]
@@ -111,8 +118,6 @@ SMALLEST_GAIN, MOST_FAILED = 0.02, 2
 """After so many steps that gain less than this share of the cost the Jacobian is made anew; where all steps with one
 have gained no more than that, the fit ends."""
 SMALLEST_RESPONSE = 0.02
-FAR_MPC_H = HUBBLE
-"""1 Mpc: the share of baryons that end farther away than this is reported, not fitted."""
 
 
 @dataclass(frozen=True)
@@ -188,7 +193,6 @@ class Universes:
     def __init__(self, spec: SimulateSpec, k: FloatArray, device: torch.device) -> None:
         self.spec, self.power, self.device = spec, BinnedPower(spec.n_mesh, k, device), device
         self.kept: dict[Universe, tuple[GravityRun, FloatArray]] = {}
-        self.tag = torch.arange(spec.n_particles**3, device=device, dtype=torch.float32).repeat(2)[:, None]
 
     def suppression(self, suite: str, sample: Sample, constants: Any) -> FloatArray:
         """S(k) of one sample."""
@@ -198,15 +202,9 @@ class Universes:
         return np.asarray(self.power(mass) / nbody_power)
 
     def far_share(self, suite: str, sample: Sample, constants: Any) -> float:
-        """Share of the baryons that the model moves by more than 1 Mpc."""
+        """Share of the baryons that the model moves by more than 1 Mpc: reported, not fitted."""
         run, _ = self._of(sample.universe)
-        kinds = self._hydro(suite, run, sample, constants)
-        moved = [kinds[name] for name in ("Mgas", "Mstar")]
-        n_far = sum(
-            int((kind.position - run.gas[kind.velocity[:, 0].long()]).norm(dim=1).gt(FAR_MPC_H / run.cell_mpc_h).sum())
-            for kind in moved
-        )
-        return n_far / len(run.gas)
+        return far_share(run, self._hydro(suite, run, sample, constants))
 
     def seconds(self, suite: str, sample: Sample, constants: Any) -> float:
         """Wall-clock of the model alone, haloes and pressure given."""
@@ -238,8 +236,8 @@ class Universes:
         return self.kept[universe]
 
     def _slim(self, run: GravityRun) -> GravityRun:
-        """Velocities serve the spin of haloes alone; their place is taken by the numbers of the particles."""
-        particles = replace(run.particles, velocity=self.tag.to(run.gas.dtype).expand(-1, 3))
+        """Velocities serve the spin of haloes alone; zeros that take no memory stand in their place."""
+        particles = replace(run.particles, velocity=run.gas.new_zeros(1, 1).expand_as(run.particles.position))
         slim = replace(run, particles=particles)
         slim.__dict__["haloes"] = replace(run.haloes, of_cell=run.haloes.of_cell.to(torch.int32))
         slim.__dict__["pressure_displacement"] = run.pressure_displacement
@@ -401,8 +399,7 @@ class Tables:
 
     def rows(self, first: int, count: int) -> list[Sample]:
         """Rows spread over the table."""
-        numbers = [first + 1000 // count * i for i in range(count)]
-        return [self._sample(f"LH_{n}", self.cases[f"LH_{n}"][0], 7000 + n) for n in numbers]
+        return [self._sample(f"LH_{n}", self.cases[f"LH_{n}"][0], 7000 + n) for n in spread_rows(first, count)]
 
     def points(self, first_seed: int, n_seeds: int, n_end_seeds: int) -> list[Sample]:
         """The fiducial point and the ends of each range."""
@@ -440,7 +437,7 @@ def validate(
         cases.setdefault(sample.case, {})[sample.seed] = S
     target = fiducial[0].target
     mean = np.mean(list(cases["fiducial"].values()), axis=0)
-    rows = tables.rows(12, arguments.n_validation)
+    rows = tables.rows(FIRST_VALIDATION_ROW, arguments.n_validation)
     differences = np.array([S - row.target for S, row in zip(S_of(rows), rows, strict=True)])
     far = [universes.far_share(suite, sample, constants) for sample in fiducial]
     return {
@@ -499,6 +496,8 @@ def show(suite: str, result: dict[str, Any]) -> None:
 def main() -> None:
     """Simulate, fit, validate, write."""
     arguments = tyro.cli(Arguments)
+    if max(arguments.n_rows, arguments.n_validation) > MOST_CALIBRATION_ROWS:
+        raise UserError(f"--n-rows, --n-validation: at most {MOST_CALIBRATION_ROWS}, so that rows are left unseen")
     device, n = select_device(arguments.device), arguments.n_particles
     if device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)
@@ -509,7 +508,7 @@ def main() -> None:
     for suite, tables in all_tables.items():
         began = time.perf_counter()
         shared = tables.points(100, arguments.n_seeds, arguments.n_end_seeds)
-        rows = tables.rows(1, arguments.n_rows) if arguments.seconds > 0 else []
+        rows = tables.rows(FIRST_FITTED_ROW, arguments.n_rows) if arguments.seconds > 0 else []
         for sample in (*shared, *rows):
             universes.prepare(sample.universe)
         print(f"{suite}: {len(shared) + len(rows)} samples in {time.perf_counter() - began:.0f} s", flush=True)

@@ -6,18 +6,25 @@
     python -m benchmarks.simulator --quick                     # toy sizes on a CPU core; the page goes below --work
 
 Every measurement writes one JSON file into --work as soon as it is done and is not repeated while that file exists, so
-a killed run continues. The comparison with HMcode needs CAMB (`pip install camb`) and the one between devices a CUDA
-device; without them these two are left out, and can be made elsewhere with the same --work. The suppression tables
-stand beside this folder, see `benchmarks/suppression/README.md`.
+a killed run continues. All of it takes some five minutes of an H200. Two GPUs at once, with one --work:
+
+    python -m benchmarks.simulator --device cuda:0 --out /tmp/a --only gravity baryons devices
+    python -m benchmarks.simulator --device cuda:1 --out /tmp/b --only maps speed suites classifier
+
+The measurements of the second line share maps, so they belong into one process; topic `cpu` is of two CPU cores. The
+comparison with HMcode needs CAMB (`pip install camb`) and the one between devices a CUDA device; without them these two
+are left out, and can be made elsewhere with the same --work. The suppression tables stand beside this folder, see
+`benchmarks/suppression/README.md`.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 import tyro
 from benchmarks.measuring import run
-from benchmarks.simulator import baryons, classifier, devices, gravity, maps, speed
+from benchmarks.simulator import baryons, classifier, contrast, devices, gravity, maps, speed
 from benchmarks.simulator.measurement import Measure, Setting, full_sizes, load, perform, quick_sizes
 from benchmarks.simulator.page import write_page
 
@@ -29,8 +36,10 @@ TOPICS: dict[str, dict[str, Measure]] = {
     "baryons": baryons.MEASURES,
     "maps": maps.MEASURES,
     "speed": speed.MEASURES,
+    "suites": contrast.MEASURES | {"suites_classifier": classifier.suites_classifier},
     "devices": devices.MEASURES,
-    "classifier": classifier.MEASURES,
+    "classifier": {"classifier": classifier.classifier},
+    "cpu": speed.CPU_MEASURES,
 }
 """In the order of their importance, should the time run out."""
 
@@ -71,6 +80,8 @@ def main() -> None:
     """Measure what is missing, then write the page."""
     arguments = tyro.cli(Arguments)
     wanted, device = chosen(arguments.only), select_device(arguments.device)
+    if device.type == "cuda" and device.index is not None:
+        torch.cuda.set_device(device)
     work = arguments.work / "quick" if arguments.quick else arguments.work
     if not arguments.render_only:
         sizes = quick_sizes() if arguments.quick else full_sizes()

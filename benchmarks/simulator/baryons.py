@@ -1,4 +1,4 @@
-"""Baryons: suppression of the power spectrum against the tables, its response, the correlation with N-body.
+"""Baryons: suppression of the power spectrum against the tables, its response, how far baryons are moved.
 
 The tables and how they are read are those of the calibration; no seed and no latin-hypercube row here was fitted.
 """
@@ -7,81 +7,124 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from benchmarks.simulator.fields import FloatArray, comparison, hydro_matter, matter, today
+from benchmarks.moved_baryons import far_share
+from benchmarks.simulator.fields import FloatArray, Universe, comparison, hydro_matter
 from benchmarks.simulator.measurement import FIRST_SEED, Measure, Result, Setting
-from benchmarks.suppression_tables import read_error, read_suppression
+from benchmarks.suppression_tables import read_error, read_suppression, uncalibrated_rows
 
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.simulate.designs import first_seed
-from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
-from fieldlevel.simulate.simulation import baryon_model, gravity_run
+from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.suites import mock_suites
 
 CMD = Layout()
-
-FIRST_ROW = 7
-"""Of the latin hypercube; every 40th from here meets neither every 25th from 1 nor every 50th from 12, which the
-calibration takes."""
+N_COSMOLOGICAL = len(CMD.cosmological)
 
 
 def suppression(setting: Setting) -> Result:
-    """S(k) at the fiducial point, seed by seed."""
+    """S(k) at the fiducial point and the share of baryons that are moved far, seed by seed."""
     seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_fiducial_seeds)
-    k, _ = read_suppression(mock_suites()[0])
-    theta = _fiducial()
-    pairs = [_Pair(setting, theta, seed) for seed in seeds]
-    return {"k": k, "n_seeds": len(seeds), "suites": {suite: _fiducial_suite(suite, pairs) for suite in mock_suites()}}
+    runs: dict[str, list[Result]] = {suite: [] for suite in mock_suites()}
+    for seed in seeds:
+        universe = _universe(setting, _fiducial(), seed)
+        for suite, found in runs.items():
+            found.append(_fiducial_run(universe, suite))
+    suites = {suite: _summary(suite, found) for suite, found in runs.items()}
+    return {"k": wavenumbers(), "n_seeds": len(seeds), "suites": suites}
+
+
+def wavenumbers() -> FloatArray:
+    """Of the tables, the same of all suites [h/Mpc]."""
+    return read_suppression(mock_suites()[0])[0]
 
 
 def _fiducial() -> FloatArray:
     return read_suppression(mock_suites()[0])[1]["fiducial"][0][0]
 
 
-def _fiducial_suite(suite: str, pairs: Sequence["_Pair"]) -> Result:
+def _universe(setting: Setting, theta: FloatArray, seed: int) -> Universe:
+    cosmology = Cosmology(float(theta[0]), float(theta[1]))
+    return Universe(setting.sizes.letter, cosmology, seed, setting.device)
+
+
+def _fiducial_run(universe: Universe, suite: str) -> Result:
+    """S, correlation with the twin, stars over baryons, share moved far and relative error of mass, of one seed."""
+    kinds, k = universe.particles(suite), wavenumbers()
+    shells, S, r = comparison(hydro_matter(kinds, universe.spec.n_mesh), universe.twin)
+    return {
+        "S": np.interp(np.log(k), np.log(shells), S),
+        "r": np.interp(np.log(k), np.log(shells), r),
+        "star_share": len(kinds["Mstar"].position) / len(universe.run.gas),
+        "far_share": far_share(universe.run, kinds),
+        "mass_error": _mass_error(kinds, len(universe.run.gas)),
+    }
+
+
+def _mass_error(kinds: HydroParticles, n_lattice: int) -> float:
+    masses = torch.tensor([len(kind.position) * kind.mass for kind in kinds.values()], dtype=torch.float64)
+    return abs(float(masses.sum()) / n_lattice - 1)
+
+
+def _summary(suite: str, runs: Sequence[Result]) -> Result:
     k, cases = read_suppression(suite)
-    target, runs = cases["fiducial"][0][1], [pair.suppression(suite, _fiducial(), k) for pair in pairs]
-    S, r = (np.array([run[name] for run in runs]) for name in ("S", "r"))
+    target, S, r = cases["fiducial"][0][1], *(np.array([run[name] for run in runs]) for name in ("S", "r"))
+    far = [run["far_share"] for run in runs]
     return {
         "S": S.mean(0),
         "scatter": S.std(0, ddof=1),
         "target": target,
-        "target_error": read_error(suite, len(k)),
+        "target_error": (error := read_error(suite, len(k))),
         "rms": np.sqrt(np.mean((S.mean(0) - target) ** 2)),
+        "rms_of_target_error": np.sqrt(np.mean(error**2)),
         "r": r.mean(0),
         "star_share": np.mean([run["star_share"] for run in runs]),
+        "far_share": np.mean(far),
+        "far_share_scatter": np.std(far, ddof=1),
         "mass_error": max(run["mass_error"] for run in runs),
     }
 
 
 def response(setting: Setting) -> Result:
     """S at the upper end of each parameter's range minus S at the lower end, the other five fiducial."""
-    seeds = range(FIRST_SEED, FIRST_SEED + setting.sizes.n_response_seeds)
-    k, _ = read_suppression(mock_suites()[0])
-    feedback_pairs = [_Pair(setting, _fiducial(), seed) for seed in seeds]
-    found: dict[str, Result] = {suite: {} for suite in mock_suites()}
-    for column, name in enumerate(CMD.names):
-        low, high = _ends(mock_suites()[0], column)
-        low_pairs, high_pairs = (
-            [_Pair(setting, theta, seed) for seed in seeds] if column < 2 else feedback_pairs for theta in (low, high)
-        )
+    n_seeds = setting.sizes.n_response_seeds
+    ends: dict[tuple[str, int], list[list[FloatArray]]] = {}
+    for seed in range(FIRST_SEED, FIRST_SEED + n_seeds):
+        for suite, column, S_of_ends in _responses_of_seed(setting, seed):
+            ends.setdefault((suite, column), []).append(S_of_ends)
+    suites = {
+        suite: {name: _change(suite, column, ends[suite, column]) for column, name in enumerate(CMD.names)}
+        for suite in mock_suites()
+    }
+    return {"k": wavenumbers(), "n_seeds": n_seeds, "suites": suites}
+
+
+def _responses_of_seed(setting: Setting, seed: int) -> list[tuple[str, int, list[FloatArray]]]:
+    """Suite, column and S at both ends; all suites share the gravity runs."""
+    k, found = wavenumbers(), {}
+    universes = [(_fiducial(), range(N_COSMOLOGICAL, CMD.n_parameters))]
+    for column in range(N_COSMOLOGICAL):
+        universes += [(theta, range(column, column + 1)) for theta in _ends(mock_suites()[0], column)]
+    for theta_of_run, columns in universes:
+        universe = _universe(setting, theta_of_run, seed)
         for suite in mock_suites():
-            found[suite][name] = _change(suite, column, low_pairs, high_pairs)
-    return {"k": k, "n_seeds": len(seeds), "suites": found}
+            for column in columns:
+                for theta in _ends(suite, column):
+                    if np.allclose(theta[:N_COSMOLOGICAL], theta_of_run[:N_COSMOLOGICAL]):
+                        S = universe.suppression(universe.particles(suite, theta[N_COSMOLOGICAL:]), k)
+                        found.setdefault((suite, column), []).append(S)
+        del universe
+    return [(suite, column, S) for (suite, column), S in found.items()]
 
 
-def _change(suite: str, column: int, low_pairs: Sequence["_Pair"], high_pairs: Sequence["_Pair"]) -> Result:
-    k, cases = read_suppression(suite)
+def _change(suite: str, column: int, S_of_ends: Sequence[Sequence[FloatArray]]) -> Result:
+    cases = read_suppression(suite)[1]
     low, high = _ends(suite, column)
     targets = {tuple(theta): S for theta, S in cases[f"1P_{CMD.names[column]}"]}
-    changes = [
-        above.suppression(suite, high, k)["S"] - below.suppression(suite, low, k)["S"]
-        for below, above in zip(low_pairs, high_pairs, strict=True)
-    ]
     return {
         "low": low[column],
         "high": high[column],
-        "change": np.mean(changes, axis=0),
+        "change": np.mean([high_S - low_S for low_S, high_S in S_of_ends], axis=0),
         "target": targets[tuple(high)] - targets[tuple(low)],
     }
 
@@ -95,56 +138,28 @@ def _ends(suite: str, column: int) -> tuple[FloatArray, FloatArray]:
 
 def hypercube(setting: Setting) -> Result:
     """S(k) of latin-hypercube rows that the calibration has not seen, each with the seed of its row."""
-    k, _ = read_suppression(mock_suites()[0])
-    return {"k": k, "suites": {suite: _rows(setting, suite) for suite in mock_suites()}}
+    return {"k": wavenumbers(), "suites": {suite: _rows(setting, suite) for suite in mock_suites()}}
 
 
 def _rows(setting: Setting, suite: str) -> Result:
     k, cases = read_suppression(suite)
-    n_cases, n_rows = sum(case.startswith("LH_") for case in cases), setting.sizes.n_suppression_rows
-    numbers = [FIRST_ROW + n_cases // n_rows * i for i in range(n_rows)]
-    S, target = [], []
-    for number in numbers:
-        theta, wanted = cases[f"LH_{number}"][0]
-        S.append(_Pair(setting, theta, first_seed("LH") + number).suppression(suite, theta, k)["S"])
-        target.append(wanted)
+    numbers = uncalibrated_rows(setting.sizes.n_suppression_rows)
+    rows = [cases[f"LH_{number}"][0] for number in numbers]
+    S, target = [], np.array([wanted for _, wanted in rows])
+    for number, (theta, _) in zip(numbers, rows, strict=True):
+        universe = _universe(setting, theta, first_seed("LH") + number)
+        S.append(universe.suppression(universe.particles(suite, theta[N_COSMOLOGICAL:]), k))
     difference = np.array(S) - target
     return {
         "rows": numbers,
-        "Omega_m": [float(cases[f"LH_{number}"][0][0][0]) for number in numbers],
+        "Omega_m": [float(theta[0]) for theta, _ in rows],
         "S": np.array(S),
-        "target": np.array(target),
+        "target": target,
         "rms": np.sqrt(np.mean(difference**2)),
         "median_row_rms": np.median(np.sqrt(np.mean(difference**2, axis=1))),
         "bias": np.mean(difference),
         "rms_k": np.sqrt(np.mean(difference**2, axis=0)),
     }
-
-
-class _Pair:
-    """A gravity run with gas and the matter of its twin, from which S(k) of any feedback follows."""
-
-    def __init__(self, setting: Setting, theta: FloatArray, seed: int) -> None:
-        spec, self.cosmology = setting.sizes.letter, Cosmology(float(theta[0]), float(theta[1]))
-        self.run = gravity_run(spec, self.cosmology, seed, setting.device)
-        self.twin = matter(today(spec, self.cosmology, seed, setting.device), spec.n_mesh)
-
-    def suppression(self, suite: str, theta: FloatArray, k: FloatArray) -> Result:
-        """S(k), the correlation with the twin at the same wavenumbers, stars over baryons, relative error of mass."""
-        run = GravityRun(self.run.particles, self.cosmology, self.run.seed, self.run.box_size_mpc_h)
-        kinds = baryon_model(suite)(run, Feedback(*(float(A) for A in theta[2:])))
-        shells, S, r = comparison(hydro_matter(kinds, run.particles.n_mesh), self.twin)
-        return {
-            "S": np.interp(np.log(k), np.log(shells), S),
-            "r": np.interp(np.log(k), np.log(shells), r),
-            "star_share": len(kinds["Mstar"].position) / len(run.gas),
-            "mass_error": _mass_error(kinds, run),
-        }
-
-
-def _mass_error(kinds: HydroParticles, run: GravityRun) -> float:
-    masses = torch.tensor([len(kind.position) * kind.mass for kind in kinds.values()], dtype=torch.float64)
-    return abs(float(masses.sum()) / len(run.gas) - 1)
 
 
 MEASURES: dict[str, Measure] = {"suppression": suppression, "response": response, "hypercube": hypercube}

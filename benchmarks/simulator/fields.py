@@ -1,6 +1,7 @@
 """Simulations of any box, mesh and number of steps, and the power spectra and correlations of what they hold."""
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -11,9 +12,18 @@ from fieldlevel.layout import Layout
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import cic_window, fourier, inverse_fourier, paint_species
 from fieldlevel.numerics.spectra import power_spectrum_3d
-from fieldlevel.simulate.feedback import HydroParticles
-from fieldlevel.simulate.nbody import Particles, evolve, initial_particles, steps_needed
+from fieldlevel.simulate.feedback import Feedback, HydroParticles
+from fieldlevel.simulate.nbody import (
+    Particles,
+    evolve,
+    force_kernel,
+    initial_particles,
+    steps_needed,
+    take_steps,
+    time_steps,
+)
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run
 
 CMD = Layout()
 
@@ -59,10 +69,46 @@ def today(
     n_mesh: int | None = None,
     box_size_mpc_h: float = CMD.box_size_mpc_h,
     with_gas: bool = False,
+    one_mesh: bool = False,
 ) -> Particles:
     """A gravity run of a spec, with what is given in place of its own."""
     begun = start(spec, cosmology, seed, device, n_mesh=n_mesh, box_size_mpc_h=box_size_mpc_h, with_gas=with_gas)
-    return evolve(begun, cosmology.Omega_m, spec.a_start, n_steps or preset_steps(spec, cosmology))
+    move = evolve_on_one_mesh if one_mesh else evolve
+    return move(begun, cosmology.Omega_m, spec.a_start, n_steps or preset_steps(spec, cosmology))
+
+
+def evolve_on_one_mesh(particles: Particles, Omega_m: float, a_start: float, n_steps: int) -> Particles:
+    """Particles today, the force from their own mesh all the way, where `evolve` begins with a coarser one."""
+    kernel = force_kernel(particles.n_mesh, particles.n_particles, particles.position.device)
+    return take_steps(particles, time_steps(Omega_m, a_start, n_steps), kernel)
+
+
+class Universe:
+    """A gravity run with gas, which all suites share, and the matter of its gravity-only twin."""
+
+    def __init__(self, spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> None:
+        self.spec, self.cosmology, self.seed, self.device = spec, cosmology, seed, device
+        self.run = gravity_run(spec, cosmology, seed, device)
+
+    @cached_property
+    def twin(self) -> Tensor:
+        """Mass of the twin, (n_mesh, n_mesh, n_mesh)."""
+        return matter(nbody_run(self.spec, self.cosmology, self.seed, self.device), self.spec.n_mesh)
+
+    @cached_property
+    def twin_spectrum(self) -> tuple[FloatArray, FloatArray]:
+        """Wavenumbers [h/Mpc] and P of the twin."""
+        return spectrum(self.twin)
+
+    def particles(self, suite: str, feedback: Sequence[float] = ()) -> HydroParticles:
+        """What a suite makes of the run; fiducial feedback when omitted."""
+        return baryon_model(suite)(self.run, Feedback(*(float(A) for A in feedback)))
+
+    def suppression(self, kinds: HydroParticles, wanted_k: FloatArray) -> FloatArray:
+        """S at these wavenumbers [h/Mpc]."""
+        k, P_twin = self.twin_spectrum
+        _, P = spectrum(hydro_matter(kinds, self.spec.n_mesh))
+        return np.asarray(np.interp(np.log(wanted_k), np.log(k), P / P_twin))
 
 
 def matter(particles: Particles, n_grid: int) -> Tensor:

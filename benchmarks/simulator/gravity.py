@@ -4,17 +4,28 @@ References:
     Mead et al. 2021, arXiv:2009.01858 (HMcode2020); Lewis, Challinor & Lasenby 2000, ApJ 538, 473 (CAMB).
 """
 
+from collections.abc import Callable
 from itertools import product
 
 import numpy as np
 import torch
-from benchmarks.simulator.fields import FloatArray, comparison, matter, preset_steps, sharpened, spectrum, start, today
+from benchmarks.simulator.fields import (
+    FloatArray,
+    comparison,
+    evolve_on_one_mesh,
+    matter,
+    preset_steps,
+    sharpened,
+    spectrum,
+    start,
+    today,
+)
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting, SkippedError
 
 from fieldlevel.numerics.cosmology import N_S, OMEGA_B, Cosmology, Growth, linear_power
 from fieldlevel.numerics.mesh import inverse_fourier
 from fieldlevel.simulate.initial import linear_density
-from fieldlevel.simulate.nbody import Particles, evolve, force_kernel, take_steps, time_steps
+from fieldlevel.simulate.nbody import COARSE_UNTIL, Particles, evolve, force_kernel, take_steps, time_steps
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 
 OMEGAS = (0.1, 0.3, 0.5)
@@ -68,8 +79,8 @@ def large_box(setting: Setting) -> Result:
     sizes = setting.sizes
     return {
         "curves": curves,
-        "n_particles": sizes.large_box.n_particles,
-        "n_mesh": sizes.large_box.n_mesh,
+        "n_particles": sizes.letter.n_particles,
+        "n_mesh": sizes.letter.n_mesh,
         "n_steps": sizes.n_large_box_steps,
         "n_seeds": sizes.n_large_box_seeds,
     }
@@ -86,7 +97,7 @@ def _large_box_power(setting: Setting, cosmology: Cosmology, seed: int, box: flo
     Where a shell's linear modes exceed their expectation by a share e, its power does by about r^2 e, with r the
     correlation of the evolved field with the linear one.
     """
-    spec, device = setting.sizes.large_box, setting.device
+    spec, device = setting.sizes.letter, setting.device
     run = today(spec, cosmology, seed, device, n_steps=setting.sizes.n_large_box_steps, box_size_mpc_h=box)
     evolved = sharpened(matter(run, spec.n_mesh))
     linear = 1 + inverse_fourier(linear_density(cosmology, seed, spec.n_mesh, box, device))
@@ -106,8 +117,8 @@ def _large_box_power(setting: Setting, cosmology: Cosmology, seed: int, box: flo
 def steps(setting: Setting) -> Result:
     """P(k) at the steps of each preset over P(k) at four times as many."""
     sizes = setting.sizes
-    cases = [("letter", sizes.letter, cosmology, 2) for cosmology in CORNERS]
-    cases += [("fine", sizes.fine, FIDUCIAL, 1), ("laptop", sizes.laptop, FIDUCIAL, 2)]
+    cases = [("letter", sizes.letter, cosmology, 1) for cosmology in CORNERS]
+    cases += [("half", sizes.half, FIDUCIAL, 2), ("laptop", sizes.laptop, FIDUCIAL, 2)]
     return {"cases": [_step_case(setting, *case) for case in cases]}
 
 
@@ -126,6 +137,7 @@ def _step_case(setting: Setting, scale: str, spec: SimulateSpec, cosmology: Cosm
         "Omega_m": cosmology.Omega_m,
         "sigma_8": cosmology.sigma_8,
         "n_steps": n_steps,
+        "n_seeds": n_seeds,
         "k": k,
         "ratio": np.mean(ratios, axis=0),
         "worst_to_10": _largest(worst[k <= 10]),
@@ -138,15 +150,11 @@ def _largest(values: FloatArray) -> float | None:
 
 
 def mesh(setting: Setting) -> Result:
-    """P(k) on ever finer force meshes over that on the finest, the steps the same."""
-    spec, n_grid = setting.sizes.letter, 4 * setting.sizes.letter.n_particles
-    runs = {
-        factor: matter(
-            today(spec, FIDUCIAL, FIRST_SEED, setting.device, n_mesh=round(factor * spec.n_particles)), n_grid
-        )
-        for factor in MESH_FACTORS
-    }
-    compared = {factor: comparison(run, runs[4.0]) for factor, run in runs.items()}
+    """P(k) on ever finer force meshes, each all the way, over that on the finest, the steps the same."""
+    spec, n_grid = setting.sizes.letter, 2 * setting.sizes.letter.n_particles
+    runs = {factor: matter(_on_mesh_of(setting, factor), n_grid) for factor in MESH_FACTORS}
+    finest = runs[MESH_FACTORS[-1]]
+    compared = {factor: comparison(run, finest) for factor, run in runs.items()}
     return {
         "k": compared[1.0][0],
         "n_steps": preset_steps(spec, FIDUCIAL),
@@ -154,29 +162,64 @@ def mesh(setting: Setting) -> Result:
     }
 
 
+def _on_mesh_of(setting: Setting, factor: float) -> Particles:
+    spec = setting.sizes.letter
+    n_mesh = round(factor * spec.n_particles)
+    return today(spec, FIDUCIAL, FIRST_SEED, setting.device, n_mesh=n_mesh, one_mesh=True)
+
+
+def coarse(setting: Setting) -> Result:
+    """P(k) with a coarser mesh until `COARSE_UNTIL` over that with the fine one all the way, in four times the steps."""
+    sizes = setting.sizes
+    cases = [("letter", sizes.letter, FIDUCIAL), *(("half", sizes.half, cosmology) for cosmology in CORNERS)]
+    return {"until": COARSE_UNTIL, "cases": [_coarse_case(setting, *case) for case in cases]}
+
+
+def _coarse_case(setting: Setting, scale: str, spec: SimulateSpec, cosmology: Cosmology) -> Result:
+    n_steps = 4 * preset_steps(spec, cosmology)
+    as_simulated, fine = (
+        matter(today(spec, cosmology, FIRST_SEED, setting.device, n_steps=n_steps, one_mesh=one_mesh), spec.n_mesh)
+        for one_mesh in (False, True)
+    )
+    k, ratio, r = comparison(as_simulated, fine)
+    return {
+        "scale": scale,
+        "Omega_m": cosmology.Omega_m,
+        "sigma_8": cosmology.sigma_8,
+        "n_steps": n_steps,
+        "k": k,
+        "ratio": ratio,
+        "r": r,
+        "worst_to_20": _largest(np.abs(ratio - 1)[k <= 20]),
+    }
+
+
 def particles(setting: Setting) -> Result:
-    """The coarser presets against the fine one, the same modes where both have them."""
-    sizes, n_grid = setting.sizes, setting.sizes.fine.n_mesh
-    fine = matter(today(sizes.fine, FIDUCIAL, FIRST_SEED, setting.device), n_grid)
+    """The smaller presets against letter, the same modes where both have them."""
+    sizes, n_grid = setting.sizes, setting.sizes.letter.n_mesh
+    letter = matter(today(sizes.letter, FIDUCIAL, FIRST_SEED, setting.device), n_grid)
     curves = {}
-    for name, spec in (("letter", sizes.letter), ("laptop", sizes.laptop)):
-        k, ratio, r = comparison(matter(today(spec, FIDUCIAL, FIRST_SEED, setting.device), n_grid), fine)
+    for name, spec in (("half", sizes.half), ("laptop", sizes.laptop)):
+        k, ratio, r = comparison(matter(today(spec, FIDUCIAL, FIRST_SEED, setting.device), n_grid), letter)
         curves[name] = {"n_particles": spec.n_particles, "k": k, "ratio": ratio, "r": r}
-    return {"n_particles": sizes.fine.n_particles, "curves": curves}
+    return {"n_particles": sizes.letter.n_particles, "curves": curves}
 
 
 def growth(setting: Setting) -> Result:
     """Growth of linear modes in 3 Gpc/h from a = 0.1 over 1/D, up to a quarter of the particles' Nyquist frequency."""
+    n_particles = setting.sizes.letter.n_particles
+    cases = {"1.5": (1.5, evolve_on_one_mesh), "2": (2.0, evolve_on_one_mesh), "as simulated": (2.0, evolve)}
+    errors = {name: _growth_error(setting, round(factor * n_particles), move) for name, (factor, move) in cases.items()}
+    return {"errors": errors, "n_particles": n_particles, "until": COARSE_UNTIL}
+
+
+def _growth_error(setting: Setting, n_mesh: int, move: Callable[[Particles, float, float, int], Particles]) -> Result:
     spec, a_start, n_grid = setting.sizes.letter, 0.1, 2 * setting.sizes.letter.n_particles
     expected, kept = 1 / float(Growth(FIDUCIAL.Omega_m).D(a_start)), spec.n_particles // 8
-    errors = {}
-    for factor in (1.5, 2.0):
-        n_mesh = round(factor * spec.n_particles)
-        begun = start(spec, FIDUCIAL, FIRST_SEED, setting.device, n_mesh=n_mesh, a_start=a_start, box_size_mpc_h=3000.0)
-        early, late = (matter(each, n_grid) for each in (begun, evolve(begun, FIDUCIAL.Omega_m, a_start, 10)))
-        grown = spectrum(early, late)[1][:kept] / spectrum(early)[1][:kept] / expected - 1
-        errors[f"{factor:g}"] = {"largest_modes": np.abs(grown[:4]).max(), "to_quarter": np.abs(grown).max()}
-    return {"errors": errors, "n_particles": spec.n_particles}
+    begun = start(spec, FIDUCIAL, FIRST_SEED, setting.device, n_mesh=n_mesh, a_start=a_start, box_size_mpc_h=3000.0)
+    early, late = (matter(each, n_grid) for each in (begun, move(begun, FIDUCIAL.Omega_m, a_start, 10)))
+    grown = spectrum(early, late)[1][:kept] / spectrum(early)[1][:kept] / expected - 1
+    return {"largest_modes": np.abs(grown[:4]).max(), "to_quarter": np.abs(grown).max()}
 
 
 def conservation(setting: Setting) -> Result:
@@ -232,6 +275,7 @@ MEASURES: dict[str, Measure] = {
     "steps": steps,
     "large_box": large_box,
     "mesh": mesh,
+    "coarse": coarse,
     "particles": particles,
     "growth": growth,
     "conservation": conservation,

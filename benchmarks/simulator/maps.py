@@ -1,12 +1,15 @@
 """Maps: the disc recipe against an exact one, pixels of whole sets, pixels of hydrodynamic maps over their twin's."""
 
-from dataclasses import replace
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from benchmarks.simulator.fields import preset_steps
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
 from scipy.spatial import cKDTree
 from torch import Tensor
@@ -17,12 +20,12 @@ from fieldlevel.mapmaking.slabs import Discs, project_slabs
 from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.discs import paint_discs
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
-from fieldlevel.simulate.feedback import Feedback, Species
+from fieldlevel.simulate.feedback import Species
 from fieldlevel.simulate.sets import Row, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.simulation import baryon_model, gravity_run, nbody_run, simulate_maps, simulated_suites
+from fieldlevel.simulate.simulation import nbody_run, simulate_maps, simulate_particles, simulated_suites
 from fieldlevel.simulate.variants import Variant
-from fieldlevel.suites import mock_suites, nbody_twin
+from fieldlevel.suites import MOCK_TWIN, mock_suites
 
 CMD = Layout()
 
@@ -36,33 +39,94 @@ PATCH_PIXELS = 64
 """A side of the patch, 6.25 Mpc/h."""
 _GOLDEN_ANGLE = np.pi * (3 - 5**0.5)
 _CHUNK = 2**22
+_MEAN_RADII = 5
 
 
-def hypercube_maps(
-    spec: SimulateSpec, n_rows: int, device: torch.device
-) -> tuple[npt.NDArray[np.float64], MapStack, MapStack]:
-    """Omega_m (n,) of latin-hypercube rows spread evenly, and their hydrodynamic and N-body maps (n, 15, N, N)."""
-    return _hypercube_maps(spec, n_rows, str(device))
+@dataclass(frozen=True)
+class HypercubeMaps:
+    """Latin-hypercube rows spread evenly, all suites and the twin of a row made together.
+
+    Attributes:
+        Omega_m: of the rows, (n,).
+        n_steps: of the rows.
+        maps: total matter of every suite and of the twin, (n, 15, N, N) each.
+        seconds: from labels to maps in the memory of the host, a row, after a row to warm up.
+        peak_gib: of the device's memory, where it is a GPU.
+    """
+
+    Omega_m: npt.NDArray[np.float64]
+    n_steps: list[int]
+    maps: dict[str, MapStack]
+    seconds: list[float]
+    peak_gib: float | None
 
 
-@lru_cache(maxsize=2)
-def _hypercube_maps(spec: SimulateSpec, n_rows: int, device: str) -> tuple[npt.NDArray[np.float64], MapStack, MapStack]:
-    (suite,), rows = spec.suites, rows_of_set(replace(spec, set_name="LH", n_simulations=None), spec.suites[0])
-    chosen = rows[:: len(rows) // n_rows][:n_rows]
-    made = [maps_of_row(spec, row, torch.device(device)) for row in chosen]
-    hydro, nbody = (np.stack([maps[name, "Mtot"] for maps in made]) for name in (suite, nbody_twin(suite)))
-    return np.array([row.parameters[0] for row in chosen]), hydro, nbody
+def hypercube_maps(setting: Setting) -> HypercubeMaps:
+    """Those that several measurements share; made once in a process."""
+    return _hypercube_maps(setting.sizes.letter, setting.sizes.n_map_rows, str(setting.device))
 
 
-def of_suite(spec: SimulateSpec, suite: Any) -> SimulateSpec:
-    """The spec of another suite."""
-    return replace(spec, suites=(suite,))
+@lru_cache(maxsize=1)
+def _hypercube_maps(spec: SimulateSpec, n_rows: int, name: str) -> HypercubeMaps:
+    spec, device = of_suites(spec), torch.device(name)
+    rows = hypercube_rows(spec, n_rows)
+    maps_of_row(spec, rows[0], device)
+    start_peak(device)
+    made, seconds = [], []
+    for row in rows:
+        began = time.perf_counter()
+        made.append(maps_of_row(spec, row, device))
+        seconds.append(time.perf_counter() - began)
+    cosmologies = [Cosmology(*next(iter(row.values())).parameters[:2]) for row in rows]
+    return HypercubeMaps(
+        np.array([cosmology.Omega_m for cosmology in cosmologies]),
+        [preset_steps(spec, cosmology) for cosmology in cosmologies],
+        {suite: np.stack([maps[suite, "Mtot"] for maps in made]) for suite in simulated_suites(spec)},
+        seconds,
+        peak_gib(device),
+    )
 
 
-def maps_of_row(spec: SimulateSpec, row: Row, device: torch.device) -> dict[SuiteField, npt.NDArray[np.float32]]:
-    """Maps of the suites of a spec and of their twin, all with one label, by suite and field."""
+def hypercube_rows(spec: SimulateSpec, n_rows: int) -> list[dict[str, Row]]:
+    """Rows of the latin hypercube of 1,000, spread evenly: label and seed in each suite of a spec."""
+    spec = replace(spec, set_name="LH", n_simulations=None)
+    sets = {suite: rows_of_set(spec, suite) for suite in spec.suites}
+    every = len(sets[spec.suites[0]]) // n_rows
+    return [{suite: rows[every * i] for suite, rows in sets.items()} for i in range(n_rows)]
+
+
+def start_peak(device: torch.device) -> None:
+    """Forget the largest memory so far."""
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def peak_gib(device: torch.device) -> float | None:
+    """Largest memory of a GPU since `start_peak`."""
+    return torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None
+
+
+def of_suites(spec: SimulateSpec, *suites: Any) -> SimulateSpec:
+    """The spec of these suites; of all mock suites when omitted."""
+    return replace(spec, suites=suites or mock_suites())
+
+
+def same_row(spec: SimulateSpec, row: Row) -> dict[str, Row]:
+    """One label in all suites of a spec."""
+    return dict.fromkeys(spec.suites, row)
+
+
+def fiducial_feedback(cosmology: Cosmology, seed: int) -> Row:
+    """A row of fiducial feedback."""
+    return Row((cosmology.Omega_m, cosmology.sigma_8, 1.0, 1.0, 1.0, 1.0), seed)
+
+
+def maps_of_row(
+    spec: SimulateSpec, rows: Mapping[str, Row], device: torch.device
+) -> dict[SuiteField, npt.NDArray[np.float32]]:
+    """Maps of the suites of a spec and of their twin, by suite and field."""
     wanted = [(suite, Variant(spec.set_name)) for suite in simulated_suites(spec)]
-    made = simulate_maps(spec, dict.fromkeys(spec.suites, row), wanted, device)
+    made = simulate_maps(spec, rows, wanted, device)
     return {key: maps for each in made.values() for key, maps in each.items()}
 
 
@@ -90,9 +154,15 @@ def discs(setting: Setting) -> Result:
 
 
 def _exact_radius(position: Tensor, inside: Tensor, k: int) -> Tensor:
-    """Distance to the k-th neighbour among all particles, of those inside; box units."""
-    points = position.double().cpu().numpy() % 1.0
-    wanted = points[inside.cpu().numpy()]
+    """Distance to the k-th neighbour of those inside the slab; box units.
+
+    The tree holds what is nearer to the slab than several times the mean distance; beyond that only a void of less than
+    a hundredth of the mean density would reach.
+    """
+    margin = _MEAN_RADII * (3 * (k + 1) / (4 * np.pi * len(position))) ** (1 / 3)
+    away = torch.minimum((position[:, 0] - 1 / CMD.n_slabs).clamp(min=0), 1 - position[:, 0])
+    points = position[inside | (away < margin)].double().cpu().numpy() % 1.0
+    wanted = position[inside].double().cpu().numpy() % 1.0
     distance, _ = cKDTree(points, boxsize=1.0).query(wanted, k=[k + 1], workers=-1)
     return torch.from_numpy(distance[:, 0]).to(position)
 
@@ -135,17 +205,12 @@ def _power_ratio(image: Tensor, reference: Tensor) -> float:
 
 def statistics(setting: Setting) -> Result:
     """Mean, standard deviation and range of the pixels of latin-hypercube rows, and their histogram."""
-    edges, suites = np.linspace(9, 16, 141), {}
-    for suite in mock_suites():
-        Omega_m, hydro, nbody = hypercube_maps(
-            of_suite(setting.sizes.letter, suite), setting.sizes.n_map_rows, setting.device
-        )
-        suites[suite] = {
-            name: _pixel_statistics(torch.from_numpy(maps).to(setting.device), edges)
-            for name, maps in (("hydro", hydro), ("nbody", nbody))
-        }
-        suites[suite]["expected_mean"] = Omega_m.mean() * CRITICAL_DENSITY * CMD.box_size_mpc_h / CMD.n_slabs
-    return {"n_rows": setting.sizes.n_map_rows, "edges": edges, "suites": suites}
+    edges, made = np.linspace(9, 16, 141), hypercube_maps(setting)
+    suites = {
+        suite: _pixel_statistics(torch.from_numpy(maps).to(setting.device), edges) for suite, maps in made.maps.items()
+    }
+    expected_mean = made.Omega_m.mean() * CRITICAL_DENSITY * CMD.box_size_mpc_h / CMD.n_slabs
+    return {"n_rows": len(made.Omega_m), "edges": edges, "expected_mean": expected_mean, "suites": suites}
 
 
 def _pixel_statistics(maps: Tensor, edges: npt.NDArray[np.float64]) -> Result:
@@ -166,40 +231,42 @@ def _pixel_statistics(maps: Tensor, edges: npt.NDArray[np.float64]) -> Result:
 
 def pixels(setting: Setting) -> Result:
     """log10(hydro / N-body) at the cosmology of the real patch: slabs, the box, and two boxes behind one another."""
-    sizes, suites = setting.sizes, {}
-    for suite in mock_suites():
-        letter, fine = of_suite(sizes.letter, suite), of_suite(sizes.fine, suite)
-        discs_of = {"letter": (letter, sizes.n_patch_pairs), "fine": (fine, sizes.n_fine_pairs)}
-        rows: dict[str, Result] = {}
-        for name, (spec, n_pairs) in discs_of.items():
-            hydro, nbody = _disc_maps(spec, 2 * n_pairs, setting.device)
-            depths = {depth: [_deepened(maps, depth) for maps in (hydro, nbody)] for depth in (5, 25, 50)}
-            rows |= {f"{name} {depth}": _difference(*pair) for depth, pair in depths.items()}
-        points = (_deepened(maps, 50) for maps in _point_maps(fine, 2 * sizes.n_fine_pairs, setting.device))
-        suites[suite] = rows | {"fine 50 points": _difference(*points)}
-    return {"n_pairs": sizes.n_patch_pairs, "n_fine_pairs": sizes.n_fine_pairs, "suites": suites}
+    sizes, device = setting.sizes, setting.device
+    letter, half = of_suites(sizes.letter), of_suites(sizes.half)
+    pairs = {"letter": (letter, sizes.n_patch_pairs), "half": (half, sizes.n_half_patch_pairs)}
+    suites: dict[str, Result] = {suite: {} for suite in mock_suites()}
+    for name, (spec, n_pairs) in pairs.items():
+        maps = _disc_maps(spec, 2 * n_pairs, device)
+        _add_differences(suites, maps, {depth: f"{name} {depth}" for depth in (5, 25, 50)})
+    _add_differences(suites, _point_maps(letter, 2, device), {50: "letter 50 points"})
+    return {"n_pairs": sizes.n_patch_pairs, "n_half_pairs": sizes.n_half_patch_pairs, "suites": suites}
 
 
-def _disc_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapStack, MapStack]:
-    """Maps (n, 15, N, N) as the suites have them."""
-    parameters = (PATCH_COSMOLOGY.Omega_m, PATCH_COSMOLOGY.sigma_8, 1.0, 1.0, 1.0, 1.0)
-    made = [maps_of_row(spec, Row(parameters, FIRST_SEED + i), device) for i in range(n)]
-    keys = (spec.suites[0], "Mtot"), (nbody_twin(spec.suites[0]), "Mtot")
-    hydro, nbody = (np.stack([maps[key] for maps in made]) for key in keys)
-    return hydro, nbody
+def _add_differences(suites: dict[str, Result], maps: Mapping[str, MapStack], names: Mapping[int, str]) -> None:
+    """Add statistics of hydro over N-body to each suite, by the names of the depths [Mpc/h]."""
+    for depth, name in names.items():
+        deep = {suite: _deepened(stack, depth) for suite, stack in maps.items()}
+        for suite, found in suites.items():
+            found[name] = _difference(deep[suite], deep[MOCK_TWIN])
 
 
-def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> tuple[MapStack, MapStack]:
+def _disc_maps(spec: SimulateSpec, n: int, device: torch.device) -> dict[str, MapStack]:
+    """Maps (n, 15, N, N) of each suite and of the twin as the suites have them."""
+    made = [
+        maps_of_row(spec, same_row(spec, fiducial_feedback(PATCH_COSMOLOGY, FIRST_SEED + i)), device) for i in range(n)
+    ]
+    return {suite: np.stack([maps[suite, "Mtot"] for maps in made]) for suite in simulated_suites(spec)}
+
+
+def _point_maps(spec: SimulateSpec, n: int, device: torch.device) -> dict[str, MapStack]:
     """The same without discs: cloud-in-cell on half pixels, averaged to pixels."""
-    hydro: list[MapStack] = []
-    nbody: list[MapStack] = []
+    made: dict[str, list[MapStack]] = {}
     for seed in range(FIRST_SEED, FIRST_SEED + n):
-        kinds = baryon_model(spec.suites[0])(gravity_run(spec, PATCH_COSMOLOGY, seed, device), Feedback())
-        twin = nbody_run(spec, PATCH_COSMOLOGY, seed, device)
-        for stack, species in ((hydro, list(kinds.values())), (nbody, [Species(twin.position, 1.0, twin.velocity)])):
-            painted = [_without_discs(each, spec.n_mesh) for each in species]
-            stack.append(project_slabs(painted, spec.n_pixels, CMD.box_size_mpc_h).cpu().numpy())
-    return np.stack(hydro), np.stack(nbody)
+        rows = same_row(spec, fiducial_feedback(PATCH_COSMOLOGY, seed))
+        for suite, kinds in simulate_particles(spec, rows, simulated_suites(spec), device):
+            painted = [_without_discs(each, spec.n_mesh) for each in kinds.values()]
+            made.setdefault(suite, []).append(project_slabs(painted, spec.n_pixels, CMD.box_size_mpc_h).cpu().numpy())
+    return {suite: np.stack(maps) for suite, maps in made.items()}
 
 
 def _without_discs(species: Species, n_mesh: int) -> Discs:

@@ -33,33 +33,68 @@ class Sizes:
     """How much is simulated for the page."""
 
     letter: SimulateSpec
-    fine: SimulateSpec
+    half: SimulateSpec
     laptop: SimulateSpec
-    large_box: SimulateSpec
     n_large_box_seeds: int
     n_large_box_steps: int
     n_fiducial_seeds: int
     n_response_seeds: int
     n_suppression_rows: int
+    n_contrast_seeds: int
     n_map_rows: int
     n_patch_pairs: int
-    n_fine_pairs: int
+    n_half_patch_pairs: int
     n_points_a_disc: int
     n_classifier_steps: int
+    n_suites_classifier_steps: int
     repeats: int
 
 
 def full_sizes() -> Sizes:
-    """Those of the page: the presets as a user gets them."""
-    letter, fine, laptop = (SIMULATION_SCALES[name]() for name in ("half", "letter", "laptop"))
-    return Sizes(letter, fine, laptop, fine, 4, 40, 8, 3, 25, 80, 3, 1, 2048, 800, 5)
+    """Those of the page: the presets as a user gets them, in some five minutes of one GPU."""
+    letter, half, laptop = (SIMULATION_SCALES[name]() for name in ("letter", "half", "laptop"))
+    return Sizes(
+        letter=letter,
+        half=half,
+        laptop=laptop,
+        n_large_box_seeds=3,
+        n_large_box_steps=40,
+        n_fiducial_seeds=6,
+        n_response_seeds=2,
+        n_suppression_rows=8,
+        n_contrast_seeds=3,
+        n_map_rows=50,
+        n_patch_pairs=2,
+        n_half_patch_pairs=3,
+        n_points_a_disc=512,
+        n_classifier_steps=400,
+        n_suites_classifier_steps=800,
+        repeats=3,
+    )
 
 
 def quick_sizes() -> Sizes:
-    """Toys that run on a CPU core within a minute; their numbers mean nothing."""
+    """Toys that run on a CPU core within two minutes; their numbers mean nothing."""
     letter = replace(SIMULATION_SCALES["letter"](), n_particles=32, n_mesh=64, step_error=0.8, n_pixels=32)
-    fine = replace(letter, n_particles=36, n_mesh=72)
-    return Sizes(letter, fine, replace(letter, n_mesh=48), letter, 1, 4, 2, 1, 2, 5, 1, 1, 64, 6, 1)
+    half = replace(letter, n_particles=24, n_mesh=48)
+    return Sizes(
+        letter=letter,
+        half=half,
+        laptop=replace(letter, n_particles=24, n_mesh=36),
+        n_large_box_seeds=1,
+        n_large_box_steps=4,
+        n_fiducial_seeds=2,
+        n_response_seeds=1,
+        n_suppression_rows=1,
+        n_contrast_seeds=1,
+        n_map_rows=5,
+        n_patch_pairs=1,
+        n_half_patch_pairs=1,
+        n_points_a_disc=64,
+        n_classifier_steps=4,
+        n_suites_classifier_steps=6,
+        repeats=1,
+    )
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,21 @@ import multiprocessing
 import time
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from statistics import median
 
+import numpy as np
 import torch
 from benchmarks.simulator.fields import preset_steps, start
-from benchmarks.simulator.maps import maps_of_row, of_suite
+from benchmarks.simulator.maps import (
+    fiducial_feedback,
+    hypercube_maps,
+    maps_of_row,
+    of_suites,
+    peak_gib,
+    same_row,
+    start_peak,
+)
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting
 from torch import Tensor
 
@@ -20,17 +28,15 @@ from fieldlevel.numerics.cosmology import Cosmology
 from fieldlevel.numerics.mesh import fourier, inverse_fourier
 from fieldlevel.numerics.neighbour_counts import mesh_neighbour_distance
 from fieldlevel.simulate.feedback import Feedback, GravityRun, HydroParticles
-from fieldlevel.simulate.nbody import Particles, force_kernel, take_steps, time_steps
-from fieldlevel.simulate.sets import Row, rows_of_set
+from fieldlevel.simulate.nbody import COARSE_UNTIL, Particles, evolve, force_kernel, step_edges, take_steps, time_steps
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import baryon_model
 from fieldlevel.suites import mock_suites
 
 CMD = Layout()
 
+_CORNERS = (Cosmology(0.1, 0.6), FIDUCIAL, Cosmology(0.5, 1.0))
 _COPIED_BYTES = {"cuda": 2**31, "cpu": 2**26}
-_PARTICLE_BYTES = 2 * 3 * 4
-"""Position and velocity, float32."""
 
 
 def seconds_of(work: Callable[[], object], device: torch.device, repeats: int) -> float:
@@ -50,86 +56,177 @@ def _wait(device: torch.device) -> None:
         torch.cuda.synchronize(device)
 
 
+def speed_rows(setting: Setting) -> Result:
+    """Seconds a row of all suites and the twin, over rows of the latin hypercube."""
+    made = hypercube_maps(setting)
+    return {
+        "n_suites": len(mock_suites()),
+        "n_rows": len(made.seconds),
+        "n_steps": np.mean(made.n_steps),
+        "median": np.median(made.seconds),
+        "mean": np.mean(made.seconds),
+        "percentile_90": np.percentile(made.seconds, 90),
+        "slowest": np.max(made.seconds),
+        "peak_gib": made.peak_gib,
+    }
+
+
 def speed_letter(setting: Setting) -> Result:
-    """Seconds a simulation of the letter preset, from label to 15 + 15 maps, for several cosmologies; stages, floor."""
-    spec = setting.sizes.letter
-    rows = [*_corner_rows(), _average_row(spec)]
-    repeats = setting.sizes.repeats
-    return {"rows": [_time_row(setting, spec, row, repeats) for row in rows]} | _anatomy(setting, spec, repeats)
+    """Seconds a row of the letter preset at the centre and corners of the prior; stages and floors."""
+    return _speed(setting, setting.sizes.letter)
 
 
-def speed_fine(setting: Setting) -> Result:
-    """The same of the fine preset at the fiducial point."""
-    spec, repeats = setting.sizes.fine, max(setting.sizes.repeats // 2, 1)
-    return {"rows": [_time_row(setting, spec, _corner_rows()[1], repeats)]} | _anatomy(setting, spec, repeats)
+def speed_half(setting: Setting) -> Result:
+    """The same of the half preset."""
+    return _speed(setting, setting.sizes.half)
 
 
-def _corner_rows() -> list[Row]:
-    points = ((0.1, 0.6), (0.3, 0.8), (0.5, 1.0))
-    return [Row((*point, 1.0, 1.0, 1.0, 1.0), FIRST_SEED) for point in points]
+def _speed(setting: Setting, spec: SimulateSpec) -> Result:
+    floors = _Floors(setting, spec)
+    rows = [_time_row(setting, of_suites(spec), cosmology) for cosmology in _CORNERS]
+    return {"rows": rows, "n_steps": preset_steps(spec, FIDUCIAL)} | _anatomy(setting, spec, floors)
 
 
-def _average_row(spec: SimulateSpec) -> Row:
-    """The latin-hypercube row whose number of steps is nearest to the mean."""
-    rows = rows_of_set(replace(spec, set_name="LH", n_simulations=None), "MockTNG")
-    n_steps = torch.tensor([float(preset_steps(spec, Cosmology(*row.parameters[:2]))) for row in rows])
-    return rows[int((n_steps - n_steps.mean()).abs().argmin())]
-
-
-def _time_row(setting: Setting, spec: SimulateSpec, row: Row, repeats: int) -> Result:
-    device = setting.device
-    if device.type == "cuda":
-        torch.cuda.reset_peak_memory_stats(device)
+def _time_row(setting: Setting, spec: SimulateSpec, cosmology: Cosmology) -> Result:
+    device, row = setting.device, fiducial_feedback(cosmology, FIRST_SEED)
+    start_peak(device)
+    alone = of_suites(spec, spec.suites[0])
     seconds = {
-        suite: seconds_of(partial(maps_of_row, of_suite(spec, suite), row, device), device, repeats)
-        for suite in mock_suites()
+        name: seconds_of(partial(maps_of_row, each, same_row(each, row), device), device, setting.sizes.repeats)
+        for name, each in (("one suite", alone), ("all suites", spec))
     }
-    Omega_m, sigma_8 = row.parameters[:2]
     return {
-        "Omega_m": Omega_m,
-        "sigma_8": sigma_8,
-        "n_steps": preset_steps(spec, Cosmology(Omega_m, sigma_8)),
+        "Omega_m": cosmology.Omega_m,
+        "sigma_8": cosmology.sigma_8,
+        "n_steps": preset_steps(spec, cosmology),
         "seconds": seconds,
-        "peak_gib": torch.cuda.max_memory_allocated(device) / 2**30 if device.type == "cuda" else None,
+        "peak_gib": peak_gib(device),
     }
 
 
-def _anatomy(setting: Setting, spec: SimulateSpec, repeats: int) -> Result:
-    """Stages of one fiducial simulation, and its steps against their floor."""
-    device, n_steps = setting.device, preset_steps(spec, FIDUCIAL)
-    steps = list(time_steps(FIDUCIAL.Omega_m, spec.a_start, n_steps))
-    kernel = force_kernel(spec.n_mesh, spec.n_particles, device)
-    stages, ends = {}, {}
-    for name, with_gas in (("hydro", True), ("twin", False)):
-        begin = partial(start, spec, FIDUCIAL, FIRST_SEED, device, with_gas=with_gas)
-        move = partial(take_steps, begin(), steps, kernel)
-        stages[f"initial conditions, {name}"] = seconds_of(begin, device, repeats)
-        stages[f"gravity, {name}"] = seconds_of(move, device, repeats)
-        ends[name] = move()
-    per_step = {name: stages[f"gravity, {name}"] / n_steps for name in ends}
-    return {
-        "n_steps": n_steps,
-        "stages": stages | _later_stages(device, spec, ends, repeats),
-        "floor": _floor(setting, spec, per_step),
-    }
+class _Floors:
+    """Least seconds by what must be computed and moved: FFTs as they are measured, bytes at the bandwidth of a copy."""
+
+    def __init__(self, setting: Setting, spec: SimulateSpec) -> None:
+        self.device, self.repeats, self.spec = setting.device, 2 * setting.sizes.repeats, spec
+        source = torch.empty(_COPIED_BYTES[self.device.type], dtype=torch.uint8, device=self.device)
+        target = torch.empty_like(source)
+        self.bandwidth = 2 * source.numel() / seconds_of(partial(target.copy_, source), self.device, self.repeats)
+        self.fft_pair = cache(self._fft_pair)
+
+    def _fft_pair(self, n_mesh: int) -> float:
+        field = torch.randn((n_mesh,) * 3, device=self.device)
+        return seconds_of(partial(_transform, field), self.device, self.repeats)
+
+    def traffic(self, n_particles: int, numbers: int) -> float:
+        """Seconds for so many float32 numbers of each particle."""
+        return 4 * numbers * n_particles / self.bandwidth
+
+    def step(self, n_mesh: int, n_kinds: int) -> float:
+        """One time step: an FFT pair, one read and one write of position and velocity."""
+        return self.fft_pair(n_mesh) + self.traffic(n_kinds * self.spec.n_particles**3, 12)
 
 
-def _later_stages(
-    device: torch.device, spec: SimulateSpec, ends: dict[str, Particles], repeats: int
-) -> dict[str, float]:
-    """Feedback, neighbours and projection, the last two of the first suite and its twin."""
-    displace = {suite: partial(_displace, suite, ends["hydro"]) for suite in mock_suites()}
-    stages = {f"feedback, {suite}": seconds_of(work, device, repeats) for suite, work in displace.items()}
-    kinds = displace["MockTNG"]()
-    diffuse = [kinds["Mcdm"].position, kinds["Mgas"].position, ends["twin"].position]
-    discs = _search(spec, diffuse)
-    stages["neighbours, hydro and twin"] = seconds_of(partial(_search, spec, diffuse), device, repeats)
-    stages["projection, hydro and twin"] = seconds_of(partial(_project, spec, discs), device, repeats)
-    return stages
+def _anatomy(setting: Setting, spec: SimulateSpec, floors: _Floors) -> Result:
+    """Stages of one fiducial row and steps on both meshes, each beside its floor."""
+    stages: dict[str, Result] = {}
+    steps: dict[str, Result] = {}
+    ends = {}
+    for kinds, n_kinds in (("hydro", 2), ("twin", 1)):
+        begin = partial(start, spec, FIDUCIAL, FIRST_SEED, setting.device, with_gas=n_kinds > 1)
+        n_fields = 8 + 6 * n_kinds
+        floor = n_fields / 2 * floors.fft_pair(spec.n_particles) + floors.traffic(n_kinds * spec.n_particles**3, 6)
+        _add(stages, f"initial conditions, {kinds}", begin, floor, setting)
+        ends[kinds] = _time_gravity(stages, steps, begin(), kinds, setting, spec, floors)
+    _add_later(stages, ends["hydro"], ends["twin"], setting, spec, floors)
+    return {"stages": stages, "steps": steps, "bandwidth": floors.bandwidth}
 
 
-def _displace(suite: str, particles: Particles) -> HydroParticles:
-    return baryon_model(suite)(GravityRun(particles, FIDUCIAL, FIRST_SEED, CMD.box_size_mpc_h), Feedback())
+def _add(
+    stages: dict[str, Result], name: str, work: Callable[[], object], floor: float | None, setting: Setting
+) -> float:
+    seconds = seconds_of(work, setting.device, setting.sizes.repeats)
+    stages[name] = {"seconds": seconds, "floor": floor}
+    return seconds
+
+
+def _time_gravity(
+    stages: dict[str, Result],
+    steps: dict[str, Result],
+    begun: Particles,
+    kinds: str,
+    setting: Setting,
+    spec: SimulateSpec,
+    floors: _Floors,
+) -> Particles:
+    """All steps as they are made, and those on each of the two meshes by themselves."""
+    n_steps, n_kinds = preset_steps(spec, FIDUCIAL), len(begun.mass)
+    coarse, n_coarse = mesh_of_start(spec, n_steps)
+    listed = list(time_steps(FIDUCIAL.Omega_m, spec.a_start, n_steps))
+    floor = 0.0
+    for n_mesh, some in ((coarse, listed[:n_coarse]), (spec.n_mesh, listed[n_coarse:])):
+        if some:
+            kernel = force_kernel(n_mesh, spec.n_particles, setting.device)
+            move = partial(take_steps, begun.on_mesh(n_mesh), some, kernel)
+            seconds = seconds_of(move, setting.device, setting.sizes.repeats) / len(some)
+            begun = move()
+            least = floors.step(n_mesh, n_kinds)
+            floor += len(some) * least
+            steps[f"{kinds}, mesh {n_mesh}³"] = {
+                "n_steps": len(some), "seconds": seconds, "fft_pair": floors.fft_pair(n_mesh), "floor": least
+            }  # fmt: skip
+    begin = start(spec, FIDUCIAL, FIRST_SEED, setting.device, with_gas=n_kinds > 1)
+    _add(stages, f"gravity, {kinds}", partial(evolve, begin, FIDUCIAL.Omega_m, spec.a_start, n_steps), floor, setting)
+    return begun.on_mesh(spec.n_mesh)
+
+
+def mesh_of_start(spec: SimulateSpec, n_steps: int) -> tuple[int, int]:
+    """Cells a side of the mesh that `evolve` begins with, and the number of steps on it."""
+    if spec.n_mesh < 2 * spec.n_particles:
+        return spec.n_mesh, 0
+    return 3 * spec.n_particles // 2, int((step_edges(spec.a_start, n_steps)[1:] <= COARSE_UNTIL).sum())
+
+
+def _add_later(
+    stages: dict[str, Result],
+    hydro: Particles,
+    twin: Particles,
+    setting: Setting,
+    spec: SimulateSpec,
+    floors: _Floors,
+) -> None:
+    """What follows on gravity; neighbours, projection and copy are those of the first suite and of the twin."""
+    n, n_mesh, pair = spec.n_particles**3, spec.n_mesh, floors.fft_pair
+    run = _run(hydro)
+    shared = 2 * pair(n_mesh) + floors.traffic(2 * n, 6)
+    _add(stages, "densities, haloes, pressure, shared", lambda: _shared(_run(hydro)), shared, setting)
+    _shared(run)
+    for suite in mock_suites():
+        _add(stages, f"feedback, {suite}", partial(_feedback, suite, run), floors.traffic(2 * n, 6), setting)
+    kinds = _feedback(mock_suites()[0], run)
+    parts = {"a suite": [kinds["Mcdm"].position, kinds["Mgas"].position], "twin": [twin.position]}
+    for name, diffuse in parts.items():
+        n_diffuse = sum(map(len, diffuse))
+        least = len(diffuse) * pair(spec.n_pixels) + floors.traffic(n_diffuse, 4)
+        _add(stages, f"neighbours, {name}", partial(_search, spec, diffuse), least, setting)
+        discs = _search(spec, diffuse)
+        project = partial(project_slabs, discs, spec.n_pixels, CMD.box_size_mpc_h)
+        _add(stages, f"projection, {name}", project, floors.traffic(n_diffuse, 4), setting)
+    maps = project()
+    _add(stages, "copy of 15 maps to the host", lambda: maps.cpu().numpy(), None, setting)
+
+
+def _run(particles: Particles) -> GravityRun:
+    """Nothing derived yet."""
+    return GravityRun(particles, FIDUCIAL, FIRST_SEED, CMD.box_size_mpc_h)
+
+
+def _shared(run: GravityRun) -> tuple[object, ...]:
+    return run.haloes, run.pressure_displacement
+
+
+def _feedback(suite: str, run: GravityRun) -> HydroParticles:
+    return baryon_model(suite)(run, Feedback())
 
 
 def _search(spec: SimulateSpec, positions: list[Tensor]) -> list[Discs]:
@@ -141,65 +238,48 @@ def _search(spec: SimulateSpec, positions: list[Tensor]) -> list[Discs]:
     ]
 
 
-def _project(spec: SimulateSpec, discs: list[Discs]) -> list[Tensor]:
-    return [project_slabs(part, spec.n_pixels, CMD.box_size_mpc_h) for part in (discs[:2], discs[2:])]
-
-
-def _floor(setting: Setting, spec: SimulateSpec, per_step: dict[str, float]) -> Result:
-    """A step can take no less than a forward and a backward FFT and one read and write of every particle."""
-    device, repeats = setting.device, 2 * setting.sizes.repeats
-    field = torch.randn((spec.n_mesh,) * 3, device=device)
-    fft_pair = seconds_of(partial(_transform, field), device, repeats)
-    source = torch.empty(_COPIED_BYTES[device.type], dtype=torch.uint8, device=device)
-    target = torch.empty_like(source)
-    bandwidth = 2 * source.numel() / seconds_of(partial(target.copy_, source), device, repeats)
-    particles = {"hydro": 2 * spec.n_particles**3, "twin": spec.n_particles**3}
-    floor = {name: fft_pair + 2 * _PARTICLE_BYTES * n / bandwidth for name, n in particles.items()}
-    return {
-        "fft_pair": fft_pair,
-        "bandwidth": bandwidth,
-        "step": per_step,
-        "floor": floor,
-        "fraction": {name: floor[name] / per_step[name] for name in floor},
-    }
-
-
 def _transform(field: Tensor) -> Tensor:
     return inverse_fourier(fourier(field))
 
 
 def speed_cpu(setting: Setting) -> Result:
-    """Seconds a simulation of the laptop preset on the CPU: a process of one thread, of two, two processes."""
-    spec, row = setting.sizes.laptop, _corner_rows()[1]
+    """Seconds a row of the laptop preset on the CPU: a process of one thread, of two, two processes."""
+    everything = of_suites(setting.sizes.laptop)
+    specs = {
+        "one suite and the twin": of_suites(everything, everything.suites[0]),
+        "all suites and the twin": everything,
+    }
     return {
-        "n_steps": preset_steps(spec, FIDUCIAL),
-        "one_thread": {suite: _with_threads(1, of_suite(spec, suite), row) for suite in mock_suites()},
-        "two_threads": {suite: _with_threads(2, of_suite(spec, suite), row) for suite in mock_suites()},
-        "two_processes": {suite: _with_two_processes(of_suite(spec, suite), row) for suite in mock_suites()},
-        "n_particles": spec.n_particles,
+        "n_steps": preset_steps(everything, FIDUCIAL),
+        "n_suites": len(everything.suites),
+        "one_thread": {name: _with_threads(1, spec) for name, spec in specs.items()},
+        "two_threads": {name: _with_threads(2, spec) for name, spec in specs.items()},
+        "two_processes": {name: _with_two_processes(spec) for name, spec in specs.items()},
+        "n_particles": everything.n_particles,
     }
 
 
-def _with_threads(n: int, spec: SimulateSpec, row: Row) -> float:
+def _with_threads(n: int, spec: SimulateSpec) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(n)
-    seconds = seconds_of(partial(_simulate_on_cpu, spec, row), torch.device("cpu"), repeats=3)
+    seconds = seconds_of(partial(_simulate_on_cpu, spec), torch.device("cpu"), repeats=3)
     torch.set_num_threads(before)
     return seconds
 
 
-def _with_two_processes(spec: SimulateSpec, row: Row, n_each: int = 3) -> float:
-    """Seconds a simulation, start and warm-up of the processes left out."""
+def _with_two_processes(spec: SimulateSpec, n_each: int = 3) -> float:
+    """Seconds a row, start and warm-up of the processes left out."""
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, context, torch.set_num_threads, (1,)) as pool:
-        list(pool.map(_simulate_on_cpu, [spec] * 2, [row] * 2))
+        list(pool.map(_simulate_on_cpu, [spec] * 2))
         began = time.perf_counter()
-        list(pool.map(_simulate_on_cpu, [spec] * 2 * n_each, [row] * 2 * n_each))
+        list(pool.map(_simulate_on_cpu, [spec] * 2 * n_each))
         return (time.perf_counter() - began) / (2 * n_each)
 
 
-def _simulate_on_cpu(spec: SimulateSpec, row: Row) -> None:
-    maps_of_row(spec, row, torch.device("cpu"))
+def _simulate_on_cpu(spec: SimulateSpec) -> None:
+    maps_of_row(spec, same_row(spec, fiducial_feedback(FIDUCIAL, FIRST_SEED)), torch.device("cpu"))
 
 
-MEASURES: dict[str, Measure] = {"speed_letter": speed_letter, "speed_fine": speed_fine, "speed_cpu": speed_cpu}
+MEASURES: dict[str, Measure] = {"speed_rows": speed_rows, "speed_letter": speed_letter, "speed_half": speed_half}
+CPU_MEASURES: dict[str, Measure] = {"speed_cpu": speed_cpu}
