@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from fieldlevel.figures import BLACK, BLUE, GREEN, ORANGE, PURPLE, SKY_BLUE, STYLE, VERMILLION, WIDTH_INCHES
 from fieldlevel.files import written_aside
 from fieldlevel.layout import CAMELS_PARAMETERS
+from fieldlevel.suites import MOCK_TWIN
 
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 DPI = 110
@@ -74,7 +75,7 @@ def over_hmcode(curve: Result, hmcode: Result) -> tuple[FloatArray, FloatArray]:
 def draw_convergence(steps: Result | None, mesh: Result | None, particles: Result | None) -> Figure:
     """Ratios of P(k) with steps, mesh and particles; the grey band is 5 per cent."""
     figure, panels = _panels(3, 2.9, sharey="row")
-    for panel, title in zip(panels, ("4 times finer steps", "mesh 4 times the lattice", "fine preset"), strict=True):
+    for panel, title in zip(panels, ("4 times finer steps", "mesh 4 times the lattice", "letter preset"), strict=True):
         _band(panel, 0.05)
         panel.set(xscale="log", xlabel=_K, title=f"over {title}", xlim=(0.25, _LAST_K), ylim=(0.7, 1.15))
     panels[0].set_ylabel("ratio of $P(k)$")
@@ -92,39 +93,46 @@ def draw_convergence(steps: Result | None, mesh: Result | None, particles: Resul
     return figure
 
 
+def _panels_of_suites(n: int, height_each: float, **sharing: str) -> tuple[Figure, list[Axes]]:
+    """Two columns, as many rows as it takes."""
+    n_rows = (n + 1) // 2
+    figure, panels = _panels(2, height_each * n_rows, n_rows, **sharing)
+    for panel in panels[n:]:
+        panel.set_axis_off()
+    return figure, panels[:n]
+
+
 def draw_suppression(result: Result) -> Figure:
     """S(k) at the fiducial point against the tables; bands: scatter of the seeds, error of the table."""
-    figure, panels = _panels(2, 2.7, sharey="row")
+    figure, panels = _panels_of_suites(len(result["suites"]), 2.5, sharey="all", sharex="all")
     k = np.array(result["k"])
     for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
         S, scatter, target, error = (np.array(found[key]) for key in ("S", "scatter", "target", "target_error"))
         panel.fill_between(k, target - error, target + error, color="0.85", label="table and its rms error")
         panel.plot(k, target, color=BLACK)
         panel.errorbar(k, S, scatter, fmt="o-", color=BLUE, markersize=3, label=f"{suite}, scatter of seeds")
-        panel.set(xscale="log", xlabel=_K, title=f"{suite} and {REAL_SUITE[suite]}", ylim=(0.6, 1.05))
+        panel.set(xscale="log", title=f"{suite} and {REAL_SUITE[suite]}", ylim=(0.6, 1.05))
         panel.legend(loc="lower left", fontsize=8)
-    panels[0].set_ylabel(r"$S = P_{\rm hydro}/P_{\rm N\mathrm{-}body}$")
+    figure.supylabel(r"$S = P_{\rm hydro}/P_{\rm N\mathrm{-}body}$", fontsize=10)
+    figure.supxlabel(_K, fontsize=10)
     return figure
 
 
 def draw_response(result: Result) -> Figure:
     """S at the upper end of a parameter minus S at its lower end."""
-    figure, panels = _panels(6, 3.4, n_rows=2, sharey="row", sharex="all")
+    n_suites, n = len(result["suites"]), len(CAMELS_PARAMETERS)
+    figure, panels = _panels(n, 0.6 + 1.4 * n_suites, n_rows=n_suites, sharey="row", sharex="all")
     k = result["k"]
-    entries = [
-        (suite, parameter, found[parameter.name])
-        for suite, found in result["suites"].items()
-        for parameter in CAMELS_PARAMETERS
-    ]
-    for panel, (_, parameter, entry) in zip(panels, entries, strict=True):
+    entries = [found[parameter.name] for found in result["suites"].values() for parameter in CAMELS_PARAMETERS]
+    for panel, entry in zip(panels, entries, strict=True):
         panel.axhline(0, color=BLACK, linewidth=0.5)
         panel.plot(k, entry["target"], "--", color=BLACK, label="table")
         panel.plot(k, entry["change"], color=BLUE, label="mock")
         panel.set_xscale("log")
-        if panel in panels[:6]:
-            panel.set_title(f"${parameter.latex}$")
-    for panel, suite in zip(panels[::6], result["suites"], strict=True):
-        panel.set_ylabel(rf"{suite}: $\Delta S$")
+    for panel, parameter in zip(panels[:n], CAMELS_PARAMETERS, strict=True):
+        panel.set_title(f"${parameter.latex}$")
+    for panel, suite in zip(panels[::n], result["suites"], strict=True):
+        panel.set_ylabel(rf"{suite}: $\Delta S$", fontsize=8)
     panels[0].legend(fontsize=8)
     figure.supxlabel(_K, fontsize=10)
     return figure
@@ -132,7 +140,7 @@ def draw_response(result: Result) -> Figure:
 
 def draw_hypercube(result: Result, wanted_k: tuple[float, ...] = (1.0, 5.0, 10.0)) -> Figure:
     """S of each latin-hypercube row against the table."""
-    figure, panels = _panels(2, 3.3, sharey="row")
+    figure, panels = _panels_of_suites(len(result["suites"]), 3.0, sharey="all", sharex="all")
     for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
         S, target = np.array(found["S"]), np.array(found["target"])
         for k, colour, marker in zip(wanted_k, COLOURS[:3], "os^", strict=True):
@@ -141,47 +149,95 @@ def draw_hypercube(result: Result, wanted_k: tuple[float, ...] = (1.0, 5.0, 10.0
             panel.plot(target[:, column], S[:, column], marker, **style)
         ends = (0.1, 1.15)
         panel.plot(ends, ends, color=BLACK, linewidth=0.6)
-        panel.set(xlabel="$S$ of the table", title=f"{suite} and {REAL_SUITE[suite]}", xlim=ends, ylim=ends)
-    panels[0].set_ylabel("$S$ of the mock")
+        panel.set(title=f"{suite} and {REAL_SUITE[suite]}", xlim=ends, ylim=ends)
+    figure.supylabel("$S$ of the mock", fontsize=10)
+    figure.supxlabel("$S$ of the table", fontsize=10)
     panels[0].legend(loc="upper left", fontsize=8)
     return figure
 
 
 def draw_histogram(result: Result) -> Figure:
     """Pixels of mock maps; the bar is mean and standard deviation of the real maps."""
-    figure, panels = _panels(2, 2.7, sharey="row")
+    suites = {suite: found for suite, found in result["suites"].items() if suite != MOCK_TWIN}
+    figure, panels = _panels_of_suites(len(suites), 2.5, sharey="all", sharex="all")
     middle = (np.array(result["edges"][1:]) + np.array(result["edges"][:-1])) / 2
-    for panel, (suite, found) in zip(panels, result["suites"].items(), strict=True):
-        panel.plot(middle, found["hydro"]["histogram"], color=BLUE, label=suite)
-        panel.plot(middle, found["nbody"]["histogram"], "--", color=VERMILLION, label="its N-body twin")
-        real = CMD_STATISTICS[suite]
+    for panel, (suite, found) in zip(panels, suites.items(), strict=True):
+        panel.plot(middle, found["histogram"], color=BLUE, label=suite)
+        panel.plot(middle, result["suites"][MOCK_TWIN]["histogram"], "--", color=VERMILLION, label="the N-body twin")
+        real = CMD_STATISTICS.get(suite, {})
         if "log_mean" in real:
             style = {"fmt": "s", "color": BLACK, "markersize": 4, "capsize": 3}
             panel.errorbar(
                 real["log_mean"], 0.03, xerr=real["log_std"], label=f"{REAL_SUITE[suite]}, mean and std", **style
             )
         for end in ("minimum", "maximum"):
-            panel.axvline(np.log10(real[end]), color="0.6", linestyle=":")
-        panel.set(
-            yscale="log", ylim=(1e-5, 5), xlabel=r"$\log_{10}\,\Sigma$  [$(M_\odot/h)/({\rm Mpc}/h)^2$]", title=suite
-        )
+            if end in real:
+                panel.axvline(np.log10(real[end]), color="0.6", linestyle=":")
+        panel.set(yscale="log", ylim=(1e-5, 5), title=suite)
         panel.legend(fontsize=8)
-    panels[0].set_ylabel("pixels per dex")
+    figure.supxlabel(r"$\log_{10}\,\Sigma$  [$(M_\odot/h)/({\rm Mpc}/h)^2$]", fontsize=10)
+    figure.supylabel("pixels per dex", fontsize=10)
     return figure
+
+
+def draw_contrast(result: Result, classes: Result | None) -> Figure:
+    """Pixels of gas maps, profiles of gas and of all matter over gravity alone, which suite is taken for which."""
+    figure, panels = _panels(3, 5.2, n_rows=2)
+    middle = (np.array(result["edges"][1:]) + np.array(result["edges"][:-1])) / 2
+    for (name, found), colour in zip(result["pdf"].items(), (BLACK, *COLOURS), strict=False):
+        panels[0].plot(middle, found["histogram"], color=colour, label=name)
+    panels[0].set(yscale="log", ylim=(1e-4, 3), xlim=(8, 14), xlabel=r"$\log_{10}\,\Sigma_{\rm gas}$", title="gas maps")
+    panels[0].legend(fontsize=7, loc="lower center")
+    bins = list(result["profiles"].items())
+    for column, (mass_bin, found) in enumerate(bins, start=1):
+        for panel, matter in ((panels[column], "gas"), (panels[3 + column], "total")):
+            _profiles(panel, np.array(result["radii"]), found, matter)
+        low, high = result["mass_bins"][mass_bin]
+        ends = " to ".join(f"$10^{{{np.log10(mass):.0f}}}$" for mass in (low, high) if mass is not None)
+        panels[column].set_title(rf"{ends} $M_\odot/h$" if high is not None else rf"above {ends} $M_\odot/h$")
+    panels[1].set_ylabel("gas over gravity alone")
+    panels[4].set_ylabel("matter over gravity alone")
+    for panel in (*panels[1 + len(bins) : 3], *panels[4 + len(bins) :]):
+        panel.set_axis_off()
+    _draw_confusion(panels[3], classes)
+    return figure
+
+
+def _profiles(panel: Axes, radii: FloatArray, found: Result, matter: str) -> None:
+    middle = (radii[1:] + radii[:-1]) / 2
+    panel.axhline(1, color=BLACK, linewidth=0.6)
+    for (_, each), colour, marker in zip(found["suites"].items(), COLOURS, "os^Dv", strict=False):
+        panel.plot(middle, each[matter], marker + "-", color=colour, markersize=3)
+    panel.set(xscale="log", xlabel=r"$r / r_{200}$")
+
+
+def _draw_confusion(panel: Axes, classes: Result | None) -> None:
+    if classes is None:
+        panel.set_axis_off()
+        return
+    shares = np.array(classes["confusion"])
+    panel.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for (i, j), share in np.ndenumerate(shares):
+        panel.text(j, i, f"{share:.2f}", ha="center", va="center", color="white" if share > 0.6 else BLACK, fontsize=8)
+    names = [name.removeprefix("Mock") for name in classes["classes"]]
+    panel.set_xticks(range(len(names)), names, fontsize=7)
+    panel.set_yticks(range(len(names)), names, fontsize=7)
+    panel.set(xlabel="taken for", ylabel="maps of")
 
 
 def draw_pixels(result: Result) -> Figure:
     """Scatter of log10(hydro / N-body) by density, beside the real patch."""
-    figure, panels = _panels(2, 3.1, sharey="row")
-    shown = {"letter 5": "letter, slabs", "letter 50": "letter, 50 Mpc/$h$", "fine 50": "fine, 50 Mpc/$h$"}
-    shown["fine 50 points"] = "fine, 50 Mpc/$h$, no discs"
+    figure, panels = _panels_of_suites(len(result["suites"]), 2.7, sharey="all", sharex="all")
+    shown = {"letter 5": "letter, slabs", "letter 50": "letter, 50 Mpc/$h$", "half 50": "half, 50 Mpc/$h$"}
+    shown["letter 50 points"] = "letter, 50 Mpc/$h$, no discs"
     places = np.arange(len(QUANTILES))
     for panel, (suite, rows) in zip(panels, result["suites"].items(), strict=True):
         for (key, label), colour, marker in zip(shown.items(), COLOURS, "os^D", strict=False):
             panel.plot(places, rows[key]["std_by_density"], marker + "-", color=colour, markersize=4, label=label)
         panel.plot(places, PATCH["std_by_density"], "k*--", markersize=7, label="real patch, 50 Mpc/$h$")
         panel.set_xticks(places, [f"{100 * low:g}–{100 * high:g}" for low, high in QUANTILES])
-        panel.set(title=suite, xlabel="pixels in order of density [%]", ylim=(0, None))
-    panels[0].set_ylabel("std of log$_{10}$(hydro / N-body)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
+        panel.set(title=suite, ylim=(0, None))
+    figure.supxlabel("pixels in order of density [%]", fontsize=10)
+    figure.supylabel("std of log$_{10}$(hydro / N-body)", fontsize=10)
+    panels[0].legend(fontsize=7)
     return figure

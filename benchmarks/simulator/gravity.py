@@ -169,7 +169,7 @@ def _on_mesh_of(setting: Setting, factor: float) -> Particles:
 
 
 def coarse(setting: Setting) -> Result:
-    """P(k) with a coarser mesh until `COARSE_UNTIL` over that with the fine one all the way, in four times the steps."""
+    """P(k) with a coarser mesh at first over that with the fine one all the way, in four times as many steps."""
     sizes = setting.sizes
     cases = [("letter", sizes.letter, FIDUCIAL), *(("half", sizes.half, cosmology) for cosmology in CORNERS)]
     return {"until": COARSE_UNTIL, "cases": [_coarse_case(setting, *case) for case in cases]}

@@ -8,7 +8,9 @@ import numpy as np
 from benchmarks.simulator import figures
 from benchmarks.simulator.fields import at
 from benchmarks.simulator.measurement import Result
+from benchmarks.simulator.reference import CMD_STATISTICS, FAR_SHARE, REAL_SUITE
 from benchmarks.simulator.tables import (
+    MORE_TABLES,
     SMALL_RESPONSE,
     SPEED_TABLES,
     TABLES,
@@ -71,6 +73,10 @@ def _figures(measured: Measured) -> Iterable[tuple[str, Figure]]:
             with figures.styled():
                 figure = draw(*(measured[each] for each in needed))
             yield name, figure
+    if "contrast" in measured:
+        with figures.styled():
+            figure = figures.draw_contrast(measured["contrast"], measured.get("suites_classifier"))
+        yield "contrast", figure
     parts = [measured.get(name) for name in ("steps", "mesh", "particles")]
     if any(parts):
         with figures.styled():
@@ -82,7 +88,8 @@ def _context(records: Mapping[str, Result], measured: Measured) -> dict[str, Any
     made = {name: make(measured[name]) for name, make in TABLES.items() if name in measured}
     if "large_box" in measured and "hmcode" in measured:
         made["hmcode"] = hmcode_table(measured["large_box"], measured["hmcode"])
-    speeds = {name: measured[f"speed_{name}"] for name in ("letter", "fine") if f"speed_{name}" in measured}
+    made |= {name: make(measured[source]) for name, (source, make) in MORE_TABLES.items() if source in measured}
+    speeds = {name: measured[f"speed_{name}"] for name in ("letter", "half") if f"speed_{name}" in measured}
     made |= {name: make(speeds) for name, make in SPEED_TABLES.items() if speeds}
     return {
         "m": measured,
@@ -91,6 +98,10 @@ def _context(records: Mapping[str, Result], measured: Measured) -> dict[str, Any
         "machines": _machines(records),
         "is_quick": any(record["quick"] for record in records.values()),
         "agreement": sign_agreement(measured["response"]) if "response" in measured else None,
+        "agreement_of": {
+            suite: sign_agreement(measured["response"], suite) for suite, _ in _suites(measured, "response")
+        },
+        "n_unequal": _unequal(measured),
         "small_response": SMALL_RESPONSE,
     }
 
@@ -103,22 +114,43 @@ def _summary(m: Measured) -> list[list[str]]:
             worst = max((case[key] for case in letter if case[key] is not None), default=None)
             what = f"`letter`: largest error of P(k) from finite steps, {label} h/Mpc, five cosmologies"
             rows.append([what, percent(worst), goal])
+    if "coarse" in m:
+        worst = max((case["worst_to_20"] for case in m["coarse"]["cases"]), default=None)
+        rows.append(["the coarser mesh at first: largest change of P(k), k ≤ 20 h/Mpc", percent(worst, 2), "1%"])
     if "particles" in m:
-        curve = m["particles"]["curves"]["letter"]
-        ratios = " / ".join(map(number, at((10.0, 20.0), np.array(curve["k"]), np.array(curve["ratio"]))))
-        rows.append(["`letter`: P(k) over that of `fine`, k = 10 / 20 h/Mpc", ratios, "–"])
+        for name, curve in m["particles"]["curves"].items():
+            ratios = " / ".join(map(number, at((10.0, 20.0), np.array(curve["k"]), np.array(curve["ratio"]))))
+            rows.append([f"`{name}`: P(k) over that of `letter`, k = 10 / 20 h/Mpc", ratios, "–"])
     if "growth" in m:
-        error = m["growth"]["errors"]["2"]["largest_modes"]
+        error = m["growth"]["errors"]["as simulated"]["largest_modes"]
         rows.append(["`letter`: error of the linear growth of the largest modes", percent(error, 2), "1%"])
     for suite, found in _suites(m, "suppression"):
         what = f"{suite}: rms of S(k) minus table at the fiducial point, 0.5 ≤ k ≤ 20 h/Mpc"
         rows.append([what, number(found["rms"]), "0.03"])
+    for suite, found in _suites(m, "suppression"):
+        what = f"{suite}: baryons that end more than 1 Mpc from where gravity alone has them (not fitted)"
+        rows.append([what, percent(found["far_share"]), percent(FAR_SHARE.get(suite), 0)])
     for suite, found in _suites(m, "hypercube"):
         rows.append([f"{suite}: the same over single unseen latin-hypercube rows", number(found["rms"]), "–"])
     if "response" in m:
         right, compared = sign_agreement(m["response"])
-        rows.append(["responses to the six parameters of the right sign", f"{right} of {compared}", "all"])
+        what = f"responses to the six parameters of {SMALL_RESPONSE} and more with the right sign"
+        rows.append([what, f"{right} of {compared}", "all"])
+    for suite, found in _suites(m, "statistics"):
+        if suite in CMD_STATISTICS and "log_mean" in (real := CMD_STATISTICS[suite]):
+            ours, theirs = (f"{number(each['log_mean'])}, {number(each['log_std'])}" for each in (found, real))
+            rows.append([f"{suite}: mean and std of log₁₀ Σ; wanted: {REAL_SUITE[suite]}", ours, theirs])
+    if "suites_classifier" in m:
+        what = f"which of {len(m['suites_classifier']['classes'])} suites a map is of, a small network: right"
+        rows.append([what, percent(m["suites_classifier"]["accuracy"]), "–"])
+    if "devices" in m:
+        rows.append(["pixels that differ between two runs on one GPU", str(_unequal(m)), "0"])
     return rows + _summary_of_speed(m)
+
+
+def _unequal(m: Measured) -> int | None:
+    twice = m["devices"]["twice"] if "devices" in m else {}
+    return sum(sum(each["unequal"].values()) for each in twice.values()) if twice else None
 
 
 def _suites(m: Measured, name: str) -> Iterable[tuple[str, Result]]:
@@ -127,15 +159,14 @@ def _suites(m: Measured, name: str) -> Iterable[tuple[str, Result]]:
 
 def _summary_of_speed(m: Measured) -> list[list[str]]:
     rows = []
-    for name, goal in (("letter", "0.5"), ("fine", "3")):
-        for row in m[f"speed_{name}"]["rows"] if f"speed_{name}" in m else ():
-            if (row["Omega_m"], row["sigma_8"]) == (0.3, 0.8):
-                seconds = " / ".join(number(value, 2) for value in row["seconds"].values())
-                what = f"`{name}`: seconds a simulation with 15 + 15 maps, MockTNG / MockSIMBA, GPU"
-                rows.append([what, seconds, goal])
+    if "speed_rows" in m:
+        speed = m["speed_rows"]
+        cells = " / ".join(number(speed[key], 2) for key in ("median", "mean", "percentile_90"))
+        what = f"`letter`: seconds a row of four suites and the twin, {speed['n_rows']} rows, median / mean / 90%, GPU"
+        rows.append([what, cells, "1.6"])
     if "speed_cpu" in m:
         seconds = " / ".join(number(value, 2) for value in m["speed_cpu"]["two_processes"].values())
-        rows.append(["`laptop`: the same, two CPU cores (a process each)", seconds, "2"])
+        rows.append(["`laptop`: seconds a row of one suite / four suites and the twin, two CPU cores", seconds, "–"])
     return rows
 
 

@@ -1,6 +1,7 @@
 """Tables of the page in Markdown: one function a measurement."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,7 @@ from benchmarks.simulator.fields import FloatArray, at
 from benchmarks.simulator.figures import over_hmcode
 from benchmarks.simulator.maps import QUANTILES
 from benchmarks.simulator.measurement import Result
-from benchmarks.simulator.reference import CMD_STATISTICS, PATCH, REAL_SUITE
+from benchmarks.simulator.reference import CMD_STATISTICS, FAR_SHARE, PATCH, REAL_SUITE
 
 from fieldlevel.numerics.cosmology import Cosmology, linear_power
 
@@ -83,8 +84,8 @@ def steps_table(result: Result) -> str:
     return table(("preset", "Ω_m", "σ_8", "steps", "k ≤ 10", "10 < k ≤ 20 h/Mpc"), rows)
 
 
-def _by_k(k: Sequence[float], values: Sequence[float]) -> list[str]:
-    return [number(value) for value in at(SHOWN_K, np.array(k), np.array(values))]
+def _by_k(k: Sequence[float], values: Sequence[float], digits: int = 3) -> list[str]:
+    return [number(value, digits) for value in at(SHOWN_K, np.array(k), np.array(values))]
 
 
 def _k_header(*first: str) -> tuple[str, ...]:
@@ -97,21 +98,39 @@ def mesh_table(result: Result) -> str:
     return table(_k_header("mesh"), rows)
 
 
+def coarse_table(result: Result) -> str:
+    """Ratio of P(k) with the coarser mesh at first to that with the fine one all the way."""
+    rows = [
+        [
+            f"`{case['scale']}`",
+            f"{case['Omega_m']:g}",
+            f"{case['sigma_8']:g}",
+            str(case["n_steps"]),
+            *_by_k(case["k"], case["ratio"], 4),
+            percent(case["worst_to_20"], 2),
+        ]
+        for case in result["cases"]
+    ]
+    return table((*_k_header("preset", "Ω_m", "σ_8", "steps"), "largest, k ≤ 20 h/Mpc"), rows)
+
+
 def particles_table(result: Result) -> str:
-    """Ratio of P(k) to that of the fine preset, and correlation with it."""
+    """Ratio of P(k) to that of the letter preset, and correlation with it."""
     rows = []
     for name, curve in result["curves"].items():
         label = f"`{name}`, {curve['n_particles']}³"
         rows += [[f"{label}: ratio of P", *_by_k(curve["k"], curve["ratio"])]]
         rows += [[f"{label}: r", *_by_k(curve["k"], curve["r"])]]
-    return table(_k_header(f"against {result['n_particles']}³"), rows)
+    return table(_k_header(f"over `letter`, {result['n_particles']}³"), rows)
 
 
 def growth_table(result: Result) -> str:
     """Error of linear growth by mesh."""
+    labels = {"1.5": "1.5 × lattice", "2": "2 × lattice"}
+    labels["as simulated"] = f"1.5 × until a = {result['until']:g}, then 2 ×: `letter` and `half`"
     rows = [
-        [f"{factor} × lattice", percent(error["largest_modes"], 2), percent(error["to_quarter"], 2)]
-        for factor, error in result["errors"].items()
+        [labels[name], percent(error["largest_modes"], 2), percent(error["to_quarter"], 2)]
+        for name, error in result["errors"].items()
     ]
     return table(("mesh", "four largest wavelengths", "up to a quarter of the Nyquist frequency"), rows)
 
@@ -130,6 +149,15 @@ def suppression_table(result: Result) -> str:
         rows.append([f"{suite}: table of {REAL_SUITE[suite]}", *_by_k(result["k"], found["target"])])
         rows.append([f"{suite}: r with the N-body twin", *_by_k(result["k"], found["r"])])
     return table(_k_header(""), rows)
+
+
+def far_table(result: Result) -> str:
+    """Share of the baryons that are moved far, beside the published one of the real suite."""
+    rows = []
+    for suite, found in result["suites"].items():
+        share = f"{percent(found['far_share'])} ± {percent(found['far_share_scatter'])}"
+        rows.append([suite, share, f"{REAL_SUITE[suite]}: {percent(FAR_SHARE.get(suite), 0)}"])
+    return table(("suite", "more than 1 Mpc away", "published"), rows)
 
 
 def response_table(result: Result) -> str:
@@ -153,13 +181,14 @@ def _response_cell(ours: float, theirs: float) -> str:
     return f"**{cell}**" if is_wrong else cell
 
 
-def sign_agreement(result: Result) -> tuple[int, int]:
-    """Right signs, and how many could be compared."""
+def sign_agreement(result: Result, suite: str | None = None) -> tuple[int, int]:
+    """Right signs at all tabulated wavenumbers, and how many could be compared, of a suite or of all."""
+    suites = result["suites"] if suite is None else {suite: result["suites"][suite]}
     pairs = [
         pair
-        for found in result["suites"].values()
+        for found in suites.values()
         for entry in found.values()
-        for pair in _response_pairs(result["k"], entry)
+        for pair in zip(entry["change"], entry["target"], strict=True)
     ]
     compared = [(ours, theirs) for ours, theirs in pairs if abs(theirs) >= SMALL_RESPONSE]
     return sum(ours * theirs > 0 for ours, theirs in compared), len(compared)
@@ -204,9 +233,9 @@ def statistics_table(result: Result) -> str:
     """Pixels of mock and real maps."""
     rows = []
     for suite, found in result["suites"].items():
-        rows.append(_statistics_row(suite, found["hydro"]))
-        rows.append(_statistics_row(f"{suite}, N-body twin", found["nbody"]))
-        rows.append(_statistics_row(f"**{REAL_SUITE[suite]}** (real)", CMD_STATISTICS[suite]))
+        rows.append(_statistics_row(suite, found))
+        if suite in CMD_STATISTICS:
+            rows.append(_statistics_row(f"**{REAL_SUITE[suite]}** (real)", CMD_STATISTICS[suite]))
     return table(("maps", "mean of log₁₀ Σ", "std of log₁₀ Σ", "min Σ", "max Σ", "mean Σ", "std Σ"), rows)
 
 
@@ -232,9 +261,9 @@ _PIXEL_ROWS = {
     "letter 5": "`letter`, slabs",
     "letter 25": "`letter`, 25 Mpc/h",
     "letter 50": "`letter`, 50 Mpc/h",
-    "fine 5": "`fine`, slabs",
-    "fine 50": "`fine`, 50 Mpc/h",
-    "fine 50 points": "`fine`, 50 Mpc/h, no discs",
+    "letter 50 points": "`letter`, 50 Mpc/h, no discs",
+    "half 5": "`half`, slabs",
+    "half 50": "`half`, 50 Mpc/h",
 }
 
 
@@ -247,13 +276,28 @@ def _pixels_row(label: str, values: Mapping[str, Any]) -> list[str]:
 
 
 def devices_table(result: Result) -> str:
-    """Differences of P(k) and correlation from one."""
-    k, nbody = result["k"], result["nbody"]
-    rows = [["N-body: ratio of P − 1", *_offsets(k, nbody["ratio"])], ["N-body: 1 − r", *_offsets(k, nbody["r"])]]
+    """Differences of P(k) and correlation from one, and of the maps."""
+    rows = []
     for suite, found in result["suites"].items():
-        rows.append([f"{suite}: ratio of P − 1", *_offsets(k, found["ratio"])])
-        rows.append([f"{suite}: 1 − r", *_offsets(k, found["r"])])
+        rows.append([f"{suite}: ratio of P − 1", *_offsets(found["k"], found["ratio"])])
+        rows.append([f"{suite}: 1 − r", *_offsets(found["k"], found["r"])])
     return table(_k_header("GPU against CPU"), rows)
+
+
+def device_maps_table(result: Result) -> str:
+    """Maps of the CPU against those of the GPU, and of two runs on the GPU."""
+    twice = result["twice"]
+    counts = [f"`{name}` twice: unequal of {each['n_pixels']:,} pixels" for name, each in twice.items()]
+    rows = [
+        [
+            suite,
+            number(found["map_dex"], 4),
+            order(found["map_dex_median"]),
+            *(str(each["unequal"][suite]) for each in twice.values()),
+        ]
+        for suite, found in result["suites"].items()
+    ]
+    return table(("maps", "CPU and GPU: rms of log₁₀ [dex]", "median", *counts), rows)
 
 
 def _offsets(k: Sequence[float], values: Sequence[float]) -> list[str]:
@@ -277,8 +321,57 @@ def classifier_table(result: Result) -> str:
     return table(header, rows)
 
 
+def confusion_table(result: Result) -> str:
+    """Share of the maps of each suite that are taken for each."""
+    shares = zip(result["classes"], result["confusion"], strict=True)
+    rows = [[f"**{suite}**", *map(percent, row)] for suite, row in shares]
+    return table(("maps of, taken for", *result["classes"]), rows)
+
+
+def pdf_table(result: Result) -> str:
+    """Pixels of the gas maps of the suites and of gravity alone."""
+    rows = [
+        [name, number(found["mean"]), number(found["std"]), *(number(value, 2) for value in found["quantiles"])]
+        for name, found in result["pdf"].items()
+    ]
+    return table(("gas maps", "mean of log₁₀ Σ_gas", "std", "1%", "median", "99%"), rows)
+
+
+def profiles_table(result: Result) -> str:
+    """Gas and total matter in shells around haloes over those of gravity alone."""
+    radii = result["radii"]
+    rows = [
+        [
+            f"{mass_label(*result['mass_bins'][mass_bin])} ({found['n_haloes']} haloes)",
+            f"{suite}: {matter}",
+            *(number(ratio, 2) for ratio in ratios),
+        ]
+        for mass_bin, found in result["profiles"].items()
+        for matter in ("gas", "total")
+        for suite, each in found["suites"].items()
+        for ratios in [each[matter]]
+    ]
+    shells = [f"{inner:g} to {outer:g}" for inner, outer in pairwise(radii)]
+    return table(("M200 [M☉/h]", "over gravity alone, r/r200 =", *shells), rows)
+
+
+def mass_label(low: float, high: float | None) -> str:
+    """A range of masses, powers of ten."""
+    ends = [f"10^{np.log10(mass):.0f}" for mass in (low, high) if mass is not None]
+    return " to ".join(ends) if len(ends) > 1 else f"above {ends[0]}"
+
+
+def rows_table(result: Result) -> str:
+    """Seconds a row over the hypercube."""
+    columns = ("median", "mean", "percentile_90", "slowest")
+    cells = [number(result[name], 2) for name in columns]
+    row = [str(result["n_rows"]), number(result["n_steps"], 1), *cells, number(result["peak_gib"], 1)]
+    header = ("rows", "steps, mean", "median [s]", "mean [s]", "90% [s]", "slowest [s]", "peak memory [GiB]")
+    return table(header, [row])
+
+
 def speed_table(speeds: Mapping[str, Result]) -> str:
-    """Seconds a simulation by cosmology."""
+    """Seconds a row by cosmology."""
     rows = [
         [
             f"`{name}`",
@@ -291,38 +384,45 @@ def speed_table(speeds: Mapping[str, Result]) -> str:
         for name, speed in speeds.items()
         for row in speed["rows"]
     ]
-    return table(("preset", "Ω_m", "σ_8", "steps", "MockTNG [s]", "MockSIMBA [s]", "peak memory [GiB]"), rows)
+    kinds = ("one suite and the twin [s]", "four suites and the twin [s]")
+    return table(("preset", "Ω_m", "σ_8", "steps", *kinds, "peak memory [GiB]"), rows)
 
 
 def stages_table(speeds: Mapping[str, Result]) -> str:
-    """Milliseconds of each stage."""
+    """Milliseconds of each stage beside its floor."""
     stages = {stage: None for speed in speeds.values() for stage in speed["stages"]}
-    rows = [[stage, *(number(1e3 * speed["stages"][stage], 1) for speed in speeds.values())] for stage in stages]
-    return table(("stage", *(f"`{name}` [ms]" for name in speeds)), rows)
+    rows = [[stage, *(_beside_floor(speed["stages"][stage]) for speed in speeds.values())] for stage in stages]
+    return table(("stage", *(f"`{name}` / floor [ms]" for name in speeds)), rows)
+
+
+def _beside_floor(stage: Result) -> str:
+    floor = stage["floor"]
+    return f"{number(1e3 * stage['seconds'], 1)} / {number(None if floor is None else 1e3 * floor, 1)}"
 
 
 def floor_table(speeds: Mapping[str, Result]) -> str:
-    """A step and the least that it can take."""
+    """A step on each mesh and the least that it can take."""
     rows = []
     for name, speed in speeds.items():
-        floor = speed["floor"]
-        for run in floor["step"]:
-            cells = [floor["step"][run], floor["fft_pair"], floor["floor"][run]]
-            rows.append([f"`{name}`, {run}", *(number(1e3 * x, 2) for x in cells), percent(floor["fraction"][run], 0)])
-    return table(("run", "step [ms]", "FFT pair [ms]", "floor [ms]", "floor / step"), rows)
+        for run, step in speed["steps"].items():
+            cells = [number(1e3 * step[key], 2) for key in ("seconds", "fft_pair", "floor")]
+            share = percent(step["floor"] / step["seconds"], 0)
+            rows.append([f"`{name}`, {run}", str(step["n_steps"]), *cells, share])
+    return table(("run", "steps", "step [ms]", "FFT pair [ms]", "floor [ms]", "floor / step"), rows)
 
 
 def cpu_table(result: Result) -> str:
-    """Seconds a simulation on CPU cores."""
+    """Seconds a row on CPU cores."""
     ways = ("one_thread", "two_threads", "two_processes")
-    rows = [[suite, *(number(result[way][suite], 2) for way in ways)] for suite in result["one_thread"]]
-    what = f"{result['n_particles']}³ particles, {result['n_steps']} steps: seconds a simulation"
+    rows = [[suites, *(number(result[way][suites], 2) for way in ways)] for suites in result["one_thread"]]
+    what = f"{result['n_particles']}³ particles, {result['n_steps']} steps: seconds a row"
     return table((what, "one thread", "two threads", "two processes of one thread"), rows)
 
 
 TABLES: dict[str, Callable[[Result], str]] = {
     "steps": steps_table,
     "mesh": mesh_table,
+    "coarse": coarse_table,
     "particles": particles_table,
     "growth": growth_table,
     "kinds": kinds_table,
@@ -333,10 +433,19 @@ TABLES: dict[str, Callable[[Result], str]] = {
     "statistics": statistics_table,
     "pixels": pixels_table,
     "devices": devices_table,
+    "contrast": pdf_table,
+    "suites_classifier": confusion_table,
     "classifier": classifier_table,
+    "speed_rows": rows_table,
     "speed_cpu": cpu_table,
 }
 """Of single measurements, by their names."""
+MORE_TABLES: dict[str, tuple[str, Callable[[Result], str]]] = {
+    "far": ("suppression", far_table),
+    "device_maps": ("devices", device_maps_table),
+    "profiles": ("contrast", profiles_table),
+}
+"""A second one of a measurement: its own name, the measurement's."""
 SPEED_TABLES: dict[str, Callable[[Mapping[str, Result]], str]] = {
     "speed": speed_table,
     "stages": stages_table,
