@@ -144,6 +144,7 @@ def discs(setting: Setting) -> Result:
     wide = exact.cpu().numpy() > 1
     return {
         "n_particles_in_slab": len(plane),
+        "n_points_a_disc": setting.sizes.n_points_a_disc,
         "radius": {name: _spread(ratio[chosen]) for name, chosen in (("wide", wide), ("narrow", ~wide))},
         "share_narrow": 1 - wide.mean(),
         "reference_dex": _rms_dex(first, second),

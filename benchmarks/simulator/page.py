@@ -25,6 +25,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from fieldlevel.files import make_folder, write_text
+from fieldlevel.simulate.nbody import COARSE_UNTIL
 
 _IMAGES = "images/simulator"
 
@@ -102,11 +103,16 @@ def _context(records: Mapping[str, Result], measured: Measured) -> dict[str, Any
             suite: sign_agreement(measured["response"], suite) for suite, _ in _suites(measured, "response")
         },
         "n_unequal": _unequal(measured),
+        "coarse_until": f"{COARSE_UNTIL:g}",
         "small_response": SMALL_RESPONSE,
     }
 
 
 def _summary(m: Measured) -> list[list[str]]:
+    return [*_summary_of_gravity(m), *_summary_of_baryons(m), *_summary_of_maps(m), *_summary_of_speed(m)]
+
+
+def _summary_of_gravity(m: Measured) -> list[list[str]]:
     rows: list[list[str]] = []
     if "steps" in m:
         letter = [case for case in m["steps"]["cases"] if case["scale"] == "letter"]
@@ -124,6 +130,11 @@ def _summary(m: Measured) -> list[list[str]]:
     if "growth" in m:
         error = m["growth"]["errors"]["as simulated"]["largest_modes"]
         rows.append(["`letter`: error of the linear growth of the largest modes", percent(error, 2), "1%"])
+    return rows
+
+
+def _summary_of_baryons(m: Measured) -> list[list[str]]:
+    rows: list[list[str]] = []
     for suite, found in _suites(m, "suppression"):
         what = f"{suite}: rms of S(k) minus table at the fiducial point, 0.5 ≤ k ≤ 20 h/Mpc"
         rows.append([what, number(found["rms"]), "0.03"])
@@ -136,6 +147,11 @@ def _summary(m: Measured) -> list[list[str]]:
         right, compared = sign_agreement(m["response"])
         what = f"responses to the six parameters of {SMALL_RESPONSE} and more with the right sign"
         rows.append([what, f"{right} of {compared}", "all"])
+    return rows
+
+
+def _summary_of_maps(m: Measured) -> list[list[str]]:
+    rows: list[list[str]] = []
     for suite, found in _suites(m, "statistics"):
         if suite in CMD_STATISTICS and "log_mean" in (real := CMD_STATISTICS[suite]):
             ours, theirs = (f"{number(each['log_mean'])}, {number(each['log_std'])}" for each in (found, real))
@@ -145,7 +161,7 @@ def _summary(m: Measured) -> list[list[str]]:
         rows.append([what, percent(m["suites_classifier"]["accuracy"]), "–"])
     if "devices" in m:
         rows.append(["pixels that differ between two runs on one GPU", str(_unequal(m)), "0"])
-    return rows + _summary_of_speed(m)
+    return rows
 
 
 def _unequal(m: Measured) -> int | None:
