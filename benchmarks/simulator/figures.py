@@ -130,7 +130,7 @@ def draw_response(result: Result) -> Figure:
         panel.plot(k, entry["change"], color=BLUE, label="mock")
         panel.set_xscale("log")
     for panel, parameter in zip(panels[:n], CAMELS_PARAMETERS, strict=True):
-        panel.set_title(f"${parameter.latex}$")
+        panel.set_title(f"${parameter.symbol}$")
     for panel, suite in zip(panels[::n], result["suites"], strict=True):
         panel.set_ylabel(rf"{suite}: $\Delta S$", fontsize=8)
     panels[0].legend(fontsize=8)
