@@ -90,7 +90,7 @@ def _pdf(logs: FloatArray) -> Result:
 
 @dataclass(frozen=True)
 class _Halo:
-    """Centre (3,) and r200 in cells, and the bin of its mass."""
+    """Centre (3,) on the CPU and r200 in cells, and the bin of its mass."""
 
     centre: Tensor
     r200: float
@@ -102,10 +102,10 @@ def _haloes(universe: Universe) -> list[_Halo]:
     found, run = universe.run.haloes, universe.run
     mean_mass = CRITICAL_DENSITY * universe.cosmology.Omega_m * CMD.box_size_mpc_h**3 / len(run.gas)
     lowest = min(low for low, _ in MASS_BINS.values())
-    order = found.mass.argsort(descending=True)
+    mass, centres = (found.mass * mean_mass).cpu(), found.centre.cpu()
+    order = mass.argsort(descending=True)
     haloes: list[_Halo] = []
-    for number in order[found.mass[order] * mean_mass > _WATERSHED_SHARE * lowest].tolist():
-        centre = found.centre[number]
+    for centre in centres[order[mass[order] > _WATERSHED_SHARE * lowest]]:
         if not any(_distance(centre, halo.centre, found.n_mesh) < halo.r200 for halo in haloes):
             haloes += _measured(universe, centre)
     return haloes
@@ -138,10 +138,10 @@ def _measured(universe: Universe, centre: Tensor) -> list[_Halo]:
 
 def _masses_in(universe: Universe, kinds: HydroParticles, centre: Tensor, edges: FloatArray) -> dict[str, FloatArray]:
     """Mass of each kind between radii [cells], in units of the mean mass per lattice point."""
-    bounds = torch.tensor(edges, dtype=torch.float32, device=centre.device)
+    bounds = torch.tensor(edges, dtype=torch.float32, device=universe.run.gas.device)
     found = {}
     for name, kind in kinds.items():
-        distance = _from_centre(kind.position, centre, universe.run.particles.n_mesh)
+        distance = _from_centre(kind.position, centre.to(kind.position.device), universe.run.particles.n_mesh)
         place = torch.bucketize(distance[distance < bounds[-1]], bounds, right=True) - 1
         counts = torch.bincount(place, minlength=len(edges) - 1).double().cpu().numpy()
         found[name] = counts * kind.mass

@@ -208,7 +208,7 @@ def _profiles(panel: Axes, radii: FloatArray, found: Result, matter: str) -> Non
     panel.axhline(1, color=BLACK, linewidth=0.6)
     for (_, each), colour, marker in zip(found["suites"].items(), COLOURS, "os^Dv", strict=False):
         panel.plot(middle, each[matter], marker + "-", color=colour, markersize=3)
-    panel.set(xscale="log", xlabel=r"$r / r_{200}$")
+    panel.set(xlabel=r"$r / r_{200}$", xlim=(0, radii[-1]))
 
 
 def _draw_confusion(panel: Axes, classes: Result | None) -> None:
@@ -227,7 +227,7 @@ def _draw_confusion(panel: Axes, classes: Result | None) -> None:
 
 def draw_pixels(result: Result) -> Figure:
     """Scatter of log10(hydro / N-body) by density, beside the real patch."""
-    figure, panels = _panels_of_suites(len(result["suites"]), 2.7, sharey="all", sharex="all")
+    figure, panels = _panels_of_suites(len(result["suites"]), 2.7, sharey="all")
     shown = {"letter 5": "letter, slabs", "letter 50": "letter, 50 Mpc/$h$", "half 50": "half, 50 Mpc/$h$"}
     shown["letter 50 points"] = "letter, 50 Mpc/$h$, no discs"
     places = np.arange(len(QUANTILES))
@@ -237,7 +237,7 @@ def draw_pixels(result: Result) -> Figure:
         panel.plot(places, PATCH["std_by_density"], "k*--", markersize=7, label="real patch, 50 Mpc/$h$")
         panel.set_xticks(places, [f"{100 * low:g}–{100 * high:g}" for low, high in QUANTILES])
         panel.set(title=suite, ylim=(0, None))
-    figure.supxlabel("pixels in order of density [%]", fontsize=10)
+        panel.set_xlabel("pixels in order of density [%]")
     figure.supylabel("std of log$_{10}$(hydro / N-body)", fontsize=10)
-    panels[0].legend(fontsize=7)
+    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, fontsize=8)
     return figure

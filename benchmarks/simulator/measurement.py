@@ -61,15 +61,15 @@ def full_sizes() -> Sizes:
         n_large_box_steps=40,
         n_fiducial_seeds=6,
         n_response_seeds=2,
-        n_suppression_rows=8,
+        n_suppression_rows=7,
         n_contrast_seeds=3,
         n_map_rows=50,
         n_patch_pairs=2,
         n_half_patch_pairs=3,
         n_points_a_disc=512,
-        n_classifier_steps=400,
+        n_classifier_steps=300,
         n_suites_classifier_steps=800,
-        repeats=3,
+        repeats=2,
     )
 
 
