@@ -101,7 +101,8 @@ def response(setting: Setting) -> Result:
 
 def _responses_of_seed(setting: Setting, seed: int) -> list[tuple[str, int, list[FloatArray]]]:
     """Suite, column and S at both ends; all suites share the gravity runs."""
-    k, found = wavenumbers(), {}
+    k = wavenumbers()
+    found: dict[tuple[str, int], list[FloatArray]] = {}
     universes = [(_fiducial(), range(N_COSMOLOGICAL, CMD.n_parameters))]
     for column in range(N_COSMOLOGICAL):
         universes += [(theta, range(column, column + 1)) for theta in _ends(mock_suites()[0], column)]

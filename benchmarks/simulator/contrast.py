@@ -118,7 +118,7 @@ def _distance(centre: Tensor, other: Tensor, n_mesh: int) -> float:
 def _from_centre(position: Tensor, centre: Tensor, n_mesh: int) -> Tensor:
     """Distances (n,) from a point in a periodic box, cells."""
     offset = position - centre
-    return offset.sub_(offset.div(n_mesh).round_().mul_(n_mesh)).norm(dim=1)
+    return torch.linalg.vector_norm(offset.sub_(offset.div(n_mesh).round_().mul_(n_mesh)), dim=1)
 
 
 def _measured(universe: Universe, centre: Tensor) -> list[_Halo]:
@@ -127,7 +127,7 @@ def _measured(universe: Universe, centre: Tensor) -> list[_Halo]:
     edges = np.concatenate([[0.0], _SEARCHED_MPC_H]) / cell
     in_shells = _masses_in(universe, _gravity_alone(universe), centre, edges)
     mean_mass = CRITICAL_DENSITY * Omega_m * CMD.box_size_mpc_h**3 / len(universe.run.gas)
-    inside = sum(in_shells.values()).cumsum() * mean_mass
+    inside = np.sum(list(in_shells.values()), axis=0).cumsum() * mean_mass
     dense = inside / (4 / 3 * np.pi * _SEARCHED_MPC_H**3) > OVERDENSITY * CRITICAL_DENSITY
     if not dense.any():
         return []

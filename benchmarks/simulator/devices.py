@@ -2,8 +2,8 @@
 
 import numpy as np
 import torch
-from benchmarks.simulator.fields import FloatArray, Universe, comparison, hydro_matter
-from benchmarks.simulator.maps import fiducial_feedback, maps_of_row, of_suites, same_row
+from benchmarks.simulator.fields import Universe, comparison, hydro_matter
+from benchmarks.simulator.maps import MapStack, fiducial_feedback, maps_of_row, of_suites, same_row
 from benchmarks.simulator.measurement import FIDUCIAL, FIRST_SEED, Measure, Result, Setting, SkippedError
 
 from fieldlevel.simulate.simulate_spec import SimulateSpec
@@ -37,13 +37,13 @@ def _compared(cpu: torch.Tensor, gpu: torch.Tensor) -> Result:
     return {"k": k, "ratio": ratio, "r": r}
 
 
-def _maps(spec: SimulateSpec, device: torch.device) -> dict[str, FloatArray]:
+def _maps(spec: SimulateSpec, device: torch.device) -> dict[str, MapStack]:
     """Total matter of each suite and of the twin, (15, N, N)."""
     rows = same_row(spec, fiducial_feedback(FIDUCIAL, FIRST_SEED))
     return {suite: maps for (suite, _), maps in maps_of_row(spec, rows, device).items()}
 
 
-def _map_differences(cpu: FloatArray, gpu: FloatArray) -> Result:
+def _map_differences(cpu: MapStack, gpu: MapStack) -> Result:
     difference = np.log10(gpu / cpu)
     return {"map_dex": np.sqrt(np.mean(difference**2)), "map_dex_median": np.median(np.abs(difference))}
 

@@ -100,7 +100,7 @@ class Universe:
         """Wavenumbers [h/Mpc] and P of the twin."""
         return spectrum(self.twin)
 
-    def particles(self, suite: str, feedback: Sequence[float] = ()) -> HydroParticles:
+    def particles(self, suite: str, feedback: Sequence[float] | FloatArray = ()) -> HydroParticles:
         """What a suite makes of the run; fiducial feedback when omitted."""
         return baryon_model(suite)(self.run, Feedback(*(float(A) for A in feedback)))
 
