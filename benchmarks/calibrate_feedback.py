@@ -97,11 +97,11 @@ FREE: dict[str, dict[str, tuple[str, ...]]] = {
     },
     "MockEAGLE": {
         "events": ("value", "Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2"),
-        "seed_mass": ("value", "Omega_m", "A_SN1", "A_AGN1", "A_SN2"),
+        "seed_mass": ("value", "Omega_m", "sigma_8", "A_SN1", "A_AGN1", "A_SN2"),
         "bubble": ("value", *EXPONENTS),
         "lift": ("value", *EXPONENTS),
-        "wind": ("value", "Omega_m", "A_SN1", "A_SN2"),
-        "star_fraction": ("value", "Omega_m", "A_SN1", "A_SN2"),
+        "wind": ("value", "Omega_m", "sigma_8", "A_SN1", "A_SN2"),
+        "star_fraction": ("value", "Omega_m", "sigma_8", "A_SN1", "A_SN2"),
         "answer": ("value", "Omega_m"),
     },
 }
@@ -127,7 +127,7 @@ class Arguments:
     suites: Annotated[tuple[Suite, ...], tyro.conf.arg(aliases=["--suite"])] = ("MockTNG",)
     n_particles: int = 256
     """Particles a side of each kind; the mesh is twice as fine."""
-    step_error: float = 0.05
+    step_error: float = 0.025
     """Wanted error of P(k) from finite time steps."""
     k_max: float = 20.0
     """Largest wavenumber [h/Mpc] of fit and validation."""
