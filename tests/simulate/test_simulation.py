@@ -301,7 +301,7 @@ def test_gpu_agrees_with_cpu(suite):
 @pytest.mark.gpu
 @pytest.mark.parametrize("suite", sorted(mock_suites()))
 def test_gpu_maps_repeat_to_the_bit(suite):
-    spec = replace(SPEC, suite=suite, n_particles=64, n_mesh=128, n_pixels=64, fields=("Mtot", "Mstar"))
+    spec = replace(SPEC, suites=(suite,), n_particles=64, n_mesh=128, n_pixels=64, fields=("Mtot", "Mstar"))
     first, second = (simulated(spec, device=torch.device("cuda")) for _ in range(2))
     for key, stack in first.items():
         np.testing.assert_array_equal(second[key], stack)
