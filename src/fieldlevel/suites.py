@@ -2,7 +2,7 @@
 
 Sets are known by their names: LH, CV, 1P, EX, BE and the Sobol sequences SB<number>; others are the user's own, among
 them LH<word>, latin hypercubes besides LH. What follows such a name may say how the same simulations were done again:
-n<number>, with another number of particles a side, and how their particles were thinned (`base_set`).
+n<number>, with another number of particles a side, and how their particles were thinned (`set_parts`).
 
 Row i of a set is one universe in all mock suites: Omega_m, sigma_8 and the initial conditions are shared, so they have
 one gravity-only twin together, `MOCK_TWIN`. Each suite of CAMELS has a twin of its own.
@@ -43,26 +43,43 @@ _SOBOL = re.compile(r"SB\d+")
 _SETS_OF_ONE_SEED_LIST = ("CV", "1P", "EX")
 _SETS_OF_VARIED_H = ("SB", "1P")
 _HYPERCUBE = re.compile(r"LH[A-Za-z0-9]*")
-_AGAIN = re.compile(r"(?P<base>.+?)(thin\d+(p\d+)?(cdm|gas)?|lattice\d+|thinned|tracers|smoothed)?")
-_WITH_PARTICLES = re.compile(r"(?P<base>LH[A-Za-z0-9]*?|CV|1P|EX)n(?P<number>\d+)")
+TRAINING_ENDINGS = ("thinned", "tracers", "smoothed")
+"""Of the names of sets to train on, whose maps have random numbers of particles, or are smoothed at random."""
+_THINNED = re.compile(
+    rf"(?P<whole>.+?)(?P<ending>thin[1-9]\d*(p\d+)?(cdm|gas)?|lattice[1-9]\d*|{'|'.join(TRAINING_ENDINGS)})?"
+)
+_WITH_PARTICLES = re.compile(r"(?P<base>LH[A-Za-z0-9]*?|CV|1P|EX)n(?P<number>[1-9]\d*)")
 
 
-def base_set(set_name: str) -> str:
-    """The set whose simulations a set has, done again with other particles; most sets are their own.
+def set_parts(set_name: str) -> tuple[str, int | None, str]:
+    """What the name of a set tells of its simulations and of their particles.
 
     Args:
         set_name: it may end in how its particles were thinned (`thin<number>`, where one kind alone was with `cdm` or
-            `gas`; `lattice<number>`; `thinned`; `tracers`), and of LH, LH<word>, CV, 1P and EX before that in
-            `n<number>`, the particles a side.
+            `gas`; `lattice<number>`; `thinned`; `tracers`; `smoothed`), and of LH, LH<word>, CV, 1P and EX before that
+            in `n<number>`, the particles a side.
+
+    Returns:
+        The set whose simulations are done again, the particles a side where it states them, and the ending.
+
+    Example:
+        >>> [set_parts(name) for name in ("LHtestn512thin8", "LHthin2cdm", "mine10")]
+        [('LHtest', 512, 'thin8'), ('LH', None, 'thin2cdm'), ('mine10', None, '')]
+    """
+    thinned = _THINNED.fullmatch(set_name)
+    whole, ending = thinned.group("whole", "ending") if thinned else (set_name, None)
+    again = _WITH_PARTICLES.fullmatch(whole)
+    return (again["base"], int(again["number"]), ending or "") if again else (whole, None, ending or "")
+
+
+def base_set(set_name: str) -> str:
+    """The set whose simulations a set has, done again with other particles (`set_parts`); most sets are their own.
 
     Example:
         >>> [base_set(name) for name in ("LHtestn512thin8", "LHthin2cdm", "CVn128", "mine10", "LH")]
         ['LHtest', 'LH', 'CV', 'mine10', 'LH']
     """
-    thinned = _AGAIN.fullmatch(set_name)
-    whole = thinned["base"] if thinned else set_name
-    again = _WITH_PARTICLES.fullmatch(whole)
-    return again["base"] if again else whole
+    return set_parts(set_name)[0]
 
 
 def particles_named(set_name: str) -> int | None:
@@ -72,9 +89,17 @@ def particles_named(set_name: str) -> int | None:
         >>> particles_named("LHtestn512thin8"), particles_named("LHtest")
         (512, None)
     """
-    thinned = _AGAIN.fullmatch(set_name)
-    again = _WITH_PARTICLES.fullmatch(thinned["base"]) if thinned else None
-    return int(again["number"]) if again else None
+    return set_parts(set_name)[1]
+
+
+def is_thinned(set_name: str) -> bool:
+    """Whether the name of a set says that its maps are not those of all particles as they are.
+
+    Example:
+        >>> is_thinned("LHthin2"), is_thinned("LHn512")
+        (True, False)
+    """
+    return set_parts(set_name)[2] != ""
 
 
 def is_hypercube(set_name: str) -> bool:

@@ -140,8 +140,6 @@ def test_sets_are_named(name, expected):
 @pytest.mark.parametrize("name", ["LH", "CV", "LHtest", "LHtestn512", "Mine7"])
 @pytest.mark.parametrize("fraction", [0.5, 0.3, 0.125, 1e-6])
 def test_names_tell_the_set_of_all_particles(name, fraction):
-    if not hasattr(suites, "base_set"):
-        pytest.skip("no base_set yet")
     base = suites.base_set(name)
     for made in (set_name_of(name, fraction), set_name_of(name, fraction, "Mcdm"), lattice_set_name(name, 2)):
         assert suites.base_set(made) == base

@@ -20,7 +20,7 @@ from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.data.geometry import RECORD_NAME
 from fieldlevel.errors import UserError
 from fieldlevel.json_files import read_json_object
-from fieldlevel.suites import camels_suites
+from fieldlevel.suites import camels_suites, set_parts
 
 TRAINING_SUFFIXES = {
     "thinned": "maps from random parts of the particles",
@@ -33,10 +33,7 @@ CAMELS_PARTICLES = 256
 """A side, of each kind, in the boxes of 25 Mpc/h."""
 
 _KINDS = {"cdm": "dark matter", "gas": "gas"}
-_NAME = re.compile(
-    r"(?P<base>[A-Za-z0-9]+?)(?:n(?P<n>[1-9]\d*))?"
-    r"(?:thin(?P<inverse>[1-9]\d*(?:p\d+)?)(?P<kind>cdm|gas)?|lattice(?P<step>[1-9]\d*))?"
-)
+_ENDING = re.compile(r"thin(?P<inverse>\d+(?:p\d+)?)(?P<kind>cdm|gas)?|lattice(?P<step>\d+)")
 
 
 @dataclass(frozen=True)
@@ -103,12 +100,13 @@ def parse_numerics_set(name: str) -> NumericsSet:
         >>> parse_numerics_set("LHlattice2").fraction, parse_numerics_set("LHthin3p333cdm").kind
         (0.125, 'cdm')
     """
-    found = _NAME.fullmatch(name)
-    if found is None:
+    base, n_particles, ending = set_parts(name)
+    if ending in TRAINING_SUFFIXES:
         return NumericsSet(name)
+    if (found := _ENDING.fullmatch(ending)) is None:
+        return NumericsSet(base, n_particles=n_particles)
     step, inverse = int(found["step"] or 1), float((found["inverse"] or "1").replace("p", "."))
-    n_particles = int(found["n"]) if found["n"] else None
-    return NumericsSet(found["base"], 1 / inverse / step**3, found["kind"] or "", step, n_particles)
+    return NumericsSet(base, 1 / inverse / step**3, found["kind"] or "", step, n_particles)
 
 
 def numerics_sets(names: Iterable[str]) -> tuple[str, ...]:
