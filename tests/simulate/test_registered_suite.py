@@ -98,7 +98,7 @@ def test_own_suites_need_no_file_beside_their_maps(tmp_path):
     assert not list(simulate_suite(spec, tmp_path / "out", device="cpu").glob("layout_*"))
 
 
-@pytest.mark.parametrize("suite", ["Nonsense", "IllustrisTNG", "Nbody_MockTNG", "MockMine", ""])
+@pytest.mark.parametrize("suite", ["Nonsense", "IllustrisTNG", "Nbody_Mock", "Nbody_MockTNG", "MockMine", ""])
 def test_other_names_are_refused_in_a_line(tmp_path, suite, capsys):
     spec = SimulateSpec((suite,), n_simulations=1)
     with pytest.raises(UserError, match=r"suite = .*: allowed are MockTNG, MockSIMBA, MockAstrid, MockEAGLE$"):

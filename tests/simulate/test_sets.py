@@ -194,6 +194,9 @@ def test_set_names_and_tables_belong_together(tmp_path):
 
 def test_pinned_specs_are_equal_if_the_maps_are(tmp_path):
     assert pinned(SimulateSpec()) == pinned(SimulateSpec(n_simulations=1000)) != pinned(SimulateSpec(n_simulations=9))
+    nine = pinned(SimulateSpec(n_simulations=9))
+    assert nine == pinned(SimulateSpec(n_hypercube=9)) == pinned(SimulateSpec(n_simulations=9, n_hypercube=9))
+    assert nine != pinned(SimulateSpec(n_simulations=9, n_hypercube=10)) != pinned(SimulateSpec(n_simulations=10))
     table, copy = tmp_path / "mine.txt", tmp_path / "copy.txt"
     for path in (table, copy):
         path.write_text("0.3 0.8 1 1 1 1\n")

@@ -76,8 +76,6 @@ def test_sets_have_their_names():
 
 
 def test_names_tell_the_set_of_all_particles():
-    if not hasattr(suites, "base_set"):
-        pytest.skip("no base_set yet")
     assert {suites.base_set(variant.set_name) for variant in EVERY} == {"LH"}
 
 
@@ -96,6 +94,9 @@ def test_records_of_different_sets_differ_and_that_of_the_plain_one_is_as_ever()
         ({"thin": (1.5,)}, "thin = .*above 0 and at most 1"),
         ({"thin": (0.5, 0.5)}, "each once"),
         ({"thin": (0.005,)}, r"0.00781 and more of 32\^3 particles with 32 neighbours"),
+        ({"thin_kinds": True}, "thin_kinds = True: allowed are True with a fraction below 1 in thin"),
+        ({"set_name": "LHthin2"}, "'LHthin2': its name says what is made of the particles of LH; name that"),
+        ({"set_name": "LHtestthinned", "thin": (0.5,)}, "what is made of the particles of LHtest"),
         ({"thin": (1.0,), "thin_kinds": True}, "thin_kinds = True: allowed are True with a fraction below 1 in thin"),
         ({"thin_lattice": (3,)}, "divide n_particles, 32"),
         ({"thin_lattice": (1,)}, "numbers from 2"),
@@ -110,8 +111,9 @@ def test_records_of_different_sets_differ_and_that_of_the_plain_one_is_as_ever()
 )
 def test_impossible_parts_are_refused_before_anything_is_made(change, words, tmp_path):
     spec = replace(SimulateSpec(n_simulations=1, n_particles=N, n_mesh=48, n_pixels=32), **change)
-    with pytest.raises(UserError, match=words):
-        simulate_suite(spec, tmp_path / "out", device="cpu")
+    for asked in (lambda: simulate_suite(spec, tmp_path / "out", device="cpu"), lambda: plan_suites(spec)):
+        with pytest.raises(UserError, match=words):
+            asked()
     assert not (tmp_path / "out").exists()
     check_variants(SPEC)
 

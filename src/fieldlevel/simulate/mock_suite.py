@@ -27,13 +27,13 @@ from fieldlevel.numerics.memory import check_fits
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.feedback import HydroParticles
-from fieldlevel.simulate.sets import Row, describe_labels, layout_of_spec, pinned, rows_of_set
+from fieldlevel.simulate.sets import Row, check_suite, describe_labels, layout_of_spec, pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SIMULATED_FIELDS, SimulateSpec
 from fieldlevel.simulate.snapshot_writer import SNAPSHOT_NAME, write_snapshot
-from fieldlevel.simulate.variants import OF_VARIANTS, Variant, check_variants, variants_of
+from fieldlevel.simulate.variants import OF_VARIANTS, Variant, check_variants, most_neighbours, variants_of
 from fieldlevel.spec_io import in_plain_types, refuse_values
 from fieldlevel.suites import (
-    MOCK_MARK,
+    MOCK_ORIGIN,
     SuiteFacts,
     facts_of,
     is_known,
@@ -49,7 +49,6 @@ _WHOLE = Shard()
 MANY = 100
 """Simulations for which it is worth while to start processes that share a GPU."""
 _MOST_PARTICLES, _MOST_CELLS = 4096, 16384
-_SHARE_OF_A_DISC = 8
 _BYTES = 4
 _BESIDE = ("suites", "twin", *OF_VARIANTS)
 """Settings that say what is made beside some maps, not what these follow from."""
@@ -95,10 +94,9 @@ def simulate_suite(
     """
     devices = choose_devices(device, workers)
     spec = in_plain_types(SimulateSpec, spec)
-    _check_spec(spec)
+    plans, rows = plan_suites(spec), _rows_of_suites(spec)
     if devices[0].type == "cpu":
         _check_memory(spec)
-    plans, rows = plan_suites(spec), _rows_of_suites(spec)
     if devices[0].type == "cuda" and len(shard.of(plans[0].n_simulations)) >= MANY * len(devices):
         devices = devices * workers
     kept = Path(directory) / "snapshots" if keep_snapshots else None
@@ -118,11 +116,11 @@ def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:
     know nothing of it read them too; the maps of the package's own suites need none.
 
     Raises:
-        UserError: unknown suite or set, a table that cannot be used, more simulations than there are, suites that share
-            no universes.
+        UserError: a spec that cannot be run, among them one with a table that cannot be used, more simulations than
+            there are, or suites that share no universes.
     """
     spec = in_plain_types(SimulateSpec, spec)
-    _check_suites(spec)
+    _check_spec(spec)
     rows = _rows_of_suites(spec)
     return tuple(_plan_of(spec, suite, variant, rows) for suite, variant in _wanted(spec).values())
 
@@ -168,7 +166,7 @@ def _plan_of(spec: SimulateSpec, suite: str, variant: Variant, rows: Sequence[Ma
     columns = [given.index(name) for name in layout.names]
     files = SuiteFiles(Path(), suite, set_name=variant.set_name)
     record = {
-        "origin": f"{MOCK_MARK} simulated by fieldlevel, not CAMELS",
+        "origin": MOCK_ORIGIN,
         "simulator": simulation.SIMULATOR_VERSION,
         "spec": _spec_of(spec, suite),
         "labels": describe_labels(spec, suite) if suite == whose else f"rows 0 to {len(rows) - 1} of the mock suites",
@@ -243,7 +241,6 @@ def _check_spec(spec: SimulateSpec) -> None:
     _check_suites(spec)
     is_power_of_two = spec.n_pixels & (spec.n_pixels - 1) == 0
     known, fields = ", ".join(SIMULATED_FIELDS), spec.fields
-    n_most = spec.n_particles**3 // _SHARE_OF_A_DISC
     allowed = {
         "fields": (len(fields) == len(set(fields) & set(SIMULATED_FIELDS)) > 0, f"{known}, each once"),
         "n_particles": (
@@ -261,8 +258,8 @@ def _check_spec(spec: SimulateSpec) -> None:
             f"16, 32, 64, 128, 256, ... to {_MOST_CELLS}",
         ),
         "n_neighbours": (
-            1 <= spec.n_neighbours <= n_most,
-            f"numbers from 1 to {n_most}, an eighth of the particles of a kind",
+            1 <= spec.n_neighbours <= most_neighbours(spec),
+            f"numbers from 1 to {most_neighbours(spec)}, an eighth of the particles of a kind",
         ),
     }
     refuse_values(spec, allowed)
@@ -275,6 +272,7 @@ def _check_suites(spec: SimulateSpec) -> None:
     if len(set(spec.suites)) < len(spec.suites):
         raise UserError(f"suites: {' '.join(map(shown, spec.suites))}: name each once")
     for suite in spec.suites:
+        check_suite(suite)
         layout_of_spec(spec, suite)
         simulation.baryon_model(suite)
 

@@ -62,6 +62,16 @@ class Row:
     seed: int
 
 
+def check_suite(suite: str) -> None:
+    """Refuse a suite that is not registered as one to be simulated, among them gravity-only ones.
+
+    Raises:
+        UserError: with those that are.
+    """
+    if suite not in mock_suites():
+        raise UserError(f"suite = {shown(suite)}: allowed are {', '.join(mock_suites())}")
+
+
 def layout_of_spec(spec: SimulateSpec, suite: str) -> Layout:
     """What the maps are of a suite, or of the gravity-only twin of one, that a spec simulates.
 
@@ -70,8 +80,7 @@ def layout_of_spec(spec: SimulateSpec, suite: str) -> Layout:
     """
     if suite in map(nbody_twin, mock_suites()):
         return layout_of(suite, spec.set_name)
-    if suite not in mock_suites():
-        raise UserError(f"suite = {shown(suite)}: allowed are {', '.join(mock_suites())}")
+    check_suite(suite)
     layout = layout_of(suite, spec.set_name)
     if layout.names != _SIMULATED:
         given = ", ".join(layout.names[:10])
@@ -141,7 +150,8 @@ def pinned(spec: SimulateSpec) -> SimulateSpec:
         UserError: as `rows_of_set`.
     """
     n_simulations = len(rows_of_set(spec, MOCK_TWIN))
-    return replace(spec, n_simulations=n_simulations, parameters=_digest_of_table(spec))
+    n_hypercube = None if spec.n_hypercube == n_simulations else spec.n_hypercube
+    return replace(spec, n_simulations=n_simulations, n_hypercube=n_hypercube, parameters=_digest_of_table(spec))
 
 
 def describe_labels(spec: SimulateSpec, suite: str) -> str:
@@ -170,6 +180,8 @@ def _check_name(spec: SimulateSpec) -> None:
     """Refuse a name of a set that does not go with its table, or states another number of particles."""
     base, is_word = base_set(spec.set_name), re.fullmatch(r"[A-Za-z0-9]+", spec.set_name) is not None
     is_made = base in SETS or is_hypercube(base)
+    if base_set(base) != base:
+        raise UserError(f"set {spec.set_name!r}: its name says twice how {base_set(base)} is done again; say it once")
     if spec.parameters is None and not (is_word and is_made):
         raise UserError(f"set {spec.set_name!r}: unknown; allowed: {_SET_NAMES}, others with parameters=FILE")
     if spec.parameters is not None and (is_made or not is_word):

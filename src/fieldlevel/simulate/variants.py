@@ -17,9 +17,11 @@ baryons the only difference between siblings.
 from dataclasses import dataclass
 from typing import Any
 
+from fieldlevel.errors import UserError
 from fieldlevel.mapmaking.thinning import FRACTIONS_IN_WORDS, are_fractions, lattice_set_name, set_name_of
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import refuse_values
+from fieldlevel.suites import base_set, is_thinned
 
 OF_VARIANTS = ("thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training")
 """Fields of a spec that add sets and change none: they belong into no record of the others."""
@@ -98,16 +100,42 @@ def variants_of(spec: SimulateSpec, *, is_twin: bool = False) -> tuple[Variant, 
     return tuple(variants)
 
 
+def least_part(spec: SimulateSpec) -> float:
+    """Of the particles of a kind, so that no disc takes in more than an eighth of those that are left.
+
+    Example:
+        >>> least_part(SimulateSpec(n_particles=16, n_neighbours=32))
+        0.0625
+    """
+    return _SHARE_OF_A_DISC * spec.n_neighbours / spec.n_particles**3
+
+
+def most_neighbours(spec: SimulateSpec) -> int:
+    """That a disc may reach to, an eighth of the particles of a kind.
+
+    Example:
+        >>> most_neighbours(SimulateSpec(n_particles=16))
+        512
+    """
+    return spec.n_particles**3 // _SHARE_OF_A_DISC
+
+
 def check_variants(spec: SimulateSpec) -> None:
     """Refuse parts that cannot be, and such as leave a disc of the n-th neighbour an eighth of the box and more.
+
+    Nor can the set of all particles have a name that says otherwise.
 
     Raises:
         UserError: with what is allowed.
     """
+    if is_thinned(spec.set_name):
+        told = (
+            f"its name says what is made of the particles of {base_set(spec.set_name)}; name that, with thin and others"
+        )
+        raise UserError(f"set {spec.set_name!r}: {told}")
     low, high = spec.thin_training or (1.0, 1.0)
     near, far = spec.smooth_training or (1, 1)
-    lattices, least = spec.thin_lattice, _SHARE_OF_A_DISC * spec.n_neighbours / spec.n_particles**3
-    n_most = spec.n_particles**3 // _SHARE_OF_A_DISC
+    lattices, least, n_most = spec.thin_lattice, least_part(spec), most_neighbours(spec)
     enough = f", {least:.3g} and more of {spec.n_particles}^3 particles with {spec.n_neighbours} neighbours"
     are_lattices = all(every > 1 and spec.n_particles % every == 0 for every in lattices)
     allowed = {

@@ -8,6 +8,7 @@ letter itself and take no more than their projection.
 from dataclasses import replace
 
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.simulate.variants import least_part
 from fieldlevel.study.letter_plan import simulations
 from fieldlevel.study.letter_spec import LetterSpec
 
@@ -38,7 +39,7 @@ def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
     simulate = simulations(spec)
     if not spec.numerics:
         return [simulate]
-    n_small, least = n_rows(spec, "thinned"), _least_part(spec.simulate)
+    n_small, least = n_rows(spec, "thinned"), least_part(spec.simulate)
     small = replace(
         simulate, set_name=TEST_SET, n_simulations=n_small, n_hypercube=n_small, parameters=None, twin=False
     )
@@ -66,11 +67,6 @@ def n_rows(spec: LetterSpec, which: str) -> int:
     """
     every, most = _SHARES[which]
     return min(max((spec.simulate.n_simulations or _OF_HYPERCUBE) // every, _FEWEST), most)
-
-
-def _least_part(simulate: SimulateSpec) -> float:
-    """Of the particles, so that no disc takes in more than an eighth of them."""
-    return 8 * simulate.n_neighbours / simulate.n_particles**3
 
 
 def _with_particles(simulate: SimulateSpec, n_particles: int, n_simulations: int) -> SimulateSpec:
