@@ -163,4 +163,4 @@ def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
     assert not {"hydro to N-body", "N-body to hydro"} & {key.label for key in tests}
     with pytest.raises(UserError, match="only: 'hydro' needs the gravity-only twins of the suites"):
         letter.experiments(LetterSpec(only=("hydro",)), SUITES, tmp_path)
-    assert letter.trained_suites(tests) == set(SUITES)
+    assert letter.used_sets(tests) == {(suite, "LH") for suite in SUITES}

@@ -191,11 +191,6 @@ def used_sets(plan: Plan) -> set[SetKey]:
     return {each for tests in plan.values() for test in tests for each in (trained_set(test.network), tested_set(test))}
 
 
-def trained_suites(plan: Plan) -> set[str]:
-    """Names of all suites that some network is trained or tested on."""
-    return {name for each in plan.values() for test in each for name in (test.network.suite, test.suite)}
-
-
 def _twins(spec: LetterSpec, suites: Sequence[str], directory: Path) -> dict[str, str]:
     """Gravity-only twin of each suite, where the folder holds it."""
     train = spec.train

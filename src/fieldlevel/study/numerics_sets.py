@@ -70,7 +70,7 @@ class NumericsSet:
         simulated = f"{self.n_particles}³ particles" if self.n_particles else ""
         kept = "" if self.fraction == 1 else f"1/{1 / self.fraction:g} of "
         if self.lattice > 1:
-            kept = f"one in {self.lattice} of the lattice a side of "
+            kept = f"one in {self.lattice} a side of "
         if kept and not simulated:
             return f"{kept}the {_KINDS[self.kind]} particles" if self.kind else f"{kept}the particles"
         of_kind = f"the {_KINDS[self.kind]}" if self.kind else "them"
