@@ -98,6 +98,12 @@ class Species:
     index: Tensor | None = None
     lattice_position: Tensor | None = None
 
+    @property
+    def number(self) -> Tensor:
+        """(n,) int64 by which particles are known: their place on the lattice, or in their order where nobody says."""
+        n = len(self.position)
+        return torch.arange(n, device=self.position.device) if self.index is None else self.index
+
 
 HydroParticles = Mapping[str, Species]
 """`"Mcdm"`, `"Mgas"` and `"Mstar"`: named after the CMD field that each of them makes."""

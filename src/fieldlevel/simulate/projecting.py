@@ -84,7 +84,7 @@ def _part(name: str, species: Species, variant: Variant, spec: SimulateSpec, see
     if variant.fraction is None:
         kept = on_sublattice(places(species, spec.n_particles), spec.n_particles, variant.every)
     else:
-        kept = Thinning(variant.fraction, seed).kept(_numbers(species), _kind(name))
+        kept = Thinning(variant.fraction, seed).kept(species.number, _kind(name))
     return _kept(name, species.position, kept, len(species.position), spec.n_neighbours)
 
 
@@ -94,12 +94,6 @@ def _kept(name: str, position: Tensor, kept: Tensor, n: int, n_neighbours: int) 
     if name != _POINTS and n > n_neighbours:
         check_enough(len(part), _kind(name), n_neighbours, "a part of the particles")
     return part, n / max(len(part), 1)
-
-
-def _numbers(species: Species) -> Tensor:
-    """By what the particles of a kind are drawn: their place on the lattice, or in their order where nobody says."""
-    n = len(species.position)
-    return torch.arange(n, device=species.position.device) if species.index is None else species.index
 
 
 def _kind(name: str) -> str:
@@ -145,7 +139,7 @@ def _drawn_discs(
     name: str, species: Species, spec: SimulateSpec, variant: Variant, seed: int, n_draws: int
 ) -> Iterator[Discs]:
     """The particles of a kind for each draw in turn, of unit mass."""
-    position, number, n = species.position, _numbers(species), len(species.position)
+    position, number, n = species.position, species.number, len(species.position)
     high = variant.fractions[1] if variant.fractions is not None else 1.0
     if high > 1 and name != _POINTS:
         position, number = tracers(species, spec.n_particles, spec.n_mesh)

@@ -82,9 +82,4 @@ def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, layout:
     group["Coordinates"] = position.cpu().numpy()
     group["Velocities"] = species.velocity.mul(km_s).cpu().numpy()
     group["Masses"] = np.full(len(position), species.mass * particle_mass, dtype=np.float32)
-    group["ParticleIDs"] = _places(species).astype(np.uint32)
-
-
-def _places(species: Species) -> np.ndarray:
-    """Of each particle on its lattice, in the order of the particles where nobody says."""
-    return np.arange(len(species.position)) if species.index is None else species.index.cpu().numpy()
+    group["ParticleIDs"] = species.number.cpu().numpy().astype(np.uint32)
