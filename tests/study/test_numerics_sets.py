@@ -7,6 +7,7 @@ import pytest
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.json_files import write_json
+from fieldlevel.simulate.mock_suite import plan_suites
 from fieldlevel.study.numerics_data import numerics_simulations
 from fieldlevel.study.numerics_sets import (
     NumericsSet,
@@ -98,6 +99,20 @@ def test_no_part_is_too_small_for_a_disc(tiny_letter):
     sparse = replace(tiny_letter, simulate=replace(tiny_letter.simulate, n_particles=8))
     _, small, *_ = numerics_simulations(sparse)
     assert (small.thin, small.thin_lattice, small.thin_kinds) == ((1 / 2,), (), True)
+
+
+def test_what_was_asked_of_the_own_simulations_stays_with_them(tiny_letter):
+    """Among it the range of the maps to train on; the test set has a name of its own, and no disc is too wide."""
+    asked = replace(tiny_letter.simulate, thin=(0.5,), thin_training=(0.5, 2.0), smooth_training=(8, 16))
+    own, small, coarser, finer = numerics_simulations(replace(tiny_letter, simulate=asked))
+    assert own == replace(asked, suites=own.suites)
+    assert (small.thin_training, small.smooth_training, coarser.thin, finer.thin) == (None, None, (), (1 / 8,))
+    sparse = {"n_particles": 12, "n_neighbours": 8}
+    for change in ({"set_name": "LHtest"}, {"n_particles": 10}, {"n_neighbours": 100}, sparse):
+        own, *others = numerics_simulations(replace(tiny_letter, simulate=replace(tiny_letter.simulate, **change)))
+        assert own.set_name not in {each.set_name for each in others}
+        names = [plan.name for each in (own, *others) for plan in plan_suites(each)]
+        assert len(set(names)) == len(names)
 
 
 def test_a_letter_without_numerics_simulates_its_own_suites_alone(tiny_letter):

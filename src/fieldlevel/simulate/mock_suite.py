@@ -48,6 +48,8 @@ from fieldlevel.workers import choose_devices
 _WHOLE = Shard()
 MANY = 100
 """Simulations for which it is worth while to start processes that share a GPU."""
+FEWEST_PARTICLES = 8
+"""A side."""
 _MOST_PARTICLES, _MOST_CELLS = 4096, 16384
 _BYTES = 4
 _BESIDE = ("suites", "twin", *OF_VARIANTS)
@@ -244,8 +246,8 @@ def _check_spec(spec: SimulateSpec) -> None:
     allowed = {
         "fields": (len(fields) == len(set(fields) & set(SIMULATED_FIELDS)) > 0, f"{known}, each once"),
         "n_particles": (
-            8 <= spec.n_particles <= _MOST_PARTICLES and spec.n_particles % 2 == 0,
-            f"even numbers from 8 to {_MOST_PARTICLES}",
+            FEWEST_PARTICLES <= spec.n_particles <= _MOST_PARTICLES and spec.n_particles % 2 == 0,
+            f"even numbers from {FEWEST_PARTICLES} to {_MOST_PARTICLES}",
         ),
         "n_mesh": (
             spec.n_particles <= spec.n_mesh <= _MOST_CELLS and spec.n_mesh % 2 == 0,

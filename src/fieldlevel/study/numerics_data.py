@@ -7,10 +7,12 @@ letter itself and take no more than their projection.
 
 from dataclasses import replace
 
+from fieldlevel.simulate.mock_suite import FEWEST_PARTICLES
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.simulate.variants import least_part
+from fieldlevel.simulate.variants import OF_VARIANTS, least_part
 from fieldlevel.study.letter_plan import simulations
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.suites import base_set
 
 KEPT = (1 / 2, 1 / 4, 1 / 8)
 """Random parts of the particles that test maps are made of."""
@@ -18,7 +20,7 @@ TRAINING_RANGE = (0.05, 1.0)
 """Of the random parts that maps to train on are made of."""
 LATTICE_STEP = 2
 TEST_SET = "LHtest"
-"""The small hypercube."""
+"""The small hypercube, unless that is the letter's own set."""
 
 _SHARES = {"thinned": (8, 40), "finer": (48, 20)}
 """One of so many simulations of the letter, and at most so many."""
@@ -39,22 +41,36 @@ def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
     simulate = simulations(spec)
     if not spec.numerics:
         return [simulate]
-    n_small, least = n_rows(spec, "thinned"), least_part(spec.simulate)
-    small = replace(
-        simulate, set_name=TEST_SET, n_simulations=n_small, n_hypercube=n_small, parameters=None, twin=False
-    )
+    least, n_small = least_part(simulate), n_rows(spec, "thinned")
+    training = simulate.thin_training or (max(TRAINING_RANGE[0], least), TRAINING_RANGE[1])
+    small = _small(simulate, n_small)
+    coarser = _with_particles(small, simulate.n_particles // 4 * 2, n_small)
     finer = _with_particles(small, simulate.n_particles * 2, n_rows(spec, "finer"))
     return [
-        replace(simulate, thin_training=(max(TRAINING_RANGE[0], least), TRAINING_RANGE[1])),
+        replace(simulate, thin_training=training),
         replace(
             small,
             thin=tuple(part for part in KEPT if part >= least),
             thin_kinds=max(KEPT) >= least,
             thin_lattice=(LATTICE_STEP,) if least <= LATTICE_STEP**-3 else (),
         ),
-        _with_particles(small, simulate.n_particles // 4 * 2, n_rows(spec, "thinned")),
+        *([coarser] if coarser.n_particles >= FEWEST_PARTICLES and least_part(coarser) <= 1 else []),
         replace(finer, thin=(1 / 8,)),
     ]
+
+
+def _small(simulate: SimulateSpec, n_simulations: int) -> SimulateSpec:
+    """The hypercube to test on, with nothing that was asked of the simulations of the letter besides."""
+    usual = SimulateSpec()
+    return replace(
+        simulate,
+        set_name=TEST_SET if base_set(simulate.set_name) != TEST_SET else f"{TEST_SET}2",
+        n_simulations=n_simulations,
+        n_hypercube=n_simulations,
+        parameters=None,
+        twin=False,
+        **{name: getattr(usual, name) for name in OF_VARIANTS},
+    )
 
 
 def n_rows(spec: LetterSpec, which: str) -> int:
