@@ -68,9 +68,10 @@ PROJECT_FLAGS = ("--n-pixels", "16", "--n-neighbours", "4", "--device", "cpu")
 
 
 def write_suite(folder: Path, suite: str, seed: int, field: str = "Mtot", set_name: str = "LH") -> None:
-    """A sound suite in which the five slabs of an axis hold all the mass of the box."""
-    rng = np.random.default_rng(seed)
-    strata = np.array([rng.permutation(N_SIMULATIONS) for _ in CMD.lows]).T
+    """A sound suite in which the five slabs of an axis hold all the mass of the box; all share their cosmologies."""
+    shared, rng = np.random.default_rng(0), np.random.default_rng(seed)
+    columns = [(shared if parameter.cosmological else rng).permutation(N_SIMULATIONS) for parameter in CMD.parameters]
+    strata = np.array(columns).T
     theta = CMD.lows + (strata + 0.5) / N_SIMULATIONS * (CMD.highs - CMD.lows)
     maps = rng.lognormal(0.0, 1.0, (N_SIMULATIONS, 3, 5, N_PIXELS, N_PIXELS))
     maps *= 5 * CRITICAL_DENSITY * theta[:, 0, None, None, None, None] / maps.mean((2, 3, 4), keepdims=True)

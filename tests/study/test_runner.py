@@ -76,7 +76,13 @@ def test_outputs_are_complete_and_say_mock(finished):
         assert (out / "figures" / f"{stem}.pdf").stat().st_size > 1000
         assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
     lines = (out / "predictions.csv").read_text().splitlines()
-    assert len(lines) == 1 + 35 * 2 * 15  # tests of twelve experiments, two simulations, their maps
+    own, numerics = [], []
+    for label, pairs in document["experiments"].items():
+        (numerics if label.startswith("numerics, ") else own).extend(pairs)
+    assert len(own) == 39  # tests of thirteen experiments; two simulations and their maps each
+    assert {pair["n_maps"] for pair in own} == {2 * 15}
+    assert {pair["n_maps"] for pair in numerics} == {4 * 15}  # all simulations of a hypercube of their own
+    assert len(lines) == 1 + 15 * (2 * len(own) + 4 * len(numerics))
     assert all(line.startswith("MOCK DATA,") for line in lines[1:])
     assert (out / document["weights"]["MockTNG"]).exists()
     assert read_finished(out, data.key) == document
@@ -101,6 +107,7 @@ def test_every_network_and_the_whole_spec_are_told(finished, tiny_letter):
     told = [(facts["experiment"], facts["suite"]) for facts in document["networks"]]
     assert len(told) == len(set(told)) == len({net.weights for nets in run.trained.values() for net in nets.values()})
     untrained = {*(test.kind for test in NULL_TESTS), "hydro to N-body"}
+    untrained |= {key.label for key in run.experiments if key.label.startswith("numerics, ")}
     assert {name for name, _ in told} == {key.label for key in run.experiments} - untrained
     assert all(
         facts["settings"].startswith(("h = ", "1 x ", "2 x ", "3 x ", "4 x ", "5 x ")) for facts in document["networks"]
@@ -205,7 +212,9 @@ def test_networks_are_the_same_however_many_are_trained_at_once(finished, tiny_l
             np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
     assert [pair.name for pair in shown[0]] == [pair.name for pair in run.pairs]
     trained = {task.split(":")[0] for task in tasks if ": train " in task}
-    assert trained == {"four pairs", "power spectrum", "one-point PDF", "N-body to hydro", "permuted labels"}
+    assert trained == {
+        "four pairs", "four pairs, LHthinned", "power spectrum", "one-point PDF", "N-body to hydro", "permuted labels",
+    }  # fmt: skip
 
 
 def test_another_spec_or_other_data_is_another_letter(finished, tiny_letter):
@@ -257,11 +266,13 @@ def test_seen_simulations_and_their_twins_and_siblings_are_refused(finished, nam
         predict_suite(load(out / document["weights"]["MockTNG"]), data.of(name), "all")
 
 
-def test_all_simulations_of_another_suite_may_be_tested_if_asked(finished):
-    """They are the same universes; nobody gets them by mistake."""
+def test_all_simulations_of_another_suite_are_tested_where_they_are_other_universes(finished):
+    """Row i of every mock suite is one universe; those of a hypercube of its own were never seen."""
     out, data, _, document = finished
     predictor = load(out / document["weights"]["MockTNG"])
-    assert predict_suite(predictor, data.of("MockSIMBA"), "all", anyway=True).n_maps == 150
+    with pytest.raises(UserError, match="trained or validated on 8 of the 10 simulations asked for"):
+        predict_suite(predictor, data.of("MockSIMBA"), "all")
+    assert predict_suite(predictor, data.opened["MockSIMBA", "LHtest"], "all").n_maps == 60
 
 
 @pytest.mark.parametrize("name", ["MockTNG", "MockSIMBA", "Nbody_Mock"])
@@ -359,7 +370,11 @@ def test_store_keeps_complete_runs_and_continues_others(tmp_path):
 def test_suites_are_opened_in_one_order(finished):
     """The key of a letter is made from them, and must be the same in every process."""
     data = finished[1]
-    assert list(data.opened) == [(name, "LH") for name in ("MockSIMBA", "MockTNG", "Nbody_Mock")]
+    own = [(name, "LH") for name in ("MockSIMBA", "MockTNG", "Nbody_Mock")]
+    assert list(data.opened)[:3] == own
+    others = list(data.opened)[3:]
+    assert others == sorted(others, key=lambda key: (key[1], key[0]))
+    assert {name for name, _ in others} == {"MockSIMBA", "MockTNG"}
 
 
 def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):

@@ -151,9 +151,11 @@ def test_maps_of_two_simulators_are_told(few, finished, copy, capsys):
     assert describe_data(few, data)["simulator"] == f"version {SIMULATOR_VERSION}"
     change_records(copy, later)
     (folder,) = copy.glob("data/*")
-    opened = {name: open_suite(folder, name, check=False) for name in ("MockTNG", "MockSIMBA")}
+    opened = {(name, "LH"): open_suite(folder, name, check=False) for name in ("MockTNG", "MockSIMBA")}
     facts = describe_data(few, replace(data, opened=opened))
-    told = "maps of different simulators, 2 of MockTNG, 9 of MockSIMBA: answers across them may be off"
+    told = (
+        f"maps of different simulators, {SIMULATOR_VERSION} of MockTNG, 9 of MockSIMBA: answers across them may be off"
+    )
     assert facts["remark"] == told
     print_letter({**document, "data_facts": facts}, data.directory)
     assert f"note: {told}" in capsys.readouterr().out

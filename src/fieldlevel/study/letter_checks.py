@@ -89,19 +89,20 @@ def refuse_unused(spec: LetterSpec, usual: LetterSpec, data: Path | None) -> Non
 def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
     """Refuse settings of simulations beside a folder of maps, unless it was simulated with them."""
     for setting, value in asdict(given).items():
-        if value != getattr(usual, setting) and not _was_simulated_with(data, setting, value):
+        if value != getattr(usual, setting) and not _was_simulated_with(data, given.set_name, setting, value):
             told = f"simulate.{setting} = {shown(value)}"
             raise UserError(f"{told}: would have no effect, as the maps are those of --data; leave it out")
 
 
-def _was_simulated_with(directory: Path, setting: str, value: object) -> bool:
-    """Whether a folder's own record says that its mock suites were simulated with this setting."""
+def _was_simulated_with(directory: Path, set_name: str, setting: str, value: object) -> bool:
+    """Whether a folder's own record says that the set of its mock suites was simulated with this setting."""
     try:
         record = read_json_object(directory / RECORD_NAME)
     except UserError:
         return False
     specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
-    known = [each[setting] for each in specs if isinstance(each, dict) and setting in each]
+    of_set = [each for each in specs if isinstance(each, dict) and each.get("set_name") == set_name]
+    known = [each[setting] for each in of_set if setting in each]
     return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
 
 
