@@ -153,6 +153,12 @@ def test_impossible_fractions_are_refused(write_hydro, tmp_path, fractions):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_name_says_once_what_was_thinned(write_hydro, tmp_path):
+    with pytest.raises(UserError, match=r"set 'LHthin2': its name says that it is thinned already; give another"):
+        project_snapshots([write_hydro()], replace(MINE, set_name="LHthin2", thin=(0.5,)), tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
 # Maps of snapshots
 
 

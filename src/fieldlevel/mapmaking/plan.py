@@ -32,7 +32,16 @@ from fieldlevel.snapshots.members import find_files, fingerprint
 from fieldlevel.snapshots.opening import open_snapshot
 from fieldlevel.snapshots.snapshot import Snapshot
 from fieldlevel.spec_io import refuse_values
-from fieldlevel.suites import MOCK_MARK, SUITE_NAME, SUITE_NAME_IN_WORDS, is_known, is_mock, is_nbody, layout_of
+from fieldlevel.suites import (
+    MOCK_MARK,
+    SUITE_NAME,
+    SUITE_NAME_IN_WORDS,
+    is_known,
+    is_mock,
+    is_nbody,
+    is_thinned,
+    layout_of,
+)
 
 PROJECTION_VERSION = "1"
 """Raised whenever the same spec gives other maps."""
@@ -260,6 +269,8 @@ def check_project_spec(spec: ProjectSpec) -> None:
         "thin_seed": (0 <= spec.thin_seed < 2**31, "whole numbers from 0"),
     }
     refuse_values(spec, allowed)
+    if spec.thin and is_thinned(spec.set_name):
+        raise UserError(f"set {spec.set_name!r}: its name says that it is thinned already; give another, or no --thin")
     Given(spec.box_size_mpc_h, spec.Omega_m, spec.redshift, spec.length_unit)
     n_bytes = 8 * 3 * spec.n_slabs * n_pixels**2 * len(fields)
     check_fits(n_bytes, f"{3 * spec.n_slabs} maps of {n_pixels}^2 pixels of each field", "lower n_pixels or n_slabs")
