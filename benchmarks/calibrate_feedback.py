@@ -127,7 +127,7 @@ class Arguments:
     suites: Annotated[tuple[Suite, ...], tyro.conf.arg(aliases=["--suite"])] = ("MockTNG",)
     n_particles: int = 256
     """Particles a side of each kind; the mesh is twice as fine."""
-    step_error: float = 0.025
+    step_error: float = 0.03
     """Wanted error of P(k) from finite time steps."""
     k_max: float = 20.0
     """Largest wavenumber [h/Mpc] of fit and validation."""

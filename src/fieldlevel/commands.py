@@ -42,7 +42,7 @@ class Simulate:
     """Folder for the files; several shards may work in it at once."""
     scale: Scale = "laptop"
     """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
-    to 20% in P(k), two CPU cores; half: 256^2 maps of 128^3 particles, steps right to 5% up to k = 10 h/Mpc, GPUs;
+    to 20% in P(k), two CPU cores; half: 256^2 maps of 128^3 particles, steps right to 3% up to k = 10 h/Mpc, GPUs;
     letter: the same of 256^3 particles, as many as CAMELS has, force softening 0.05 Mpc/h."""
     suite: Annotated[str | None, tyro.conf.arg(metavar="SUITE")] = None
     """Short for --suites of one."""

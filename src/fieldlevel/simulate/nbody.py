@@ -119,7 +119,7 @@ def time_steps(Omega_m: float, a_start: float, n_steps: int) -> Iterator[Step]:
 def steps_needed(cosmology: Cosmology, spacing_mpc_h: float, error: float) -> int:
     r"""Number of time steps for a wanted accuracy, a fit to convergence tests with 32^3 to 256^3 particles.
 
-        n = 62 (spacing / 0.0977)^-0.7 (Omega_m / 0.3)^0.45 (sigma_8 / 0.8)^1.6 (error / 0.05)^-0.4
+        n = 70 (spacing / 0.0977)^-0.7 (Omega_m / 0.3)^0.45 (sigma_8 / 0.8)^1.6 (error / 0.05)^-0.4
 
     Args:
         cosmology: Omega_m and sigma_8.
@@ -131,10 +131,10 @@ def steps_needed(cosmology: Cosmology, spacing_mpc_h: float, error: float) -> in
 
     Example:
         >>> steps_needed(Cosmology(Omega_m=0.3, sigma_8=0.8), spacing_mpc_h=25 / 256, error=0.05)
-        62
+        70
     """
     density = (cosmology.Omega_m / 0.3) ** 0.45 * (cosmology.sigma_8 / 0.8) ** 1.6
-    n_steps: float = 62 * (spacing_mpc_h * 256 / 25) ** -0.7 * density * (error / 0.05) ** -0.4
+    n_steps: float = 70 * (spacing_mpc_h * 256 / 25) ** -0.7 * density * (error / 0.05) ** -0.4
     return max(round(n_steps), 8)
 
 

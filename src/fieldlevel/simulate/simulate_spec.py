@@ -56,7 +56,7 @@ class SimulateSpec:
     """Particles a side, of dark matter and of gas."""
     n_mesh: int = 512
     """Cells a side of the force mesh."""
-    step_error: float = 0.025
+    step_error: float = 0.03
     """Wanted error of P(k) from finite time steps for k up to 10 h/Mpc; each cosmology gets the steps it needs."""
     a_start: float = 0.05
     """Expansion factor of the 2LPT start."""
