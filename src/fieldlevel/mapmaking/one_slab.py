@@ -7,8 +7,6 @@ from fieldlevel.mapmaking.slabs import Discs, Slabs
 from fieldlevel.numerics.discs import paint_layers, paint_points, paint_slabs
 from fieldlevel.numerics.mesh import is_fused
 
-_ON_FACE = 1e-12
-
 
 def project_one_slab(discs: Discs, axis: int, slab: int, n_pixels: int, box_size_mpc_h: float, slabs: Slabs) -> Tensor:
     """One of the maps of `slabs.project_slabs`, from the particles of its slab only.
@@ -24,7 +22,7 @@ def project_one_slab(discs: Discs, axis: int, slab: int, n_pixels: int, box_size
     Returns:
         (n_pixels, n_pixels) in (Msun/h)/(Mpc/h)^2, map `slabs.count * axis + slab` to round-off.
     """
-    inside = _slab_of(discs.position[:, axis], slabs) == slab
+    inside = slabs.slab_of(discs.position[:, axis]) == slab
     place, mass, pixel_area = discs.position[inside], discs.mass[inside], (box_size_mpc_h / n_pixels) ** 2
     if discs.radius is not None and is_fused(place):
         return paint_slabs(place, discs.radius[inside], mass, axis, (1, 1.0), n_pixels)[0] / pixel_area
@@ -40,12 +38,5 @@ def project_one_slab(discs: Discs, axis: int, slab: int, n_pixels: int, box_size
 
 def numbers_in_slabs(position: Tensor, slabs: Slabs) -> Tensor:
     """Particles in each slab, (3 * slabs.count,) int64 in the order of the maps, of positions (n, 3) in box sides."""
-    counts = [torch.bincount(_slab_of(position[:, axis], slabs).long(), minlength=slabs.count) for axis in range(3)]
+    counts = [torch.bincount(slabs.slab_of(position[:, axis]).long(), minlength=slabs.count) for axis in range(3)]
     return torch.cat([count[: slabs.count] for count in counts])
-
-
-def _slab_of(depth: Tensor, slabs: Slabs) -> Tensor:
-    """Number of the slab that holds each particle, by its place along the axis in sides of the box."""
-    slab = (depth.remainder(1.0) / slabs.thickness + _ON_FACE).floor_()
-    fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6
-    return slab.clamp_(max=slabs.count - 1) if fills_the_box else slab

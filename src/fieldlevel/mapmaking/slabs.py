@@ -59,6 +59,16 @@ class Slabs:
                 f"{self.count} slabs of {self.thickness:g} box sides: take at least one, and what fits in the box"
             )
 
+    @property
+    def fills_the_box(self) -> bool:
+        """Whether no particle lies behind the last slab."""
+        return self.count * self.thickness > 1 - 1e-6
+
+    def slab_of(self, depth: Tensor) -> Tensor:
+        """Number of the slab at each depth, of any shape, in sides of the box; whole, in the dtype of `depth`."""
+        slab = (depth.remainder(1.0) / self.thickness + _ON_FACE).floor_()
+        return slab.clamp_(max=self.count - 1) if self.fills_the_box else slab
+
 
 MOST_PIXELS, MOST_SLABS = 8192, 1024
 """Pixels a side of a map, and slabs along an axis."""
@@ -212,15 +222,11 @@ def _project(
     if radius is not None and is_fused(position) and not exact:
         cut, reach = (slabs.count, slabs.thickness), radius / n_pixels
         return torch.cat([paint_slabs(position, reach, mass, axis, cut, n_pixels) for axis in range(3)])
-    position = position.remainder(1.0)
-    slab = (position / slabs.thickness + _ON_FACE).floor_()
-    fills_the_box = slabs.count * slabs.thickness > 1 - 1e-6
-    if fills_the_box:
-        slab.clamp_(max=slabs.count - 1)
+    position, slab = position.remainder(1.0), slabs.slab_of(position)
     paint = paint_layers_exact if exact else paint_layers
     maps = []
     for axis, plane in enumerate(((1, 2), (0, 2), (0, 1))):
-        chosen = slice(None) if fills_the_box else slab[:, axis] < slabs.count
+        chosen = slice(None) if slabs.fills_the_box else slab[:, axis] < slabs.count
         layer = slab[chosen, axis], slabs.count, n_pixels
         pixels = position[chosen][:, plane] * n_pixels
         if radius is None:

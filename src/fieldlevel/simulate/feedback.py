@@ -196,6 +196,11 @@ class GravityRun:
         return soft_cap(slope.mul(-0.5 * scale**2), scale)
 
 
+def star_share(M: Tensor, star_fraction: float) -> Tensor:
+    """Share of the gas of haloes of mass M [Msun/h] that forms stars: `star_fraction` at 1e12, near its largest."""
+    return 2 * star_fraction / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)
+
+
 def soft_cap(displacement: Tensor, cap: float) -> Tensor:
     """Shorten vectors (n, 3) so that none is longer than `cap`."""
     stretch = (1 + displacement.square().sum(1, keepdim=True) / cap**2).sqrt()

@@ -31,6 +31,7 @@ from fieldlevel.simulate.feedback import (
     Scaling,
     chosen,
     soft_cap,
+    star_share,
 )
 from fieldlevel.simulate.shells import Shells, answered, halo_masses, r_200
 
@@ -84,7 +85,7 @@ def mock_astrid(run: GravityRun, feedback: Feedback, constants: AstridConstants 
     shells = Shells.of(halo, radius, len(M))
     enclosed = ((shells.enclosed(halo, radius) - 0.5) / shells.number[halo]).to(radius.dtype)
 
-    is_star = _draw_stars(enclosed, _star_fraction(M, c)[halo], members.index, run.seed)
+    is_star = _draw_stars(enclosed, star_share(M, c.star_fraction)[halo], members.index, run.seed)
     moved = _equilibrium(radius, enclosed, M[halo], c, run.cell_mpc_h)
     moved = torch.where(is_star, c.star_spread * radius, moved)
     shift = members.offset * (moved / radius - 1)[:, None]
@@ -128,11 +129,6 @@ def _equilibrium(radius: Tensor, enclosed: Tensor, M: Tensor, c: _Values, cell_m
     third = enclosed ** (1 / 3)
     hot = atmosphere * third / (1 - third**2).clamp(min=1e-6) ** c.tail
     return radius ** (1 - heat) * hot.clamp(min=1e-3) ** heat * (1 - cooling * (1 - enclosed))
-
-
-def _star_fraction(M: Tensor, c: _Values) -> Tensor:
-    """Of the gas of haloes of mass M [Msun/h]."""
-    return 2 * c.star_fraction / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)
 
 
 def _draw_stars(enclosed: Tensor, fraction: Tensor, index: Tensor, seed: int) -> Tensor:

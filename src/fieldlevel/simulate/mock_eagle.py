@@ -33,6 +33,7 @@ from fieldlevel.simulate.feedback import (
     HydroParticles,
     Scaling,
     chosen,
+    star_share,
 )
 from fieldlevel.simulate.haloes import Members
 from fieldlevel.simulate.shells import answered, halo_masses, r_200
@@ -82,7 +83,7 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
     members, around = haloes.members(run.gas), haloes.members(run.dark_matter)
     M = halo_masses(run, members, around)
 
-    f_star = (2 * c.star_fraction / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)).clamp(max=_LARGEST_SHARE)
+    f_star = star_share(M, c.star_fraction).clamp(max=_LARGEST_SHARE)
     is_star = uniform(members.index, run.seed, STAR_STREAM) < f_star[members.halo]
     wind = (r_200(M) * (c.wind / run.cell_mpc_h) / (1 + M / 1e12) ** (1 / 3))[members.halo]
     windy = blown_out(members.offset, wind, uniform(members.index, run.seed, DIRECTION_STREAM))

@@ -29,6 +29,7 @@ from fieldlevel.simulate.feedback import (
     HydroParticles,
     Scaling,
     chosen,
+    star_share,
 )
 from fieldlevel.simulate.haloes import Haloes
 
@@ -141,7 +142,7 @@ def _ejected_fractions(M: Tensor, c: _Values) -> tuple[Tensor, Tensor, Tensor]:
     """Gas fractions of jets, winds and stars in haloes of mass M [Msun/h], together at most 0.97."""
     f_jet = c.jet_fraction / (1 + c.jet_mass / M)
     f_wind = c.wind_fraction / (1 + M / 3e11)
-    f_star = 2 * c.star_fraction / ((M / 1e12) ** -1 + (M / 1e12) ** 0.6)
+    f_star = star_share(M, c.star_fraction)
     excess = ((f_jet + f_wind + f_star) / _LARGEST_SHARE).clamp(min=1)
     return f_jet / excess, f_wind / excess, f_star / excess
 

@@ -24,6 +24,7 @@ from fieldlevel.numerics.mesh import (
     gradient_at,
     inverse_fourier,
     inverse_laplacian_kernel,
+    multiply_modes,
     paint_species,
     read_cic,
     smooth_gaussian,
@@ -110,4 +111,4 @@ def _response(before: Tensor, after: Tensor, n_mesh: int, sigma: float, dark_mat
     """Gradient at the dark matter of the smoothed potential of the displaced baryons, (n, 3) in cells."""
     change_k = fourier(paint_species([after, before], n_mesh, [1.0, -1.0])) * (n_mesh**3 / len(before))
     kernel = inverse_laplacian_kernel(n_mesh, before.device)
-    return gradient_at(inverse_fourier(smooth_gaussian(change_k.mul_(kernel), sigma)), dark_matter)
+    return gradient_at(inverse_fourier(smooth_gaussian(multiply_modes(change_k, kernel), sigma)), dark_matter)

@@ -7,6 +7,7 @@ letter itself and take no more than their projection.
 
 from dataclasses import replace
 
+from fieldlevel.simulate.designs import USUAL_ROWS
 from fieldlevel.simulate.mock_suite import FEWEST_PARTICLES
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.variants import OF_VARIANTS, least_part
@@ -25,7 +26,6 @@ TEST_SET = "LHtest"
 _SHARES = {"thinned": (8, 40), "finer": (48, 20)}
 """One of so many simulations of the letter, and at most so many."""
 _FEWEST = 4
-_OF_HYPERCUBE = 1000
 
 
 def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
@@ -82,7 +82,7 @@ def n_rows(spec: LetterSpec, which: str) -> int:
         (25, 4)
     """
     every, most = _SHARES[which]
-    return min(max((spec.simulate.n_simulations or _OF_HYPERCUBE) // every, _FEWEST), most)
+    return min(max((spec.simulate.n_simulations or USUAL_ROWS) // every, _FEWEST), most)
 
 
 def _with_particles(simulate: SimulateSpec, n_particles: int, n_simulations: int) -> SimulateSpec:
