@@ -163,3 +163,21 @@ def test_a_push_is_right_on_average(problem):
 def test_double_precision_stays_with_pytorch(problem):
     painted = paint_cic(problem.positions.double().cuda(), problem.n_mesh).cpu()
     torch.testing.assert_close(painted, paint_cic(problem.positions.double(), problem.n_mesh), rtol=0, atol=1e-10)
+
+
+def test_meshes_of_more_numbers_than_a_narrow_index_counts():
+    """Four numbers of a gradient in each of 816^3 cells are more than 2^31: the far corner does as well."""
+    if torch.cuda.get_device_properties(0).total_memory < 2**35:
+        pytest.skip("takes 14 GiB")
+    n_mesh = 816
+    near = 40 * torch.rand(999, 3, generator=torch.Generator().manual_seed(5))
+    far = n_mesh - 40 + near
+    k = 2 * torch.pi / n_mesh * torch.arange(n_mesh, device="cuda")
+    field = (8 * k).sin()[:, None, None] + (5 * k).cos()[None, :, None] + (3 * k).sin()[None, None, :]
+    slopes = [
+        gradient_at(field.roll(shift, (0, 1, 2)), at.cuda())
+        for shift, at in ((3 * (0,), near), (3 * (n_mesh - 40,), far))
+    ]
+    assert torch.allclose(*slopes, atol=1e-5)
+    painted = paint_cic(far.cuda(), n_mesh)[-40:, -40:, -40:]
+    assert (painted - paint_cic(near.cuda(), 64)[:40, :40, :40]).abs().max() < 1e-3

@@ -27,22 +27,22 @@ _BLOCK = 256
 
 
 @triton.jit
-def _corner(x, n_mesh: tl.constexpr):  # type: ignore[no-untyped-def]
+def _corner(x, n_mesh: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     """Lower node, upper node and weight of the upper node along one periodic axis."""
     lower = tl.floor(x)
     cell = lower.to(tl.int32) % n_mesh
-    cell = tl.where(cell < 0, cell + n_mesh, cell)
+    cell = tl.where(cell < 0, cell + n_mesh, cell).to(index)
     above = tl.where(cell == n_mesh - 1, 0, cell + 1)
     return cell, above, x - lower
 
 
 @triton.jit
-def _paint(position, pairs, scale, n_points, n_mesh: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
-    point = tl.program_id(0) * block + tl.arange(0, block)
+def _paint(position, pairs, scale, n_points, n_mesh: tl.constexpr, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
+    point = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = point < n_points
-    x0, x1, wx = _corner(tl.load(position + 3 * point, mask=inside, other=0.0), n_mesh)
-    y0, y1, wy = _corner(tl.load(position + 3 * point + 1, mask=inside, other=0.0), n_mesh)
-    z0, _, wz = _corner(tl.load(position + 3 * point + 2, mask=inside, other=0.0), n_mesh)
+    x0, x1, wx = _corner(tl.load(position + 3 * point, mask=inside, other=0.0), n_mesh, index)
+    y0, y1, wy = _corner(tl.load(position + 3 * point + 1, mask=inside, other=0.0), n_mesh, index)
+    z0, _, wz = _corner(tl.load(position + 3 * point + 2, mask=inside, other=0.0), n_mesh, index)
     half: tl.constexpr = n_mesh // 2
     of_parity = pairs + (z0 % 2).to(tl.int64) * (n_mesh * n_mesh * half)
     for corner in tl.static_range(4):
@@ -68,10 +68,10 @@ def _upper(pair):  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _density(pairs, density, unit, n_mesh: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _density(pairs, density, unit, n_mesh: tl.constexpr, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     half: tl.constexpr = n_mesh // 2
     n_pairs: tl.constexpr = n_mesh * n_mesh * half
-    pair = tl.program_id(0) * block + tl.arange(0, block)
+    pair = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = pair < n_pairs
     along = pair % half
     before = tl.where(along == 0, pair + half - 1, pair - 1)
@@ -80,7 +80,7 @@ def _density(pairs, density, unit, n_mesh: tl.constexpr, block: tl.constexpr):  
     odd_before = tl.load(pairs + n_pairs + before, mask=inside, other=0)
     first = (_lower(even) + _upper(odd_before)).to(tl.float32) * unit
     second = (_upper(even) + _lower(odd)).to(tl.float32) * unit
-    place = 2 * tl.program_id(0) * block + tl.arange(0, 2 * block)
+    place = 2 * tl.program_id(0).to(index) * block + tl.arange(0, 2 * block)
     tl.store(density + place, tl.interleave(first, second), mask=place < 2 * n_pairs)
 
 
@@ -97,9 +97,9 @@ def _slope(field, base, step, coordinate, n_mesh: tl.constexpr, inside):  # type
 
 
 @triton.jit
-def _gradient(field, slope, unit, n_mesh: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _gradient(field, slope, unit, n_mesh: tl.constexpr, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     """The gradient in multiples of a unit, in the precision of `slope`."""
-    cell = tl.program_id(0) * block + tl.arange(0, block)
+    cell = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = cell < n_mesh * n_mesh * n_mesh
     z = cell % n_mesh
     y = (cell // n_mesh) % n_mesh
@@ -109,16 +109,16 @@ def _gradient(field, slope, unit, n_mesh: tl.constexpr, block: tl.constexpr):  #
     gy = _slope(field, cell - y * n_mesh, n_mesh, y, n_mesh, inside)
     gz = _slope(field, cell - z, 1, z, n_mesh, inside)
     interleaved = tl.reshape(tl.join(tl.join(gx, gz), tl.join(gy, tl.zeros_like(gx))), (4 * block,)) / unit
-    place = 4 * tl.program_id(0) * block + tl.arange(0, 4 * block)
+    place = 4 * tl.program_id(0).to(index) * block + tl.arange(0, 4 * block)
     tl.store(slope + place, interleaved.to(slope.dtype.element_ty), mask=place < 4 * plane * n_mesh)
 
 
 @triton.jit
-def _read(slope, x, y, z, inside, n_mesh: tl.constexpr):  # type: ignore[no-untyped-def]
+def _read(slope, x, y, z, inside, n_mesh: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     """Interleaved gradient interpolated linearly to the points."""
-    x0, x1, wx = _corner(x, n_mesh)
-    y0, y1, wy = _corner(y, n_mesh)
-    z0, z1, wz = _corner(z, n_mesh)
+    x0, x1, wx = _corner(x, n_mesh, index)
+    y0, y1, wy = _corner(y, n_mesh, index)
+    z0, z1, wz = _corner(z, n_mesh, index)
     gx, gy, gz = tl.zeros_like(x), tl.zeros_like(x), tl.zeros_like(x)
     for corner in tl.static_range(8):
         i, vx = (x1, wx) if corner & 4 else (x0, 1 - wx)
@@ -133,13 +133,13 @@ def _read(slope, x, y, z, inside, n_mesh: tl.constexpr):  # type: ignore[no-unty
 
 
 @triton.jit
-def _sample(field, position, out, n_points, n_mesh: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _sample(field, position, out, n_points, n_mesh: tl.constexpr, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     """One field interpolated linearly to the points."""
-    point = tl.program_id(0) * block + tl.arange(0, block)
+    point = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = point < n_points
-    x0, x1, wx = _corner(tl.load(position + 3 * point, mask=inside, other=0.0), n_mesh)
-    y0, y1, wy = _corner(tl.load(position + 3 * point + 1, mask=inside, other=0.0), n_mesh)
-    z0, z1, wz = _corner(tl.load(position + 3 * point + 2, mask=inside, other=0.0), n_mesh)
+    x0, x1, wx = _corner(tl.load(position + 3 * point, mask=inside, other=0.0), n_mesh, index)
+    y0, y1, wy = _corner(tl.load(position + 3 * point + 1, mask=inside, other=0.0), n_mesh, index)
+    z0, z1, wz = _corner(tl.load(position + 3 * point + 2, mask=inside, other=0.0), n_mesh, index)
     value = tl.zeros_like(wx)
     for corner in tl.static_range(8):
         i, vx = (x1, wx) if corner & 4 else (x0, 1 - wx)
@@ -150,13 +150,13 @@ def _sample(field, position, out, n_points, n_mesh: tl.constexpr, block: tl.cons
 
 
 @triton.jit
-def _gather(slope, position, out, n_points, n_mesh: tl.constexpr, block: tl.constexpr):  # type: ignore[no-untyped-def]
-    point = tl.program_id(0) * block + tl.arange(0, block)
+def _gather(slope, position, out, n_points, n_mesh: tl.constexpr, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
+    point = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = point < n_points
     x = tl.load(position + 3 * point, mask=inside, other=0.0)
     y = tl.load(position + 3 * point + 1, mask=inside, other=0.0)
     z = tl.load(position + 3 * point + 2, mask=inside, other=0.0)
-    gx, gy, gz = _read(slope, x, y, z, inside, n_mesh)
+    gx, gy, gz = _read(slope, x, y, z, inside, n_mesh, index)
     tl.store(out + 3 * point, gx, mask=inside)
     tl.store(out + 3 * point + 1, gy, mask=inside)
     tl.store(out + 3 * point + 2, gz, mask=inside)
@@ -164,14 +164,23 @@ def _gather(slope, position, out, n_points, n_mesh: tl.constexpr, block: tl.cons
 
 @triton.jit
 def _push(  # type: ignore[no-untyped-def]
-    slope, position, velocity, keep, kick, drift, n_points, n_mesh: tl.constexpr, block: tl.constexpr
+    slope,
+    position,
+    velocity,
+    keep,
+    kick,
+    drift,
+    n_points,
+    n_mesh: tl.constexpr,
+    block: tl.constexpr,
+    index: tl.constexpr,
 ):
-    point = tl.program_id(0) * block + tl.arange(0, block)
+    point = tl.program_id(0).to(index) * block + tl.arange(0, block)
     inside = point < n_points
     x = tl.load(position + 3 * point, mask=inside, other=0.0)
     y = tl.load(position + 3 * point + 1, mask=inside, other=0.0)
     z = tl.load(position + 3 * point + 2, mask=inside, other=0.0)
-    gx, gy, gz = _read(slope, x, y, z, inside, n_mesh)
+    gx, gy, gz = _read(slope, x, y, z, inside, n_mesh, index)
     vx = keep * tl.load(velocity + 3 * point, mask=inside) + kick * gx
     vy = keep * tl.load(velocity + 3 * point + 1, mask=inside) + kick * gy
     vz = keep * tl.load(velocity + 3 * point + 2, mask=inside) + kick * gz
@@ -184,9 +193,9 @@ def _push(  # type: ignore[no-untyped-def]
 
 
 @triton.jit
-def _multiply(modes, kernel, n_modes, block: tl.constexpr):  # type: ignore[no-untyped-def]
+def _multiply(modes, kernel, n_modes, block: tl.constexpr, index: tl.constexpr):  # type: ignore[no-untyped-def]
     """Complex numbers times real ones."""
-    part = 2 * tl.program_id(0) * block + tl.arange(0, 2 * block)
+    part = 2 * tl.program_id(0).to(index) * block + tl.arange(0, 2 * block)
     inside = part < 2 * n_modes
     factor = tl.load(kernel + part // 2, mask=inside, other=0.0)
     tl.store(modes + part, factor * tl.load(modes + part, mask=inside, other=0.0), mask=inside)
@@ -194,6 +203,12 @@ def _multiply(modes, kernel, n_modes, block: tl.constexpr):  # type: ignore[no-u
 
 def _blocks(n: int) -> tuple[int]:
     return (triton.cdiv(n, _BLOCK),)
+
+
+def _index(n_mesh: int, n_points: int = 0) -> tl.dtype:
+    """What counts the numbers of gradients and points: wider where there are 2^31 of them, which is a little slower."""
+    is_narrow = max(4 * n_mesh**3, 3 * n_points) + 4 * _BLOCK < 2**31
+    return tl.int32 if is_narrow else tl.int64
 
 
 def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[float]) -> Tensor:
@@ -207,23 +222,25 @@ def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[flo
     device = positions[0].device
     pairs = torch.zeros(2, n_mesh, n_mesh, n_mesh // 2, dtype=torch.int64, device=device)
     for kind, mass in zip(positions, masses, strict=True):
-        _paint[_blocks(len(kind))](kind.contiguous(), pairs, mass * _PARTS, len(kind), n_mesh, _BLOCK)
+        index = _index(n_mesh, len(kind))
+        _paint[_blocks(len(kind))](kind.contiguous(), pairs, mass * _PARTS, len(kind), n_mesh, _BLOCK, index)
     density = torch.empty(n_mesh, n_mesh, n_mesh, device=device)
-    _density[_blocks(density.numel() // 2)](pairs, density, 1 / _PARTS, n_mesh, _BLOCK)
+    _density[_blocks(density.numel() // 2)](pairs, density, 1 / _PARTS, n_mesh, _BLOCK, _index(n_mesh))
     return density
 
 
 def read_field(field: Tensor, positions: Tensor) -> Tensor:
     """A field (n, n, n) interpolated to the particles: (p,)."""
-    out = torch.empty_like(positions[:, 0])
-    _sample[_blocks(len(positions))](field, positions, out, len(positions), field.shape[0], _BLOCK)
+    out, n_points, n_mesh = torch.empty_like(positions[:, 0]), len(positions), field.shape[0]
+    _sample[_blocks(n_points)](field, positions, out, n_points, n_mesh, _BLOCK, _index(n_mesh, n_points))
     return out
 
 
 def gradient_at(field: Tensor, positions: Tensor) -> Tensor:
     """Gradient of a field (n, n, n) interpolated to the particles: (p, 3) per cell."""
     slope, out = _interleaved_gradient(field, torch.float32, 1.0), torch.empty_like(positions)
-    _gather[_blocks(len(positions))](slope, positions, out, len(positions), field.shape[0], _BLOCK)
+    n_points, n_mesh = len(positions), field.shape[0]
+    _gather[_blocks(n_points)](slope, positions, out, n_points, n_mesh, _BLOCK, _index(n_mesh, n_points))
     return out
 
 
@@ -233,16 +250,16 @@ def push_particles(
     """Kick and drift in place, see `fieldlevel.numerics.mesh.push_particles`."""
     slope = _interleaved_gradient(potential, torch.float16, _SLOPE_UNIT)
     n_points, n_mesh = len(position), potential.shape[0]
-    of_unit = kick * _SLOPE_UNIT
-    _push[_blocks(n_points)](slope, position, velocity, keep, of_unit, drift, n_points, n_mesh, _BLOCK)
+    of_unit, index = kick * _SLOPE_UNIT, _index(n_mesh, n_points)
+    _push[_blocks(n_points)](slope, position, velocity, keep, of_unit, drift, n_points, n_mesh, _BLOCK, index)
 
 
 def _interleaved_gradient(field: Tensor, precision: torch.dtype, unit: float) -> Tensor:
     slope = field.new_empty(*field.shape, 4, dtype=precision)
-    _gradient[_blocks(field.numel())](field, slope, unit, field.shape[0], _BLOCK)
+    _gradient[_blocks(field.numel())](field, slope, unit, field.shape[0], _BLOCK, _index(field.shape[0]))
     return slope
 
 
 def multiply_modes(modes: Tensor, kernel: Tensor) -> None:
     """Multiply complex64 modes in place by a float32 kernel of the same strides; both fill their memory."""
-    _multiply[_blocks(modes.numel())](torch.view_as_real(modes), kernel, modes.numel(), _BLOCK)
+    _multiply[_blocks(modes.numel())](torch.view_as_real(modes), kernel, modes.numel(), _BLOCK, _index(modes.shape[0]))

@@ -196,10 +196,10 @@ def force_kernel(n_mesh: int, n_particles: int, device: torch.device) -> Tensor:
         device: where the kernel lives.
 
     Returns:
-        (n_mesh, n_mesh, n_mesh // 2 + 1).
+        (n_mesh, n_mesh, n_mesh // 2 + 1), for an inverse FFT that does not divide by the number of cells.
     """
     kernel = inverse_laplacian_kernel(n_mesh, device, deconvolve=n_mesh < 2 * n_particles)
-    return kernel.mul_(n_mesh**3 / n_particles**3)
+    return kernel.mul_(1 / n_particles**3)
 
 
 def potential(particles: Particles, kernel: Tensor) -> Tensor:
@@ -213,7 +213,7 @@ def potential(particles: Particles, kernel: Tensor) -> Tensor:
         (n_mesh, n_mesh, n_mesh).
     """
     modes = fourier(paint_species(particles.kinds, particles.n_mesh, particles.mass))
-    return inverse_fourier(multiply_modes(modes, kernel))
+    return inverse_fourier(multiply_modes(modes, kernel), norm="forward")
 
 
 def acceleration(particles: Particles, kernel: Tensor) -> Tensor:
