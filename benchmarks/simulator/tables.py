@@ -114,6 +114,12 @@ def coarse_table(result: Result) -> str:
     return table((*_k_header("preset", "Ω_m", "σ_8", "steps"), "largest, k ≤ 20 h/Mpc"), rows)
 
 
+def largest_change(cases: Sequence[Result], k_max: float) -> float:
+    """Of P(k) by the coarser mesh at first, k up to `k_max` [h/Mpc], over all cases."""
+    changes = [np.abs(np.array(case["ratio"]) - 1)[np.array(case["k"]) <= k_max].max() for case in cases]
+    return float(max(changes))
+
+
 def particles_table(result: Result) -> str:
     """Ratio of P(k) to that of the letter preset, and correlation with it."""
     rows = []
