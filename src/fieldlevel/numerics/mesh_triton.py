@@ -104,13 +104,14 @@ def _gradient(field, slope, unit, n_mesh: tl.constexpr, block: tl.constexpr, ind
     z = cell % n_mesh
     y = (cell // n_mesh) % n_mesh
     x = cell // (n_mesh * n_mesh)
-    plane = n_mesh * n_mesh
+    plane: tl.constexpr = n_mesh * n_mesh
+    n_numbers: tl.constexpr = 4 * plane * n_mesh
     gx = _slope(field, cell - x * plane, plane, x, n_mesh, inside)
     gy = _slope(field, cell - y * n_mesh, n_mesh, y, n_mesh, inside)
     gz = _slope(field, cell - z, 1, z, n_mesh, inside)
     interleaved = tl.reshape(tl.join(tl.join(gx, gz), tl.join(gy, tl.zeros_like(gx))), (4 * block,)) / unit
     place = 4 * tl.program_id(0).to(index) * block + tl.arange(0, 4 * block)
-    tl.store(slope + place, interleaved.to(slope.dtype.element_ty), mask=place < 4 * plane * n_mesh)
+    tl.store(slope + place, interleaved.to(slope.dtype.element_ty), mask=place < n_numbers)
 
 
 @triton.jit
