@@ -245,3 +245,15 @@ def test_rows_are_looked_up_as_often_however_many_sets_are_made_of_them(monkeypa
         plan_suites(spec)
         n_calls.append(len(calls))
     assert n_calls[0] == n_calls[1]
+
+
+def test_the_progress_names_what_is_made(tmp_path, wanted):
+    def tasks(spec):
+        events = []
+        simulate(tmp_path, spec, listener=events.append)
+        return {event.task for event in events}
+
+    assert tasks(replace(ONE, twin=False)) == {"simulate MockTNG"}
+    assert tasks(replace(PAIR, twin=False)) == {"simulate MockSIMBA"}
+    assert tasks(PAIR) == {"simulate Nbody_Mock"}
+    assert tasks(PAIR) == {"simulate MockTNG, MockSIMBA"}

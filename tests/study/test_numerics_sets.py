@@ -2,13 +2,14 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 
 import pytest
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.json_files import write_json
 from fieldlevel.simulate.mock_suite import plan_suites
-from fieldlevel.study.numerics_data import numerics_simulations
+from fieldlevel.study.numerics_data import apart, numerics_simulations
 from fieldlevel.study.numerics_sets import (
     NumericsSet,
     numerics_sets,
@@ -113,6 +114,17 @@ def test_what_was_asked_of_the_own_simulations_stays_with_them(tiny_letter):
         assert own.set_name not in {each.set_name for each in others}
         names = [plan.name for each in (own, *others) for plan in plan_suites(each)]
         assert len(set(names)) == len(names)
+
+
+def test_no_maps_to_train_on_are_made_of_the_twin_of_a_letter(tiny_letter):
+    own, *_ = numerics_simulations(tiny_letter)
+    whole, parts = plan_suites(own), [plan_suites(each) for each in apart(own)]
+    names, twins = ({plan.name for plan in plans} for plans in (whole, chain(*parts)))
+    assert names - twins == {"Nbody_Mock_LHthinned"}
+    assert twins < names
+    assert {plan.digest for plan in chain(*parts)} < {plan.digest for plan in whole}
+    for spec in (replace(own, thin_training=None), replace(own, twin=False)):
+        assert apart(spec) == [spec]
 
 
 def test_a_letter_without_numerics_simulates_its_own_suites_alone(tiny_letter):

@@ -136,9 +136,15 @@ def fill_folder(
         _refuse_unkept(spec, plans, Path(directory), kept)
     make = partial(_simulate, spec, tuple(map(facts_of, spec.suites)), rows, kept)
     there = tuple(plan for plan in plans if Ledger(plan, Path(directory)).is_finished())
-    task = f"simulate {', '.join(spec.suites)}"
-    missing = produce_maps(plans, Path(directory), make, devices, shard, task, listener)
-    return Filled(tuple(plan for plan in plans if plan not in there), there, tuple(missing))
+    made = tuple(plan for plan in plans if plan not in there)
+    missing = produce_maps(plans, Path(directory), make, devices, shard, _task(made or plans), listener)
+    return Filled(made, there, tuple(missing))
+
+
+def _task(plans: Sequence[Plan]) -> str:
+    """What is made, for the progress; a gravity-only twin is named where it is made alone."""
+    suites = dict.fromkeys(plan.suite for plan in plans)
+    return f"simulate {', '.join([each for each in suites if not is_nbody(each)] or suites)}"
 
 
 def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:

@@ -24,7 +24,7 @@ from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
 from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.numerics_data import numerics_simulations
+from fieldlevel.study.numerics_data import apart, numerics_simulations
 from fieldlevel.study.numerics_sets import parse_numerics_set
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
@@ -122,7 +122,7 @@ def _simulated(
     _check_before_simulating(spec)
     own, *others = numerics_simulations(spec)
     directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
-    for wanted in (own, *others):
+    for wanted in (*apart(own), *others):
         simulate_suite(wanted, directory, device, workers, listener)
     return directory, own.suites
 

@@ -2,7 +2,7 @@
 
 The gravity of a small hypercube of its own, some percent of that of the letter: thinned as it is, and with fewer and
 with more particles a side. The maps to train on with random numbers of particles come from the simulations of the
-letter itself and take no more than their projection.
+letter itself and take no more than their projection; the gravity-only twin needs none.
 """
 
 from dataclasses import replace
@@ -57,6 +57,20 @@ def numerics_simulations(spec: LetterSpec) -> list[SimulateSpec]:
         *([coarser] if coarser.n_particles >= FEWEST_PARTICLES and least_part(coarser) <= 1 else []),
         replace(finer, thin=(1 / 8,)),
     ]
+
+
+def apart(simulate: SimulateSpec) -> list[SimulateSpec]:
+    """The same, but for maps to train on of the gravity-only twin: no network of a letter is trained on those.
+
+    Args:
+        simulate: the simulations of a letter.
+
+    Returns:
+        What to simulate into one folder, one after the other: where there are maps to train on the suites with these
+        and then the twin, whose gravity is a run of its own in any case; else all at once.
+    """
+    plain = replace(simulate, thin_training=None, smooth_training=None)
+    return [simulate] if plain == simulate or not simulate.twin else [replace(simulate, twin=False), plain]
 
 
 def _small(simulate: SimulateSpec, n_simulations: int) -> SimulateSpec:
