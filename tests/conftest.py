@@ -12,6 +12,7 @@ import h5py
 import numpy as np
 import pytest
 import torch
+from hydro_snapshot import write_hydro_snapshot
 
 from fieldlevel import files
 from fieldlevel.data.split import SplitSpec
@@ -136,30 +137,11 @@ def write_hydro(tmp_path: Path) -> Callable[..., Path]:
     def write(
         name: str = "snapshot_090.hdf5", n: int = 40, seed: int = 0, change: Callable[[h5py.File], object] | None = None
     ) -> Path:
-        rng = np.random.default_rng(seed)
         path = tmp_path / name
         path.parent.mkdir(exist_ok=True)
-        mass = 0.3 * CRITICAL_DENSITY * 25**3 / 1e10 * rng.dirichlet(np.full(2 * n, 9.0)).reshape(2, n)
-        with h5py.File(path, "w") as file:
-            file.create_group("Header").attrs.update(
-                BoxSize=25e3, Redshift=0.0, Omega0=0.3, OmegaLambda=0.7, HubbleParam=0.7, NumFilesPerSnapshot=1,
-                NumPart_ThisFile=[n, n, 0, 0, 0, 0], NumPart_Total=[n, n, 0, 0, 0, 0], MassTable=np.zeros(6),
-                UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
-            )  # fmt: skip
-            for number in range(2):
-                kind = file.create_group(f"PartType{number}")
-                kind["Coordinates"] = rng.uniform(0, 25e3, (n, 3))
-                kind["Masses"] = mass[number]
-                kind["Velocities"] = rng.normal(0, 100, (n, 3))
-            gas = file["PartType0"]
-            gas["Density"] = 10 ** rng.uniform(-9, -5, n)
-            gas["InternalEnergy"] = 10 ** rng.uniform(1, 5, n)
-            gas["SmoothingLength"] = rng.uniform(200, 4000, n)
-            gas["MagneticField"] = rng.normal(0, 1, (n, 3))
-            gas["GFM_Metallicity"] = 10 ** rng.uniform(-5, -2, n)
-            gas["ElectronAbundance"] = rng.uniform(0, 1.16, n)
-            gas["NeutralHydrogenAbundance"] = rng.uniform(0, 1, n)
-            if change is not None:
+        write_hydro_snapshot(path, n, seed, identified=False)
+        if change is not None:
+            with h5py.File(path, "r+") as file:
                 change(file)
         return path
 

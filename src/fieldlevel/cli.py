@@ -108,17 +108,13 @@ def _usual(preset: Spec, config: Path | None) -> Spec:
 
 def _simulate(command: Simulate) -> int:
     from fieldlevel import console
-    from fieldlevel.mapmaking.ledger import Ledger
-    from fieldlevel.mapmaking.production import missing_simulations
     from fieldlevel.mapmaking.shards import Shard
-    from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
+    from fieldlevel.simulate.mock_suite import fill_folder
 
-    spec, shard = command.spec, Shard.parse(command.shard)
-    plans = plan_suites(spec)
-    there = [plan for plan in plans if Ledger(plan, command.out).is_finished()]
+    shard = Shard.parse(command.shard)
     with console.progress_display() as listener:
-        simulate_suite(
-            spec,
+        filled = fill_folder(
+            command.spec,
             command.out,
             command.device,
             _processes(command.device) if command.workers is None else command.workers,
@@ -126,10 +122,11 @@ def _simulate(command: Simulate) -> int:
             shard,
             keep_snapshots=command.keep_snapshots,
         )
-    if missing := missing_simulations(plans, command.out):
-        console.say(f"shard {shard} is done; {len(missing)} simulations of other shards are missing in {command.out}")
+    if filled.missing:
+        told = f"{len(filled.missing)} simulations of other shards are missing in {command.out}"
+        console.say(f"shard {shard} is done; {told}")
     else:
-        parts = {"made": [plan for plan in plans if plan not in there], "there already": there}
+        parts = {"made": filled.made, "there already": filled.there}
         named = {how: ", ".join(f"{plan.suite} {plan.set_name}" for plan in each) for how, each in parts.items()}
         console.say(f"{command.out}: {'; '.join(f'{how} {names}' for how, names in named.items() if names)}")
     return 0

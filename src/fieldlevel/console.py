@@ -140,8 +140,9 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
         shown = "[bold]fails[/]" if outcome == "fails" else escape(outcome)
         table.add_row(escape(verdict["experiment"]), shown, escape(verdict["measured"]))
     console.print(table)
-    if remark := document.get("data_facts", {}).get("remark"):
-        say(f"note: {remark}")
+    facts = document.get("data_facts", {})
+    notes = {"remark": "note", "left out": "left out"}
+    say(*(f"{word}: {facts[name]}" for name, word in notes.items() if name in facts))
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
 
 

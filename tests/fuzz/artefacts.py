@@ -8,8 +8,8 @@ from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 
-import h5py
 import numpy as np
+from hydro_snapshot import write_hydro_snapshot
 
 from fieldlevel.cli import main
 from fieldlevel.data.split import SplitSpec
@@ -80,33 +80,6 @@ def write_suite(folder: Path, suite: str, seed: int, field: str = "Mtot", set_na
     np.savetxt(folder / f"params_{set_name}_{suite}.txt", theta, fmt="%.6f")
 
 
-def write_snapshot(path: Path, n: int = 40, seed: int = 0) -> None:
-    """Gas and dark matter as IllustrisTNG writes them."""
-    rng = np.random.default_rng(seed)
-    mass = 0.3 * CRITICAL_DENSITY * 25**3 / 1e10 * rng.dirichlet(np.full(2 * n, 9.0)).reshape(2, n)
-    with h5py.File(path, "w") as file:
-        file.create_group("Header").attrs.update(
-            BoxSize=25e3, Redshift=0.0, Time=1.0, Omega0=0.3, OmegaLambda=0.7, HubbleParam=0.7, NumFilesPerSnapshot=1,
-            NumPart_ThisFile=[n, n, 0, 0, 0, 0], NumPart_Total=[n, n, 0, 0, 0, 0],
-            NumPart_Total_HighWord=np.zeros(6, "u4"), MassTable=np.zeros(6),
-            UnitLength_in_cm=3.085678e21, UnitMass_in_g=1.989e43, UnitVelocity_in_cm_per_s=1e5,
-        )  # fmt: skip
-        for number in range(2):
-            kind = file.create_group(f"PartType{number}")
-            kind["Coordinates"] = rng.uniform(0, 25e3, (n, 3))
-            kind["Masses"] = mass[number]
-            kind["Velocities"] = rng.normal(0, 100, (n, 3))
-            kind["ParticleIDs"] = np.arange(n)
-        gas = file["PartType0"]
-        gas["Density"] = 10 ** rng.uniform(-9, -5, n)
-        gas["InternalEnergy"] = 10 ** rng.uniform(1, 5, n)
-        gas["SmoothingLength"] = rng.uniform(200, 4000, n)
-        gas["MagneticField"] = rng.normal(0, 1, (n, 3))
-        gas["GFM_Metallicity"] = 10 ** rng.uniform(-5, -2, n)
-        gas["ElectronAbundance"] = rng.uniform(0, 1.16, n)
-        gas["NeutralHydrogenAbundance"] = rng.uniform(0, 1, n)
-
-
 def stop_after(n_events: int) -> Callable[[Progress], None]:
     """A listener that interrupts the work."""
     heard = iter(range(n_events))
@@ -139,7 +112,7 @@ class Valid:
     @cached_property
     def snapshot(self) -> Path:
         """One snapshot; what projects it has been compiled then."""
-        write_snapshot(self.root / "snapshot_090.hdf5")
+        write_hydro_snapshot(self.root / "snapshot_090.hdf5")
         project_snapshots([self.root / "snapshot_090.hdf5"], PROJECT, self.root / "compiled", "cpu")
         return self.root / "snapshot_090.hdf5"
 
@@ -184,7 +157,7 @@ class Valid:
     def snapshots(self) -> list[Path]:
         paths = [self.root / f"snapshot_{number}.hdf5" for number in range(3)]
         for seed, path in enumerate(paths):
-            write_snapshot(path, seed=seed)
+            write_hydro_snapshot(path, seed=seed)
         return paths
 
     @cached_property

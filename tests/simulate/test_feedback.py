@@ -1,4 +1,4 @@
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import pytest
 import torch
@@ -9,10 +9,13 @@ from fieldlevel.simulate.feedback import (
     FILTERING_SCALE_MPC_H,
     HALO_THRESHOLD,
     PEAK_SCALE_MPC_H,
+    Constants,
     Feedback,
     GravityRun,
     Scaling,
+    at_most,
     chosen,
+    saturated,
     soft_cap,
 )
 from fieldlevel.simulate.initial import lattice
@@ -59,6 +62,30 @@ def test_exponents_of_a_scaling_multiply():
     point = Cosmology(0.15, 0.4), Feedback(2.0, 3.0, 0.5, 0.7)
     scaling = Scaling(5.0, 1.0, 2.0, 1.0, 1.0, 1.0, 1.0)
     assert scaling(*point) == pytest.approx(5.0 * 0.5 * 0.25 * 2.0 * 3.0 * 0.5 * 0.7)
+
+
+def test_constants_are_read_at_a_point_and_within_their_bounds():
+    @dataclass(frozen=True)
+    class Two(Constants):
+        bounds = {"share": saturated, "reach": at_most(3.0)}  # noqa: RUF012
+
+        share: Scaling = Scaling(1.0, A_SN1=1.0)
+        reach: Scaling = Scaling(2.0, A_AGN2=1.0)
+        free: Scaling = Scaling(2.0, A_AGN2=1.0)
+
+    at = Two().at(FIDUCIAL[0], Feedback(A_SN1=3.0, A_AGN2=4.0))
+    assert (at.share, at.reach, at.free) == pytest.approx((0.75, 3.0, 8.0))
+    assert Two(reach=Scaling(1.5)).at(*FIDUCIAL).reach == 1.5
+    with pytest.raises(AttributeError, match="other"):
+        _ = at.other
+
+
+def test_a_saturated_constant_is_a_share():
+    shares = [saturated(x) for x in (-1.0, 0.0, 1e-12, 1.0, 1e12)]
+    assert shares == sorted(shares)
+    assert shares[0] == shares[1] == 0
+    assert shares[3] == 0.5
+    assert shares[-1] == pytest.approx(1)
 
 
 def test_the_soft_cap_shortens_and_keeps_the_direction():

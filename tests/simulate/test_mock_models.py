@@ -1,7 +1,7 @@
 """Laws that hold for any constants of the baryon models, then the mechanism of each with constants of its own."""
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import fields, replace
 from itertools import product
 
 import pytest
@@ -69,6 +69,11 @@ QUIET_EAGLE = EAGLEConstants(
     answer=NONE,
 )
 """Nothing happens but the pressure of the diffuse gas; each test switches on what it is about."""
+
+
+@pytest.mark.parametrize("constants", [QUIET_TNG, QUIET_SIMBA, QUIET_ASTRID, QUIET_EAGLE])
+def test_every_bound_of_a_model_is_of_one_of_its_constants(constants):
+    assert set(constants.bounds) <= {each.name for each in fields(constants)}
 
 
 @pytest.fixture(params=MODELS)

@@ -11,8 +11,8 @@ from fake_simulation import fake_maps
 from fieldlevel.data.map_records import recorded_file
 from fieldlevel.data.seen import record_seen
 from fieldlevel.data.split import SplitSpec
-from fieldlevel.data.suite import directory_remarks, open_suite
-from fieldlevel.errors import UserError
+from fieldlevel.data.suite import check_directory, check_distinct, directory_remarks, list_suites, open_suite
+from fieldlevel.errors import DataError, UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.evaluation_files import write_evaluation
@@ -101,6 +101,39 @@ def test_a_set_is_one_on_two_devices_and_in_two_folders(here, there):
         assert one.made_from.simulator == simulation.SIMULATOR_VERSION
     assert opened(here).fingerprint != opened(here, "Nbody_Mock").fingerprint
     assert not any("damaged" in each for each in directory_remarks(there))
+
+
+ALIKE = SimulateSpec(("MockAstrid", "MockEAGLE"), n_simulations=1, n_particles=16, n_mesh=16, n_pixels=16, twin=False)
+"""No haloes: these models differ in nothing."""
+EAGLE = "Maps_Mtot_MockEAGLE_LH_z=0.00.npy"
+
+
+@pytest.fixture
+def alike(tmp_path):
+    folder = simulate_suite(ALIKE, tmp_path / "alike", device="cpu")
+    assert np.array_equal(np.load(folder / EAGLE), np.load(folder / EAGLE.replace("EAGLE", "Astrid")))
+    return folder
+
+
+def test_suites_that_are_simulated_alike_are_two_by_their_records(alike):
+    assert check_directory(alike) == []
+    (told,) = (each for each in directory_remarks(alike) if "hold the same maps: 0 = 0" in each)
+    assert "so they were simulated" in told
+    check_distinct(list_suites(alike))
+
+
+def test_suites_of_the_same_maps_without_a_record_are_one(alike):
+    change_record(alike, lambda record: record.clear(), "MockEAGLE_LH")
+    with pytest.raises(DataError, match="copy under another name"):
+        check_distinct(list_suites(alike))
+
+
+def test_a_copy_in_the_place_of_a_suite_that_was_recorded_is_no_suite(simulate):
+    folder = simulate("copied", spec=ALIKE)
+    check_distinct(list_suites(folder))
+    shutil.copyfile(folder / EAGLE.replace("EAGLE", "Astrid"), folder / EAGLE)
+    with pytest.raises(DataError, match="copy under another name"):
+        check_distinct(list_suites(folder))
 
 
 FINER = replace(SET, n_particles=16, n_mesh=16)

@@ -12,7 +12,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.simulate import mock_suite, simulation
-from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
+from fieldlevel.simulate.mock_suite import fill_folder, plan_suites, simulate_suite
 from fieldlevel.simulate.sets import Row, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.suites import layout_of, nbody_twin
@@ -215,3 +215,45 @@ def test_the_twin_has_the_labels_of_its_layout(wanted, tmp_path):
         labels = np.loadtxt(tmp_path / f"params_CV_{suite}.txt")
         assert labels.shape == (7, layout_of(suite, "CV").n_parameters)
         assert (labels[:, :2] == [0.3, 0.8]).all()
+
+
+def test_a_folder_tells_what_was_there_and_what_is_missing(tmp_path, wanted):
+    def names(plans):
+        return [plan.name for plan in plans]
+
+    half = fill_folder(ONE, tmp_path, device="cpu", shard=Shard(1, 2))
+    assert (names(half.made), half.there) == (["MockTNG_CV", "Nbody_Mock_CV"], ())
+    assert half.missing == tuple(Shard(2, 2).of(PAIR.n_simulations))
+    simulate(tmp_path, ONE)
+    both = fill_folder(PAIR, tmp_path, device="cpu")
+    assert (names(both.made), names(both.there)) == (["MockSIMBA_CV"], ["MockTNG_CV", "Nbody_Mock_CV"])
+    assert both.missing == ()
+
+
+def test_rows_are_looked_up_as_often_however_many_sets_are_made_of_them(monkeypatch):
+    calls = []
+
+    def rows(*given):
+        calls.append(given)
+        return rows_of_set(*given)
+
+    monkeypatch.setattr(mock_suite, "rows_of_set", rows)
+    monkeypatch.setattr("fieldlevel.simulate.sets.rows_of_set", rows)
+    n_calls = []
+    for spec in (TINY, replace(TINY, thin=(0.5, 0.25), thin_kinds=True, thin_lattice=(2,))):
+        calls.clear()
+        plan_suites(spec)
+        n_calls.append(len(calls))
+    assert n_calls[0] == n_calls[1]
+
+
+def test_the_progress_names_what_is_made(tmp_path, wanted):
+    def tasks(spec):
+        events = []
+        simulate(tmp_path, spec, listener=events.append)
+        return {event.task for event in events}
+
+    assert tasks(replace(ONE, twin=False)) == {"simulate MockTNG"}
+    assert tasks(replace(PAIR, twin=False)) == {"simulate MockSIMBA"}
+    assert tasks(PAIR) == {"simulate Nbody_Mock"}
+    assert tasks(PAIR) == {"simulate MockTNG, MockSIMBA"}

@@ -269,7 +269,7 @@ def test_processes_share_a_gpu_where_there_is_much_to_do(monkeypatch, n_simulati
     gpus = [torch.device("cuda", index) for index in range(n_gpus)]
     monkeypatch.setattr(suite_module, "choose_devices", lambda device, workers: gpus)
     monkeypatch.setattr(
-        suite_module, "produce_maps", lambda plans, folder, make, devices, *others: used.extend(devices)
+        suite_module, "produce_maps", lambda plans, folder, make, devices, *others: used.extend(devices) or []
     )
     simulate_suite(replace(TINY, n_simulations=n_simulations), "nowhere", workers=2)
     assert len(used) == n_processes

@@ -116,6 +116,16 @@ def test_experiments_are_chosen_by_their_first_words(folder):
         check_letter(replace(spec, only=("smoothness",)))
 
 
+def test_an_experiment_that_was_left_out_cannot_be_the_only_one():
+    spec = LetterSpec(only=("numerics",))
+    check_letter(spec)
+    for words in ("numerics", "numerics, LH"):
+        with pytest.raises(UserError, match=f"only: '{words}', which --no-numerics .* leaves out; give one of the two"):
+            check_letter(replace(spec, numerics=False, only=("smoothing", words)))
+    with pytest.raises(UserError, match="only: no experiment 'numbers'"):
+        check_letter(replace(spec, numerics=False, only=("numbers",)))
+
+
 def test_maps_without_a_logarithm_are_refused_where_one_is_taken():
     stars = LetterSpec(train=replace(LetterSpec().train, field="Mstar"))
     with pytest.raises(

@@ -2,13 +2,17 @@
 
 from dataclasses import replace
 from fractions import Fraction
+from itertools import chain
 
 import pytest
+import torch
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.json_files import write_json
 from fieldlevel.simulate.mock_suite import plan_suites
-from fieldlevel.study.numerics_data import numerics_simulations
+from fieldlevel.study import numerics_data
+from fieldlevel.study.letter_data import describe_data, prepare_data
+from fieldlevel.study.numerics_data import apart, lack_of_memory, memory_needed, numerics_simulations
 from fieldlevel.study.numerics_sets import (
     NumericsSet,
     numerics_sets,
@@ -16,7 +20,7 @@ from fieldlevel.study.numerics_sets import (
     particles_a_side,
     training_sets,
 )
-from fieldlevel.study.scales import laptop_scale
+from fieldlevel.study.scales import laptop_scale, letter_scale
 
 NAMES = {
     "LH": NumericsSet("LH"),
@@ -115,6 +119,66 @@ def test_what_was_asked_of_the_own_simulations_stays_with_them(tiny_letter):
         assert len(set(names)) == len(names)
 
 
+def test_no_maps_to_train_on_are_made_of_the_twin_of_a_letter(tiny_letter):
+    own, *_ = numerics_simulations(tiny_letter)
+    whole, parts = plan_suites(own), [plan_suites(each) for each in apart(own)]
+    names, twins = ({plan.name for plan in plans} for plans in (whole, chain(*parts)))
+    assert names - twins == {"Nbody_Mock_LHthinned"}
+    assert twins < names
+    assert {plan.digest for plan in chain(*parts)} < {plan.digest for plan in whole}
+    for spec in (replace(own, thin_training=None), replace(own, twin=False)):
+        assert apart(spec) == [spec]
+
+
 def test_a_letter_without_numerics_simulates_its_own_suites_alone(tiny_letter):
     (own,) = numerics_simulations(replace(tiny_letter, numerics=False))
     assert (own.set_name, own.thin_training) == ("LH", None)
+
+
+GIB = 2**30
+
+
+@pytest.mark.parametrize(("gib", "sets"), [(139, []), (39, []), (31, ["LHtestn512"]), (15, ["LHtestn512"])])
+def test_rows_that_a_gpu_has_no_memory_for_are_left_out_of_a_letter(monkeypatch, tmp_path, gib, sets):
+    monkeypatch.setattr(numerics_data, "memory_of", lambda device: gib * GIB)
+    _, *others = numerics_simulations(letter_scale())
+    told = [lack_of_memory(each, tmp_path, [torch.device("cuda", 0)]) for each in others]
+    left_out = {each.set_name: words for each, words in zip(others, told, strict=True) if words}
+    assert list(left_out) == sets
+    assert all("some 34 GB of memory with 2 x 512^3 particles, a GPU" in words for words in left_out.values())
+
+
+def test_processes_on_the_cpu_share_its_memory(monkeypatch, tmp_path):
+    _, small, *_ = numerics_simulations(laptop_scale())
+    needed = memory_needed(small, "cpu")
+    monkeypatch.setattr(numerics_data, "memory_of", lambda device: 2 * needed)
+    assert lack_of_memory(small, tmp_path, [torch.device("cpu")] * 2) == ""
+    assert "3 simulations at once take" in lack_of_memory(small, tmp_path, [torch.device("cpu")] * 3)
+    few = replace(small, n_simulations=2, n_hypercube=2)
+    assert lack_of_memory(few, tmp_path, [torch.device("cpu")] * 3) == ""
+
+
+def test_a_letter_says_what_it_leaves_out_until_it_is_there(monkeypatch, tmp_path, tiny_letter):
+    *_, coarser, finer = numerics_simulations(tiny_letter)
+    memory, events = [memory_needed(finer, "cpu") - 1], []
+    monkeypatch.setattr(numerics_data, "memory_of", lambda device: memory[0])
+
+    def prepared():
+        events.clear()
+        data = prepare_data(tiny_letter, None, tmp_path, "cpu", listener=events.append)
+        return data, {name for _, name in data.opened}, describe_data(tiny_letter, data).get("left out")
+
+    lean, sets, told = prepared()
+    assert coarser.set_name in sets
+    assert finer.set_name not in sets
+    assert told.startswith(f"{finer.set_name}: a simulation takes some 0.012 GB of memory with 2 x 32^3 particles, ")
+    assert (events[0].task, events[0].done, events[0].total) == (f"simulate {finer.set_name}", 0, 0)
+    assert events[0].detail.startswith("left out: a simulation takes")
+    memory[0] *= 2
+    whole, sets, told = prepared()
+    assert {finer.set_name, f"{finer.set_name}thin8"} < sets
+    assert told is None
+    assert whole.key != lean.key
+    memory[0] = 0
+    again, sets, told = prepared()
+    assert (again.key, told) == (whole.key, None)

@@ -377,6 +377,13 @@ def test_suites_are_opened_in_one_order(finished):
     assert {name for name, _ in others} == {"MockSIMBA", "MockTNG"}
 
 
+def test_the_twin_has_no_maps_that_nobody_is_trained_on(finished):
+    _, data, _, _ = finished
+    names = {path.name for path in data.directory.glob("Maps_*")}
+    assert {"Maps_Mtot_Nbody_Mock_LH_z=0.00.npy", "Maps_Mtot_MockTNG_LHthinned_z=0.00.npy"} < names
+    assert "Maps_Mtot_Nbody_Mock_LHthinned_z=0.00.npy" not in names
+
+
 def test_only_what_is_wanted_is_checked(finished, tiny_letter, tmp_path):
     _, data, _, _ = finished
     fine = replace(tiny_letter, k_max=(5.0, 40.0), only=("smoothing",))

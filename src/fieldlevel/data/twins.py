@@ -1,6 +1,8 @@
 """Are the files of a folder different from one another where they ought to be?
 
 Two suites that hold the same maps are one suite under two names: a network tested on "the other" is tested on its own.
+Not so two mock suites whose records tell of these very maps: with so few particles that there are no haloes, models of
+baryons may do the same.
 Labels of a gravity-only suite are those of its hydrodynamic twin.
 """
 
@@ -10,6 +12,7 @@ from itertools import combinations, permutations
 import numpy as np
 
 from fieldlevel.data.cmd_format import SuiteFiles
+from fieldlevel.data.map_records import recorded_file
 from fieldlevel.data.parameter_tables import Float64Array
 from fieldlevel.data.pixels import PixelSurvey
 from fieldlevel.layout import Layout
@@ -40,7 +43,9 @@ def shared_maps(
             continue
         pairs = name_some([f"{a} = {b}" for a, b in shared])
         line = f"{one.maps_path} and {other.maps_path.name} hold the same maps: {pairs}"
-        if _must_differ(one, other):
+        if _were_simulated_alike(one, other, surveys):
+            remarks.append(f"{line}; so they were simulated: nothing tells these suites apart, ask for more particles")
+        elif _must_differ(one, other):
             defects.append(f"{line}; one of them is a copy under another name, take it away or fetch it again")
         else:
             remarks.append(line)
@@ -60,6 +65,16 @@ def _may_share(one: SuiteFiles, other: SuiteFiles, *, are_masses: bool) -> bool:
         return are_masses
     both_nbody = is_nbody(one.suite) and is_nbody(other.suite)
     return both_nbody and one.suite != other.suite and one.set_name == other.set_name and not fills_priors(one.set_name)
+
+
+def _were_simulated_alike(one: SuiteFiles, other: SuiteFiles, surveys: Mapping[SuiteFiles, PixelSurvey]) -> bool:
+    """Whether these are two suites, and the record of each tells that this package simulated these very maps."""
+    records = [recorded_file(files) for files in (one, other)]
+    are_recorded = all(
+        record is not None and record.is_of(surveys[files].digest)
+        for files, record in zip((one, other), records, strict=True)
+    )
+    return one.suite != other.suite and are_recorded
 
 
 def _must_differ(one: SuiteFiles, other: SuiteFiles) -> bool:

@@ -6,6 +6,7 @@ from contextlib import AbstractContextManager
 import torch
 
 from fieldlevel.errors import UserError
+from fieldlevel.numerics.memory import physical_memory
 
 _MOST_DIGITS = 9
 
@@ -29,6 +30,19 @@ def select_device(name: str) -> torch.device:
     if match[2] is not None and (len(match[2]) > _MOST_DIGITS or int(match[2]) >= count):
         raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
     return torch.device(name)
+
+
+def memory_of(device: torch.device) -> int:
+    """Bytes of memory of a device, whoever uses them now.
+
+    Example:
+        >>> memory_of(torch.device("cpu")) == physical_memory()
+        True
+    """
+    if device.type == "cpu":
+        return physical_memory()
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return total
 
 
 def exact_float32(*, benchmark: bool = False) -> AbstractContextManager[None]:

@@ -13,9 +13,10 @@ References:
     parameters of CAMELS).
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -76,6 +77,53 @@ class Scaling:
             * feedback.A_AGN2**self.A_AGN2
         )
         return value
+
+
+class Constants:
+    """Of a baryon model: a frozen dataclass of scalings, some of them bounded.
+
+    Attributes:
+        bounds: what becomes of the values of some scalings, by name.
+    """
+
+    bounds: ClassVar[Mapping[str, Callable[[float], float]]] = {}
+
+    def at(self, cosmology: Cosmology, feedback: Feedback) -> "Values":
+        """The constants at a point of parameter space."""
+        return Values(self, cosmology, feedback)
+
+
+@dataclass(frozen=True)
+class Values:
+    """Constants of a baryon model at one point of parameter space, each a number by its name.
+
+    Example:
+        >>> @dataclass(frozen=True)
+        ... class Wind(Constants):
+        ...     bounds = {"reach": at_most(5.0)}
+        ...     reach: Scaling = Scaling(2.0, A_AGN2=0.5)
+        >>> [Wind().at(Cosmology(0.3, 0.8), Feedback(A_AGN2=A)).reach for A in (4.0, 16.0)]
+        [4.0, 5.0]
+    """
+
+    constants: Constants
+    cosmology: Cosmology
+    feedback: Feedback
+
+    def __getattr__(self, name: str) -> float:
+        """Value of the scaling of this name, within its bounds."""
+        scaling: Scaling = getattr(self.constants, name)
+        return self.constants.bounds.get(name, float)(scaling(self.cosmology, self.feedback))
+
+
+def at_most(largest: float) -> Callable[[float], float]:
+    """A bound of scalings."""
+    return partial(min, largest)
+
+
+def saturated(x: float) -> float:
+    """X / (1 + x), a bound of scalings that are to be shares; 0 for what is not positive."""
+    return 1 / (1 + 1 / x) if x > 0 else 0.0
 
 
 @dataclass(frozen=True)

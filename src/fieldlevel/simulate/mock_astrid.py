@@ -18,6 +18,7 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -25,11 +26,15 @@ from torch import Tensor
 from fieldlevel.numerics.random import uniform
 from fieldlevel.simulate.feedback import (
     STAR_STREAM,
+    Constants,
     Feedback,
     GravityRun,
     HydroParticles,
     Scaling,
+    Values,
+    at_most,
     chosen,
+    saturated,
     soft_cap,
     star_share,
 )
@@ -40,8 +45,10 @@ _LONGEST_MPC_H = 3.0
 
 
 @dataclass(frozen=True)
-class AstridConstants:
+class AstridConstants(Constants):
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
+
+    bounds: ClassVar = {"heat": saturated, "cooling": saturated, "atmosphere": at_most(20.0), "tail": at_most(2.0)}
 
     heat: Scaling = Scaling(1.16, Omega_m=-0.5, sigma_8=-0.76, A_SN1=0.49, A_AGN1=0.62, A_SN2=-2.7, A_AGN2=-0.21)
     """h_0."""
@@ -78,7 +85,8 @@ def mock_astrid(run: GravityRun, feedback: Feedback, constants: AstridConstants 
     Returns:
         Dark matter, gas and stars; their total mass is that of the run.
     """
-    c, f_b, haloes = _Values(constants or AstridConstants(), run, feedback), run.cosmology.baryon_fraction, run.haloes
+    c = (constants or AstridConstants()).at(run.cosmology, feedback)
+    f_b, haloes = run.cosmology.baryon_fraction, run.haloes
     members, around = haloes.members(run.gas), haloes.members(run.dark_matter)
     M, halo = halo_masses(run, members, around), members.halo
     radius = members.offset.norm(dim=1).clamp(min=1e-3)
@@ -99,29 +107,7 @@ def mock_astrid(run: GravityRun, feedback: Feedback, constants: AstridConstants 
     return run.species(dark_matter, gas, stars)
 
 
-class _Values:
-    """The constants at one point of parameter space."""
-
-    def __init__(self, constants: AstridConstants, run: GravityRun, feedback: Feedback) -> None:
-        def value(scaling: Scaling) -> float:
-            return scaling(run.cosmology, feedback)
-
-        self.heat = _saturated(value(constants.heat))
-        self.heat_mass = value(constants.heat_mass)
-        self.atmosphere = min(value(constants.atmosphere), 20.0)
-        self.mass_slope = value(constants.mass_slope)
-        self.tail = min(value(constants.tail), 2.0)
-        self.cooling = _saturated(value(constants.cooling))
-        self.star_fraction = value(constants.star_fraction)
-        self.star_spread = value(constants.star_spread)
-        self.answer = value(constants.answer)
-
-
-def _saturated(x: float) -> float:
-    return 1 / (1 + 1 / x) if x > 0 else 0.0
-
-
-def _equilibrium(radius: Tensor, enclosed: Tensor, M: Tensor, c: _Values, cell_mpc_h: float) -> Tensor:
+def _equilibrium(radius: Tensor, enclosed: Tensor, M: Tensor, c: Values, cell_mpc_h: float) -> Tensor:
     """Radius of each shell, (m,) in cells, between that of gravity and that of its halo's atmosphere."""
     heat = c.heat / (1 + c.heat_mass / M)
     cooling = c.cooling / (1 + M / c.heat_mass)

@@ -18,6 +18,7 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -28,11 +29,15 @@ from fieldlevel.simulate.feedback import (
     DIRECTION_STREAM,
     REACH_STREAM,
     STAR_STREAM,
+    Constants,
     Feedback,
     GravityRun,
     HydroParticles,
     Scaling,
+    Values,
+    at_most,
     chosen,
+    saturated,
     star_share,
 )
 from fieldlevel.simulate.haloes import Members
@@ -47,8 +52,10 @@ _SITE = 0.3
 
 
 @dataclass(frozen=True)
-class EAGLEConstants:
+class EAGLEConstants(Constants):
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
+
+    bounds: ClassVar = {"lift": saturated, "wind": at_most(10.0)}
 
     events: Scaling = Scaling(20, Omega_m=-1.84, sigma_8=-0.8, A_SN1=0.25, A_AGN1=0.31, A_SN2=-0.17, A_AGN2=-1)
     """n_e / Delta T, events in a halo of 1e13 Msun/h; at most some 8,000 in the box."""
@@ -59,7 +66,7 @@ class EAGLEConstants:
     lift: Scaling = Scaling(0.291, Omega_m=-0.64, sigma_8=-0.37, A_SN1=-0.31, A_AGN1=0.2, A_SN2=0.53, A_AGN2=0.65)
     """l."""
     wind: Scaling = Scaling(0.455, Omega_m=0.19, A_SN1=0.41, A_SN2=-0.04)
-    """R_w over r_200."""
+    """R_w over r_200, at most 10."""
     star_fraction: Scaling = Scaling(0.0203, Omega_m=-0.52, A_SN1=-0.16, A_SN2=0.26)
     """Of the gas of a halo of 1e12 Msun/h."""
     star_spread: Scaling = Scaling(0.05)
@@ -79,7 +86,8 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
     Returns:
         Dark matter, gas and stars; their total mass is that of the run.
     """
-    c, f_b, haloes = _Values(constants or EAGLEConstants(), run, feedback), run.cosmology.baryon_fraction, run.haloes
+    c = (constants or EAGLEConstants()).at(run.cosmology, feedback)
+    f_b, haloes = run.cosmology.baryon_fraction, run.haloes
     members, around = haloes.members(run.gas), haloes.members(run.dark_matter)
     M = halo_masses(run, members, around)
 
@@ -90,7 +98,7 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
 
     gas = run.gas + run.pressure_displacement
     gas[members.index] = run.gas[members.index] + (windy - members.offset)
-    gas = _bubbles(run, members, M, c).blown(gas, _mixing(len(gas), c.lifted, run.seed, gas.device))
+    gas = _bubbles(run, members, M, c).blown(gas, _mixing(len(gas), c.lift, run.seed, gas.device))
     settled = run.gas[members.index] - (1 - c.star_spread) * members.offset
     gas[members.index] = torch.where(is_star[:, None], settled, gas[members.index])
 
@@ -98,23 +106,6 @@ def mock_eagle(run: GravityRun, feedback: Feedback, constants: EAGLEConstants | 
     dark_matter, after = run.dark_matter.clone(), (gas - run.gas)[members.index].add_(members.offset).norm(dim=1)
     dark_matter[around.index] += answered(around, members, after, haloes=haloes, baryon_fraction=f_b, nu=c.answer)
     return run.species(dark_matter, gas, stars)
-
-
-class _Values:
-    """The constants at one point of parameter space."""
-
-    def __init__(self, constants: EAGLEConstants, run: GravityRun, feedback: Feedback) -> None:
-        def value(scaling: Scaling) -> float:
-            return scaling(run.cosmology, feedback)
-
-        self.events = value(constants.events)
-        self.seed_mass = value(constants.seed_mass)
-        self.bubble = value(constants.bubble)
-        self.lifted = 1 / (1 + 1 / max(value(constants.lift), 1e-9))
-        self.wind = min(value(constants.wind), 10.0)
-        self.star_fraction = value(constants.star_fraction)
-        self.star_spread = value(constants.star_spread)
-        self.answer = value(constants.answer)
 
 
 def _mixing(n: int, lifted: float, seed: int, device: torch.device) -> Tensor:
@@ -142,7 +133,7 @@ def draw_events(run: GravityRun, members: Members, M: Tensor, events: float, see
     return (uniform(members.index, run.seed, EVENT_STREAM) < probability[members.halo]).nonzero()[:, 0]
 
 
-def _bubbles(run: GravityRun, members: Members, M: Tensor, c: _Values) -> Bubbles:
+def _bubbles(run: GravityRun, members: Members, M: Tensor, c: Values) -> Bubbles:
     """Around the gas particles that start one."""
     event = draw_events(run, members, M, c.events, c.seed_mass)
     energy = -uniform(members.index[event], run.seed, ENERGY_STREAM).log()

@@ -14,6 +14,7 @@ References:
 """
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
@@ -24,10 +25,13 @@ from fieldlevel.simulate.feedback import (
     DIRECTION_STREAM,
     KIND_STREAM,
     REACH_STREAM,
+    Constants,
     Feedback,
     GravityRun,
     HydroParticles,
     Scaling,
+    Values,
+    at_most,
     chosen,
     star_share,
 )
@@ -37,8 +41,10 @@ _LARGEST_SHARE = 0.97
 
 
 @dataclass(frozen=True)
-class SIMBAConstants:
+class SIMBAConstants(Constants):
     """Calibrated constants; lengths in Mpc/h, masses in Msun/h."""
+
+    bounds: ClassVar = {"jet_fraction": at_most(0.95)}
 
     jet_fraction: Scaling = Scaling(
         0.675, Omega_m=0.21, sigma_8=0.07, A_SN1=-0.32, A_AGN1=0.11, A_SN2=-0.89, A_AGN2=0.43
@@ -75,8 +81,8 @@ def mock_simba(run: GravityRun, feedback: Feedback, constants: SIMBAConstants | 
     Returns:
         Dark matter, gas and stars; their total mass is that of the run.
     """
-    c, f_b = _Values(constants or SIMBAConstants(), run, feedback), run.cosmology.baryon_fraction
-    haloes = run.haloes
+    c = (constants or SIMBAConstants()).at(run.cosmology, feedback)
+    f_b, haloes = run.cosmology.baryon_fraction, run.haloes
     M = haloes.mass * (CRITICAL_DENSITY * run.cosmology.Omega_m * run.box_size_mpc_h**3 / len(run.gas))
     f_jet, f_wind, f_star = _ejected_fractions(M, c)
     members = haloes.members(run.gas)
@@ -104,24 +110,6 @@ def mock_simba(run: GravityRun, feedback: Feedback, constants: SIMBAConstants | 
     return run.species(dark_matter, gas, stars)
 
 
-class _Values:
-    """The constants at one point of parameter space."""
-
-    def __init__(self, constants: SIMBAConstants, run: GravityRun, feedback: Feedback) -> None:
-        def value(scaling: Scaling) -> float:
-            return scaling(run.cosmology, feedback)
-
-        self.jet_fraction = min(value(constants.jet_fraction), 0.95)
-        self.jet_mass = value(constants.jet_mass)
-        self.jet_reach = value(constants.jet_reach)
-        self.wind_fraction = value(constants.wind_fraction)
-        self.wind_reach = value(constants.wind_reach)
-        self.star_fraction = value(constants.star_fraction)
-        self.star_spread = value(constants.star_spread)
-        self.core = value(constants.core)
-        self.relaxation = value(constants.relaxation)
-
-
 @dataclass(frozen=True)
 class _Draws:
     """Random numbers of the halo members, each tied to its particle; float64, which never rounds to one."""
@@ -138,7 +126,7 @@ class _Draws:
         return torch.stack(components, dim=1).to(torch.float32)
 
 
-def _ejected_fractions(M: Tensor, c: _Values) -> tuple[Tensor, Tensor, Tensor]:
+def _ejected_fractions(M: Tensor, c: Values) -> tuple[Tensor, Tensor, Tensor]:
     """Gas fractions of jets, winds and stars in haloes of mass M [Msun/h], together at most 0.97."""
     f_jet = c.jet_fraction / (1 + c.jet_mass / M)
     f_wind = c.wind_fraction / (1 + M / 3e11)

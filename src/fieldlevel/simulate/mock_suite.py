@@ -9,7 +9,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -56,6 +56,21 @@ _BESIDE = ("suites", "twin", *OF_VARIANTS)
 """Settings that say what is made beside some maps, not what these follow from."""
 
 
+@dataclass(frozen=True)
+class Filled:
+    """What became of a folder.
+
+    Attributes:
+        made: plans that were worked on.
+        there: plans that were finished before.
+        missing: numbers of the simulations that are missing in some plan, those of other shards.
+    """
+
+    made: tuple[Plan, ...]
+    there: tuple[Plan, ...]
+    missing: tuple[int, ...]
+
+
 def simulate_suite(
     spec: SimulateSpec,
     directory: Path | str,
@@ -94,9 +109,24 @@ def simulate_suite(
         >>> np.load(folder / "Maps_Mtot_MockTNG_LH_z=0.00.npy").shape
         (15, 16, 16)
     """
+    fill_folder(spec, directory, device, workers, listener, shard, keep_snapshots=keep_snapshots)
+    return Path(directory)
+
+
+def fill_folder(
+    spec: SimulateSpec,
+    directory: Path | str,
+    device: str = "auto",
+    workers: int = 1,
+    listener: Listener = ignore,
+    shard: Shard = _WHOLE,
+    *,
+    keep_snapshots: bool = False,
+) -> Filled:
+    """`simulate_suite`, telling what was there and what is missing; arguments and errors are the same."""
     devices = choose_devices(device, workers)
-    spec = in_plain_types(SimulateSpec, spec)
-    plans, rows = plan_suites(spec), _rows_of_suites(spec)
+    spec, rows = _checked(spec)
+    plans = _plans_of(spec, rows)
     if devices[0].type == "cpu":
         _check_memory(spec)
     if devices[0].type == "cuda" and len(shard.of(plans[0].n_simulations)) >= MANY * len(devices):
@@ -105,8 +135,16 @@ def simulate_suite(
     if kept is not None:
         _refuse_unkept(spec, plans, Path(directory), kept)
     make = partial(_simulate, spec, tuple(map(facts_of, spec.suites)), rows, kept)
-    produce_maps(plans, Path(directory), make, devices, shard, f"simulate {', '.join(spec.suites)}", listener)
-    return Path(directory)
+    there = tuple(plan for plan in plans if Ledger(plan, Path(directory)).is_finished())
+    made = tuple(plan for plan in plans if plan not in there)
+    missing = produce_maps(plans, Path(directory), make, devices, shard, _task(made or plans), listener)
+    return Filled(made, there, tuple(missing))
+
+
+def _task(plans: Sequence[Plan]) -> str:
+    """What is made, for the progress; a gravity-only twin is named where it is made alone."""
+    suites = dict.fromkeys(plan.suite for plan in plans)
+    return f"simulate {', '.join([each for each in suites if not is_nbody(each)] or suites)}"
 
 
 def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:
@@ -121,10 +159,20 @@ def plan_suites(spec: SimulateSpec) -> tuple[Plan, ...]:
         UserError: a spec that cannot be run, among them one with a table that cannot be used, more simulations than
             there are, or suites that share no universes.
     """
+    return _plans_of(*_checked(spec))
+
+
+def _checked(spec: SimulateSpec) -> tuple[SimulateSpec, tuple[Mapping[str, Row], ...]]:
+    """The spec in plain types and its simulations, unless it cannot be run."""
     spec = in_plain_types(SimulateSpec, spec)
     _check_spec(spec)
-    rows = _rows_of_suites(spec)
-    return tuple(_plan_of(spec, suite, variant, rows) for suite, variant in _wanted(spec).values())
+    return spec, _rows_of_suites(spec)
+
+
+def _plans_of(spec: SimulateSpec, rows: Sequence[Mapping[str, Row]]) -> tuple[Plan, ...]:
+    known = pinned(spec)
+    plain = {suite: _plain_plan(spec, known, suite, rows) for suite in simulation.simulated_suites(spec)}
+    return tuple(_plan_of(plain[suite], variant) for suite, variant in _wanted(spec).values())
 
 
 def _wanted(spec: SimulateSpec) -> dict[str, tuple[str, Variant]]:
@@ -162,35 +210,41 @@ def _universe(row: Row) -> str:
     return f"Omega_m = {row.parameters[0]:g}, sigma_8 = {row.parameters[1]:g}, seed {row.seed}"
 
 
-def _plan_of(spec: SimulateSpec, suite: str, variant: Variant, rows: Sequence[Mapping[str, Row]]) -> Plan:
+def _plain_plan(spec: SimulateSpec, known: SimulateSpec, suite: str, rows: Sequence[Mapping[str, Row]]) -> Plan:
+    """Of the maps of all particles, with their layout; `known` is the spec as it is recorded."""
     whose = next(each for each in spec.suites if suite in (each, nbody_twin(each)))
     given, layout = layout_of_spec(spec, whose).names, layout_of(suite, spec.set_name)
     columns = [given.index(name) for name in layout.names]
-    files = SuiteFiles(Path(), suite, set_name=variant.set_name)
     record = {
         "origin": MOCK_ORIGIN,
         "simulator": simulation.SIMULATOR_VERSION,
-        "spec": _spec_of(spec, suite),
+        "spec": _spec_of(known, suite),
         "labels": describe_labels(spec, suite) if suite == whose else f"rows 0 to {len(rows) - 1} of the mock suites",
         "columns": list(layout.names),
     }
     return Plan(
         keys=simulation.map_keys(spec, suite),
-        set_name=variant.set_name,
+        set_name=spec.set_name,
         parameters=tuple(tuple(row[whose].parameters[column] for column in columns) for row in rows),
         n_simulations=len(rows),
         maps_each=layout.n_maps,
         n_pixels=spec.n_pixels,
-        record=record | variant.record,
-        layout=layout if differences(files, layout) else None,
+        record=record,
+        layout=layout,
     )
 
 
+def _plan_of(plain: Plan, variant: Variant) -> Plan:
+    """Of what else is made of the same particles; the layout is left out where everybody knows it."""
+    files = SuiteFiles(Path(), plain.suite, set_name=variant.set_name)
+    layout = plain.layout if plain.layout is not None and differences(files, plain.layout) else None
+    return replace(plain, set_name=variant.set_name, record={**plain.record, **variant.record}, layout=layout)
+
+
 def _spec_of(spec: SimulateSpec, suite: str) -> dict[str, Any]:
-    """What the maps of a suite, or of the twin, follow from."""
-    values = asdict(pinned(spec))
+    """What the maps of a suite, or of the twin, follow from; the spec is pinned."""
     left_out = _BESIDE if suite in spec.suites else (*_BESIDE, "fields")
-    own = {name: value for name, value in values.items() if name not in left_out}
+    own = {name: value for name, value in asdict(spec).items() if name not in left_out}
     return {"suite": suite} | own | ({"fields": list(spec.fields)} if suite in spec.suites else {})
 
 

@@ -33,6 +33,7 @@ from fieldlevel.numerics.random import uniform
 from fieldlevel.simulate.feedback import (
     REACH_STREAM,
     STAR_STREAM,
+    Constants,
     Feedback,
     GravityRun,
     HydroParticles,
@@ -45,7 +46,7 @@ SMALLEST_SCALE_MPC_H = 0.1
 
 
 @dataclass(frozen=True)
-class TNGConstants:
+class TNGConstants(Constants):
     """Calibrated constants; lengths in Mpc/h."""
 
     beta: Scaling = Scaling(0.00998, Omega_m=-0.96, sigma_8=1.81, A_SN1=-0.4, A_AGN1=-0.05, A_SN2=-0.36, A_AGN2=1.38)
@@ -77,19 +78,19 @@ def mock_tng(run: GravityRun, feedback: Feedback, constants: TNGConstants | None
     Returns:
         Dark matter, gas and stars; their total mass is that of the run.
     """
-    c, at = constants or TNGConstants(), (run.cosmology, feedback)
+    c = (constants or TNGConstants()).at(run.cosmology, feedback)
     cell, gas, dark_matter, f_b = run.cell_mpc_h, run.gas, run.dark_matter, run.cosmology.baryon_fraction
-    enthalpy = run.density(math.hypot(c.scale(*at), SMALLEST_SCALE_MPC_H)).pow(c.gamma(*at) - 1)
-    heat = _heat(len(gas), run.seed, c.heat_spread(*at), gas.device) * (c.beta(*at) / cell**2)
+    enthalpy = run.density(math.hypot(c.scale, SMALLEST_SCALE_MPC_H)).pow(c.gamma - 1)
+    heat = _heat(len(gas), run.seed, c.heat_spread, gas.device) * (c.beta / cell**2)
     thermal = soft_cap(gradient_at(enthalpy, gas) * -heat, 3.0 / cell)
     baryons = gas + run.pressure_displacement + thermal
 
-    stars = _draw_stars(read_cic(run.peak_density[None], gas)[0], c.star_fraction(*at), run.seed)
+    stars = _draw_stars(read_cic(run.peak_density[None], gas)[0], c.star_fraction, run.seed)
     members = run.haloes.members(gas)
-    settled = gas[members.index] - (1 - c.star_spread(*at)) * members.offset
+    settled = gas[members.index] - (1 - c.star_spread) * members.offset
     baryons[members.index] = torch.where(stars[members.index, None], settled, baryons[members.index])
 
-    outwards = _response(gas, baryons, run.particles.n_mesh, 0.2 / cell, dark_matter) * (-c.kappa(*at) * f_b)
+    outwards = _response(gas, baryons, run.particles.n_mesh, 0.2 / cell, dark_matter) * (-c.kappa * f_b)
     return run.species(dark_matter + soft_cap(outwards, 0.08 / cell), baryons, stars)
 
 

@@ -49,7 +49,8 @@ class SimulateSpec:
     """Also from every m-th particle of the lattice along each axis: <set>lattice2."""
     thin_training: tuple[float, float] | None = None
     """Also maps for training, each from a random fraction of its own of every kind, log-uniform between these two:
-    <set>thinned; beyond one, with particles interpolated on the lattice: <set>tracers."""
+    <set>thinned; beyond one, with particles interpolated on the lattice: <set>tracers. `simulate` makes them of the
+    gravity-only twin too; a letter, which trains no network on those, does not."""
     smooth_training: tuple[int, int] | None = None
     """Also maps for training whose discs reach to a random neighbour, log-uniform between these two: <set>smoothed."""
     n_particles: int = 256

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 from fieldlevel.data.geometry import RECORD_NAME
@@ -52,12 +52,22 @@ def check_letter(spec: LetterSpec) -> None:
         raise UserError(f"train.seed = {spec.train.seed}: {spec.seeds} seeds from it on pass 2^63; take a smaller one")
     plan = planned(spec)
     for words in spec.only:
-        if not words or not any(key.label.startswith(words) for key in plan):
-            names = dict.fromkeys((key.name or key.kind) if key.sets else key.label for key in plan)
-            labels = ", ".join(map(repr, names))
-            raise UserError(f"only: no experiment {words!r}; choose from {labels}")
+        if not words or not _is_in(plan, words):
+            raise UserError(_told_of_no_experiment(spec, plan, words))
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, wanted(spec, plan))
+
+
+def _is_in(plan: Plan, words: str) -> bool:
+    return any(key.label.startswith(words) for key in plan)
+
+
+def _told_of_no_experiment(spec: LetterSpec, plan: Plan, words: str) -> str:
+    """Why nothing has these first words: it was left out, or there is no such thing."""
+    if words and _is_in(planned(replace(spec, numerics=True)), words):
+        return f"only: {words!r}, which --no-numerics (numerics = false) leaves out; give one of the two"
+    names = dict.fromkeys((key.name or key.kind) if key.sets else key.label for key in plan)
+    return f"only: no experiment {words!r}; choose from {', '.join(map(repr, names))}"
 
 
 def _are_scales(scales: Sequence[float]) -> bool:

@@ -12,7 +12,7 @@ from fieldlevel.data.transformed import idle_scale
 from fieldlevel.errors import UserError, shown
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
-from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
@@ -24,10 +24,11 @@ from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
 from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.numerics_data import numerics_simulations
+from fieldlevel.study.numerics_data import apart, lack_of_memory, numerics_simulations
 from fieldlevel.study.numerics_sets import parse_numerics_set
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
+from fieldlevel.workers import choose_devices
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,7 @@ class LetterData:
         key: digest of the spec and of all the data it meets.
         earlier: the same as versions had it that knew mock maps by their pixels.
         set_name: of the letter.
+        left_out: what was not simulated, and why, in words.
     """
 
     directory: Path
@@ -50,6 +52,7 @@ class LetterData:
     key: str
     earlier: tuple[str, ...] = ()
     set_name: str = "LH"
+    left_out: tuple[str, ...] = ()
 
     def of(self, suite: str) -> Suite:
         """The maps of a suite in the set of the letter."""
@@ -97,8 +100,9 @@ def prepare_data(
     """
     select_device(device)
     spec = _check_spec(spec)
+    left_out: tuple[str, ...] = ()
     if directory is None:
-        directory, suites = _simulated(spec, out, device, workers, listener)
+        directory, suites, left_out = _simulated(spec, out, device, workers, listener)
     else:
         suites = choose_suites(spec, directory)
     plan, own = experiments(spec, suites, directory), spec.train.set_name
@@ -112,19 +116,23 @@ def prepare_data(
         digest(spec, *(suite.fingerprints[place] for suite in opened.values()), *registered_kinds())
         for place in (0, -1)
     )
-    return LetterData(directory, suites, opened, key, (earlier,), own)
+    return LetterData(directory, suites, opened, key, (earlier,), own, left_out)
 
 
 def _simulated(
     spec: LetterSpec, out: Path, device: str, workers: int, listener: Listener
-) -> tuple[Path, tuple[str, ...]]:
-    """The folder of the mock suites, which are simulated unless they are there, and their names."""
+) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
+    """The folder of the mock suites, which are simulated unless they are there, their names, and what is left out."""
     _check_before_simulating(spec)
     own, *others = numerics_simulations(spec)
     directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
-    for wanted in (own, *others):
+    devices = choose_devices(device, workers)
+    lacking = {each.set_name: told for each in others if (told := lack_of_memory(each, directory, devices))}
+    for set_name, told in lacking.items():
+        listener(Progress(f"simulate {set_name}", 0, 0, "simulations", f"left out: {told}"))
+    for wanted in (*apart(own), *(each for each in others if each.set_name not in lacking)):
         simulate_suite(wanted, directory, device, workers, listener)
-    return directory, own.suites
+    return directory, own.suites, tuple(f"{set_name}: {told}" for set_name, told in lacking.items())
 
 
 def _without_company(spec: SimulateSpec) -> SimulateSpec:
@@ -302,6 +310,8 @@ def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | f
         facts["other sets"] = ", ".join(others)
     names = {in_words(key, data.set_name): suite for key, suite in data.opened.items()}
     facts |= _simulators(names)
+    if data.left_out:
+        facts["left out"] = "; ".join(data.left_out)
     return facts | {f"fingerprint of {name}": " ".join(suite.fingerprints) for name, suite in names.items()}
 
 
