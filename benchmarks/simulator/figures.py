@@ -90,6 +90,8 @@ def draw_convergence(steps: Result | None, mesh: Result | None, particles: Resul
     for panel, n_columns in zip(panels, (2, 1, 1), strict=True):
         if panel.get_legend_handles_labels()[0]:
             panel.legend(fontsize=7, loc="lower left", ncols=n_columns, columnspacing=0.8)
+        else:
+            panel.text(0.5, 0.5, "not measured", transform=panel.transAxes, ha="center")
     return figure
 
 
