@@ -10,9 +10,9 @@ rational-quadratic splines (`spline`) or affine (`affine`). The density,
 
     log p(theta) = log N(u; 0, 1) + log |dT / dz| - sum_i log (D_i F_ii) - sum_i log N(y_i; 0, 1),
 
-is normalised on the cube. In training a, D and F learn the normal alone, so that z always has mean 0, variance 1 and no
-correlations, as splines on a fixed interval want it; T learns what is left. A posterior that is the prior needs a = 0 and D F = T = 1 alone, which is not so for a logit
-in the place of Phi^{-1}.
+is normalised on the cube. In training a, D and F learn the normal alone, so that z has mean 0, variance 1 and no
+correlations, as splines on a fixed interval want it; T learns what is left. A posterior that is the prior needs a = 0
+and D F = T = 1, which is not so for a logit in the place of Phi^{-1}.
 
 References:
     Durkan et al. 2019, arXiv:1906.04032 (splines); Papamakarios et al. 2017, arXiv:1705.07057 (masked autoregressive
@@ -79,11 +79,9 @@ class CubeFlow(nn.Module):
             order = torch.arange(n_parameters)
             orders = [order.flip(0) if number % 2 else order for number in range(n_transforms)]
             kind_of = zuko.flows.MaskedAutoregressiveTransform
-            self.transforms = nn.ModuleList(
-                kind_of(n_parameters, n_context, order=each, **options) for each in orders
-            )
+            self.transforms = nn.ModuleList(kind_of(n_parameters, n_context, order=each, **options) for each in orders)
         self.factor = CorrelationFactor(n_parameters)
-        self._sizes = (n_context, n_parameters, n_parameters, self.factor.n_numbers)
+        self._sizes = [n_context, n_parameters, n_parameters, self.factor.n_numbers]
 
     @property
     def n_parameters(self) -> int:
@@ -114,7 +112,8 @@ class CubeFlow(nn.Module):
         for transform in self.transforms:
             u, log_slope = transform(context).call_and_ladj(u)
             gain = gain + log_slope
-        return of_normal + gain - u.square().sum(1) / 2
+        total: Tensor = of_normal + gain - u.square().sum(1) / 2
+        return total
 
     def point_of(self, u: Tensor, numbers: Tensor) -> Tensor:
         """The points theta of standard normal ones.
@@ -126,22 +125,22 @@ class CubeFlow(nn.Module):
         Returns:
             Inside the cube, of the shape of u.
         """
-        many = numbers.expand(*u.shape[:-1], -1).flatten(0, -2).split(_AT_A_TIME)
-        flat = u.flatten(0, -2).split(_AT_A_TIME)
-        parts = [self._point_of(*pair) for pair in zip(flat, many, strict=True)]
+        many = numbers.expand(*u.shape[:-1], -1)
+        pairs = zip(*(torch.split(each.flatten(0, -2), _AT_A_TIME) for each in (u, many)), strict=True)
+        parts = [self._point_of(*pair) for pair in pairs]
         return torch.cat(parts).view(u.shape)
 
     def _point_of(self, u: Tensor, numbers: Tensor) -> Tensor:
         context, location, triangle = self._parts(numbers)
         for transform in reversed(self.transforms):
             u = _inverse(transform, u, context)
-        theta = torch.special.ndtr(location + (triangle @ u[..., None]).squeeze(-1))
+        theta: Tensor = torch.special.ndtr(location + (triangle @ u[..., None]).squeeze(-1))
         kind = torch.finfo(u.dtype)
         return theta.clamp(kind.tiny, 1.0 - kind.eps)
 
     def _parts(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Context c, location a and triangle D F, (n, C), (n, P) and (n, P, P)."""
-        context, location, spread, below = numbers.split(self._sizes, dim=1)
+        context, location, spread, below = torch.split(numbers, self._sizes, dim=1)
         return context, location, (functional.softplus(spread) + _LEAST_SCALE)[..., None] * self.factor(below)
 
 

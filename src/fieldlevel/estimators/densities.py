@@ -129,7 +129,7 @@ class GaussianCopula(_OfTruncatedNormals):
 
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples, (n_samples, b, P)."""
-        z = (self._factor @ normal_numbers(n_samples, *self.mean.shape, seed)[..., None]).squeeze(-1)
+        z = (self._factor @ normal_numbers((n_samples, *self.mean.shape), seed)[..., None]).squeeze(-1)
         return self._parent.quantile(torch.special.log_ndtr(z), torch.special.log_ndtr(-z))
 
     def log_prob(self, theta: Tensor) -> Tensor:
@@ -168,7 +168,7 @@ class TruncatedNormal(_OfTruncatedNormals):
 
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples by the inverse of the distribution function, (n_samples, b, P)."""
-        return self.quantile(uniform_numbers(n_samples, *self.mean.shape, seed))
+        return self.quantile(uniform_numbers((n_samples, *self.mean.shape), seed))
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """Natural logarithm of the product of the marginal densities, (..., b)."""
@@ -270,15 +270,15 @@ def density_of(head: nn.Module, answer: Any) -> Density:
         return TruncatedNormal(*head.posterior(answer))  # type: ignore[operator]
 
 
-def uniform_numbers(n_samples: int, n_maps: int, n_parameters: int, seed: int) -> Tensor:
-    """Random numbers in (0, 1) that depend on the seed and their place alone, (n_samples, n_maps, n_parameters)."""
-    counter = torch.arange(n_samples * n_maps * n_parameters)
-    return uniform(counter, seed, _STREAM).view(n_samples, n_maps, n_parameters)
+def uniform_numbers(shape: Sequence[int], seed: int) -> Tensor:
+    """Random numbers in (0, 1) that depend on the seed and their place alone."""
+    return uniform(torch.arange(math.prod(shape)), seed, _STREAM).view(*shape)
 
 
-def normal_numbers(n_samples: int, n_maps: int, n_parameters: int, seed: int) -> Tensor:
+def normal_numbers(shape: Sequence[int], seed: int) -> Tensor:
     """The same, of the standard normal distribution."""
-    return torch.special.ndtri(uniform_numbers(n_samples, n_maps, n_parameters, seed))
+    normal: Tensor = torch.special.ndtri(uniform_numbers(shape, seed))
+    return normal
 
 
 def probabilities(p: Tensor | float, like: Tensor) -> Tensor:
@@ -290,7 +290,7 @@ def probabilities(p: Tensor | float, like: Tensor) -> Tensor:
     p = torch.as_tensor(p, dtype=like.dtype)
     if not bool(((p >= 0) & (p <= 1)).all()):
         raise UserError(f"p = {p.flatten()[:3].tolist()}: must be probabilities between 0 and 1")
-    return p.expand(torch.broadcast_shapes(p.shape, like.shape))
+    return p.expand(torch.broadcast_shapes(p.shape, like.shape))  # type: ignore[no-untyped-call]
 
 
 def _plain(values: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
 """The posterior that a normalising flow tells, with its moments by quasi-random points."""
 
 from collections.abc import Iterator, Sequence
+from copy import deepcopy
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -9,18 +11,18 @@ from torch import Tensor
 from fieldlevel.estimators.cube_flow import CubeFlow
 from fieldlevel.estimators.densities import Density, normal_numbers, probabilities
 
-N_POINTS = 1024
+N_POINTS = 512
 """Scrambled Sobol points, in the middle of their strata, of which moments, marginals and quantiles are made."""
 _MAPS_AT_A_TIME = 256
 _EDGE = 1e-15
 
 
 class FlowDensity(Density):
-    """The density of a flow, (b, P); samples and `log_prob` are exact, marginals to a part in `N_POINTS`.
+    """The density of a flow: `log_prob` in float64, samples in that of its weights, marginals to 1 / `N_POINTS`.
 
     Args:
-        flow: in float64, on the CPU.
-        numbers: of each map, (b, K), the same.
+        flow: on the CPU, in evaluation mode.
+        numbers: that it is given of each map, (b, K).
         mean: (b, P), as `flow_moments` finds it.
         covariance: (b, P, P), likewise.
     """
@@ -30,29 +32,34 @@ class FlowDensity(Density):
 
     def __init__(self, flow: CubeFlow, numbers: Tensor, mean: Tensor, covariance: Tensor) -> None:
         self._flow, self._numbers = flow, numbers
-        self.mean, self.covariance = mean, covariance
-        self.std = covariance.diagonal(dim1=1, dim2=2).sqrt()
+        self.mean, self.covariance = mean.double(), covariance.double()
+        self.std = self.covariance.diagonal(dim1=1, dim2=2).sqrt()
+
+    @cached_property
+    def _exact(self) -> CubeFlow:
+        return deepcopy(self._flow).double()
 
     @torch.no_grad()
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples, (n_samples, b, P)."""
-        return self._flow.point_of(normal_numbers(n_samples, *self.mean.shape, seed), self._numbers)
+        u = normal_numbers((n_samples, *self.mean.shape), seed).to(self._numbers)
+        return self._flow.point_of(u, self._numbers).double()
 
     @torch.no_grad()
     def log_prob(self, theta: Tensor) -> Tensor:
         """Natural logarithm of the density, (..., b)."""
         theta = theta.detach().to("cpu", torch.float64)
-        shape = torch.broadcast_shapes(theta.shape, self.mean.shape)
-        theta, numbers = theta.expand(shape), self._numbers.expand(*shape[:-1], -1)
+        shape = torch.broadcast_shapes(theta.shape, self.mean.shape)  # type: ignore[no-untyped-call]
+        theta, numbers = theta.expand(shape), self._numbers.double().expand(*shape[:-1], -1)
         inside = theta.clamp(_EDGE, 1.0 - _EDGE).nan_to_num(0.5).flatten(0, -2)
-        found = self._flow.log_prob(inside, numbers.flatten(0, -2)).view(shape[:-1])
+        found = self._exact.log_prob(inside, numbers.flatten(0, -2)).view(shape[:-1])
         return found.where(((theta >= 0) & (theta <= 1)).all(-1), -torch.inf)
 
     def marginal_cdf(self, theta: Tensor) -> Tensor:
         """Part of the quasi-random points below theta, (..., b, P)."""
         theta = theta.detach().to("cpu", torch.float64)
-        found = torch.empty(torch.broadcast_shapes(theta.shape, self.mean.shape), dtype=torch.float64)
-        theta = theta.expand(found.shape)
+        theta = theta.expand(torch.broadcast_shapes(theta.shape, self.mean.shape))  # type: ignore[no-untyped-call]
+        found = torch.empty_like(theta)
         for maps, points in self._points():
             wanted = theta[..., maps, :].movedim((-2, -1), (0, 1))
             below = torch.searchsorted(points, wanted.reshape(*points.shape[:2], -1).contiguous()).view(wanted.shape)
@@ -86,7 +93,7 @@ class FlowDensity(Density):
         """Places of some maps, and their quasi-random points in order, (n, P, N_POINTS)."""
         for start in range(0, len(self), _MAPS_AT_A_TIME):
             maps = slice(start, start + _MAPS_AT_A_TIME)
-            points = quasi_random_points(self._flow, self._numbers[maps])
+            points = quasi_random_points(self._flow, self._numbers[maps]).double()
             yield maps, points.permute(1, 2, 0).contiguous().sort(-1).values
 
 
@@ -99,7 +106,7 @@ def flow_moments(flow: CubeFlow, numbers: Tensor) -> tuple[Tensor, Tensor]:
         numbers: of each map, (b, K).
     """
     moments = []
-    for some in numbers.split(_MAPS_AT_A_TIME):
+    for some in torch.split(numbers, _MAPS_AT_A_TIME):
         points = quasi_random_points(flow, some)
         mean = points.mean(0)
         apart = points - mean
@@ -110,6 +117,7 @@ def flow_moments(flow: CubeFlow, numbers: Tensor) -> tuple[Tensor, Tensor]:
 
 def quasi_random_points(flow: CubeFlow, numbers: Tensor) -> Tensor:
     """`N_POINTS` of each map, the same ones each time, (N_POINTS, b, P)."""
-    sobol = torch.quasirandom.SobolEngine(flow.n_parameters, scramble=True, seed=0).draw(N_POINTS, dtype=torch.float64)
-    u = torch.special.ndtri(((sobol * N_POINTS).floor() + 0.5) / N_POINTS).to(numbers)
+    sobol = torch.quasirandom.SobolEngine(flow.n_parameters, scramble=True, seed=0)  # type: ignore[no-untyped-call]
+    strata = (sobol.draw(N_POINTS, dtype=torch.float64) * N_POINTS).floor()
+    u = torch.special.ndtri((strata + 0.5) / N_POINTS).to(numbers)
     return flow.point_of(u[:, None].expand(-1, len(numbers), -1), numbers)

@@ -26,7 +26,7 @@ from fieldlevel.estimators.flow_density import FlowDensity, flow_moments
 from fieldlevel.estimators.moment_head import LEAKY_SLOPE, MomentHead
 from fieldlevel.estimators.sizes import probability, whole_number
 
-_MOST = {"n_outputs": 1000, "n_transforms": 100, "n_hidden": 4096, "n_bins": 1000, "n_context": 4096}
+_MOST = {"n_outputs": 1000, "n_transforms": 16, "n_hidden": 1024, "n_bins": 64, "n_context": 1024}
 """A damaged file shall not take all memory."""
 _EDGE = 1e-6
 """Nearest that a target comes to the edge of its prior in the loss."""
@@ -51,15 +51,12 @@ class FlowHead(Head):
         UserError: a size that it cannot have, or zuko is not installed.
     """
 
-    fit_rate = 1.0
-    """First learning rate of `training.head` in units of the highest one, where the flow learns there alone."""
-
     def __init__(
         self,
         n_features: int,
         n_outputs: int,
         kind: Kind = "spline",
-        n_transforms: int = 2,
+        n_transforms: int = 1,
         n_hidden: int = 64,
         n_bins: int = 8,
         n_context: int = 32,
@@ -67,6 +64,8 @@ class FlowHead(Head):
         frozen: bool = False,
     ) -> None:
         super().__init__()
+        if not isinstance(frozen, bool):
+            raise UserError(f"frozen = {frozen}: must be True or False")
         if kind not in KINDS:
             raise UserError(f"kind = {kind}: allowed are {' and '.join(KINDS)}")
         n_features, dropout = whole_number("n_features", n_features), probability("dropout", dropout)
@@ -84,13 +83,15 @@ class FlowHead(Head):
             )
         )
         self.moments = MomentHead(n_features, n_outputs, dropout) if frozen else None
+        if frozen:
+            self.fit_rate = 1.0
         self._is_fitted = not frozen
         self.is_recordable = frozen
 
     def forward(self, features: Tensor) -> tuple[Tensor, ...]:
         """What the flow is given of features (b, F), (b, K); if frozen, also the two moments, each (b, P)."""
         with torch.autocast(features.device.type, enabled=False):
-            numbers = self.layers(features.to(self.layers.FC1.weight.dtype))
+            numbers = self.layers(features.to(next(self.parameters()).dtype))
         return (numbers,) if self.moments is None else (numbers, *self.moments(features))
 
     def begin_fit(self) -> None:
@@ -119,16 +120,15 @@ class FlowHead(Head):
 
     def posterior(self, answer: tuple[Tensor, ...]) -> tuple[Tensor, Tensor]:
         """Mean and standard deviations of the flow, by quasi-random points, each (b, P)."""
-        mean, covariance = self._moments(answer[0])
-        return mean.to(answer[0]), covariance.diagonal(dim1=1, dim2=2).sqrt().to(answer[0])
+        mean, covariance = flow_moments(self.flow, answer[0])
+        return mean, covariance.diagonal(dim1=1, dim2=2).sqrt()
 
     def density(self, answer: tuple[Tensor, ...]) -> FlowDensity:
-        """The flow itself, in float64."""
-        moments = (moment.cpu() for moment in self._moments(answer[0]))
-        return FlowDensity(deepcopy(self.flow).cpu().double(), answer[0].detach().cpu().double(), *moments)
-
-    def _moments(self, numbers: Tensor) -> tuple[Tensor, Tensor]:
-        return flow_moments(deepcopy(self.flow).double(), numbers.detach().double())
+        """The flow itself."""
+        with torch.inference_mode(mode=False):  # tensors of inference mode are of no use outside of it
+            numbers = answer[0].detach().clone()
+            moments = (moment.cpu() for moment in flow_moments(self.flow, numbers))
+            return FlowDensity(deepcopy(self.flow).cpu(), numbers.cpu(), *moments)
 
     def _completed(self, theta: Tensor) -> Tensor:
         """Targets (b, P) with numbers from the prior in the place of those that are not known."""

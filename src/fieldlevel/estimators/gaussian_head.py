@@ -77,7 +77,7 @@ class GaussianHead(Head):
     def forward(self, features: Tensor) -> Normal:
         """The normal of features (b, F), in the precision of the weights, under autocast too."""
         with torch.autocast(features.device.type, enabled=False):
-            numbers = self.layers(features.to(self.layers.FC1.weight.dtype))
+            numbers = self.layers(features.to(next(self.parameters()).dtype))
         mean, spread, below = numbers.tensor_split((self._n_outputs, 2 * self._n_outputs), dim=1)
         return mean, functional.softplus(spread) + LEAST_STD, self.factor(below)
 
@@ -94,7 +94,8 @@ class GaussianHead(Head):
     def loss(self, sums: Tensor) -> Tensor:
         """Minus the logarithm of the density for a known target of a map, the mean over the parameters."""
         terms, _, n_known = sums
-        return (terms / n_known.clamp(min=1)).sum() / torch.count_nonzero(n_known).clamp(min=1)
+        means: Tensor = terms / n_known.clamp(min=1)
+        return means.sum() / torch.count_nonzero(n_known).clamp(min=1)
 
     def warm_up_loss(self, sums: Tensor) -> Tensor:
         """The first term of the letter's loss, of the squared errors alone."""

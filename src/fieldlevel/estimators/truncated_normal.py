@@ -134,7 +134,7 @@ def parent_of(mean: Tensor, std: Tensor) -> Parent:
     beta, gamma = torch.ones_like(mean), torch.zeros_like(mean)
     lower, upper = -mean / std, (1.0 - mean) / std
     if (is_near := (lower > -FAR) | (upper < FAR)).any():
-        edges = torch.stack([lower[is_near], upper[is_near]]).split(_AT_A_TIME, dim=1)
+        edges = torch.split(torch.stack([lower[is_near], upper[is_near]]), _AT_A_TIME, dim=1)
         beta[is_near], gamma[is_near] = torch.cat([_solve(*each) for each in edges], dim=1)
     return Parent(mean + std * gamma / beta, std / beta.sqrt())
 
@@ -182,8 +182,10 @@ def _langevin(y: Tensor) -> tuple[Tensor, Tensor]:
 
 def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
     """Logarithm of Phi(upper) - Phi(lower), for intervals most of which lie below zero."""
-    above, below = log_ndtr(upper), log_ndtr(lower)
-    return above + (-torch.expm1((below - above).clamp(max=0.0))).log()
+    above: Tensor = log_ndtr(upper)
+    below: Tensor = log_ndtr(lower)
+    part: Tensor = -torch.expm1((below - above).clamp(max=0.0))
+    return part.log() + above
 
 
 def inverse_log_ndtr(log_p: Tensor) -> Tensor:
