@@ -22,7 +22,7 @@ class CorrelationFactor(nn.Module):
 
     Example:
         >>> factor = CorrelationFactor(2)(torch.tensor([[0.75]]))
-        >>> factor @ factor.mT
+        >>> (factor @ factor.mT).round(decimals=2)
         tensor([[[1.0000, 0.6000],
                  [0.6000, 1.0000]]])
     """
@@ -45,7 +45,7 @@ class CorrelationFactor(nn.Module):
         bounded = below / (1.0 + below.square() / LONGEST_ROW**2).sqrt()
         flat = below.new_zeros(len(below), self._shape[0] ** 2).index_copy(1, self._places, bounded)
         ones = torch.eye(self._shape[0], dtype=below.dtype, device=below.device)
-        return functional.normalize(flat.view(-1, *self._shape) + ones, dim=-1)
+        return functional.normalize(flat.view(len(below), *self._shape) + ones, dim=-1)
 
 
 def whitened_terms(residual: Tensor, correlation: Tensor, known: Tensor) -> Tensor:
