@@ -107,6 +107,29 @@ def test_maps_without_targets_do_not_count(head):
     assert (answer[0].grad[4:] == 0).all()
 
 
+def test_maps_with_some_targets_count(head):
+    theta = torch.rand(9, 3)
+    theta[:4, 1] = torch.nan
+    total, n_maps = head.sums(head(features()), theta).tolist()
+    assert n_maps == 9
+    assert total == pytest.approx(
+        -head.density(head(features())).log_prob(head._completed(theta)).sum().item(), rel=1e-4
+    )
+
+
+def test_location_and_triangle_learn_the_normal_alone():
+    """Whatever T is, so that T always reads what has mean 0 and variance 1."""
+    flow, theta = wild(), torch.rand(5, 3, dtype=torch.float64)
+    given = numbers(flow).requires_grad_()
+    (moved,) = torch.autograd.grad(-flow.log_prob(theta, given).sum(), given)
+    context, location, triangle = flow._parts(given)
+    normal = torch.distributions.MultivariateNormal(location, scale_tril=triangle)
+    (expected,) = torch.autograd.grad(-normal.log_prob(torch.special.ndtri(theta)).sum(), given)
+    n_context = context.shape[1]
+    torch.testing.assert_close(moved[:, n_context:], expected[:, n_context:])
+    assert (moved[:, :n_context] != 0).any()
+
+
 def test_unknown_targets_come_from_the_prior(head):
     theta = torch.rand(4000, 3)
     theta[:, 1] = torch.nan

@@ -1,5 +1,6 @@
 """Networks with the heads of joint posteriors train, go on after a stop, are saved and loaded by their names."""
 
+import json
 import sys
 from dataclasses import replace
 
@@ -21,6 +22,7 @@ from fieldlevel.training.settings import check_train_spec
 from fieldlevel.training.state import validation_loss
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 from fieldlevel.training.trainer import train, train_network
+from fieldlevel.training.weights_file import content_of, read_parts
 
 SPEC = TrainSpec(
     split=SplitSpec(train=0.75, validation=0.125),
@@ -74,6 +76,21 @@ def test_saved_and_loaded_it_has_the_same_density(spec, directory, tmp_path):
     assert (std > 0).all()
     small = load(shrink_weights(weights, tmp_path / "small.safetensors"), "cpu")
     assert torch.allclose(small.network.density(x).mean, ours.mean, atol=0.02)
+
+
+def test_a_damaged_file_is_told_as_such(spec, directory, tmp_path):
+    """Nobody's own class is to blame, and no memory is taken for sizes that are none."""
+    weights = train(replace(spec, n_steps=8), directory, tmp_path / "run", "cpu")
+    metadata, state = read_parts(weights)
+    for n_outputs in (5, 2**27):
+        sizes = json.dumps({"shape": [1, 16, 16], "n_outputs": n_outputs})
+        (tmp_path / "damaged.safetensors").write_bytes(content_of(state, metadata | {"network": sizes}))
+        with pytest.raises(UserError, match=f"damaged weights file .n_outputs = {n_outputs}, not 6"):
+            load(tmp_path / "damaged.safetensors", "cpu")
+    name = next(name for name in state if name.startswith("head.layers.FC2"))
+    (tmp_path / "damaged.safetensors").write_bytes(content_of({**state, name: torch.zeros(2, 2)}, metadata))
+    with pytest.raises(UserError, match=r"damaged weights file \(head.layers.FC2"):
+        load(tmp_path / "damaged.safetensors", "cpu")
 
 
 def test_an_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path):
