@@ -5,8 +5,10 @@ column order and the simulations that the network has seen, so that an evaluatio
 hold the weights in float16, at half the size (`shrink_weights`).
 """
 
-from collections.abc import Mapping, Sequence
+import importlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,14 @@ from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
 from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.errors import UserError
+from fieldlevel.estimators.densities import Density, TruncatedNormal, density_of
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.sizes import whole_number
+from fieldlevel.inference.embedding import Embedding
 from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
+from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
@@ -149,17 +154,74 @@ class Predictor:
                 the training; answers that are not finite.
         """
         given = as_maps(maps, self.n_pixels)
-        size = whole_number("batch_size", batch_size)
         mean, std = np.empty((2, len(given), self.network.n_outputs))
+        for block, _, moments in self._answers(given, batch_size, listener, anyway=anyway):
+            mean[block], std[block] = moments
+        return self.layout.from_unit_interval(mean, std)
+
+    def posterior(
+        self,
+        maps: npt.ArrayLike | Tensor,
+        batch_size: int = 128,
+        listener: Listener = ignore,
+        *,
+        simulations: npt.ArrayLike | None = None,
+        anyway: bool = False,
+    ) -> Posterior:
+        """Infer the posterior of every map: moments, intervals, samples and densities in physical units.
+
+        Maps are taken as `predict` takes them, and its answers are the `moments` of the posterior.
+
+        Args:
+            maps: as of `predict`, one or more.
+            batch_size: maps in a block.
+            listener: told of every block.
+            simulations: number or name of the simulation that each map is of, (n,): maps of one box are no independent
+                looks at the parameters. None where nobody knows.
+            anyway: also answer for maps whose level lies far from that of the training.
+
+        Returns:
+            The posterior of n maps.
+
+        Raises:
+            UserError: as `predict`; no maps, or not as many simulations.
+        """
+        given = as_maps(maps, self.n_pixels)
+        boxes = _simulations(simulations, len(given))
+        densities, moments = [], []
+        for _, answer, each in self._answers(given, batch_size, listener, anyway=anyway):
+            densities.append(self._density(answer, *each))
+            moments.append(each)
+        mean, std = (np.concatenate(part).astype(float) for part in zip(*moments, strict=True))
+        told = self.layout.from_unit_interval(mean, std)
+        trust = _trust(self, given, boxes)
+        return Posterior(type(densities[0]).cat(densities), self.layout, told, boxes, trust)
+
+    @property
+    def embedding(self) -> Embedding:
+        """A module from raw maps to features, e.g. for sbi's `embedding_net`; each call makes a copy of its own."""
+        return Embedding(self.network, self.normaliser, self.spec.transform, self.layout, self.n_pixels)
+
+    def _answers(
+        self, given: Any, batch_size: int, listener: Listener, *, anyway: bool
+    ) -> Iterator[tuple[slice, Any, tuple[FloatArray, FloatArray]]]:
+        """Block by block: its place, the answer of the head, means and standard deviations in units of the prior."""
+        size = whole_number("batch_size", batch_size)
         for start in range(0, len(given), size):
             block = slice(start, min(start + size, len(given)))
             with exact_float32():
-                mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
+                answer, mean, std = self._answer_block(given[block], start, anyway=anyway)
+            yield block, answer, (mean, std)
             listener(Progress("predict", block.stop, len(given), "maps"))
-        return self.layout.from_unit_interval(mean, std)
 
-    @torch.inference_mode()
-    def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
+    def _density(self, answer: Any, mean: FloatArray, std: FloatArray) -> Density:
+        """That of the head, else of the moments as `predict` tells them, in units of the prior."""
+        if getattr(self.network.head, "density", None) is not None:
+            return density_of(self.network.head, answer)
+        return TruncatedNormal(torch.from_numpy(mean), torch.from_numpy(std))
+
+    @torch.no_grad()
+    def _answer_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[Any, FloatArray, FloatArray]:
         device = next(self.network.parameters()).device
         numbers = np.arange(first, first + len(maps))
         pixels = as_pixels(maps, device)
@@ -167,9 +229,10 @@ class Predictor:
         normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers, self.layout))
         if not anyway:
             refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec, self.layout)
-        mean, std = (moment.cpu().numpy() for moment in self.network.posterior(normalised[:, None]))
+        answer = self.network(normalised[:, None])
+        mean, std = (moment.cpu().numpy() for moment in self.network.posterior_of(answer, len(maps)))
         self._check_answers(mean, std, numbers)
-        return mean, std
+        return answer, mean, std
 
     def _check_answers(self, mean: FloatArray, std: FloatArray, numbers: npt.NDArray[np.int64]) -> None:
         bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(std).all(axis=1) & (std >= 0).all(axis=1))
@@ -184,6 +247,33 @@ def _in_words(sources: Sequence[SourceSpec]) -> str:
     names = [f"{source.suite} {source.set_name}" if differ else source.suite for source in sources]
     told = [name if source.labelled else f"{name} (unlabelled)" for name, source in zip(names, sources, strict=True)]
     return f"{', '.join(told[:-1])} and {told[-1]}"
+
+
+def _simulations(simulations: npt.ArrayLike | None, n_maps: int) -> npt.NDArray[Any] | None:
+    if n_maps == 0:
+        raise UserError("maps: there are none; give one or more")
+    boxes = None if simulations is None else np.asarray(simulations)
+    if boxes is not None and boxes.shape != (n_maps,):
+        raise UserError(f"simulations of shape {boxes.shape} for {n_maps} maps; give the simulation of each map")
+    return boxes
+
+
+_TRUST = "fieldlevel.inference.trust"
+
+
+def _trust(predictor: Predictor, maps: Any, simulations: npt.NDArray[Any] | None) -> Any:
+    """Whether maps are like those of the training, where the weights have a reference beside them; else None.
+
+    What judges them knows this module, so it is imported when it is needed.
+    """
+    if find_spec(_TRUST) is None:
+        return None
+    judging = importlib.import_module(f"{_TRUST}.judging")
+    reference = judging.reference_of(predictor)
+    if reference is None:
+        return None
+    numbers = None if simulations is None else np.unique(simulations, return_inverse=True)[1]
+    return judging.judge(predictor, maps, numbers, reference=reference)
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:
