@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from fieldlevel.estimators.bodies.cnn import MomentNetwork
     from fieldlevel.estimators.moments import moment_loss
     from fieldlevel.estimators.network_specs import NetworkSpec
-    from fieldlevel.inference.predictor import load
+    from fieldlevel.inference.ensemble import Ensemble, load
+    from fieldlevel.inference.posterior import Posterior
     from fieldlevel.inference.published_network import import_published
+    from fieldlevel.inference.sbi_export import as_sbi
     from fieldlevel.inference.shrink import shrink_weights
     from fieldlevel.layout import Layout, Parameter
     from fieldlevel.mapmaking.project_spec import ProjectSpec
@@ -32,11 +34,13 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "DataError": "errors",
+    "Ensemble": "inference.ensemble",
     "Layout": "layout",
     "MomentNetwork": "estimators.bodies.cnn",
     "NetworkSpec": "estimators.network_specs",
     "OptimiserSpec": "training.train_spec",
     "Parameter": "layout",
+    "Posterior": "inference.posterior",
     "ProjectSpec": "mapmaking.project_spec",
     "SimulateSpec": "simulate.simulate_spec",
     "SourceSpec": "training.source_spec",
@@ -44,9 +48,10 @@ _PUBLIC = {
     "TrainSpec": "training.train_spec",
     "TuneSpec": "search.tune_spec",
     "UserError": "errors",
+    "as_sbi": "inference.sbi_export",
     "check_directory": "data.suite",
     "import_published": "inference.published_network",
-    "load": "inference.predictor",
+    "load": "inference.ensemble",
     "moment_loss": "estimators.moments",
     "open_suite": "data.suite",
     "power_spectrum_2d": "numerics.spectra",
@@ -62,11 +67,13 @@ _PUBLIC = {
 
 __all__ = [
     "DataError",
+    "Ensemble",
     "Layout",
     "MomentNetwork",
     "NetworkSpec",
     "OptimiserSpec",
     "Parameter",
+    "Posterior",
     "ProjectSpec",
     "SimulateSpec",
     "SourceSpec",
@@ -74,6 +81,7 @@ __all__ = [
     "TrainSpec",
     "TuneSpec",
     "UserError",
+    "as_sbi",
     "check_directory",
     "import_published",
     "load",

@@ -1,0 +1,242 @@
+r"""Several networks that answer together: the mixture of their posteriors.
+
+With weights w_k that add up to one, p(theta | x) = sum_k w_k p_k(theta | x), so
+
+    mu = sum_k w_k mu_k    and    sigma^2 = sum_k w_k (sigma_k^2 + (mu_k - mu)^2):
+
+where members disagree, the error bar grows. What all members get wrong alike stays wrong.
+
+Weights by validation loss are w_k ~ exp(-L_k). Where the loss is a mean negative log likelihood, w_k is the geometric
+mean of the likelihoods of the validation maps; losses are comparable only between networks of one kind of head that
+were validated on the same maps.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal, overload
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fieldlevel.arrays import BoolArray, FloatArray
+from fieldlevel.data.map_records import MapRecord
+from fieldlevel.data.seen import SeenSource
+from fieldlevel.errors import UserError, shown
+from fieldlevel.estimators.densities import Mixture
+from fieldlevel.inference.posterior import Posterior
+from fieldlevel.inference.predictor import Predictor
+from fieldlevel.inference.predictor import load as load_predictor
+from fieldlevel.layout import Layout
+from fieldlevel.progress import Listener, ignore
+
+Weighting = Literal["equal", "validation loss"]
+Several = list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...]
+"""Weights files, or names of networks of the package."""
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """Networks of the same outputs on the same kind of maps; it takes maps as a `Predictor` does.
+
+    Attributes:
+        members: the networks.
+        weights: of each, adding up to one, (K,).
+    """
+
+    members: tuple[Predictor, ...]
+    weights: FloatArray
+
+    @classmethod
+    def of(cls, members: Sequence[Predictor], weights: Weighting = "equal") -> "Ensemble":
+        """An ensemble of networks that fit together.
+
+        Args:
+            members: one or more.
+            weights: `"equal"`, or by `"validation loss"`: see the head of the module.
+
+        Raises:
+            UserError: no member, members for other maps, parameters or priors, no such weighting, or losses that
+                cannot be compared.
+        """
+        if not members:
+            raise UserError("ensemble: no network; give one or more weights files")
+        for other in members[1:]:
+            _refuse_misfit(members[0], other)
+        return cls(tuple(members), _weights(members, weights))
+
+    @property
+    def layout(self) -> Layout:
+        """Of the training maps, with the parameters that all members infer."""
+        return self.members[0].layout
+
+    @property
+    def n_pixels(self) -> int:
+        """Pixels a side of the maps."""
+        return self.members[0].n_pixels
+
+    @property
+    def field(self) -> str:
+        """Of the maps."""
+        return self.members[0].spec.field
+
+    @property
+    def is_mock(self) -> bool:
+        """Whether any member was trained on mock maps."""
+        return any(member.is_mock for member in self.members)
+
+    @property
+    def sources(self) -> tuple[SeenSource, ...]:
+        """What the members have seen."""
+        return tuple(source for member in self.members for source in member.sources)
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What one should know of the members, each remark once."""
+        return tuple(dict.fromkeys(remark for member in self.members for remark in member.remarks))
+
+    def remarks_on(self, made_from: MapRecord | None) -> tuple[str, ...]:
+        """The same with what there is to say of these maps: `Predictor.remarks_on`."""
+        return tuple(dict.fromkeys(remark for member in self.members for remark in member.remarks_on(made_from)))
+
+    def outside_prior(self, mean: FloatArray, std: FloatArray) -> BoolArray:
+        """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
+        return self.layout.outside_prior(mean, std)
+
+    def predict(
+        self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
+    ) -> tuple[FloatArray, FloatArray]:
+        """Mean and standard deviation of the mixture, in physical units; arguments as of `Predictor.predict`."""
+        moments = [member.predict(maps, batch_size, listener, anyway=anyway) for member in self.members]
+        return self._mixed(moments)
+
+    def posterior(
+        self,
+        maps: npt.ArrayLike | Tensor,
+        batch_size: int = 128,
+        listener: Listener = ignore,
+        *,
+        simulations: npt.ArrayLike | None = None,
+        anyway: bool = False,
+    ) -> Posterior:
+        """The mixture of the members' posteriors; arguments and errors of `Predictor.posterior`.
+
+        It is joint where those of all members are.
+        """
+        each = [
+            member.posterior(maps, batch_size, listener, simulations=simulations, anyway=anyway)
+            for member in self.members
+        ]
+        if len(each) == 1:
+            return each[0]
+        mixture = Mixture([posterior.density for posterior in each], self.weights.tolist())
+        moments = self._mixed([posterior.moments for posterior in each if posterior.moments is not None])
+        return replace(
+            each[0], density=mixture, moments=moments, trust=_joined([posterior.trust for posterior in each])
+        )
+
+    def _mixed(self, moments: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
+        if len(moments) == 1:
+            return moments[0]
+        means, stds = (np.stack(each) for each in zip(*moments, strict=True))
+        mean = np.tensordot(self.weights, means, 1)
+        return mean, np.sqrt(np.tensordot(self.weights, stds**2 + (means - mean) ** 2, 1))
+
+
+@overload
+def load(path: str | Path, device: str = "auto", *, weights: Weighting = "equal") -> Predictor: ...
+@overload
+def load(path: Several, device: str = "auto", *, weights: Weighting = "equal") -> Ensemble: ...
+def load(path: str | Path | Several, device: str = "auto", *, weights: Weighting = "equal") -> Predictor | Ensemble:
+    """Load a weights file or a network that comes with the package, or several of them as an ensemble.
+
+    Args:
+        path: a `weights.safetensors` written by this package, or a bare name such as `"MockTNG"`
+            (`inference.packaged`); where a file of that name exists, it is loaded. A list of these is an ensemble.
+        device: where to predict.
+        weights: of the members of an ensemble, `"equal"` or by `"validation loss"`.
+
+    Returns:
+        A `Predictor`, or an `Ensemble` of a list; it computes in float32 either way.
+
+    Raises:
+        UserError: not such a file, one of another version, or one for other parameters; no network of that name;
+            members that do not fit together.
+
+    Example:
+        >>> load("MockTNG", "cpu").n_pixels, len(load(["MockTNG"], "cpu").members)
+        (256, 1)
+    """
+    if isinstance(path, list | tuple):
+        return Ensemble.of([load_predictor(each, device) for each in path], weights)
+    if weights != "equal":
+        raise UserError(f"weights = {shown(weights)}: of the members of an ensemble; give a list of networks")
+    return load_predictor(path, device)
+
+
+def _joined(trusts: Sequence[Any]) -> Any:
+    """What the members together find of the maps, as far as any of them can tell."""
+    known = [trust for trust in trusts if trust is not None]
+    return type(known[0]).of_members(known) if known else None
+
+
+def _refuse_misfit(first: Predictor, other: Predictor) -> None:
+    """Refuse two members that do not infer the same of the same maps, with the first difference."""
+    for what, one, another in _facts(first, other):
+        if one != another:
+            told = f"{other.source}: {what} {shown(another)}, but {first.source} has {shown(one)}"
+            raise UserError(f"{told}; an ensemble takes the same maps and infers the same parameters")
+    own = [each.name for each in first.layout.parameters if not (each.cosmological or each.suite)]
+    suites = [_labelled_suites(member) for member in (first, other)]
+    if own and suites[0] != suites[1]:
+        told = f"{other.source}: trained on {shown(', '.join(suites[1]))}, {first.source} on {', '.join(suites[0])}"
+        raise UserError(f"{told}, where {shown(', '.join(own))} mean something else; give networks of one suite")
+
+
+def _facts(first: Predictor, other: Predictor) -> list[tuple[str, Any, Any]]:
+    def facts(member: Predictor) -> list[tuple[str, Any]]:
+        layout = member.layout
+        return [
+            ("outputs", ", ".join(layout.names)),
+            ("priors", ", ".join(f"{each.low:g} to {each.high:g}" for each in layout.parameters)),
+            ("maps of pixels a side", member.n_pixels),
+            ("field", member.spec.field),
+            ("slabs", layout.slabs),
+            ("redshift", layout.redshift),
+            ("unit", layout.unit(member.spec.field)),
+        ]
+
+    return [(what, one, another) for (what, one), (_, another) in zip(facts(first), facts(other), strict=True)]
+
+
+def _labelled_suites(member: Predictor) -> tuple[str, ...]:
+    return tuple(sorted({source.suite for source in member.spec.all_sources if source.labelled}))
+
+
+def _weights(members: Sequence[Predictor], weights: str) -> FloatArray:
+    if weights == "equal":
+        return np.full(len(members), 1 / len(members))
+    if weights != "validation loss":
+        raise UserError(f"weights = {shown(weights)}: allowed are 'equal' and 'validation loss'")
+    for other in members:
+        if _validated_on(other) != _validated_on(members[0]):
+            told = f"{other.source}: of another head, or validated on other maps than {members[0].source}"
+            raise UserError(f"{told}, so their losses tell nothing; give weights = 'equal'")
+    losses = np.array([_loss(member) for member in members])
+    likelihood = np.exp(losses.min() - losses)
+    relative: FloatArray = likelihood / likelihood.sum()
+    return relative
+
+
+def _validated_on(member: Predictor) -> tuple[Any, ...]:
+    spec = member.spec
+    seen = [(each.suite, each.set_name, each.validation) for each in member.sources]
+    return spec.head, spec.labels, spec.transform, seen, member.provenance.get("data_fingerprint")
+
+
+def _loss(member: Predictor) -> float:
+    loss = member.provenance.get("validation_loss")
+    if isinstance(loss, bool) or not isinstance(loss, int | float) or not np.isfinite(loss):
+        raise UserError(f"{member.source}: its file tells no validation loss; give weights = 'equal'")
+    return float(loss)

@@ -1,0 +1,173 @@
+"""Several networks as one: mixtures, their weights, and members that do not fit together."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import fieldlevel
+from fieldlevel.data.normalise import Normaliser
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference import predictor as predictor_module
+from fieldlevel.inference.ensemble import Ensemble
+from fieldlevel.inference.predictor import Predictor
+from fieldlevel.layout import Layout
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
+
+UNIT = [[0.5, 0.5], [0.3, 0.7]]
+NOISE = 0.03
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_an_ensemble_of_one_is_that_network(toy, toy_maps, joint):
+    network, maps = toy(joint=joint), toy_maps(UNIT)
+    ensemble = Ensemble.of([network])
+    for one, other in zip(ensemble.predict(maps), network.predict(maps), strict=True):
+        np.testing.assert_array_equal(one, other)
+    found, alone = ensemble.posterior(maps), network.posterior(maps)
+    np.testing.assert_array_equal(found.sample(7, seed=1), alone.sample(7, seed=1))
+    assert found.is_joint == joint
+
+
+def test_an_ensemble_of_the_same_network_twice_is_that_network(toy, toy_maps):
+    network, maps = toy(joint=True), toy_maps(UNIT)
+    found, alone = Ensemble.of([network, network]).posterior(maps), network.posterior(maps)
+    np.testing.assert_allclose(found.std, alone.std)
+    np.testing.assert_allclose(found.covariance, alone.covariance)
+    np.testing.assert_allclose(found.log_prob(found.mean), alone.log_prob(found.mean))
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_a_mixture_has_the_spread_of_its_members(toy, toy_maps, physical, joint):
+    members = [toy(joint=joint, shift=shift, std=std) for shift, std in ((-0.1, 0.05), (0.1, 0.02))]
+    ensemble, maps = Ensemble.of(members), toy_maps(UNIT)
+    found = ensemble.posterior(maps)
+    expected = 0.4 * ((0.05**2 + 0.02**2) / 2 + 0.1**2) ** 0.5
+    np.testing.assert_allclose(found.mean, physical(UNIT), atol=1e-6)
+    np.testing.assert_allclose(found.std, expected, rtol=1e-4)
+    np.testing.assert_allclose(ensemble.predict(maps)[1], expected, rtol=1e-5)
+    np.testing.assert_allclose(found.moments[1], expected, rtol=1e-5)
+    samples = found.sample(20_000)
+    np.testing.assert_allclose(samples.std(0), expected, rtol=NOISE)
+    assert np.corrcoef(samples[:, 0].T)[0, 1] > 0.8  # what one network shifts, it shifts for both parameters
+    if not joint:
+        low, high = (stats.norm(0.5 + shift, std).pdf(0.42) for shift, std in ((-0.1, 0.05), (0.1, 0.02)))
+        density = np.log((low**2 + high**2) / 2 / 0.4**2)
+        assert found[0].log_prob(physical([0.42, 0.42]))[0] == pytest.approx(density, rel=1e-4)
+
+
+def test_the_order_of_members_does_not_matter(toy, toy_maps):
+    members, maps = [toy(shift=shift) for shift in (-0.1, 0.0, 0.2)], toy_maps(UNIT)
+    one, other = (Ensemble.of(each).posterior(maps) for each in (members, members[::-1]))
+    np.testing.assert_allclose(one.mean, other.mean)
+    np.testing.assert_allclose(one.interval()[0], other.interval()[0])
+
+
+def test_weights_by_validation_loss(toy, toy_maps, physical):
+    members = [
+        toy(shift=shift, provenance={"validation_loss": loss}) for shift, loss in ((0.0, -12.0), (0.2, -12 - np.log(3)))
+    ]
+    ensemble = Ensemble.of(members, "validation loss")
+    np.testing.assert_allclose(ensemble.weights, [0.25, 0.75])
+    np.testing.assert_allclose(ensemble.predict(toy_maps(UNIT))[0], physical(np.array(UNIT) + 0.15), atol=1e-6)
+
+
+REFUSED = {
+    "none": (lambda toy: ([], "equal"), "no network; give one or more"),
+    "weighting": (lambda toy: ([toy()], "best"), "weights = best: allowed are 'equal' and 'validation loss'"),
+    "no loss": (lambda toy: ([toy()], "validation loss"), "toy: its file tells no validation loss"),
+    "outputs": (lambda toy: ([toy(), other(toy, ["sigma_8", "Omega_m"])], "equal"), "outputs sigma_8, Omega_m, but"),
+    "priors": (lambda toy: ([toy(), toy(layout=wider())], "equal"), "priors 0.1 to 0.9, 0.6 to 1, but"),
+    "slabs": (lambda toy: ([toy(), toy(layout=replace(TWO, n_slabs=2))], "equal"), "slabs 2 slabs of 5 Mpc/h"),
+    "redshift": (lambda toy: ([toy(), toy(layout=replace(TWO, redshift=1.0))], "equal"), "redshift 1.0, but"),
+    "field": (lambda toy: ([toy(), toy(spec=TrainSpec(field="Mgas"))], "equal"), "field Mgas, but toy has Mtot"),
+    "pixels": (lambda toy: ([toy(layout=Layout()), convolutional()], "equal"), "maps of pixels a side 32, but"),
+    "labels": (
+        lambda toy: (
+            [toy(provenance=LOSS), toy(provenance=LOSS, spec=TrainSpec(labels="permuted"))],
+            "validation loss",
+        ),
+        "of another head, or validated on other maps",
+    ),
+    "data": (
+        lambda toy: ([toy(provenance=LOSS), toy(provenance=LOSS | {"data_fingerprint": "b"})], "validation loss"),
+        "their losses tell nothing; give weights = 'equal'",
+    ),
+}
+TWO = Layout().select(["Omega_m", "sigma_8"])
+PERMUTED = TrainSpec(labels="permuted")
+LOSS = {"validation_loss": -12.0, "data_fingerprint": "a"}
+
+
+def other(toy, names):
+    return toy(layout=TWO.select(names), source="other")
+
+
+def wider():
+    return replace(TWO, parameters=(replace(TWO.parameters[0], high=0.9), TWO.parameters[1]))
+
+
+def convolutional():
+    nobody = np.empty(0, dtype=np.int64)
+    return Predictor(MomentNetwork(32, 1, 0.0).eval(), TrainSpec(), Normaliser(11.0, 0.5), nobody, nobody, {})
+
+
+@pytest.mark.parametrize(("make", "words"), REFUSED.values(), ids=REFUSED)
+def test_members_that_do_not_fit_together_are_refused(toy, make, words):
+    members, weights = make(toy)
+    with pytest.raises(UserError) as refused:
+        Ensemble.of(members, weights)
+    assert words in str(refused.value)
+
+
+def test_feedback_of_two_suites_is_not_one_parameter(toy, with_suite):
+    """The cosmology of two suites is: what shares a name there shares its meaning."""
+    feedback = Layout().select(["Omega_m", "A_SN1"])
+    members = [toy(layout=feedback, spec=with_suite(suite)) for suite in ("SIMBA", "IllustrisTNG")]
+    with pytest.raises(UserError, match="where A_SN1 mean something else; give networks of one suite"):
+        Ensemble.of(members)
+    assert len(Ensemble.of([toy(spec=with_suite(suite)) for suite in ("SIMBA", "IllustrisTNG")]).members) == 2
+
+
+def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
+    class Trust:
+        def __init__(self, n):
+            self.n = n
+
+        @classmethod
+        def of_members(cls, members):
+            return cls(sum(member.n for member in members))
+
+    trusts = iter([Trust(1), None, Trust(3)])
+    monkeypatch.setattr(predictor_module, "_trust", lambda *given: next(trusts))
+    assert Ensemble.of([toy(), toy(), toy()]).posterior(toy_maps(UNIT)).trust.n == 4
+
+
+def test_a_list_of_files_is_loaded_as_an_ensemble(tmp_path):
+    paths = []
+    for seed in range(2):
+        torch.manual_seed(seed)
+        paths.append(tmp_path / f"{seed}.safetensors")
+        save_network(
+            paths[-1],
+            MomentNetwork(16, 1, 0.0),
+            TrainSpec(suite="IllustrisTNG"),
+            Normaliser(11.0, 0.5),
+            training_simulations=np.array([1, 2]),
+            validation_simulations=np.array([3]),
+            provenance=LOSS,
+        )
+    ensemble = fieldlevel.load(paths, "cpu", weights="validation loss")
+    maps = 10 ** np.random.default_rng(0).normal(11, 0.5, (3, 16, 16))
+    means = [fieldlevel.load(path, "cpu").predict(maps)[0] for path in paths]
+    np.testing.assert_allclose(ensemble.predict(maps)[0], np.mean(means, axis=0), rtol=1e-6)
+    assert [source.suite for source in ensemble.sources] == ["IllustrisTNG"] * 2
+    assert (ensemble.n_pixels, ensemble.is_mock, ensemble.remarks) == (16, False, ())
+    with pytest.raises(UserError, match="no network; give one or more"):
+        fieldlevel.load([])
+    with pytest.raises(UserError, match="give a list of networks"):
+        fieldlevel.load(paths[0], weights="validation loss")

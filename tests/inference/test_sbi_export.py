@@ -1,0 +1,132 @@
+"""A network with the interface of sbi's posteriors, and the diagnostics of sbi on it where sbi is installed."""
+
+import numpy as np
+import pytest
+import torch
+from scipy import stats
+
+import fieldlevel
+from fieldlevel.errors import UserError
+
+UNIT = [[0.5, 0.5], [0.3, 0.7], [0.6, 0.4]]
+
+
+@pytest.fixture
+def exported(toy):
+    return fieldlevel.as_sbi(toy(joint=True))
+
+
+@pytest.fixture
+def maps(toy_maps):
+    return torch.from_numpy(toy_maps(UNIT))
+
+
+def test_samples_have_the_shapes_of_sbi(exported, maps):
+    assert exported.sample((7,), x=maps[0]).shape == (7, 2)
+    assert exported.sample((3, 4), x=maps[:1], show_progress_bars=False).shape == (3, 4, 2)
+    assert exported.sample(x=maps[0].numpy()).shape == (2,)
+    assert exported.sample_batched((7,), x=maps).shape == (7, 3, 2)
+    assert exported.sample((0,), x=maps[0]).shape == (0, 2)
+    assert exported.sample((7,), x=maps[0]).dtype == torch.float32
+
+
+def test_samples_are_those_of_the_posterior_inside_the_prior(exported, toy, toy_maps, maps):
+    known = toy(joint=True).posterior(toy_maps(UNIT))
+    samples = exported.sample_batched((20_000,), x=maps)
+    np.testing.assert_allclose(samples.mean(0), known.mean, atol=0.03 * known.std.max())
+    np.testing.assert_allclose(samples.std(0), known.std, rtol=0.03)
+    assert torch.isfinite(exported.prior.log_prob(samples)).all()
+
+
+def test_random_numbers_follow_those_of_torch(exported, maps):
+    torch.manual_seed(3)
+    one, other = (exported.sample((5,), x=maps[0]) for _ in range(2))
+    torch.manual_seed(3)
+    assert torch.equal(exported.sample((5,), x=maps[0]), one)
+    assert not torch.equal(one, other)
+
+
+def test_densities_are_those_of_the_posterior(exported, toy, toy_maps, maps):
+    known = toy(joint=True).posterior(toy_maps(UNIT))
+    theta = torch.from_numpy(known.sample(4)).float()
+    expected = known.log_prob(theta)
+    np.testing.assert_allclose(exported.log_prob(theta[:, 1], x=maps[1]), expected[:, 1], rtol=1e-5)
+    np.testing.assert_allclose(exported.potential(theta[0, 1].numpy(), maps[1].numpy()), expected[:1, 1], rtol=1e-5)
+    np.testing.assert_allclose(exported.log_prob_batched(theta, x=maps), expected, rtol=1e-5)
+
+
+def test_a_default_map(exported, maps):
+    with pytest.raises(UserError, match="no map x"):
+        exported.sample((3,))
+    assert exported.set_default_x(maps[0]) is exported
+    torch.testing.assert_close(exported.default_x, maps[:1])
+    theta = exported.sample((3,))
+    torch.testing.assert_close(exported.log_prob(theta), exported.log_prob(theta, x=maps[0]))
+    with pytest.raises(UserError, match="x holds 3 maps; give one, or sample_batched"):
+        exported.sample((3,), x=maps)
+
+
+def test_the_prior_is_that_of_the_layout(exported):
+    samples = exported.prior.sample((1000,))
+    assert samples.shape == (1000, 2)
+    np.testing.assert_allclose(samples.amin(0), [0.1, 0.6], atol=0.01)
+    assert exported.prior.log_prob(samples[:1]).item() == pytest.approx(-2 * np.log(0.4), abs=1e-5)
+
+
+def test_only_networks_are_exported(toy):
+    with pytest.raises(UserError, match=r"give what fieldlevel\.load returns"):
+        fieldlevel.as_sbi("weights.safetensors")
+
+
+@pytest.fixture
+def simulated(toy, toy_maps):
+    """300 universes whose maps are off by 0.05, correlated by 0.8, and a network that claims a part of that."""
+    rng = np.random.default_rng(0)
+    unit = rng.uniform(0.2, 0.8, (300, 2))
+    noise = 0.05 * rng.multivariate_normal([0, 0], [[1, 0.8], [0.8, 1]], 300)
+    theta = torch.from_numpy(np.array([0.1, 0.6]) + 0.4 * unit).float()
+    x = torch.from_numpy(toy_maps(unit + noise))
+    return lambda claimed: (theta, x, fieldlevel.as_sbi(toy(joint=True, std=0.05 * claimed)))
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_diagnostics_of_sbi_pass_it_and_catch_one_that_claims_too_much(simulated):
+    diagnostics, sbc = pytest.importorskip("sbi.diagnostics"), pytest.importorskip("sbi.diagnostics.sbc")
+    torch.manual_seed(0)
+    options = {"num_posterior_samples": 300, "show_progress_bar": False}
+    values = {}
+    for claimed in (1.0, 0.4):
+        theta, x, exported = simulated(claimed)
+        ranks, _ = diagnostics.run_sbc(theta, x, exported, **options)
+        densities, _ = diagnostics.run_sbc(theta, x, exported, reduce_fns=exported.log_prob, **options)
+        p_values = [stats.kstest(column / 300, "uniform").pvalue for column in (*ranks.T, densities[:, 0])]
+        values[claimed] = (
+            min(p_values),
+            abs(diagnostics.check_tarp(*diagnostics.run_tarp(theta, x, exported, **options))[0]),
+        )
+        assert torch.isfinite(sbc.get_nltp(theta[:3], x[:3], exported)).all()
+    assert values[1.0][0] > 0.005
+    assert values[0.4][0] < 1e-6
+    assert values[1.0][1] < values[0.4][1] or values[1.0][1] < 0.1
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_what_ltu_ili_asks_of_a_posterior_is_there(exported, maps):
+    """Its `direct` sampling asks for the class, its `emcee` for prior and potential, both with x as NumPy arrays."""
+    posteriors = pytest.importorskip("sbi.inference.posteriors")
+    assert isinstance(exported, posteriors.DirectPosterior)
+    x = torch.Tensor(maps[0].numpy()).to(exported._device)
+    assert exported.sample((9,), x=x, show_progress_bars=True).detach().cpu().numpy().shape == (9, 2)
+    start = exported.prior.sample().cpu().numpy()
+    assert np.isfinite(np.array(exported.potential(start.astype(np.float32), maps[0].numpy()).cpu())).all()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_features_embed_maps_for_sbi(simulated, toy):
+    inference, neural_nets = pytest.importorskip("sbi.inference"), pytest.importorskip("sbi.neural_nets")
+    torch.manual_seed(0)
+    theta, x, exported = simulated(1.0)
+    builder = neural_nets.posterior_nn("mdn", embedding_net=toy().embedding, z_score_x="none", hidden_features=8)
+    trainer = inference.NPE(exported.prior, density_estimator=builder, show_progress_bars=False)
+    trainer.append_simulations(theta, x).train(max_num_epochs=3)
+    assert trainer.build_posterior().sample((5,), x=x[:1], show_progress_bars=False).shape == (5, 2)
