@@ -11,9 +11,11 @@ import torch
 
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
+from fieldlevel.estimators.densities import TruncatedNormal
 from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
 from fieldlevel.inference.level import likely_unit, refuse_far_levels
 from fieldlevel.inference.map_files import infer_file
+from fieldlevel.inference.posterior import Posterior
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.training.train_spec import TrainSpec
@@ -25,16 +27,20 @@ MEAN, STD = np.array([[0.3, 1.0, 0.7], [0.3, 1.0, 0.9]]), np.array([[0.01, 0.5, 
 
 @pytest.fixture
 def predictor():
-    """A network that answers `MEAN` and `STD`."""
-    return SimpleNamespace(
+    """A network that answers `MEAN` and `STD`, alone or as the one member of an ensemble."""
+    unit = torch.from_numpy(LAYOUT.to_unit_interval(MEAN)), torch.from_numpy(STD / (LAYOUT.highs - LAYOUT.lows))
+    network = SimpleNamespace(
         spec=TrainSpec(suite="Mine", seed=3),
+        field="Mtot",
         layout=LAYOUT,
         n_pixels=8,
         is_mock=False,
         sources=(),
         remarks_on=lambda made_from: (),
-        predict=lambda maps, **options: (MEAN, STD),
+        posterior=lambda maps, **options: Posterior(TruncatedNormal(*unit), LAYOUT, (MEAN, STD)),
     )
+    network.members = (network,)
+    return network
 
 
 def rows_of(path):

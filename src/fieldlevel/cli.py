@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from fieldlevel import interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
@@ -25,6 +25,12 @@ from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.scales import SCALES
 from fieldlevel.training import torchrun
 from fieldlevel.training.presets import TRAIN_PRESETS
+
+if TYPE_CHECKING:
+    from fieldlevel.inference.map_files import Posteriors
+
+_N_DRAWN = 50_000
+"""Samples of each posterior that a corner plot is made of."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -224,19 +230,60 @@ def _evaluate(command: Evaluate) -> int:
 
 def _infer(command: Infer) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.map_files import infer_file
+    from fieldlevel.inference.map_files import infer_file, samples_path
     from fieldlevel.inference.outside_prior import telling_names
 
     out = command.out or command.maps.parent / f"{command.maps.stem}.posterior.csv"
+    weights = (command.weights, *command.members)
+    _refuse_numbers(command)
+    plot = None if command.plot is None else _place_of_plot(command.plot, command.maps, *weights)
+    more = (command.quantiles, command.samples, command.seed)
     with console.progress_display() as listener:
-        found = infer_file(command.weights, command.maps, out, command.device, listener, command.anyway)
+        found = infer_file(weights, command.maps, out, command.device, listener, command.anyway, *more)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if found.is_mock else ""
     console.print_posteriors(found.mean, found.std, found.layout)
     console.print_remarks(found.remarks)
     console.print_seen(found.seen)
     console.print_outside(found.outside, telling_names(found.layout))
+    if found.posterior.trust is not None:
+        console.say(found.posterior.trust.sentence)
     console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
+    if command.samples is not None:
+        console.say(f"samples: {samples_path(out)}")
+    if plot is not None:
+        _plot(found, plot)
+        console.say(f"plot: {command.plot}")
     return 0
+
+
+def _refuse_numbers(command: Infer) -> None:
+    """Refuse what no posterior has, before the network runs."""
+    from fieldlevel.inference.posterior import LARGEST_SEED, MOST_SAMPLES
+
+    if wrong := [p for p in command.quantiles if not 0 < p < 1]:
+        raise UserError(f"--quantiles {wrong[0]}: give probabilities between 0 and 1, e.g. 0.16 0.5 0.84")
+    if command.samples is not None and not 1 <= command.samples <= MOST_SAMPLES:
+        raise UserError(f"--samples {command.samples}: give the number of samples of each map, 1 to {MOST_SAMPLES}")
+    if not 0 <= command.seed <= LARGEST_SEED:
+        raise UserError(f"--seed {command.seed}: give a whole number from 0 to {LARGEST_SEED}")
+
+
+def _place_of_plot(path: Path, *inputs: Path) -> Path:
+    from fieldlevel.figures.style import refuse_other_format
+    from fieldlevel.files import make_place_for
+
+    refuse_other_format(path)
+    return make_place_for(path, *inputs)
+
+
+def _plot(found: "Posteriors", path: Path) -> None:
+    from fieldlevel.figures.corner import MOST_MAPS, draw_corner
+    from fieldlevel.figures.style import save_plot
+
+    posterior = found.posterior[:MOST_MAPS]
+    samples = posterior.sample(_N_DRAWN)
+    figure = draw_corner(samples, posterior.layout.parameters, joint=posterior.is_joint, mock=found.is_mock)
+    save_plot(figure, path)
 
 
 def _shrink(command: Shrink) -> int:

@@ -152,6 +152,18 @@ class Infer:
     """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
     out: Path | None = None
     """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
+    members: tuple[Path, ...] = ()
+    """More networks of the same parameters and maps: all of them answer together, as an ensemble of equal weights."""
+    quantiles: tuple[float, ...] = ()
+    """Probabilities whose quantiles of each parameter the table gets too, e.g. 0.16 0.5 0.84."""
+    samples: int | None = None
+    """Draw so many samples of each posterior and write them to <out>.samples.npz: samples (N, maps, parameters) in
+    physical units, names, network, joint (whether correlations are known), seed."""
+    seed: int = 0
+    """Of the samples."""
+    plot: Path | None = None
+    """Draw the posteriors of the first three maps, .pdf or .png: a corner plot, or marginals where the network knows
+    nothing else."""
     anyway: Annotated[bool, tyro.conf.FlagCreatePairsOff] = False
     """Also answer for maps that seem to be in another unit than those of the training."""
     device: Device = "auto"

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 from fieldlevel import figures
 from fieldlevel.errors import UserError
 from fieldlevel.figures.style import colours_and_markers, plot_within
+from fieldlevel.layout import CAMELS_PARAMETERS
 from fieldlevel.statistics.estimates import Estimate
 
 STEPS = np.array([100.0, 200.0, 300.0])
@@ -34,6 +35,7 @@ def draw_each(four, examples, mock):
     yield figures.draw_calibration({"own suite": one.predictions}, mock=mock)
     yield figures.draw_null_tests({"original maps": one}, mock=mock)
     yield figures.draw_seed_spread({"pair": [one.scores, other.scores]}, mock=mock)
+    yield figures.draw_corner(theta[:, None], CAMELS_PARAMETERS, joint=True, mock=mock)
     yield figures.draw_search(STEPS, ["COMPLETE"] * 3, {"lr": STEPS}, {"lr": 1.0}, mock=mock)
 
 

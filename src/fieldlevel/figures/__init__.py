@@ -5,6 +5,7 @@ References:
 """
 
 from fieldlevel.figures.calibration import coverage, draw_calibration
+from fieldlevel.figures.corner import draw_corner
 from fieldlevel.figures.destroyed_maps import draw_null_tests, draw_total_mass
 from fieldlevel.figures.history import draw_training_history
 from fieldlevel.figures.map_images import draw_maps
@@ -41,6 +42,7 @@ __all__ = [
     "choose_maps",
     "coverage",
     "draw_calibration",
+    "draw_corner",
     "draw_four_pairs",
     "draw_information",
     "draw_losses",

@@ -66,6 +66,10 @@ STYLE: dict[str, Any] = {
 }
 
 
+FORMATS: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
+"""Of figures, by the ending of the file, with what else would tell the day."""
+
+
 @contextmanager
 def styled() -> Iterator[None]:
     """Draw in the style of the package, whatever the caller's rcParams; they are back afterwards."""
@@ -169,11 +173,24 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     Returns:
         Paths of the PDF and the PNG.
     """
-    metadata: dict[str, dict[str, str | None]] = {"pdf": {"CreationDate": None}, "png": {"Software": None}}
-    paths = []
-    for suffix, entries in metadata.items():
-        path = path_stem.with_name(f"{path_stem.name}.{suffix}")
-        with styled(), written_aside(path) as aside:
-            figure.savefig(aside, format=suffix, metadata=entries)
-        paths.append(path)
-    return paths[0], paths[1]
+    pdf, png = (path_stem.with_name(f"{path_stem.name}.{suffix}") for suffix in FORMATS)
+    save_plot(figure, pdf)
+    save_plot(figure, png)
+    return pdf, png
+
+
+def save_plot(figure: Figure, path: Path) -> None:
+    """Write a figure in the format of a file's ending, one of `FORMATS`; the same bytes on any day."""
+    suffix = path.suffix[1:].lower()
+    with styled(), written_aside(path) as aside:
+        figure.savefig(aside, format=suffix, metadata=FORMATS[suffix])
+
+
+def refuse_other_format(path: Path) -> None:
+    """Refuse to draw into a file of another ending.
+
+    Raises:
+        UserError: with those that there are.
+    """
+    if path.suffix[1:].lower() not in FORMATS:
+        raise UserError(f"{path}: a figure is {' or '.join(f'.{each}' for each in FORMATS)}; give it such a name")

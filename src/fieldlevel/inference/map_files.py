@@ -16,10 +16,11 @@ from fieldlevel.data.npy_files import MapHeader, map_to_memory, read_header
 from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
 from fieldlevel.data.suite import made_from
 from fieldlevel.errors import UserError, reason
-from fieldlevel.files import make_place_for
+from fieldlevel.files import make_place_for, written_aside
+from fieldlevel.inference.ensemble import Ensemble, load
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
-from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.inference.posterior import Posterior
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
@@ -40,6 +41,7 @@ class Posteriors:
         is_mock: whether the network was trained on mock maps.
         remarks: what one should know of the network before believing it.
         seen: numbers of the maps that it was trained or validated on, as far as its file tells.
+        posterior: with everything else that there is to know of it.
     """
 
     mean: FloatArray
@@ -48,6 +50,7 @@ class Posteriors:
     is_mock: bool
     remarks: tuple[str, ...]
     seen: npt.NDArray[np.integer]
+    posterior: Posterior
 
     @property
     def outside(self) -> npt.NDArray[np.integer]:
@@ -56,24 +59,31 @@ class Posteriors:
 
 
 def infer_file(
-    weights: Path,
+    weights: Path | Sequence[Path],
     maps_path: Path,
     out: Path,
     device: str = "auto",
     listener: Listener = ignore,
     anyway: bool = False,
+    quantiles: Sequence[float] = (),
+    n_samples: int | None = None,
+    seed: int = 0,
 ) -> Posteriors:
-    """Write the posterior mean and standard deviation of each parameter for each map.
+    """Write the posterior mean and standard deviation of each parameter for each map, and more where it is asked for.
 
     Args:
-        weights: file of a trained network, or name of one that comes with the package.
+        weights: file of a trained network, or name of one that comes with the package; several are an ensemble.
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
         out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was trained on, whether that
-            is MOCK DATA, and what else one should know), then `<name>_mean`, `<name>_std`, then `outside_prior`: those
-            of the cosmological parameters whose posterior cannot be one inside the prior.
+            is MOCK DATA, and what else one should know), then `<name>_mean`, `<name>_std`, then `<name>_q<p>` of each
+            quantile, then `outside_prior`: those of the cosmological parameters whose posterior cannot be one inside
+            the prior.
         device: where the network runs.
         listener: hears of the progress.
         anyway: also answer for maps that seem to be in another unit than those of the training.
+        quantiles: probabilities p.
+        n_samples: draws from each posterior, written to `samples_path(out)`; none when None.
+        seed: of these.
 
     Returns:
         The posteriors and what there is to say of them.
@@ -81,22 +91,65 @@ def infer_file(
     Raises:
         UserError: a file that cannot be read or written, or maps that the network cannot take.
     """
-    weights = find_weights(weights)
-    predictor, maps = load(weights, device), _open_maps(maps_path)
+    several = [weights] if isinstance(weights, Path) else list(weights)
+    paths = [find_weights(path) for path in several]
+    predictor, maps = load(paths, device), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
-    place = make_place_for(out, maps_path, weights)
+    place = make_place_for(out, maps_path, *paths)
+    place_of_samples = None if n_samples is None else make_place_for(samples_path(out), maps_path, *paths)
     try:
-        mean, std = predictor.predict(maps, listener=listener, anyway=anyway)
+        posterior = predictor.posterior(maps, listener=listener, anyway=anyway)
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
     files, record = _made_from(maps_path)
     remarks = predictor.remarks_on(record)
-    _write(place, predictor, mean, std, remarks)
+    network = _in_words(predictor, remarks)
+    if place_of_samples is not None and n_samples is not None:
+        write_samples(place_of_samples, posterior, n_samples, seed, network)
+    _write(place, network, posterior, quantiles)
     seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
-    if files is not None and record is not None and files.field == predictor.spec.field:
+    if files is not None and record is not None and files.field == predictor.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
-    return Posteriors(mean, std, predictor.layout, predictor.is_mock, remarks, seen)
+    return Posteriors(*_moments(posterior), predictor.layout, predictor.is_mock, remarks, seen, posterior)
+
+
+def samples_path(out: Path) -> Path:
+    """Where the samples of a table of posteriors are.
+
+    Example:
+        >>> samples_path(Path("maps.posterior.csv")).name
+        'maps.posterior.samples.npz'
+    """
+    return out.with_name(f"{out.stem}.samples.npz")
+
+
+def write_samples(path: Path, posterior: Posterior, n_samples: int, seed: int, network: str) -> None:
+    """Write samples as a `.npz` file, which `numpy.load` reads without pickle.
+
+    Args:
+        path: the file: `samples`, (n_samples, n, P) in physical units, float32; `names` of the parameters, (P,);
+            `network`, what they are of; `joint`, whether correlations are known; `seed`.
+        posterior: of n maps.
+        n_samples: of each map.
+        seed: of the samples.
+        network: in words, with the mark of mock data.
+    """
+    drawn = posterior.sample(n_samples, seed).astype(np.float32)
+    with written_aside(path) as aside, aside.open("wb") as stream:
+        np.savez(
+            stream,
+            samples=drawn,
+            names=np.array(posterior.names),
+            network=np.array(network),
+            joint=np.array(posterior.is_joint),
+            seed=np.array(seed),
+        )
+
+
+def _moments(posterior: Posterior) -> tuple[FloatArray, FloatArray]:
+    """What the networks tell, whether or not it can be inside the prior."""
+    return posterior.moments or (posterior.mean, posterior.std)
 
 
 def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
@@ -108,7 +161,7 @@ def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
         return files, None
 
 
-def _seen_by_number(predictor: Predictor, files: SuiteFiles, record: MapRecord, n_maps: int) -> IntArray:
+def _seen_by_number(predictor: Ensemble, files: SuiteFiles, record: MapRecord, n_maps: int) -> IntArray:
     """Numbers of maps of the simulations that were seen, where the file is of the same set, perhaps simulated anew."""
     each = predictor.layout.n_maps
     numbers = [
@@ -121,16 +174,32 @@ def _seen_by_number(predictor: Predictor, files: SuiteFiles, record: MapRecord, 
     return maps[maps < n_maps]
 
 
-def _write(place: Path, predictor: Predictor, mean: FloatArray, std: FloatArray, remarks: Sequence[str]) -> None:
+def _in_words(predictor: Ensemble, remarks: Sequence[str]) -> str:
+    """What a network was trained on, whether that is mock data, and what else one should know."""
     marks = [*([MOCK_MARK] if predictor.is_mock else []), *remarks]
-    network = f"{predictor.spec.suite} ({'; '.join(marks)})" if marks else predictor.spec.suite
-    columns = [f"{name}_{moment}" for name in predictor.layout.names for moment in ("mean", "std")]
-    moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1).astype(float).tolist()
-    names, flags = telling_names(predictor.layout), telling_posteriors(mean, std, predictor.layout).tolist()
+    suites = " and ".join(dict.fromkeys(member.spec.suite for member in predictor.members))
+    if len(predictor.members) > 1:
+        suites = f"{len(predictor.members)} networks on {suites}"
+    return f"{suites} ({'; '.join(marks)})" if marks else suites
+
+
+def _write(place: Path, network: str, posterior: Posterior, quantiles: Sequence[float]) -> None:
+    (mean, std), layout = _moments(posterior), posterior.layout
+    columns = [f"{name}_{moment}" for name in layout.names for moment in ("mean", "std")]
+    moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1)
+    columns += [f"{name}_q{p:g}" for name in layout.names for p in quantiles]
+    told = [moments, *_quantiles(posterior, quantiles)]
+    names, flags = telling_names(layout), telling_posteriors(mean, std, layout).tolist()
     outside = [" ".join(name for name, out in zip(names, row, strict=True) if out) for row in flags]
-    rows = zip(moments, outside, strict=True)
+    rows = zip(np.concatenate(told, axis=1).astype(float).tolist(), outside, strict=True)
     header = ["map", "network", *columns, "outside_prior"]
     write_table(place, header, ([n, network, *row, flag] for n, (row, flag) in enumerate(rows)))
+
+
+def _quantiles(posterior: Posterior, quantiles: Sequence[float]) -> list[FloatArray]:
+    """Those of each map side by side, parameter after parameter, (n, P * len(quantiles)); nothing of none."""
+    each = [posterior.quantile(p) for p in quantiles]
+    return [np.stack(each, axis=-1).reshape(len(posterior), -1)] if each else []
 
 
 def _find_seen(sources: Sequence[SeenSource], maps: npt.NDArray[np.floating]) -> npt.NDArray[np.integer]:

@@ -1,0 +1,120 @@
+"""`infer` beyond the table of means: quantiles, samples, plots and ensembles."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import fieldlevel
+from fieldlevel.cli import main
+from fieldlevel.data.normalise import Normaliser
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference import predictor as predictor_module
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
+
+
+def save(path: Path, mean: float, suite: str = "IllustrisTNG") -> Path:
+    """A network that answers the same for all maps: this mean and a standard deviation of 0.1, in prior widths."""
+    network = MomentNetwork(16, 1, 0.0, std_from="square")
+    torch.nn.init.zeros_(network.head.FC2.weight)
+    network.head.FC2.bias.data = torch.tensor([*6 * [mean], *6 * [0.1**0.5]])
+    nobody = np.empty(0, dtype=np.int64)
+    seen = {"training_simulations": nobody, "validation_simulations": nobody}
+    save_network(path, network, TrainSpec(suite=suite), Normaliser(11.0, 0.5), provenance={}, **seen)
+    return path
+
+
+@pytest.fixture
+def weights(tmp_path) -> Path:
+    return save(tmp_path / "weights.safetensors", 0.5)
+
+
+@pytest.fixture
+def maps(tmp_path) -> Path:
+    path = tmp_path / "maps.npy"
+    np.save(path, 10 ** np.random.default_rng(0).normal(11, 0.5, (4, 16, 16)))
+    return path
+
+
+def rows_of(path: Path) -> list[dict[str, str]]:
+    with path.open() as table:
+        return list(csv.DictReader(table))
+
+
+def test_quantiles_stand_beside_the_moments(weights, maps, tmp_path):
+    out = tmp_path / "p.csv"
+    assert main(["infer", str(weights), str(maps), "--out", str(out), "--quantiles", "0.16", "0.5"]) == 0
+    (row, *_), found = rows_of(out), fieldlevel.load(weights, "cpu").posterior(np.load(maps))
+    assert list(row)[-13:-1] == [f"{name}_q{p}" for name in found.names for p in ("0.16", "0.5")]
+    assert float(row["sigma_8_q0.16"]) == pytest.approx(found.quantile(0.16)[0, 1])
+    assert float(row["A_SN1_q0.5"]) == pytest.approx(0.25 + 3.75 / 2, abs=1e-6)
+
+
+def test_without_being_asked_the_table_is_the_old_one(weights, maps):
+    assert main(["infer", str(weights), str(maps)]) == 0
+    columns = list(rows_of(maps.with_name("maps.posterior.csv"))[0])
+    assert columns[:4] == ["map", "network", "Omega_m_mean", "Omega_m_std"]
+    assert len(columns) == 15
+    assert {path.name for path in maps.parent.iterdir()} == {"weights.safetensors", "maps.npy", "maps.posterior.csv"}
+
+
+def test_samples_lie_beside_the_table(tmp_path, maps, capsys):
+    weights, out = save(tmp_path / "mock.safetensors", 0.5, "MockTNG"), tmp_path / "p.csv"
+    assert main(["infer", str(weights), str(maps), "--out", str(out), "--samples", "50", "--seed", "3"]) == 0
+    assert f"samples: {tmp_path / 'p.samples.npz'}" in capsys.readouterr().out
+    with np.load(tmp_path / "p.samples.npz", allow_pickle=False) as file:
+        assert file["samples"].shape == (50, 4, 6)
+        expected = fieldlevel.load(weights, "cpu").posterior(np.load(maps)).sample(50, seed=3)
+        np.testing.assert_allclose(file["samples"], expected, rtol=1e-6)
+        assert file["names"].tolist()[:2] == ["Omega_m", "sigma_8"]
+        assert (str(file["network"]), bool(file["joint"]), int(file["seed"])) == ("MockTNG (MOCK DATA)", False, 3)
+
+
+@pytest.mark.parametrize(("name", "beginning"), [("plot.png", b"\x89PNG"), ("plot.PDF", b"%PDF")])
+def test_a_plot_has_the_format_of_its_name(weights, maps, tmp_path, capsys, name, beginning):
+    assert main(["infer", str(weights), str(maps), "--plot", str(tmp_path / name)]) == 0
+    assert (tmp_path / name).read_bytes().startswith(beginning)
+    assert f"plot: {tmp_path / name}" in capsys.readouterr().out
+
+
+def test_several_networks_answer_as_an_ensemble(weights, maps, tmp_path):
+    other, out = save(tmp_path / "other.safetensors", 0.7), tmp_path / "p.csv"
+    assert main(["infer", str(weights), str(maps), "--out", str(out), "--members", str(other)]) == 0
+    row = rows_of(out)[0]
+    assert row["network"] == "2 networks on IllustrisTNG"
+    assert float(row["Omega_m_mean"]) == pytest.approx(0.1 + 0.4 * 0.6, abs=1e-6)
+    assert float(row["Omega_m_std"]) == pytest.approx(0.4 * (0.1**2 + 0.1**2) ** 0.5, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (["--quantiles", "16"], "--quantiles 16.0: give probabilities between 0 and 1"),
+        (["--samples", "0"], "--samples 0: give the number of samples"),
+        (["--samples", str(10**20)], "--samples 100000000000000000000: give the number"),
+        (["--seed", str(2**70)], "--seed 1180591620717411303424: give a whole number"),
+        (["--quantiles", "nan"], "--quantiles nan: give probabilities"),
+        (["--seed", "-1"], "--seed -1: give a whole number"),
+        (["--plot", "plot.txt"], "plot.txt: a figure is .pdf or .png"),
+        (["--plot", "maps.npy"], "maps.npy: a figure is"),
+        (["--members", "none.safetensors"], "none.safetensors: "),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_network_runs(weights, maps, capsys, monkeypatch, more, words):
+    monkeypatch.chdir(maps.parent)
+    monkeypatch.setattr(predictor_module.Predictor, "posterior", lambda *given, **named: pytest.fail("runs"))
+    assert main(["infer", str(weights), str(maps), *more]) == 2
+    assert capsys.readouterr().err.startswith(f"fieldlevel: {words}")
+    assert not maps.with_name("maps.posterior.csv").exists()
+
+
+def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkeypatch):
+    class Trust:
+        sentence = "these maps are like the training's (p = 0.4)"
+
+    monkeypatch.setattr(predictor_module, "_trust", lambda *given: Trust())
+    assert main(["infer", str(weights), str(maps)]) == 0
+    assert "like the training's (p = 0.4)\n" in capsys.readouterr().out
