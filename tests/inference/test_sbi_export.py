@@ -122,7 +122,8 @@ def test_what_ltu_ili_asks_of_a_posterior_is_there(exported, maps):
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_features_embed_maps_for_sbi(simulated, toy):
+def test_features_embed_maps_for_sbi(simulated, toy, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # where sbi writes its logs
     inference, neural_nets = pytest.importorskip("sbi.inference"), pytest.importorskip("sbi.neural_nets")
     torch.manual_seed(0)
     theta, x, exported = simulated(1.0)

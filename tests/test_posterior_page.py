@@ -1,0 +1,30 @@
+"""The examples of docs/posterior.md run, and its commands are ones."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from fieldlevel.cli import parse
+
+ROOT = Path(__file__).parents[1]
+PAGE = (ROOT / "docs" / "posterior.md").read_text()
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
+
+
+def test_python_examples_run(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    names: dict[str, object] = {}
+    for block in blocks("python"):
+        exec(compile(block, "docs/posterior.md", "exec"), names)
+    assert names["samples"].shape == (10_000, 3, 6)
+    assert len(names["together"]) == 1
+    assert names["features"].shape == (3, names["embedding"].n_features)
+
+
+@pytest.mark.parametrize("line", [line for line in PAGE.splitlines() if line.startswith("fieldlevel ")])
+def test_commands_parse(line):
+    assert parse(line.split()[1:]).weights is not None
