@@ -20,6 +20,7 @@ from fieldlevel.files import make_place_for
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.inference.trust.judging import Trust, judge
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
@@ -40,6 +41,7 @@ class Posteriors:
         is_mock: whether the network was trained on mock maps.
         remarks: what one should know of the network before believing it.
         seen: numbers of the maps that it was trained or validated on, as far as its file tells.
+        trust: whether the maps are like those of its training.
     """
 
     mean: FloatArray
@@ -48,6 +50,7 @@ class Posteriors:
     is_mock: bool
     remarks: tuple[str, ...]
     seen: npt.NDArray[np.integer]
+    trust: Trust
 
     @property
     def outside(self) -> npt.NDArray[np.integer]:
@@ -88,6 +91,7 @@ def infer_file(
     place = make_place_for(out, maps_path, weights)
     try:
         mean, std = predictor.predict(maps, listener=listener, anyway=anyway)
+        trust = judge(predictor, maps, listener=listener)
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
     files, record = _made_from(maps_path)
@@ -96,7 +100,7 @@ def infer_file(
     seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
     if files is not None and record is not None and files.field == predictor.spec.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
-    return Posteriors(mean, std, predictor.layout, predictor.is_mock, remarks, seen)
+    return Posteriors(mean, std, predictor.layout, predictor.is_mock, remarks, seen, trust)
 
 
 def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
