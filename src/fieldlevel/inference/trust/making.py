@@ -144,7 +144,8 @@ def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | Non
     found = [source for source in labelled if suite in (None, source.suite) and set_name in (None, source.set_name)]
     if not found:
         there = ", ".join(f"{source.suite} {source.set_name}" for source in labelled) or "nothing that its file tells"
-        raise UserError(f"{predictor.source}: not trained on {suite or ''} {set_name or ''} but on {there}; give that")
+        asked = " ".join(each for each in (suite, set_name) if each) or "anything with labels"
+        raise UserError(f"{predictor.source}: not trained on {asked} but on {there}; give that")
     return found
 
 

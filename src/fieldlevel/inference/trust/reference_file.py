@@ -15,14 +15,13 @@ from torch import Tensor
 
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, make_place_for, write_bytes
-from fieldlevel.inference.packaged import SUFFIX
+from fieldlevel.inference.packaged import SUFFIX, TRUST_ENDING
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.map_sets import Rows
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.trust_reference import FEWEST_HELD_OUT, Reference
 from fieldlevel.training.weights_file import checksum_of, content_of, read_parts
 
-ENDING = f".trust{SUFFIX}"
 FORMAT = "1"
 MOST_BYTES = 2**20
 """Of the file."""
@@ -58,7 +57,7 @@ def reference_path(weights: str | Path) -> Path:
         'weights.trust.safetensors'
     """
     path = Path(weights)
-    return path.with_name(f"{path.name.removesuffix(SUFFIX)}{ENDING}")
+    return path.with_name(f"{path.name.removesuffix(SUFFIX)}{TRUST_ENDING}")
 
 
 def find_reference(weights: str | Path) -> Path | None:

@@ -153,7 +153,8 @@ class Reference:
             simulation: number of the simulation of each, (n,).
         """
         left = _joined(measured, self.components) - self.regression.expected(measured.answers)
-        rows = (left / self.scale).clip(-FARTHEST, FARTHEST) @ self.mixing
+        bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
+        rows = bounded @ self.mixing
         return Looked(Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation), left)
 
 
