@@ -17,7 +17,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import packaged
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
-from fieldlevel.inference.trust.judging import LEVEL, judge, judge_suite, reference_of
+from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.making import complete_reference, make_reference, write_reference
 from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference, reference_path
 from fieldlevel.layout import Layout
@@ -165,6 +165,15 @@ def test_tensors_and_shares_of_simulations_may_be_given(predictor, own):
 def test_absurd_maps_are_flagged_where_they_are_let_through(predictor, own):
     for absurd in (np.log10(own[:15]), own[:15] / own[:15].mean(), 1e10 * own[:15]):
         assert judge(predictor, absurd).set_p_value < LEVEL
+
+
+def test_an_ensemble_is_as_unlike_as_its_most_unlike_member_finds(predictor, own):
+    like, unlike = judge(predictor, own[:45]), judge(predictor, ALTERED["shuffled"](own[:45]))
+    together = Trust.of_members([like, unlike])
+    assert together.is_unlike
+    assert together.reasons == unlike.reasons
+    assert together.set_p_value == pytest.approx(2 * unlike.set_p_value)
+    assert not Trust.of_members([like, like]).is_unlike
 
 
 def test_without_a_reference_nothing_is_claimed(weights, own, tmp_path):

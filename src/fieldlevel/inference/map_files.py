@@ -20,7 +20,7 @@ from fieldlevel.files import make_place_for
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import Predictor, load
-from fieldlevel.inference.trust.judging import Trust, judge
+from fieldlevel.inference.trust.judging import Trust, judge, reference_of
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
@@ -88,12 +88,12 @@ def infer_file(
     predictor, maps = load(weights, device), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
-    place = make_place_for(out, maps_path, weights)
+    place, reference = make_place_for(out, maps_path, weights), reference_of(predictor)
     try:
         mean, std = predictor.predict(maps, listener=listener, anyway=anyway)
-        trust = judge(predictor, maps, listener=listener)
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
+    trust = judge(predictor, maps, reference=reference, listener=listener)
     files, record = _made_from(maps_path)
     remarks = predictor.remarks_on(record)
     _write(place, predictor, mean, std, remarks)

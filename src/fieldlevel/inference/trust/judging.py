@@ -1,6 +1,6 @@
 """Are these maps like those of the training? One map by itself, all together, and why not, in a line."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from fieldlevel.inference.trust.reasons import reasons_of, sentence_of
 from fieldlevel.inference.trust.reference_file import find_reference, read_reference_file, weights_checksum
 from fieldlevel.inference.trust.trust_reference import Looked, Reference
 from fieldlevel.inference.trust.units import forgotten_factor
-from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress import Listener, Progress, ignore
 
 LEVEL = 0.05
 """Maps of a smaller p-value are called unlike: so many of the maps that are like the training's are, too."""
@@ -41,6 +41,25 @@ class Trust:
     set_p_value: float | None
     reasons: tuple[str, ...]
     sentence: str
+
+    @classmethod
+    def of_members(cls, members: "Sequence[Trust]") -> "Trust":
+        """That of several networks on the same maps, an ensemble: as unlike as the most unlike of them finds.
+
+        Each p-value is the smallest of the members times their number (Bonferroni), whatever they have in common.
+        Disagreement of the members themselves may be one more of these.
+        """
+        known = [member for member in members if member.is_known]
+        if not known:
+            return members[0]
+        n = len(known)
+        p = np.minimum(n * np.min([member.p_value for member in known], axis=0), 1.0)
+        found = [member.set_p_value for member in known if member.set_p_value is not None]
+        together = min(n * min(found), 1.0) if found else None
+        telling = float(p[0]) if together is None else together
+        worst = min(known, key=lambda member: member.telling_p)
+        reasons = worst.reasons if telling < LEVEL else ()
+        return cls(p, together, reasons, sentence_of(telling, reasons, p))
 
     @property
     def is_known(self) -> bool:
@@ -89,20 +108,21 @@ def judge(
     if reference is None or len(given) == 0:
         return not_known(predictor, len(given))
     numbers = _numbers(simulations, len(given), predictor.layout.n_maps)
-    blocks = ((given[start : start + _BLOCK], numbers[start : start + _BLOCK]) for start in _starts(len(given)))
-    return _judged(predictor, reference, blocks, listener)
+    starts = range(0, len(given), _BLOCK)
+    blocks = ((given[start : start + _BLOCK], numbers[start : start + _BLOCK]) for start in starts)
+    return _judged(predictor, reference, blocks, len(given), listener)
 
 
 def judge_suite(
     predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore
 ) -> Trust:
     """The same of some simulations of a suite, read one after the other."""
-    reference = reference_of(predictor)
+    reference, n_maps = reference_of(predictor), suite.layout.n_maps
+    chosen = np.unique(simulations)
     if reference is None:
-        return not_known(predictor, suite.layout.n_maps * len(np.unique(simulations)))
-    n_maps = suite.layout.n_maps
-    blocks = ((suite.read_simulation(int(number)), np.full(n_maps, number)) for number in np.unique(simulations))
-    return _judged(predictor, reference, blocks, listener)
+        return not_known(predictor, n_maps * len(chosen))
+    blocks = ((suite.read_simulation(int(number)), np.full(n_maps, number)) for number in chosen)
+    return _judged(predictor, reference, blocks, n_maps * len(chosen), listener)
 
 
 def reference_of(predictor: Predictor) -> Reference | None:
@@ -122,10 +142,6 @@ def not_known(predictor: Predictor, n_maps: int) -> Trust:
     return Trust(np.full(n_maps, np.nan), None, (), sentence)
 
 
-def _starts(n: int) -> range:
-    return range(0, n, _BLOCK)
-
-
 def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray:
     if simulations is None:
         return np.arange(n) // n_maps
@@ -137,14 +153,16 @@ def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray
 
 
 def _judged(
-    predictor: Predictor, reference: Reference, blocks: Iterable[tuple[Any, IntArray]], listener: Listener
+    predictor: Predictor, reference: Reference, blocks: Iterable[tuple[Any, IntArray]], n_maps: int, listener: Listener
 ) -> Trust:
     parts: list[Looked] = []
     sample: list[tuple[Any, IntArray]] = []
+    n_done = 0
     for maps, numbers in blocks:
-        measured = measure(predictor, maps, listener=listener)
-        parts.append(reference.look(measured, numbers))
+        parts.append(reference.look(measure(predictor, maps), numbers))
         sample = sample or [(maps, numbers)]
+        n_done += len(numbers)
+        listener(Progress("compare with the training", n_done, n_maps, "maps"))
     looked = Looked.joined(parts)
     p = reference.p_values(looked.rows)
     together = reference.set_p(looked.rows) if len(p) > 1 else None
@@ -153,4 +171,4 @@ def _judged(
     if telling < LEVEL:
         factor = forgotten_factor(predictor, reference, *sample[0])
         reasons = reasons_of(reference, looked, predictor.layout, predictor.n_pixels, factor)
-    return Trust(p, together, reasons, sentence_of(telling, reasons, len(p)))
+    return Trust(p, together, reasons, sentence_of(telling, reasons, p))

@@ -9,12 +9,15 @@ from fieldlevel.inference.trust.map_sets import effective_number
 from fieldlevel.inference.trust.map_statistics import N_PIXEL_STATISTICS, power_centres
 from fieldlevel.inference.trust.trust_reference import Looked, Reference
 from fieldlevel.layout import Layout
+from fieldlevel.wording import name_some
 
 CLEAR = 2.5
 """Of a mean deviation, in its standard deviations."""
 _CLEAR_SHARE = 0.03
 """Of the power: less is not worth a word."""
 _MOST_LAYERS = 3
+_ODD = 0.01
+"""Chance that any map of a set like the training's is called unlike any."""
 LEAST_TOLD = 0.001
 """P-value; below it lies what the held-out simulations are too few to tell."""
 
@@ -122,16 +125,23 @@ def _in_words(ratio: float) -> str:
     return f"{100 * abs(ratio):.0f}% {'higher' if ratio > 0 else 'lower'} than the answers imply"
 
 
-def sentence_of(p: float, reasons: Sequence[str], n_maps: int) -> str:
+def sentence_of(p: float, reasons: Sequence[str], p_values: FloatArray) -> str:
     """What a reader needs, in a line.
 
+    Args:
+        p: the p-value that tells, of all maps together or of one.
+        reasons: in what they are unlike, where they are.
+        p_values: of each map by itself; those that are unlike any are named where most are not.
+
     Example:
-        >>> sentence_of(0.41, (), 15)
-        "these maps are like the training's (p = 0.41)"
-        >>> sentence_of(0.02, ["power at k > 10 h/Mpc is 20% lower than the answers imply"], 1)[:70]
+        >>> sentence_of(0.41, (), np.array([0.2, 0.7, 1e-6]))
+        "these maps are like the training's (p = 0.41); but for map 2, unlike any"
+        >>> sentence_of(0.02, ["power at k > 10 h/Mpc is 20% lower than the answers imply"], np.array([0.02]))[:70]
         "unlike the training's (p = 0.02): power at k > 10 h/Mpc is 20% lower t"
     """
     told = f"p = {p:.2g}" if p >= LEAST_TOLD else f"p < {LEAST_TOLD}"
-    if not reasons:
-        return f"{'these maps are' if n_maps > 1 else 'this map is'} like the training's ({told})"
-    return f"unlike the training's ({told}): {'; '.join(reasons)}; error bars do not hold"
+    if reasons:
+        return f"unlike the training's ({told}): {'; '.join(reasons)}; error bars do not hold"
+    odd = np.flatnonzero(p_values * len(p_values) < _ODD) if len(p_values) > 1 else np.empty(0, dtype=np.int64)
+    but = f"; but for map{'s' * (len(odd) > 1)} {name_some(odd)}, unlike any" if len(odd) else ""
+    return f"{'these maps are' if len(p_values) > 1 else 'this map is'} like the training's ({told}){but}"
