@@ -19,6 +19,7 @@ from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
 from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.making import complete_reference, make_reference, write_reference
+from fieldlevel.inference.trust.map_statistics import measure
 from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference, reference_path
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
@@ -195,6 +196,13 @@ def test_a_reference_is_small_and_comes_back_as_it_was(weights, predictor, data,
     fresh, read = judge(predictor, own[:45], reference=made), judge(predictor, own[:45])
     np.testing.assert_allclose(fresh.p_value, read.p_value, atol=0.02)
     assert fresh.set_p_value == pytest.approx(read.set_p_value, abs=0.02)
+
+
+def test_maps_are_compared_with_those_of_validation_simulations_alone(predictor, data):
+    suite, held_out = open_suite(data, "MockTNG", check=False), reference_of(predictor).held_out
+    assert held_out.n_simulations == len(SPLIT.validation)
+    of_validation = measure(predictor, suite.maps[suite.maps_of(np.sort(SPLIT.validation))])
+    np.testing.assert_allclose(held_out.answers, of_validation.answers, atol=1e-4)
 
 
 def test_test_maps_make_no_difference(weights, data, tmp_path):
