@@ -27,6 +27,7 @@ MEAN, STD = np.array([[0.3, 1.0, 0.7], [0.3, 1.0, 0.9]]), np.array([[0.01, 0.5, 
 def predictor():
     """A network that answers `MEAN` and `STD`."""
     return SimpleNamespace(
+        source="weights.safetensors",
         spec=TrainSpec(suite="Mine", seed=3),
         layout=LAYOUT,
         n_pixels=8,

@@ -143,7 +143,7 @@ def test_smoothed_maps_are_said_to_be_of_lower_resolution_and_to_lack_power(pred
 def test_a_forgotten_power_of_h_is_named(predictor, own, factor, remedy):
     trust = judge(predictor, np.float32(factor) * own[:150])
     assert trust.is_unlike
-    assert f"multiply them by {remedy})" in trust.sentence
+    assert f"multiplied by {remedy} they would be like the training's" in trust.sentence
 
 
 def test_one_map_is_judged_by_itself(predictor, own):

@@ -35,7 +35,9 @@ def reasons_of(
         factor: name of the one that they seem to lack, empty where none.
     """
     shift, deviation = mean_deviations(reference, looked)
-    reasons = [f"they look like maps whose unit lacks a factor (multiply them by {factor})"] if factor else []
+    reasons = (
+        [f"multiplied by {factor} they would be like the training's (is an h missing in their unit?)"] if factor else []
+    )
     reasons += [] if factor else _of_directions(reference, looked)
     reasons += _of_power(shift, deviation, power_centres(n_pixels, layout.box_size_mpc_h))
     if not factor:
