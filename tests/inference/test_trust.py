@@ -1,6 +1,7 @@
 """Maps unlike those of the training are told, with the reason; its own are left in peace; files are read with care."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,14 +9,15 @@ import pytest
 import torch
 
 from fieldlevel.cli import main
-from fieldlevel.data.normalise import Normaliser
+from fieldlevel.data.normalise import Normaliser, fit_inputs
 from fieldlevel.data.seen import record_seen
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
 from fieldlevel.inference import packaged
-from fieldlevel.inference.predictor import load
+from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.shrink import shrink_weights
 from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.making import complete_reference, make_reference, write_reference
@@ -166,6 +168,18 @@ def test_tensors_and_shares_of_simulations_may_be_given(predictor, own):
 def test_absurd_maps_are_flagged_where_they_are_let_through(predictor, own):
     for absurd in (np.log10(own[:15]), own[:15] / own[:15].mean(), 1e10 * own[:15]):
         assert judge(predictor, absurd).set_p_value < LEVEL
+
+
+def test_a_network_on_summaries_has_a_reference_too(data, own):
+    torch.manual_seed(0)
+    suite = open_suite(data, "MockTNG", check=False)
+    spectrum = fit_inputs("power spectrum", [(suite, SPLIT.train)])
+    network = MomentPerceptron(n_inputs=len(spectrum.mean), n_layers=2, n_neurons=16, dropout=0.1).eval()
+    spec = replace(SPEC, inputs="power spectrum")
+    predictor = Predictor(network, spec, spectrum, SPLIT.train, SPLIT.validation, {}, layout=suite.layout)
+    reference = make_reference(predictor, [(suite, SPLIT.train)], [(suite, SPLIT.validation)])
+    assert not judge(predictor, own[:150], reference=reference).is_unlike
+    assert judge(predictor, ALTERED["noisy"](own[:150]), reference=reference).is_unlike
 
 
 def test_an_ensemble_is_as_unlike_as_its_most_unlike_member_finds(predictor, own):

@@ -35,13 +35,12 @@ def reasons_of(
         factor: name of the one that they seem to lack, empty where none.
     """
     shift, deviation = mean_deviations(reference, looked)
-    reasons = (
-        [f"multiplied by {factor} they would be like the training's (is an h missing in their unit?)"] if factor else []
-    )
-    reasons += [] if factor else _of_directions(reference, looked)
-    reasons += _of_power(shift, deviation, power_centres(n_pixels, layout.box_size_mpc_h))
-    if not factor:
-        reasons += _of_pixels(shift[:N_PIXEL_STATISTICS], deviation[:N_PIXEL_STATISTICS])
+    of_power = _of_power(shift, deviation, power_centres(n_pixels, layout.box_size_mpc_h))
+    if factor:
+        told = f"multiplied by {factor} they would be like the training's (is an h missing in their unit?)"
+        return (told, *of_power)
+    of_pixels = _of_pixels(shift[:N_PIXEL_STATISTICS], deviation[:N_PIXEL_STATISTICS])
+    reasons = [*_of_directions(reference, looked), *of_power, *of_pixels]
     return tuple(reasons or _of_layers(reference, deviation))
 
 
