@@ -10,6 +10,7 @@ from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
 from fieldlevel.inference.trust.layer_statistics import watched
 from fieldlevel.inference.trust.map_sets import Rows, effective_number, set_p
 from fieldlevel.inference.trust.map_statistics import measure_maps, power_bins
+from fieldlevel.inference.trust.reference_file import kept_rows
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.single import conformal_p
 from fieldlevel.numerics.transforms import smooth_gaussian
@@ -110,6 +111,16 @@ def test_simulations_are_permuted_not_maps():
     apart = [Rows(each.rows, rng.normal(size=each.answers.shape), np.arange(N_MAPS)) for each in one]
     assert flagged([set_p(each, held_out, BETWEEN, NOWHERE) for each in one]) < 0.15
     assert flagged([set_p(each, held_out, BETWEEN, NOWHERE) for each in apart]) > 0.5
+
+
+def test_a_file_keeps_whole_simulations_as_long_as_they_are_many():
+    rng = np.random.default_rng(0)
+    for n_simulations, n_numbers, kept, each in ((50, 120, 50, 15), (200, 120, 148, 15), (300, 500, 100, 6)):
+        simulation = np.repeat(np.arange(n_simulations), N_MAPS)
+        rows = Rows(rng.normal(size=(len(simulation), n_numbers)), rng.normal(size=(len(simulation), 12)), simulation)
+        few = kept_rows(rows, 650_000)
+        assert few.n_simulations == kept
+        assert set(np.bincount(few.simulation)[:kept]) == {each}
 
 
 def test_ledoit_and_wolf_have_these_numbers():

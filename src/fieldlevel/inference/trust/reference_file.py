@@ -7,8 +7,10 @@ another network is refused, as its layers mean something else.
 import json
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
@@ -25,7 +27,9 @@ from fieldlevel.training.weights_file import checksum_of, content_of, read_parts
 FORMAT = "1"
 MOST_BYTES = 2**20
 """Of the file."""
-_BYTES_OF_ROWS = 350_000
+_BYTES_OF_HEADER = 40_000
+_ENOUGH = 100
+"""Held-out simulations."""
 _REMEDY = "delete it and make it again with `fieldlevel trust`"
 _LARGEST_FLOAT16 = 6e4
 _LONGEST_NAME = 100
@@ -100,36 +104,47 @@ def write_reference_file(path: Path, reference: Reference, checksum: str) -> Pat
 
 def _tensors(reference: Reference) -> dict[str, Tensor]:
     components, regression = reference.components, reference.regression
-    held_out = _with_room(reference.held_out)
-    arrays = {
-        "layer_centre": components.centre,
-        "layer_inverse_scale": components.inverse_scale,
-        "layer_weights": components.weights,
-        "layer_widths": np.array(components.widths),
-        "answer_centre": regression.centre,
-        "answer_scale": regression.scale,
-        "coefficients": regression.coefficients,
-        "inverse_scale": 1 / reference.scale,
-        "mixing": reference.mixing,
-        "between": reference.between,
-        "directions": reference.directions,
-        "rows": held_out.rows.clip(-_LARGEST_FLOAT16, _LARGEST_FLOAT16),
-        "answers": held_out.answers,
-        "simulation": np.unique(held_out.simulation, return_inverse=True)[1],
-    }
+    fitted = _in_their_types(
+        {
+            "layer_centre": components.centre,
+            "layer_inverse_scale": components.inverse_scale,
+            "layer_weights": components.weights,
+            "layer_widths": np.array(components.widths),
+            "answer_centre": regression.centre,
+            "answer_scale": regression.scale,
+            "coefficients": regression.coefficients,
+            "inverse_scale": 1 / reference.scale,
+            "mixing": reference.mixing,
+            "between": reference.between,
+            "directions": reference.directions,
+        }
+    )
+    taken = sum(tensor.nbytes for tensor in fitted.values())
+    held_out = kept_rows(reference.held_out, MOST_BYTES - _BYTES_OF_HEADER - taken)
+    return fitted | _in_their_types(
+        {
+            "rows": held_out.rows.clip(-_LARGEST_FLOAT16, _LARGEST_FLOAT16),
+            "answers": held_out.answers,
+            "simulation": np.unique(held_out.simulation, return_inverse=True)[1],
+        }
+    )
+
+
+def _in_their_types(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
     return {name: torch.from_numpy(np.ascontiguousarray(array)).to(_KINDS[name][0]) for name, array in arrays.items()}
 
 
-def _with_room(held_out: Rows) -> Rows:
-    """As many maps as fit, of each simulation the first ones."""
+def kept_rows(held_out: Rows, n_bytes: int) -> Rows:
+    """As many maps as fit in so many bytes: all of fewer simulations, unless these would be fewer than a hundred."""
     n_maps, n_numbers = held_out.rows.shape
-    room = _BYTES_OF_ROWS // (2 * n_numbers + 4 * held_out.answers.shape[1] + 4)
+    room = max(n_bytes, 0) // (2 * n_numbers + 4 * held_out.answers.shape[1] + 4)
     if n_maps <= room:
         return held_out
-    numbers, place = np.unique(held_out.simulation, return_inverse=True)
-    each = max(room // len(numbers), 5)
-    order = np.arange(n_maps) - np.array([np.flatnonzero(place == one)[0] for one in place])
-    kept = np.flatnonzero((order < each) & (place < room // each))
+    groups = [np.flatnonzero(held_out.simulation == number) for number in np.unique(held_out.simulation)]
+    n_kept = min(max(room * len(groups) // n_maps, _ENOUGH), len(groups))
+    each = max(room // n_kept, 1)
+    some = [group[np.unique(np.arange(each) * len(group) // each)] for group in groups[:n_kept]]
+    kept = np.concatenate(some)
     return Rows(held_out.rows[kept], held_out.answers[kept], held_out.simulation[kept])
 
 

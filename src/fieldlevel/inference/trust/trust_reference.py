@@ -20,7 +20,8 @@ from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.single import conformal_p
 
 N_COMPONENTS = 4
-"""Of each layer."""
+"""Of each layer; fewer of networks of more than `_MANY_LAYERS`."""
+_MANY_LAYERS = 32
 FEWEST_HELD_OUT = 5
 """Simulations, below which nothing can be said."""
 FEWEST_FITTED = 30
@@ -105,7 +106,8 @@ class Reference:
         """
         _refuse_few(len(fitted), len(np.unique(held_out_simulation)))
         n_simulations = len(np.unique(fitted_simulation))
-        components = Components.fit(fitted.layers, fitted.answers, fitted.layer_widths, N_COMPONENTS, n_simulations)
+        each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
+        components = Components.fit(fitted.layers, fitted.answers, fitted.layer_widths, each, n_simulations)
         statistics = _joined(fitted, components)
         regression = Regression.fit(fitted.answers, statistics, n_simulations)
         left = statistics - regression.expected(fitted.answers)
