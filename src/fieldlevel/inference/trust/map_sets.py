@@ -9,7 +9,8 @@ $$ T = |z|^2 / \sqrt{2 S} + \max_c (z \cdot d_c)_+^2, \qquad
 
 of the distance of its mean from that of the K held-out simulations, in all directions and in those that are known to
 matter (`alterations`). It is compared with those of random choices of as many held-out simulations, of as many maps
-each, against the others. Simulations are exchangeable where maps of one simulation are not, so nothing else is assumed.
+each, against the others, scaled to the numbers of both. Simulations are exchangeable where maps of one simulation are
+not, so they are what is chosen.
 
 The regression on the answers is not perfect, and what it lacks at one cosmology does not average out over simulations
 of that cosmology. So a set counts as \(1 + \rho (M - 1)\) simulations, where \(\rho\) is twice the variance of its
