@@ -30,6 +30,7 @@ def predictor():
     """A network that answers `MEAN` and `STD`, alone or as the one member of an ensemble."""
     unit = torch.from_numpy(LAYOUT.to_unit_interval(MEAN)), torch.from_numpy(STD / (LAYOUT.highs - LAYOUT.lows))
     network = SimpleNamespace(
+        source="weights.safetensors",
         spec=TrainSpec(suite="Mine", seed=3),
         field="Mtot",
         layout=LAYOUT,

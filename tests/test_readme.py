@@ -32,7 +32,19 @@ def test_commands_parse(arguments):
 
 
 def test_the_commands_were_found():
-    commands = {"check", "letter", "simulate", "project", "train", "tune", "evaluate", "infer", "shrink", "import"}
+    commands = {
+        "check",
+        "letter",
+        "simulate",
+        "project",
+        "train",
+        "tune",
+        "evaluate",
+        "infer",
+        "trust",
+        "shrink",
+        "import",
+    }
     assert {arguments[0] for arguments in COMMANDS} == commands
 
 

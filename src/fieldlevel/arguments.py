@@ -23,6 +23,7 @@ from fieldlevel.commands import (
     Shrink,
     Simulate,
     Train,
+    Trust,
     Tune,
 )
 from fieldlevel.errors import UserError
@@ -64,6 +65,7 @@ def parse(arguments: Sequence[str]) -> Command:
         Tune(tyro.MISSING, spec=tune),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
+        Trust(tyro.MISSING, tyro.MISSING),
         Shrink(tyro.MISSING, tyro.MISSING),
         Import(tyro.MISSING, tyro.MISSING),
     )

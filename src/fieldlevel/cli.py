@@ -14,7 +14,20 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from fieldlevel import interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
-from fieldlevel.commands import Check, Command, Evaluate, Import, Infer, Letter, Project, Shrink, Simulate, Train, Tune
+from fieldlevel.commands import (
+    Check,
+    Command,
+    Evaluate,
+    Import,
+    Infer,
+    Letter,
+    Project,
+    Shrink,
+    Simulate,
+    Train,
+    Trust,
+    Tune,
+)
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.files import read_text
@@ -181,6 +194,7 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
+    from fieldlevel.inference.reference_making import complete_reference
     from fieldlevel.training.distributed import process_group, rank
     from fieldlevel.training.settings import refuse_unused
     from fieldlevel.training.trainer import train
@@ -189,8 +203,11 @@ def _train(command: Train) -> int:
     with process_group(command.device) as device:
         with claimed(command.out) if rank() == 0 else nullcontext(), console.progress_display() as listener:
             weights = train(command.spec, command.data, command.out, str(device), listener)
-        if rank() == 0:
-            console.say(f"weights: {weights}")
+        is_first = rank() == 0
+    if is_first:
+        with claimed(command.out), console.progress_display() as listener:
+            lacking = complete_reference(weights, command.data, command.device, listener)
+        console.say(f"weights: {weights}", *(f"note: {told}" for told in lacking))
     return 0
 
 
@@ -214,17 +231,22 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel.inference.evaluation import predict_suite
     from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.inference.predictor import load
+    from fieldlevel.inference.trust.judging import judge_suite
 
     with claimed(command.out, EVALUATION_FILES):
         predictor = load(command.weights, command.device)
         with console.progress_display() as listener:
             suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
             predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
-        document = write_evaluation(command.out, predictor, suite, predictions, str(command.weights), command.device)
+            trust = judge_suite(predictor, suite, predictions.simulation, listener)
+        document = write_evaluation(
+            command.out, predictor, suite, predictions, str(command.weights), command.device, trust
+        )
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
+    console.say(document["trust"]["sentence"])
     return 0
 
 
@@ -286,6 +308,25 @@ def _plot(found: "Posteriors", path: Path) -> None:
     save_plot(figure, path)
 
 
+def _trust(command: Trust) -> int:
+    from fieldlevel import console
+    from fieldlevel.inference.reference_making import write_reference
+
+    with console.progress_display() as listener:
+        path = write_reference(
+            command.weights,
+            command.data,
+            command.suite,
+            command.set_name,
+            unseen=command.unseen,
+            out=command.out,
+            device=command.device,
+            listener=listener,
+        )
+    console.say(f"what the training's maps are like: {path}")
+    return 0
+
+
 def _shrink(command: Shrink) -> int:
     from fieldlevel import console
     from fieldlevel.inference.shrink import shrink_weights
@@ -325,6 +366,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Tune: _tune,
     Evaluate: _evaluate,
     Infer: _infer,
+    Trust: _trust,
     Shrink: _shrink,
     Import: _import,
 }

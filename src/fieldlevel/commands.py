@@ -170,6 +170,26 @@ class Infer:
 
 
 @dataclass(frozen=True)
+class Trust:
+    """Keep what tells maps like a network's training maps from others, beside a network that has no such file yet."""
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network; <weights>.trust.safetensors is written beside it."""
+    data: Path
+    """Folder of the CMD files that it was trained on."""
+    suite: str | None = None
+    """One of those that it was trained on; all with labels when omitted."""
+    set_name: Annotated[str | None, tyro.conf.arg(name="set")] = None
+    """The set of that suite; as trained on when omitted."""
+    unseen: Annotated[str | None, tyro.conf.arg(metavar="SET")] = None
+    """Another set of the same suites, unseen by the network, to take the thresholds from; those of the validation
+    simulations when omitted."""
+    out: Path | None = None
+    """Another place for the file."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
 class Shrink:
     """Store a network in half the space: weights in float16, everything else as it was."""
 
@@ -201,4 +221,4 @@ class Import:
     """Of the maps, in pixels; from the name when omitted."""
 
 
-Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink | Import
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Trust | Shrink | Import

@@ -28,6 +28,7 @@ from fieldlevel.estimators.densities import Mixture
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.predictor import load as load_predictor
+from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 
@@ -175,10 +176,10 @@ def load(path: str | Path | Several, device: str = "auto", *, weights: Weighting
     return load_predictor(path, device)
 
 
-def _joined(trusts: Sequence[Any]) -> Any:
+def _joined(trusts: Sequence[Trust | None]) -> Trust | None:
     """What the members together find of the maps, as far as any of them can tell."""
     known = [trust for trust in trusts if trust is not None]
-    return type(known[0]).of_members(known) if known else None
+    return Trust.of_members(known) if known else None
 
 
 def _refuse_misfit(first: Predictor, other: Predictor) -> None:

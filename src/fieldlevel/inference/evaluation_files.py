@@ -9,6 +9,7 @@ from fieldlevel.files import starts_with
 from fieldlevel.inference.outside_prior import outside_maps, telling_names
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.software import describe_software
+from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.numerics.device import select_device
 from fieldlevel.statistics.metrics import METRICS, evaluate, scores_to_json
@@ -31,7 +32,13 @@ EVALUATION_FILES = {"predictions.csv": _is_table, "metrics.json": _is_document}
 
 
 def write_evaluation(
-    folder: Path, predictor: Predictor, suite: Suite, predictions: Predictions, weights: str, device: str
+    folder: Path,
+    predictor: Predictor,
+    suite: Suite,
+    predictions: Predictions,
+    weights: str,
+    device: str,
+    trust: Trust | None = None,
 ) -> dict[str, Any]:
     """Write what a network says of a suite, and how good that is.
 
@@ -45,6 +52,7 @@ def write_evaluation(
         predictions: its answers beside the truth.
         weights: its file or name.
         device: where it ran.
+        trust: whether the maps are like those of its training, where that was looked at.
 
     Returns:
         What `metrics.json` holds.
@@ -53,7 +61,7 @@ def write_evaluation(
     pair = PairResult(spec.suite, suite.suite, predictions, measured, spec.seed)
     scores = {name: measured[name] for name in meaningful_names(pair)}
     outside = predictions.map_index[outside_maps(predictions.mean, predictions.std, predictor.layout)].tolist()
-    document = {
+    document: dict[str, Any] = {
         "data_mark": MOCK_MARK if suite.is_mock or predictor.is_mock else "",
         "weights": weights,
         "trained_on": spec.suite,
@@ -71,6 +79,8 @@ def write_evaluation(
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
         "scores": scores_to_json(scores),
     }
+    if trust is not None:
+        document["trust"] = trust.to_json()
     (folder / "metrics.json").unlink(missing_ok=True)
     write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
     write_json(folder / "metrics.json", document)

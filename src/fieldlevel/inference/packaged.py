@@ -15,11 +15,14 @@ FOLDER = Path(__file__).parents[1] / "trained"
 """Holds one `<name>.safetensors` a network."""
 
 SUFFIX = ".safetensors"
+TRUST_ENDING = f".trust{SUFFIX}"
+"""Of what tells maps like those of a network's training from others (`inference.trust`), beside its weights."""
 
 
 def trained_names() -> list[str]:
     """Names of the networks that come with the package, in alphabetical order."""
-    return sorted(path.stem for path in FOLDER.glob(f"*{SUFFIX}"))
+    found = FOLDER.glob(f"*{SUFFIX}")
+    return sorted(path.stem for path in found if not path.name.endswith(TRUST_ENDING))
 
 
 def find_weights(weights: str | Path) -> Path:

@@ -27,6 +27,7 @@ from fieldlevel.estimators.densities import Density
 from fieldlevel.estimators.sizes import whole_number
 from fieldlevel.inference.combining import combine_density, refuse_shared_boxes
 from fieldlevel.inference.extras import need
+from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
 
 MARGINALS_ONLY = "marginals only: this network's head tells no correlations; train one with a joint head for these"
@@ -51,8 +52,8 @@ class Posterior:
         moments: means and standard deviations as the network tells them, each (n, P), which no posterior inside the
             prior may have; None where there are none, as of combined maps.
         simulations: of each map, (n,); None where that was not said.
-        trust: whether the maps are like those of the training (`fieldlevel.inference.trust`), judged for all maps that
-            were given together; None where nobody can tell, and of some of the maps.
+        trust: whether the maps are like those of the training, judged for all maps that were given together; None of
+            some of them, and of combined ones.
 
     Example:
         >>> from fieldlevel.estimators.densities import TruncatedNormal
@@ -67,7 +68,7 @@ class Posterior:
     layout: Layout
     moments: tuple[FloatArray, FloatArray] | None = None
     simulations: npt.NDArray[Any] | None = None
-    trust: Any = None
+    trust: Trust | None = None
 
     @property
     def names(self) -> tuple[str, ...]:

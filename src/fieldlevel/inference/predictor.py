@@ -5,10 +5,8 @@ column order and the simulations that the network has seen, so that an evaluatio
 hold the weights in float16, at half the size (`shrink_weights`).
 """
 
-import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +31,7 @@ from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
+from fieldlevel.inference.trust.judging import judge
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -194,7 +193,8 @@ class Predictor:
             moments.append(each)
         mean, std = (np.concatenate(part).astype(float) for part in zip(*moments, strict=True))
         told = self.layout.from_unit_interval(mean, std)
-        trust = _trust(self, given, boxes)
+        numbers = None if boxes is None else np.unique(boxes, return_inverse=True)[1]
+        trust = judge(self, given, numbers, listener=listener)
         return Posterior(type(densities[0]).cat(densities), self.layout, told, boxes, trust)
 
     @property
@@ -256,24 +256,6 @@ def _simulations(simulations: npt.ArrayLike | None, n_maps: int) -> npt.NDArray[
     if boxes is not None and boxes.shape != (n_maps,):
         raise UserError(f"simulations of shape {boxes.shape} for {n_maps} maps; give the simulation of each map")
     return boxes
-
-
-_TRUST = "fieldlevel.inference.trust"
-
-
-def _trust(predictor: Predictor, maps: Any, simulations: npt.NDArray[Any] | None) -> Any:
-    """Whether maps are like those of the training, where the weights have a reference beside them; else None.
-
-    What judges them knows this module, so it is imported when it is needed.
-    """
-    if find_spec(_TRUST) is None:
-        return None
-    judging = importlib.import_module(f"{_TRUST}.judging")
-    reference = judging.reference_of(predictor)
-    if reference is None:
-        return None
-    numbers = None if simulations is None else np.unique(simulations, return_inverse=True)[1]
-    return judging.judge(predictor, maps, numbers, reference=reference)
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:

@@ -1,0 +1,207 @@
+"""Making the reference of a network from the maps that it was trained on, and from some that it was not.
+
+At most `MOST_FITTED` maps of training simulations are looked at, and `MOST_HELD_OUT` of validation simulations, or of
+another set that the network has not seen; never test maps.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from torch import Tensor
+
+from fieldlevel.arrays import IntArray
+from fieldlevel.data.seen import SeenSource
+from fieldlevel.data.suite import Suite, open_suite
+from fieldlevel.errors import UserError
+from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
+from fieldlevel.inference.packaged import find_weights
+from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.inference.trust.alterations import ALTERATIONS, Alteration
+from fieldlevel.inference.trust.map_statistics import Measured, measure
+from fieldlevel.inference.trust.reference_file import (
+    read_reference_file,
+    reference_path,
+    weights_checksum,
+    write_reference_file,
+)
+from fieldlevel.inference.trust.trust_reference import Reference
+from fieldlevel.progress import Listener, Progress, ignore
+
+MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
+"""Maps; more would tell little."""
+BLOCK = 128
+_FEWEST_EACH = 3
+"""Maps of a simulation, to know what they have in common."""
+_SAME = 1e-4
+"""Parameters this near are those of one simulation."""
+
+
+def _as_they_are(maps: Tensor) -> Tensor:
+    return maps
+
+
+Chosen = Sequence[tuple[Suite, npt.NDArray[np.integer]]]
+"""Suites, each with the numbers of some of its simulations."""
+
+
+def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, listener: Listener = ignore) -> Reference:
+    """Measure maps of a training and of held-out simulations.
+
+    Args:
+        predictor: the network.
+        fitted: simulations that it was trained on.
+        held_out: simulations that it was not trained on, for the thresholds.
+        listener: told of every simulation.
+
+    Raises:
+        UserError: too few of either, or maps of another field, size or slab.
+    """
+    usual = _measure_all(predictor, fitted, MOST_FITTED, "fit the maps of the training", listener)
+    held = _measure_all(predictor, held_out, MOST_HELD_OUT, "compare with held-out maps", listener)
+    altered = {
+        name: _measure_all(predictor, fitted, N_ALTERED, f"alter maps, {number}", listener, change)[0]
+        for number, (name, change) in enumerate(ALTERATIONS.items(), start=1)
+    }
+    return Reference.fit(*usual, *held, altered)
+
+
+def _measure_all(
+    predictor: Predictor, chosen: Chosen, most: int, task: str, listener: Listener, change: Alteration = _as_they_are
+) -> tuple[Measured, IntArray]:
+    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map."""
+    parts, numbers, n_before = [], [], 0
+    for suite, simulations in chosen:
+        refuse_misfit(predictor, suite)
+        rows, of_row = _spread(suite, simulations, most // len(chosen))
+        for start in range(0, len(rows), BLOCK):
+            block = slice(start, start + BLOCK)
+            parts.append(measure(predictor, suite.maps[rows[block]], change))
+            listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
+        numbers.append(of_row + n_before)
+        n_before += suite.n_simulations
+    if not parts:
+        raise UserError(f"trust: no simulations to {task}; name a set of others with --unseen")
+    return Measured.joined(parts), np.concatenate(numbers)
+
+
+def _spread(suite: Suite, simulations: npt.NDArray[np.integer], most: int) -> tuple[IntArray, IntArray]:
+    """At most so many maps of a suite, a few of many simulations before many of a few, and the simulation of each."""
+    n_maps = suite.layout.n_maps
+    each = int(np.clip(most // max(len(simulations), 1), min(_FEWEST_EACH, n_maps), n_maps))
+    some = np.sort(simulations[: max(most // each, 1)]).astype(np.int64)
+    of_simulation = (np.arange(each) * n_maps // each + np.arange(len(some))[:, None]) % n_maps
+    return (some[:, None] * n_maps + np.sort(of_simulation, axis=1)).reshape(-1), np.repeat(some, each)
+
+
+def write_reference(
+    weights: str | Path,
+    data: str | Path,
+    suite: str | None = None,
+    set_name: str | None = None,
+    *,
+    unseen: str | None = None,
+    out: Path | None = None,
+    device: str = "auto",
+    listener: Listener = ignore,
+) -> Path:
+    """Make the reference of a network that exists and write it beside its weights.
+
+    Args:
+        weights: file of a trained network, or name of one that comes with the package.
+        data: folder of the CMD files that it was trained on.
+        suite: one of those that it was trained on with labels; all of them when None.
+        set_name: of that suite; as trained on when None.
+        unseen: another set of these suites, to compare with in the place of the validation simulations.
+        out: another place for the file.
+        device: where the network runs.
+        listener: told of every simulation.
+
+    Returns:
+        The file.
+
+    Raises:
+        DataError: a folder that cannot be used.
+        UserError: no such network; other simulations than it was trained on; too few.
+    """
+    path = find_weights(weights)
+    predictor = load(path, device)
+    sources = _chosen_sources(predictor, suite, set_name)
+    opened = [open_suite(data, one.suite, predictor.spec.field, one.set_name, check=False) for one in sources]
+    for source, each in zip(sources, opened, strict=True):
+        _refuse_others(source, each)
+    fitted = [(each, np.array(source.training)) for source, each in zip(sources, opened, strict=True)]
+    held_out = [(each, np.array(source.validation)) for source, each in zip(sources, opened, strict=True)]
+    if unseen is not None:
+        held_out = [_unseen(predictor, data, source.suite, unseen) for source in sources]
+    reference = make_reference(predictor, fitted, held_out, listener)
+    return write_reference_file(out or reference_path(path), reference, weights_checksum(path))
+
+
+def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | None) -> list[SeenSource]:
+    labelled = [source for source in predictor.sources if source.labelled and source.training]
+    found = [source for source in labelled if suite in (None, source.suite) and set_name in (None, source.set_name)]
+    if not found:
+        there = ", ".join(f"{source.suite} {source.set_name}" for source in labelled) or "nothing that its file tells"
+        asked = " ".join(each for each in (suite, set_name) if each) or "anything with labels"
+        raise UserError(f"{predictor.source}: not trained on {asked} but on {there}; give that")
+    return found
+
+
+def _refuse_others(source: SeenSource, suite: Suite) -> None:
+    """Refuse simulations that are not those of the training, as their parameters tell."""
+    told = f"{suite.suite} {suite.set_name} of {suite.directory}: not the simulations that the network was trained on"
+    if source.numbers and max(source.numbers) >= suite.n_simulations:
+        raise UserError(f"{told} (it has {suite.n_simulations}); give the folder that it was trained on")
+    if source.seen is None or source.seen.names != suite.layout.names:
+        return
+    known = np.array(source.seen.parameters)[: len(source.training)]
+    if not np.allclose(suite.parameters[list(source.training)], known, atol=_SAME):
+        raise UserError(f"{told}, as their parameters tell; give the folder that it was trained on")
+
+
+def _unseen(predictor: Predictor, data: str | Path, name: str, set_name: str) -> tuple[Suite, IntArray]:
+    suite = open_suite(data, name, predictor.spec.field, set_name, check=False)
+    every = np.arange(suite.n_simulations)
+    refuse_seen(predictor, suite, every)
+    return suite, every
+
+
+def complete_reference(
+    weights: Path, data: str | Path, device: str = "auto", listener: Listener = ignore
+) -> tuple[str, ...]:
+    """Make the reference of a network that was just trained, unless it is there.
+
+    Returns:
+        What is in the way, a line, where there can be none: too few simulations, as a rule.
+    """
+    path = reference_path(weights)
+    try:
+        read_reference_file(path, weights_checksum(weights))
+    except UserError:
+        path.unlink(missing_ok=True)
+    else:
+        return ()
+    try:
+        write_reference(weights, data, device=device, listener=listener)
+    except UserError as trouble:
+        return (f"no reference is kept of what the maps of the training are like ({trouble})",)
+    return ()
+
+
+def copy_reference(weights: Path, out: Path) -> Path | None:
+    """Give a copy of a network the reference of the original, bound to the copy; None where there is none.
+
+    Args:
+        weights: of the original.
+        out: weights file of the same network, perhaps in float16.
+
+    Raises:
+        UserError: the reference is damaged or not that of the original.
+    """
+    path = reference_path(weights)
+    if not path.exists():
+        return None
+    reference = read_reference_file(path, weights_checksum(weights))
+    return write_reference_file(reference_path(out), reference, weights_checksum(out))

@@ -1,0 +1,1 @@
+"""Are maps like those that a network was trained on, so that its error bars hold? `judging.judge` says so."""

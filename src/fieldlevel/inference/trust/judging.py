@@ -1,0 +1,174 @@
+"""Are these maps like those of the training? One map by itself, all together, and why not, in a line."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.data.given import as_maps
+from fieldlevel.data.suite import Suite
+from fieldlevel.errors import UserError
+from fieldlevel.inference.map_reader import MapReader
+from fieldlevel.inference.trust.map_statistics import measure
+from fieldlevel.inference.trust.reasons import reasons_of, sentence_of
+from fieldlevel.inference.trust.reference_file import find_reference, read_reference_file, weights_checksum
+from fieldlevel.inference.trust.trust_reference import Looked, Reference
+from fieldlevel.inference.trust.units import forgotten_factor
+from fieldlevel.progress import Listener, Progress, ignore
+
+LEVEL = 0.05
+"""Maps of a smaller p-value are called unlike: so many of the maps that are like the training's are, too."""
+_BLOCK = 120
+
+
+@dataclass(frozen=True, eq=False)
+class Trust:
+    """Whether maps are like those that a network was trained on.
+
+    Attributes:
+        p_value: of each map by itself, (n,): the share of maps like the training's that are more unusual. NaN where
+            nothing is known.
+        set_p_value: of all maps together, given the answers; None of one map, or where nothing is known.
+        reasons: in what they are unlike, in plain words, where they are.
+        sentence: all of it in a line.
+    """
+
+    p_value: FloatArray
+    set_p_value: float | None
+    reasons: tuple[str, ...]
+    sentence: str
+
+    @classmethod
+    def of_members(cls, members: "Sequence[Trust]") -> "Trust":
+        """That of several networks on the same maps, an ensemble: as unlike as the most unlike of them finds.
+
+        Each p-value is the smallest of the members times their number (Bonferroni), whatever they have in common.
+        Disagreement of the members themselves may be one more of these.
+        """
+        known = [member for member in members if member.is_known]
+        if not known:
+            return members[0]
+        n = len(known)
+        p = np.minimum(n * np.min([member.p_value for member in known], axis=0), 1.0)
+        found = [member.set_p_value for member in known if member.set_p_value is not None]
+        together = min(n * min(found), 1.0) if found else None
+        telling = float(p[0]) if together is None else together
+        worst = min(known, key=lambda member: member.telling_p)
+        reasons = worst.reasons if telling < LEVEL else ()
+        return cls(p, together, reasons, sentence_of(telling, reasons, p))
+
+    @property
+    def is_known(self) -> bool:
+        """Whether the network has a reference to compare maps with."""
+        return not bool(np.isnan(self.p_value).any())
+
+    @property
+    def telling_p(self) -> float:
+        """The p-value of the set, or of the one map."""
+        return float(self.p_value[0]) if self.set_p_value is None else self.set_p_value
+
+    def to_json(self) -> dict[str, Any]:
+        """What a document keeps of it."""
+        known = {"set_p_value": self.set_p_value, "p_values": self.p_value.tolist()} if self.is_known else {}
+        return {"sentence": self.sentence, "reasons": list(self.reasons), **known}
+
+    @property
+    def is_unlike(self) -> bool:
+        """Whether the maps are called unlike, at a rate of false alarms of `LEVEL`."""
+        return self.is_known and self.telling_p < LEVEL
+
+
+def judge(
+    predictor: MapReader,
+    maps: Any,
+    simulations: npt.ArrayLike | None = None,
+    *,
+    reference: Reference | None = None,
+    listener: Listener = ignore,
+) -> Trust:
+    """Compare maps with those of the training of a network.
+
+    Args:
+        predictor: the network.
+        maps: raw maps as `Predictor.predict` takes them, (n, N, N).
+        simulations: number of the simulation of each map, (n,); as in map files of CAMELS, successive ones of each
+            simulation, when None.
+        reference: of the network; the one beside its weights when None.
+        listener: told of every block.
+
+    Raises:
+        UserError: maps of another size or with pixels that no map has; a damaged reference, or one of other weights.
+    """
+    given = as_maps(maps, predictor.n_pixels)
+    reference = reference_of(predictor) if reference is None else reference
+    if reference is None or len(given) == 0:
+        return not_known(predictor, len(given))
+    numbers = _numbers(simulations, len(given), predictor.layout.n_maps)
+    starts = range(0, len(given), _BLOCK)
+    blocks = ((given[start : start + _BLOCK], numbers[start : start + _BLOCK]) for start in starts)
+    return _judged(predictor, reference, blocks, len(given), listener)
+
+
+def judge_suite(
+    predictor: MapReader, suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore
+) -> Trust:
+    """The same of some simulations of a suite, read one after the other."""
+    reference, n_maps = reference_of(predictor), suite.layout.n_maps
+    chosen = np.unique(simulations)
+    if reference is None:
+        return not_known(predictor, n_maps * len(chosen))
+    blocks = ((suite.read_simulation(int(number)), np.full(n_maps, number)) for number in chosen)
+    return _judged(predictor, reference, blocks, n_maps * len(chosen), listener)
+
+
+def reference_of(predictor: MapReader) -> Reference | None:
+    """The reference beside the weights of a network, None where there is none.
+
+    Raises:
+        UserError: a damaged one, or one of other weights.
+    """
+    path = find_reference(predictor.source)
+    return None if path is None else read_reference_file(path, weights_checksum(Path(predictor.source)))
+
+
+def not_known(predictor: MapReader, n_maps: int) -> Trust:
+    """What there is to say of maps where the network has no reference."""
+    told = f"no reference beside {predictor.source}; make one with `fieldlevel trust`"
+    sentence = f"not known whether these maps are like the training's: {told}"
+    return Trust(np.full(n_maps, np.nan), None, (), sentence)
+
+
+def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray:
+    if simulations is None:
+        return np.arange(n) // n_maps
+    numbers = np.asarray(simulations)
+    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
+        told = f"simulations of shape {numbers.shape} and type {numbers.dtype}"
+        raise UserError(f"trust: {told}; give the number of the simulation of each of the {n} maps")
+    return numbers
+
+
+def _judged(
+    predictor: MapReader, reference: Reference, blocks: Iterable[tuple[Any, IntArray]], n_maps: int, listener: Listener
+) -> Trust:
+    parts: list[Looked] = []
+    sample: list[tuple[Any, IntArray]] = []
+    n_done = 0
+    for maps, numbers in blocks:
+        parts.append(reference.look(measure(predictor, maps), numbers))
+        sample = sample or [(maps, numbers)]
+        n_done += len(numbers)
+        listener(Progress("compare with the training", n_done, n_maps, "maps"))
+    looked = Looked.joined(parts)
+    p = reference.p_values(looked.rows)
+    together = reference.set_p(looked.rows) if len(p) > 1 else None
+    telling = float(p[0]) if together is None else together
+    reasons: tuple[str, ...] = ()
+    if telling < LEVEL:
+        factor = forgotten_factor(predictor, reference, *sample[0])
+        reasons = reasons_of(reference, looked, predictor.layout, predictor.n_pixels, factor)
+    return Trust(p, together, reasons, sentence_of(telling, reasons, p))

@@ -1,0 +1,132 @@
+r"""How unusual a set of maps is, given the answers of the network: a permutation test by simulation.
+
+Every map has a row of S numbers: what is measured of it less what is expected given the answers, of unit variance and
+uncorrelated over the training maps, and rotated so that the means over the maps of one simulation are uncorrelated too;
+their variance is then \(\beta_i + (1 - \beta_i) / b\) for means over b maps. A set of M simulations has
+
+$$ T = |z|^2 / \sqrt{2 S} + \max_c (z \cdot d_c)_+^2, \qquad
+   z_i = \frac{\bar u_i - \bar v_i}{\sqrt{(\beta_i + (1 - \beta_i) / b) (1 / M + 1 / K)}}, $$
+
+of the distance of its mean from that of the K held-out simulations, in all directions and in those that are known to
+matter (`alterations`). It is compared with those of random choices of as many held-out simulations, of as many maps
+each, against the others, scaled to the numbers of both. Simulations are exchangeable where maps of one simulation are
+not, so they are what is chosen.
+
+The regression on the answers is not perfect, and what it lacks at one cosmology does not average out over simulations
+of that cosmology. So a set counts as \(1 + \rho (M - 1)\) simulations, where \(\rho\) is twice the variance of its
+answers over that of the held-out simulations, at most 1: a set at one cosmology, however large, is compared with single
+simulations.
+
+References:
+    Compared with the two-sample tests of Gretton et al. 2012 (JMLR 13, 723) and PQMass (arXiv:2402.04355), it knows
+    which directions vary from simulation to simulation.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.inference.trust.single import conformal_p
+
+N_CHOICES = 999
+"""Of held-out simulations."""
+_SMALL = 1e-6
+_MARGIN = 2.0
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """What is compared of n maps.
+
+    Attributes:
+        rows: of unit variance over the training maps, (n, S).
+        answers: of the network in units of the prior, means first, (n, 2P).
+        simulation: number of the simulation of each map, (n,).
+    """
+
+    rows: FloatArray
+    answers: FloatArray
+    simulation: IntArray
+
+    @property
+    def n_simulations(self) -> int:
+        """Of which the maps are."""
+        return len(np.unique(self.simulation))
+
+    def by_simulation(self) -> list[FloatArray]:
+        """Rows of each simulation."""
+        return [self.rows[self.simulation == number] for number in np.unique(self.simulation)]
+
+    def spread(self) -> float:
+        """Variance of the mean answers of the simulations, summed over the parameters."""
+        means = self.answers[:, : self.answers.shape[1] // 2]
+        each = [means[self.simulation == number].mean(0) for number in np.unique(self.simulation)]
+        return float(np.var(each, axis=0).sum())
+
+
+def effective_number(given: Rows, held_out: Rows) -> int:
+    r"""Simulations that a set counts as, \(1 + \rho (M - 1)\), at most half of those held out.
+
+    Of twice the variance of its answers, so that random sets of simulations like the held-out ones count in full.
+    """
+    n = given.n_simulations
+    share = min(_MARGIN * given.spread() / max(held_out.spread(), _SMALL), 1.0)
+    return int(min(1 + share * (n - 1), max(held_out.n_simulations // 2, 1)))
+
+
+def unusualness(rows: FloatArray, directions: FloatArray, variance: FloatArray) -> FloatArray:
+    """Squared length and squared reach along known directions, in what is usual of rows of independent numbers.
+
+    Args:
+        rows: (n, S).
+        directions: (S, D).
+        variance: of each number, (S,).
+
+    Returns:
+        (n,).
+    """
+    length = (rows**2 / variance).sum(1) / np.sqrt(2 * rows.shape[1])
+    if directions.shape[1] == 0:
+        return np.asarray(length)
+    reach = rows @ directions / np.sqrt(variance @ directions**2)
+    return np.asarray(length + np.maximum(reach, 0).max(1) ** 2)
+
+
+def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArray) -> float:
+    """P-value of a set of maps.
+
+    Args:
+        given: the set.
+        held_out: maps of simulations that the network has not been trained on.
+        between: share of the variance of each number that the maps of one simulation have in common, (S,).
+        directions: to look in, (S, D).
+
+    Returns:
+        Above zero, at most 1.
+    """
+    random = np.random.default_rng(0)
+    known, groups = held_out.by_simulation(), given.by_simulation()
+    n = effective_number(given, held_out)
+    b = min(round(float(np.median([len(group) for group in groups]))), *map(len, known))
+    variance = between + (1 - between) / b
+    means, own = _means(known, b, random), _means(groups, b, random)
+    chosen, n_others = _choices(len(known), n, random), len(known) - n
+    differences = chosen / n @ means - (1 - chosen) / n_others @ means
+    usual = unusualness(differences, directions, variance * (1 / n + 1 / n_others))
+    difference = own.mean(0) - means.mean(0)
+    found = unusualness(difference[None], directions, variance * (1 / n + 1 / len(known)))
+    return float(conformal_p(found, usual, np.arange(len(usual)))[0])
+
+
+def _means(groups: list[FloatArray], b: int, random: np.random.Generator) -> FloatArray:
+    """Mean row of at most b maps of each simulation."""
+    return np.stack([group[random.permutation(len(group))[:b]].mean(0) for group in groups])
+
+
+def _choices(n_known: int, n: int, random: np.random.Generator) -> FloatArray:
+    """Indicators of n of the simulations, each by itself where n is 1, (choices, n_known)."""
+    if n == 1:
+        return np.eye(n_known)
+    ranks = random.random((N_CHOICES, n_known)).argsort(axis=1).argsort(axis=1)
+    return (ranks < n).astype(float)

@@ -1,0 +1,193 @@
+"""What is kept of the maps of a training: what to expect given the answers, and how far maps of new simulations stray.
+
+Fitted to maps that the network was trained on: the components of the layers, the regression of all statistics on the
+answers, and the covariance of what is left, which makes rows of unit variance. Compared with are the rows of held-out
+simulations, which neither that fit nor the weights of the network have seen.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.errors import UserError
+from fieldlevel.inference.trust.components import Components
+from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
+from fieldlevel.inference.trust.map_sets import Rows, set_p, unusualness
+from fieldlevel.inference.trust.map_statistics import Measured
+from fieldlevel.inference.trust.regression import Regression
+from fieldlevel.inference.trust.single import conformal_p
+
+N_COMPONENTS = 4
+"""Of each layer; fewer of networks of more than `_MANY_LAYERS`."""
+_MANY_LAYERS = 32
+FEWEST_HELD_OUT = 5
+"""Simulations, below which nothing can be said."""
+FEWEST_FITTED = 30
+"""Maps."""
+FARTHEST = 6.0
+"""Standard deviations that a statistic, or a number of a row, counts at most: some channels wake in one map of
+thousands, and one such map must not hide what all others say."""
+LEAST_REACH = 0.5
+"""Of altered maps along their direction, in standard deviations: what shows less is not looked for."""
+_VANISHING = 1e-9
+"""Standard deviation of a statistic that does not vary."""
+
+
+@dataclass(frozen=True, eq=False)
+class Looked:
+    """What is kept of maps once they were looked at.
+
+    Attributes:
+        rows: that are compared.
+        left: statistics less the expected ones, (n, S): pixels, power, components of layers.
+    """
+
+    rows: Rows
+    left: FloatArray
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Looked]") -> "Looked":
+        """Of several blocks of maps."""
+        rows = (part.rows for part in parts)
+        of_rows = zip(*((each.rows, each.answers, each.simulation) for each in rows), strict=True)
+        joined = Rows(*(np.concatenate(each) for each in of_rows))
+        return cls(joined, np.concatenate([part.left for part in parts]))
+
+
+@dataclass(frozen=True, eq=False)
+class Reference:
+    """What maps like those of a training are like.
+
+    Attributes:
+        layer_names: of the network.
+        components: of the statistics of its layers.
+        regression: of the statistics of pixels, power and layers on the answers, of which there are S.
+        scale: standard deviations of what is left, (S,).
+        mixing: of what is left over `scale`, to rows of unit variance, (S, S).
+        between: share of the variance of each number of a row that maps of one simulation have in common, (S,).
+        direction_names: what is said of maps that lie along each of the directions.
+        directions: along which maps lie that were altered (`alterations`), scaled to unit variance of the rows of the
+            training along each, (S, D).
+        held_out: rows of held-out simulations.
+    """
+
+    layer_names: tuple[str, ...]
+    components: Components
+    regression: Regression
+    scale: FloatArray
+    mixing: FloatArray
+    between: FloatArray
+    direction_names: tuple[str, ...]
+    directions: FloatArray
+    held_out: Rows
+
+    @classmethod
+    def fit(
+        cls,
+        fitted: Measured,
+        fitted_simulation: IntArray,
+        held_out: Measured,
+        held_out_simulation: IntArray,
+        altered: Mapping[str, Measured] | None = None,
+    ) -> "Reference":
+        """Fit to the maps of a training.
+
+        Args:
+            fitted: maps that the network was trained on.
+            fitted_simulation: number of the simulation of each.
+            held_out: maps that it was not.
+            held_out_simulation: number of the simulation of each of those.
+            altered: some maps that it was trained on, after alterations, by what is said of maps that look so.
+
+        Raises:
+            UserError: too few of either.
+        """
+        _refuse_few(len(fitted), len(np.unique(held_out_simulation)))
+        n_simulations = len(np.unique(fitted_simulation))
+        each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
+        components = Components.fit(fitted.layers, fitted.answers, fitted.layer_widths, each, n_simulations)
+        statistics = _joined(fitted, components)
+        regression = Regression.fit(fitted.answers, statistics, n_simulations)
+        left = statistics - regression.expected(fitted.answers)
+        scale = left.std(0)
+        scale = np.where(scale > _VANISHING, scale, np.inf)
+        bounded = (left / scale).clip(-FARTHEST, FARTHEST)
+        white = whitening(ledoit_wolf(bounded))
+        turn, between = _between(bounded @ white, fitted_simulation)
+        rows = Rows(bounded @ white @ turn, fitted.answers, fitted_simulation)
+        bare = np.empty((len(scale), 0))
+        made = cls(fitted.layer_names, components, regression, scale, white @ turn, between, (), bare, rows)
+        of_altered = {name: made.look(each, np.arange(len(each))).rows.rows for name, each in (altered or {}).items()}
+        made = made._with_directions(of_altered)
+        return replace(made, held_out=made.look(held_out, held_out_simulation).rows)
+
+    def _with_directions(self, altered: Mapping[str, FloatArray]) -> "Reference":
+        """The same with the directions of alterations that show."""
+        found = {name: _direction(rows, self.held_out.rows) for name, rows in altered.items()}
+        telling = {name: direction for name, (direction, reach) in found.items() if reach > LEAST_REACH}
+        if not telling:
+            return self
+        return replace(self, direction_names=tuple(telling), directions=np.stack(list(telling.values()), axis=1))
+
+    def scores(self, rows: Rows) -> FloatArray:
+        r"""How unusual maps are, (n,).
+
+        \(|u|^2 / \sqrt{2 S} + \max_c (u \cdot d_c)_+^2\) of a row u: its length, which tells anything unusual, in its
+        standard deviations, and how far it goes along the directions of what is often wrong.
+        """
+        return unusualness(rows.rows, self.directions, np.ones(rows.rows.shape[1]))
+
+    def p_values(self, rows: Rows) -> FloatArray:
+        """Of maps, each by itself, (n,): `single.conformal_p`."""
+        return conformal_p(self.scores(rows), self.scores(self.held_out), self.held_out.simulation)
+
+    def set_p(self, rows: Rows) -> float:
+        """Of maps together, given the answers: `map_sets.set_p`."""
+        return set_p(rows, self.held_out, self.between, self.directions)
+
+    def look(self, measured: Measured, simulation: IntArray) -> Looked:
+        """Compare what was measured of maps with what is expected given the answers.
+
+        Args:
+            measured: of n maps, by the same network.
+            simulation: number of the simulation of each, (n,).
+        """
+        left = _joined(measured, self.components) - self.regression.expected(measured.answers)
+        bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
+        rows = bounded @ self.mixing
+        return Looked(Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation), left)
+
+
+def _refuse_few(n_fitted: int, n_held_out: int) -> None:
+    if n_fitted < FEWEST_FITTED or n_held_out < FEWEST_HELD_OUT:
+        told = f"{n_fitted} maps of the training and {n_held_out} simulations that it has not seen"
+        needed = f"{FEWEST_FITTED} and {FEWEST_HELD_OUT} are needed"
+        raise UserError(f"trust: {told}; {needed} to tell maps like the training's from others (fieldlevel trust)")
+
+
+def _joined(measured: Measured, components: Components) -> FloatArray:
+    return np.concatenate([measured.pixels, measured.power, components.of(measured.layers)], axis=1)
+
+
+def _direction(altered: FloatArray, usual: FloatArray) -> tuple[FloatArray, float]:
+    """Fisher's discriminant of altered maps (m, S) from those of the training (n, S), of unit variance in these.
+
+    Returns:
+        The direction, (S,), and how far the altered maps lie along it.
+    """
+    shift = altered.mean(0) - usual.mean(0)
+    spread = ledoit_wolf(altered - altered.mean(0)) + ledoit_wolf(usual)
+    direction = np.linalg.solve(spread, shift)
+    direction = direction / max(float((usual @ direction).std()), np.finfo(float).tiny)
+    return direction, float(shift @ direction)
+
+
+def _between(rows: FloatArray, simulation: IntArray) -> tuple[FloatArray, FloatArray]:
+    """Rotation in which means over simulations are uncorrelated, and the share that is common to a simulation."""
+    groups = [rows[simulation == number] for number in np.unique(simulation)]
+    n_maps = float(np.mean([len(group) for group in groups]))
+    values, turn = np.linalg.eigh(ledoit_wolf(np.stack([group.mean(0) for group in groups])))
+    share = (n_maps * values - 1) / max(n_maps - 1, 1)
+    return turn, share.clip(0, 1)

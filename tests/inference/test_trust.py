@@ -1,0 +1,335 @@
+"""Maps unlike those of the training are told, with the reason; its own are left in peace; files are read with care."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fieldlevel.cli import main
+from fieldlevel.data.normalise import Normaliser, fit_inputs
+from fieldlevel.data.seen import record_seen
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.suite import open_suite, split_simulations
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
+from fieldlevel.inference import packaged
+from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.inference.reference_making import complete_reference, make_reference, write_reference
+from fieldlevel.inference.shrink import shrink_weights
+from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
+from fieldlevel.inference.trust.map_statistics import measure
+from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference, reference_path
+from fieldlevel.layout import Layout
+from fieldlevel.numerics.transforms import smooth_gaussian
+from fieldlevel.suites import HUBBLE
+from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import save_network
+
+CMD = Layout()
+N_PIXELS, N_SIMULATIONS, N_UNSEEN = 16, 60, 30
+SPEC = TrainSpec(split=SplitSpec(train=0.6, validation=0.3))
+SPLIT = split_simulations(N_SIMULATIONS, SPEC.split.seed, SPEC.split.train, SPEC.split.validation)
+
+
+def toy_maps(rng, theta):
+    """Lognormal maps of some structure, whose mean is that of Omega_m."""
+    noise = torch.from_numpy(rng.normal(size=(len(theta) * 15, N_PIXELS, N_PIXELS)))
+    field = smooth_gaussian(noise, 0.8).numpy().reshape(len(theta), 15, N_PIXELS, N_PIXELS)
+    maps = np.exp(2.0 * theta[:, 1, None, None, None] * field / field.std())
+    of_axis = maps.reshape(len(theta), 3, 5, -1).mean((2, 3)).repeat(5, 1)
+    maps *= (CMD.mean_density(1) * theta[:, :1] / of_axis)[..., None, None]
+    return maps.reshape(-1, N_PIXELS, N_PIXELS).astype("<f4")
+
+
+def write_set(folder, set_name, n, seed, theta=None):
+    rng = np.random.default_rng(seed)
+    theta = CMD.lows + rng.random((n, 6)) * (CMD.highs - CMD.lows) if theta is None else theta
+    np.save(folder / f"Maps_Mtot_MockTNG_{set_name}_z=0.00.npy", toy_maps(rng, theta))
+    np.savetxt(folder / f"params_{set_name}_MockTNG.txt", theta, fmt="%.6f")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    write_set(folder, "LH", N_SIMULATIONS, 0)
+    write_set(folder, "LHnew", N_UNSEEN, 1)
+    write_set(folder, "CV", 10, 2, np.tile([0.3, 0.8, 1.0, 1.0, 1.0, 1.0], (10, 1)))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def weights(data, tmp_path_factory) -> Path:
+    """A network of random weights, which answers something of every map."""
+    torch.manual_seed(0)
+    suite, path = open_suite(data, "MockTNG", check=False), tmp_path_factory.mktemp("net") / "weights.safetensors"
+    normaliser = Normaliser(float(np.log10(suite.maps).mean()), float(np.log10(suite.maps).std()))
+    network = MomentNetwork(N_PIXELS, 1, dropout=0.0)
+    some = torch.from_numpy(suite.maps[suite.maps_of(SPLIT.train)[::5]])
+    for _ in range(20):
+        network(normaliser.normalise(some)[:, None])
+    seen = record_seen(suite, np.concatenate([SPLIT.train, SPLIT.validation]))
+    save_network(
+        path,
+        network.eval(),
+        SPEC,
+        normaliser,
+        training_simulations=SPLIT.train,
+        validation_simulations=SPLIT.validation,
+        provenance={},
+        seen=seen,
+    )
+    write_reference(path, data, device="cpu")
+    return path
+
+
+@pytest.fixture(scope="module")
+def predictor(weights):
+    return load(weights, "cpu")
+
+
+@pytest.fixture(scope="module")
+def own(data):
+    """Of 30 simulations that the network has not seen."""
+    return np.array(open_suite(data, "MockTNG", set_name="LHnew", check=False).maps)
+
+
+ALTERED = {
+    "smoothed": lambda maps: smooth_gaussian(torch.from_numpy(maps), 0.9).numpy(),
+    "noisy": lambda maps: maps * np.exp(0.5 * np.random.default_rng(0).normal(size=maps.shape)).astype("f4"),
+    "shuffled": lambda maps: np.random.default_rng(0).permuted(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape),
+}
+
+
+def test_unseen_maps_of_the_own_suite_are_flagged_at_most_at_the_stated_rate(predictor, own):
+    p = judge(predictor, own).p_value
+    error = (LEVEL * (1 - LEVEL) / N_UNSEEN) ** 0.5
+    assert p.shape == (len(own),)
+    assert (p < LEVEL).mean() <= LEVEL + 2 * error
+    assert 0.3 < np.median(p) < 0.7
+
+
+def test_sets_of_the_own_suite_are_seldom_flagged(predictor, own):
+    sets = [own[15 * first : 15 * (first + n)] for n in (1, 5) for first in range(0, N_UNSEEN, 5)]
+    assert np.mean([judge(predictor, each).is_unlike for each in sets]) <= 0.17
+
+
+def test_a_set_at_one_cosmology_is_not_unlike_by_itself(predictor, data):
+    suite = open_suite(data, "MockTNG", set_name="CV", check=False)
+    assert not judge_suite(predictor, suite, np.arange(10)).is_unlike
+    assert not judge_suite(predictor, suite, np.arange(1)).is_unlike
+
+
+@pytest.mark.parametrize("alter", ALTERED.values(), ids=ALTERED)
+def test_unlike_maps_are_caught_with_a_reason(predictor, own, alter):
+    trust = judge(predictor, alter(own[:150]))
+    assert trust.is_unlike
+    assert trust.set_p_value < 0.01
+    assert trust.reasons
+    assert trust.sentence.startswith("unlike the training's (p ")
+    assert trust.sentence.endswith("; error bars do not hold")
+    assert np.median(trust.p_value) < np.median(judge(predictor, own[:150]).p_value)
+
+
+def test_smoothed_maps_are_said_to_be_of_lower_resolution_and_to_lack_power(predictor, own):
+    told = judge(predictor, ALTERED["smoothed"](own[:150])).sentence
+    assert "resolution is lower" in told
+    assert "power at k > " in told
+    assert "% lower than the answers imply" in told
+
+
+@pytest.mark.parametrize(("factor", "remedy"), [(HUBBLE**2, "1/h^2"), (HUBBLE**-2, "h^2")])
+def test_a_forgotten_power_of_h_is_named(predictor, own, factor, remedy):
+    trust = judge(predictor, np.float32(factor) * own[:150])
+    assert trust.is_unlike
+    assert f"multiplied by {remedy} they would be like the training's" in trust.sentence
+
+
+def test_one_map_is_judged_by_itself(predictor, own):
+    trust = judge(predictor, own[0])
+    assert trust.set_p_value is None
+    assert trust.sentence == f"this map is like the training's (p = {trust.p_value[0]:.2g})"
+    assert judge(predictor, ALTERED["shuffled"](own[:1])).is_unlike
+
+
+def test_tensors_and_shares_of_simulations_may_be_given(predictor, own):
+    order = np.random.default_rng(0).permutation(60)
+    simulations = np.repeat([7, 3, 9, 1], 15)
+    usual = judge(predictor, torch.from_numpy(own[:60]), simulations)
+    assert judge(predictor, own[:60]).set_p_value == usual.set_p_value
+    np.testing.assert_allclose(judge(predictor, own[:60][order], simulations[order]).p_value, usual.p_value[order])
+    with pytest.raises(UserError, match=r"simulations of shape \(3,\).*each of the 60 maps"):
+        judge(predictor, own[:60], [1, 2, 3])
+
+
+def test_absurd_maps_are_flagged_where_they_are_let_through(predictor, own):
+    for absurd in (np.log10(own[:15]), own[:15] / own[:15].mean(), 1e10 * own[:15]):
+        assert judge(predictor, absurd).set_p_value < LEVEL
+
+
+def test_a_network_on_summaries_has_a_reference_too(data, own):
+    torch.manual_seed(0)
+    suite = open_suite(data, "MockTNG", check=False)
+    spectrum = fit_inputs("power spectrum", [(suite, SPLIT.train)])
+    network = MomentPerceptron(n_inputs=len(spectrum.mean), n_layers=2, n_neurons=16, dropout=0.1).eval()
+    spec = replace(SPEC, inputs="power spectrum")
+    predictor = Predictor(network, spec, spectrum, SPLIT.train, SPLIT.validation, {}, layout=suite.layout)
+    reference = make_reference(predictor, [(suite, SPLIT.train)], [(suite, SPLIT.validation)])
+    assert not judge(predictor, own[:150], reference=reference).is_unlike
+    assert judge(predictor, ALTERED["noisy"](own[:150]), reference=reference).is_unlike
+
+
+def test_an_ensemble_is_as_unlike_as_its_most_unlike_member_finds(predictor, own):
+    like, unlike = judge(predictor, own[:45]), judge(predictor, ALTERED["shuffled"](own[:45]))
+    together = Trust.of_members([like, unlike])
+    assert together.is_unlike
+    assert together.reasons == unlike.reasons
+    assert together.set_p_value == pytest.approx(2 * unlike.set_p_value)
+    assert not Trust.of_members([like, like]).is_unlike
+
+
+def test_without_a_reference_nothing_is_claimed(weights, own, tmp_path):
+    copy = tmp_path / "bare.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    trust = judge(load(copy, "cpu"), own[:4])
+    assert not trust.is_known
+    assert not trust.is_unlike
+    assert np.isnan(trust.p_value).all()
+    assert trust.set_p_value is None
+    assert "fieldlevel trust" in trust.sentence
+
+
+def test_a_reference_is_small_and_comes_back_as_it_was(weights, predictor, data, own):
+    assert find_reference(weights) == reference_path(weights)
+    assert reference_path(weights).stat().st_size < MOST_BYTES
+    suite = open_suite(data, "MockTNG", check=False)
+    made = make_reference(predictor, [(suite, SPLIT.train)], [(suite, SPLIT.validation)])
+    fresh, read = judge(predictor, own[:45], reference=made), judge(predictor, own[:45])
+    np.testing.assert_allclose(fresh.p_value, read.p_value, atol=0.02)
+    assert fresh.set_p_value == pytest.approx(read.set_p_value, abs=0.02)
+
+
+def test_maps_are_compared_with_those_of_validation_simulations_alone(predictor, data):
+    suite, held_out = open_suite(data, "MockTNG", check=False), reference_of(predictor).held_out
+    assert held_out.n_simulations == len(SPLIT.validation)
+    of_validation = measure(predictor, suite.maps[suite.maps_of(np.sort(SPLIT.validation))])
+    np.testing.assert_allclose(held_out.answers, of_validation.answers, atol=1e-4)
+
+
+def test_test_maps_make_no_difference(weights, data, tmp_path):
+    """Nor do their labels: the reference is the same to the bit where all of them are others."""
+    for path in data.iterdir():
+        (tmp_path / path.name).write_bytes(path.read_bytes())
+    maps = np.load(tmp_path / "Maps_Mtot_MockTNG_LH_z=0.00.npy")
+    maps[(15 * SPLIT.test[:, None] + np.arange(15)).reshape(-1)] = np.nan
+    np.save(tmp_path / "Maps_Mtot_MockTNG_LH_z=0.00.npy", maps)
+    again = write_reference(weights, tmp_path, device="cpu", out=tmp_path / "again.safetensors")
+    assert again.read_bytes() == reference_path(weights).read_bytes()
+
+
+DAMAGE = {
+    "a byte": lambda content: content[:-5] + bytes([content[-5] ^ 1]) + content[-4:],
+    "its end": lambda content: content[:-100],
+    "all": lambda content: b"no reference",
+    "its size": lambda content: content + bytes(MOST_BYTES),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE.values(), ids=DAMAGE)
+def test_a_damaged_reference_is_refused_in_a_line(weights, own, tmp_path, damage):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    reference_path(copy).write_bytes(damage(reference_path(weights).read_bytes()))
+    with pytest.raises(UserError, match=r"weights\.trust\.safetensors: .*fieldlevel trust") as trouble:
+        judge(load(copy, "cpu"), own[:4])
+    assert len(str(trouble.value).splitlines()) == 1
+
+
+def test_the_reference_of_other_weights_is_refused(weights, tmp_path):
+    other = tmp_path / "weights.safetensors"
+    torch.manual_seed(1)
+    save_network(other, MomentNetwork(N_PIXELS, 1, 0.0).eval(), SPEC, Normaliser(11.0, 0.5), provenance={})
+    reference_path(other).write_bytes(reference_path(weights).read_bytes())
+    with pytest.raises(UserError, match="belongs to other weights"):
+        reference_of(load(other, "cpu"))
+
+
+def test_a_network_in_float16_keeps_its_reference(weights, tmp_path, own):
+    small = shrink_weights(weights, tmp_path / "small.safetensors")
+    ours, theirs = judge(load(small, "cpu"), own[:45]), judge(load(weights, "cpu"), own[:45])
+    assert ours.is_known
+    np.testing.assert_allclose(ours.p_value, theirs.p_value, atol=0.1)
+
+
+def test_other_simulations_than_those_of_the_training_are_refused(weights, data, tmp_path):
+    write_set(tmp_path, "LH", N_SIMULATIONS, 5)
+    with pytest.raises(UserError, match="not the simulations that the network was trained on, as their parameters"):
+        write_reference(weights, tmp_path, device="cpu")
+    write_set(tmp_path, "LH", 20, 5)
+    with pytest.raises(UserError, match="it has 20"):
+        write_reference(weights, tmp_path, device="cpu")
+    with pytest.raises(UserError, match="not trained on SIMBA but on MockTNG LH"):
+        write_reference(weights, data, "SIMBA", device="cpu")
+    with pytest.raises(UserError, match="was trained or validated on"):
+        write_reference(weights, data, unseen="LH", device="cpu", out=tmp_path / "out.safetensors")
+
+
+def test_thresholds_may_come_from_another_set(weights, data, tmp_path):
+    path = write_reference(weights, data, unseen="LHnew", device="cpu", out=tmp_path / "weights.trust.safetensors")
+    (tmp_path / "weights.safetensors").write_bytes(weights.read_bytes())
+    assert path == reference_path(tmp_path / "weights.safetensors")
+    assert reference_of(load(tmp_path / "weights.safetensors", "cpu")).held_out.n_simulations == N_UNSEEN
+
+
+def test_a_finished_training_is_completed_once(weights, data, tmp_path):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    assert complete_reference(copy, data, "cpu") == ()
+    made = reference_path(copy)
+    assert made.read_bytes() == reference_path(weights).read_bytes()
+    first = made.stat().st_mtime_ns
+    assert complete_reference(copy, data, "cpu") == ()
+    assert made.stat().st_mtime_ns == first
+    made.write_bytes(b"killed")
+    assert complete_reference(copy, data, "cpu") == ()
+    assert made.read_bytes() == reference_path(weights).read_bytes()
+
+
+def test_the_command_line_says_whether_maps_are_like_the_trainings(weights, data, own, tmp_path, capsys):
+    for name, maps in {"own": own[:30], "unlike": ALTERED["smoothed"](own[:30])}.items():
+        np.save(tmp_path / f"{name}.npy", maps)
+        assert main(["infer", str(weights), str(tmp_path / f"{name}.npy"), "--device", "cpu"]) == 0
+    told = capsys.readouterr().out
+    assert "these maps are like the training's (p = " in told
+    assert "resolution is lower" in told
+    flags = ["--data", str(data), "--suite", "MockTNG", "--set", "LHnew", "--simulations", "all", "--device", "cpu"]
+    assert main(["evaluate", str(weights), *flags, "--out", str(tmp_path / "out")]) == 0
+    kept = json.loads((tmp_path / "out" / "metrics.json").read_text())["trust"]
+    assert kept["sentence"] in capsys.readouterr().out
+    assert len(kept["p_values"]) == len(own)
+    assert main(["trust", str(weights), "--data", str(data), "--out", str(tmp_path / "t.safetensors")]) == 0
+    assert (tmp_path / "t.safetensors").read_bytes() == reference_path(weights).read_bytes()
+
+
+def test_a_reference_in_the_package_is_no_network_of_its_own(weights, own, tmp_path, monkeypatch):
+    monkeypatch.setattr(packaged, "FOLDER", tmp_path)
+    (tmp_path / "Mine.safetensors").write_bytes(weights.read_bytes())
+    reference_path(tmp_path / "Mine.safetensors").write_bytes(reference_path(weights).read_bytes())
+    assert packaged.trained_names() == ["Mine"]
+    assert judge(load("Mine", "cpu"), own[:15]).is_known
+
+
+def test_a_training_writes_its_reference_or_says_why_not(data, tmp_path, capsys):
+    small = ["--batch-size", "16", "--n-steps", "4", "--validate-every", "2", "--network.hidden", "1"]
+    split = ["--split.train", "0.6", "--split.validation", "0.3", "--head-batches", "2", "--statistics-batches", "2"]
+    flags = ["train", "--data", str(data), "--device", "cpu", *small]
+    assert main([*flags, *split, "--out", str(tmp_path / "net")]) == 0
+    assert (tmp_path / "net" / "weights.trust.safetensors").exists()
+    assert "note" not in capsys.readouterr().out
+    split[3] = "0.05"
+    assert main([*flags, *split, "--out", str(tmp_path / "few")]) == 0
+    assert "no reference is kept" in capsys.readouterr().out
+    assert not (tmp_path / "few" / "weights.trust.safetensors").exists()
