@@ -115,6 +115,6 @@ def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkey
     class Trust:
         sentence = "these maps are like the training's (p = 0.4)"
 
-    monkeypatch.setattr(predictor_module, "_trust", lambda *given: Trust())
+    monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: Trust())
     assert main(["infer", str(weights), str(maps)]) == 0
     assert "like the training's (p = 0.4)\n" in capsys.readouterr().out

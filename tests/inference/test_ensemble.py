@@ -14,6 +14,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import predictor as predictor_module
 from fieldlevel.inference.ensemble import Ensemble
 from fieldlevel.inference.predictor import Predictor
+from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
@@ -134,17 +135,13 @@ def test_feedback_of_two_suites_is_not_one_parameter(toy, with_suite):
 
 
 def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
-    class Trust:
-        def __init__(self, n):
-            self.n = n
+    p_values = iter([0.5, np.nan, 0.01])
+    monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: trust_of(next(p_values)))
+    assert Ensemble.of([toy(), toy(), toy()]).posterior(toy_maps(UNIT)).trust.set_p_value == 0.02
 
-        @classmethod
-        def of_members(cls, members):
-            return cls(sum(member.n for member in members))
 
-    trusts = iter([Trust(1), None, Trust(3)])
-    monkeypatch.setattr(predictor_module, "_trust", lambda *given: next(trusts))
-    assert Ensemble.of([toy(), toy(), toy()]).posterior(toy_maps(UNIT)).trust.n == 4
+def trust_of(p: float) -> Trust:
+    return Trust(np.array([p, p]), None if np.isnan(p) else p, (), "")
 
 
 def test_a_list_of_files_is_loaded_as_an_ensemble(tmp_path):

@@ -228,7 +228,7 @@ def test_samples_for_getdist(posterior):
 
 def test_trust_comes_with_the_posterior_of_all_maps(toy, toy_maps, monkeypatch):
     asked = []
-    monkeypatch.setattr(predictor_module, "_trust", lambda *given: asked.append(given) or "like the training's")
+    monkeypatch.setattr(predictor_module, "judge", lambda *given, **_: asked.append(given) or "like the training's")
     found = toy().posterior(toy_maps(UNIT), simulations=[4, 4, 5, 6])
     assert found.trust == "like the training's"
     assert found[:2].trust is None

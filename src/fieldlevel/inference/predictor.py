@@ -193,8 +193,7 @@ class Predictor:
             moments.append(each)
         mean, std = (np.concatenate(part).astype(float) for part in zip(*moments, strict=True))
         told = self.layout.from_unit_interval(mean, std)
-        numbers = None if boxes is None else np.unique(boxes, return_inverse=True)[1]
-        trust = judge(self, given, numbers, listener=listener)
+        trust = judge(self, given, boxes, listener=listener)
         return Posterior(type(densities[0]).cat(densities), self.layout, told, boxes, trust)
 
     @property

@@ -95,8 +95,8 @@ def judge(
     Args:
         predictor: the network.
         maps: raw maps as `Predictor.predict` takes them, (n, N, N).
-        simulations: number of the simulation of each map, (n,); as in map files of CAMELS, successive ones of each
-            simulation, when None.
+        simulations: number or name of the simulation of each map, (n,); as in map files of CAMELS, successive ones of
+            each simulation, when None.
         reference: of the network; the one beside its weights when None.
         listener: told of every block.
 
@@ -146,10 +146,10 @@ def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray
     if simulations is None:
         return np.arange(n) // n_maps
     numbers = np.asarray(simulations)
-    if numbers.shape != (n,) or numbers.dtype.kind not in "iu":
-        told = f"simulations of shape {numbers.shape} and type {numbers.dtype}"
-        raise UserError(f"trust: {told}; give the number of the simulation of each of the {n} maps")
-    return numbers
+    if numbers.shape != (n,):
+        told = f"simulations of shape {numbers.shape}"
+        raise UserError(f"trust: {told}; give the number or name of the simulation of each of the {n} maps")
+    return np.unique(numbers, return_inverse=True)[1]
 
 
 def _judged(
