@@ -236,6 +236,7 @@ def _evaluate(command: Evaluate) -> int:
         document = write_evaluation(command.out, predictor, suite, predictions, str(command.weights), command.device)
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
+    console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
     return 0
