@@ -64,9 +64,20 @@ def test_vanishing_standard_deviations_give_a_bounded_scale():
     assert (found.scale(PLACES) == LARGEST_SCALE).all()
 
 
-def test_means_outside_the_prior_have_the_scale_of_its_edge():
-    found = fit_rescaling(*answers(np.exp))
+def test_means_beyond_those_of_the_fit_have_the_scale_of_its_edge():
+    found = fit_rescaling(*answers(lambda mean: np.exp(0.5 * mean)))
     np.testing.assert_array_equal(found.scale(np.array([[-3.0], [7.0]])), found.scale(np.array([[0.0], [1.0]])))
+    theta, mean, std, simulation = answers(lambda mean: 1.5 + mean)
+    inner = fit_rescaling(0.4 + 0.2 * theta, 0.4 + 0.2 * mean, 0.2 * std, simulation)
+    ((low, high),) = inner.ranges
+    assert 0.4 <= low < 0.41 and 0.59 < high <= 0.6
+    np.testing.assert_allclose(inner.scale(np.array([[0.0], [0.5], [1.0]]))[:, 0], [1.5, 2.0, 2.5], rtol=0.2)
+
+
+def test_a_network_that_answers_the_same_everywhere_is_rescaled_by_one_number():
+    theta = np.random.default_rng(0).random((300, 1))
+    found = fit_rescaling(theta, 0.5 + 1e-4 * theta, np.full(theta.shape, 0.1), np.arange(300))
+    np.testing.assert_allclose(found.scale(PLACES), 12**-0.5 / 0.1, rtol=0.1)
 
 
 def test_few_simulations_are_refused():
@@ -77,5 +88,5 @@ def test_few_simulations_are_refused():
 @pytest.mark.parametrize("row", [(0.0,), (np.nan, 0.0, 0.0, 0.0), (1e9, 0.0, 0.0, 0.0)])
 def test_coefficients_that_none_can_be_are_refused(row):
     with pytest.raises(ValueError, match="coefficients"):
-        Rescaling((row,))
+        Rescaling((row,), ((0.0, 1.0),))
     assert not Rescaling.none(2).changes.any() and len(Rescaling.none(2).coefficients[0]) == DEGREE + 1

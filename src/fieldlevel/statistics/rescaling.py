@@ -1,6 +1,7 @@
 r"""Standard deviations rescaled as a smooth function of the mean, so that standardised errors have unit scale.
 
-With the mean mu of a parameter in units of its prior, x = 2 mu - 1 clipped to [-1, 1] and Legendre polynomials P_l,
+With the mean mu of a parameter in units of its prior, clipped to the range of nearly all means that were seen in the
+fit, x = 2 mu - 1 and Legendre polynomials P_l,
 
     log s(mu) = sum_l c_l P_l(x),    l = 0 .. 3,
 
@@ -33,7 +34,7 @@ DEGREE = 3
 LEAST_SIMULATIONS = 10
 """With fewer nothing is fitted."""
 
-LARGEST_SCALE = 20.0
+LARGEST_SCALE = 100.0
 """A standard deviation is multiplied by at most this, and divided by at most this."""
 
 _N_FOLDS = 10
@@ -43,6 +44,8 @@ _NEWTON_STEPS = 30
 _SMALLEST_STD = 1e-6
 """In units of the prior: a vanishing standard deviation is taken for this, so that its errors are numbers."""
 _LARGEST_COEFFICIENT = 20.0
+_NEARLY_ALL = (1.0, 99.0)
+"""Percentiles of the means, between which the scale follows them."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +54,19 @@ class Rescaling:
 
     Attributes:
         coefficients: c_l of each parameter, (P, 4); all zero where nothing is changed.
+        ranges: of the means of the fit, in units of the prior, (P, 2); beyond them the scale is that of the edge.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     coefficients: tuple[tuple[float, ...], ...]
+    ranges: tuple[tuple[float, float], ...]
 
     def __post_init__(self) -> None:
+        if len(self.ranges) != len(self.coefficients):
+            raise ValueError(f"coefficients: of {len(self.coefficients)} parameters, ranges of {len(self.ranges)}")
+        if not all(0 <= low <= high <= 1 for low, high in self.ranges):
+            raise ValueError("ranges: none inside the prior")
         if any(len(row) != DEGREE + 1 for row in self.coefficients):
             raise ValueError(f"coefficients: rows that have not {DEGREE + 1} numbers")
         if not all(abs(value) <= _LARGEST_COEFFICIENT for row in self.coefficients for value in row):
@@ -66,7 +75,7 @@ class Rescaling:
     @classmethod
     def none(cls, n_parameters: int) -> "Rescaling":
         """No change."""
-        return cls(n_parameters * ((DEGREE + 1) * (0.0,),))
+        return cls(n_parameters * ((DEGREE + 1) * (0.0,),), n_parameters * ((0.0, 1.0),))
 
     @property
     def changes(self) -> BoolArray:
@@ -80,19 +89,21 @@ class Rescaling:
             mean: in units of the prior, (..., P).
 
         Returns:
-            An array of the same shape, between 1/20 and 20.
+            An array of the same shape, between 1/100 and 100.
 
         Example:
-            >>> Rescaling(((np.log(2.0), 0.0, 0.0, 0.0),)).scale(np.array([[0.1], [0.9]])).round(6).tolist()
+            >>> double = Rescaling(((np.log(2.0), 0.0, 0.0, 0.0),), ((0.0, 1.0),))
+            >>> double.scale(np.array([[0.1], [0.9]])).round(6).tolist()
             [[2.0], [2.0]]
         """
-        logarithm = (_basis(mean) * np.array(self.coefficients)).sum(-1)
+        low, high = np.array(self.ranges).T
+        logarithm = (_basis(np.clip(mean, low, high)) * np.array(self.coefficients)).sum(-1)
         return np.asarray(np.clip(np.exp(logarithm), 1 / LARGEST_SCALE, LARGEST_SCALE))
 
 
 def _basis(mean: FloatArray) -> FloatArray:
     """Legendre polynomials, (...) to (..., 4)."""
-    return np.asarray(legvander(np.clip(2 * np.asarray(mean, dtype=float) - 1, -1, 1), DEGREE))
+    return np.asarray(legvander(2 * np.asarray(mean, dtype=float) - 1, DEGREE))
 
 
 def fit_rescaling(theta: FloatArray, mean: FloatArray, std: FloatArray, simulation: IntArray) -> Rescaling:
@@ -111,8 +122,10 @@ def fit_rescaling(theta: FloatArray, mean: FloatArray, std: FloatArray, simulati
     if n < LEAST_SIMULATIONS:
         raise UserError(f"calibration: {n} simulations; give {LEAST_SIMULATIONS} at least, better 100")
     squared = np.square((theta - mean) / np.maximum(std, _SMALLEST_STD))
-    columns = range(theta.shape[1])
-    return Rescaling(tuple(_fit_one(squared[:, each], _basis(mean[:, each]), simulation) for each in columns))
+    low, high = (np.clip(edge, 0.0, 1.0) for edge in np.percentile(mean, _NEARLY_ALL, axis=0))
+    basis = _basis(np.clip(mean, low, high))
+    fitted = tuple(_fit_one(squared[:, each], basis[:, each], simulation) for each in range(theta.shape[1]))
+    return Rescaling(fitted, tuple(zip(low.tolist(), high.tolist(), strict=True)))
 
 
 def _fit_one(squared: FloatArray, basis: FloatArray, simulation: IntArray) -> tuple[float, ...]:
@@ -135,7 +148,8 @@ def _gains(squared: FloatArray, basis: FloatArray, place: IntArray, shrinkage: f
     for fold in range(_N_FOLDS):
         out = place % _N_FOLDS == fold
         fitted = _minimise(squared[~out], basis[~out], shrinkage)
-        gains[out] = squared[out] / 2 - _losses(squared[out], basis[out] @ fitted)
+        logarithm = np.clip(basis[out] @ fitted, -np.log(LARGEST_SCALE), np.log(LARGEST_SCALE))
+        gains[out] = squared[out] / 2 - _losses(squared[out], logarithm)
     return np.asarray(np.bincount(place, weights=gains))
 
 
@@ -148,7 +162,8 @@ def _minimise(squared: FloatArray, basis: FloatArray, shrinkage: float) -> Float
     ridge, n = 2 * shrinkage * _WEIGHTS, len(squared)
 
     def value(c: FloatArray) -> float:
-        return float(_losses(squared, basis @ c).mean() + (ridge * c * c).sum() / 2)
+        with np.errstate(over="ignore", invalid="ignore"):  # of steps that are then halved
+            return float(_losses(squared, basis @ c).mean() + (ridge * c * c).sum() / 2)
 
     c = np.zeros(DEGREE + 1)
     c[0] = np.clip(np.log(max(squared.mean(), LARGEST_SCALE**-2)) / 2, -np.log(LARGEST_SCALE), np.log(LARGEST_SCALE))
