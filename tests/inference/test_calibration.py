@@ -1,6 +1,7 @@
 """Networks that are calibrated after their training or later: what is written, known again, refused and said."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -17,12 +18,13 @@ from fieldlevel.data.suite import open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.calibrated_training import train
-from fieldlevel.inference.calibrating import calibrate
+from fieldlevel.inference.calibrating import calibrate, calibrate_trained
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.training import trainer
+from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 
 N = 40
@@ -124,8 +126,6 @@ def test_calibration_does_not_look_at_test_maps(folder):
         maps[15 * number : 15 * (number + 1)] = np.nan
     np.save(path, maps)
     (folder / "network" / CALIBRATION).unlink()
-    from fieldlevel.inference.calibrating import calibrate_trained
-
     calibrate_trained(folder / "network/weights.safetensors", folder, "cpu")
     assert (folder / "network" / CALIBRATION).read_bytes() == known
 
@@ -152,18 +152,19 @@ def test_the_calibration_of_another_network_is_refused_and_replaced_by_a_trainin
     assert path.read_bytes() == known
 
 
+def with_coefficients(text: str, rows: list[list[float]]) -> str:
+    rescaling = {"coefficients": rows, "ranges": len(rows) * [[0.0, 1.0]]}
+    return json.dumps(json.loads(text) | {"rescaling": rescaling})
+
+
 @pytest.mark.parametrize(
     "damage",
     [
         lambda text: text[:-20],
         lambda text: "[1]",
         lambda text: text.replace('"coefficients"', '"koefficients"'),
-        lambda text: json.dumps(
-            json.loads(text) | {"rescaling": {"coefficients": [[0.0] * 4], "ranges": [[0.0, 1.0]]}}
-        ),
-        lambda text: json.dumps(
-            json.loads(text) | {"rescaling": {"coefficients": 6 * [[1e300] * 4], "ranges": 6 * [[0.0, 1.0]]}}
-        ),
+        lambda text: with_coefficients(text, [[0.0] * 4]),
+        lambda text: with_coefficients(text, 6 * [[1e300] * 4]),
         lambda text: json.dumps(json.loads(text) | {"extra": 1}),
         lambda text: json.dumps(json.loads(text) | {"names": ["Omega_m"]}),
     ],
@@ -261,7 +262,7 @@ def test_a_calibration_on_another_suite_is_said(folder):
 
 
 def test_networks_of_the_package_are_left_alone(folder):
-    with pytest.raises(UserError, match="MockTNG: comes with the package, .* `fieldlevel shrink MockTNG"):
+    with pytest.raises(UserError, match=r"MockTNG: comes with the package, .* `fieldlevel shrink MockTNG"):
         calibrate("MockTNG", folder, "MockTNG", "LHtest")
 
 
@@ -298,9 +299,38 @@ def test_errors_on_other_suites_are_measured(folder, suites, words):
     wider = predictor.transfer_std(mean, std)
     assert (wider[:, :2] >= std[:, :2]).all() and np.isnan(wider[:, 2:]).all()
     assert fieldlevel.load(weights, "cpu").transfer_guarantee == predictor.calibration.transfer.guarantee
-    import re
-
     assert re.search(words, predictor.transfer_guarantee)
+
+
+def test_one_command_calibrates_and_measures_on_siblings_and_may_be_given_again(folder):
+    write(folder, "Nbody_Mock", "LHtest", seed=5, rows=1)
+    weights = folder / "network/weights.safetensors"
+    one = calibrate(weights, folder, "MockTNG", "LHtest", transfer=["Nbody_Mock"], device="cpu")
+    assert [each.suite for each in one.sources] == ["MockTNG", "Nbody_Mock"]
+    assert one.transfer.origin == "twin" and not one.transfer.widening.changes.any()
+    assert calibrate(weights, folder, set_name="LHtest", transfer=["Nbody_Mock"], device="cpu") == one
+
+
+def test_a_suite_of_the_training_is_no_other_suite(folder):
+    with pytest.raises(UserError, match="MockTNG: the network was trained on it"):
+        calibrate(folder / "network/weights.safetensors", folder, transfer=["MockTNG"], device="cpu")
+
+
+def test_networks_that_lack_a_source_each_tell_what_leaving_one_out_costs(folder, tmp_path):
+    both = ("MockTNG", "MockSIMBA")
+    pooled = train(replace(SPEC, sources=tuple(map(SourceSpec, both))), folder, tmp_path / "pooled", "cpu", check=False)
+    single = train(replace(SPEC, suite="MockSIMBA"), folder, tmp_path / "single", "cpu", check=False)
+    alone = [folder / "network/weights.safetensors", single]
+    assert load(pooled, "cpu").calibration.n_simulations == len(SPLIT.calibration)
+    found = calibrate(pooled, folder, without=alone, device="cpu")
+    assert found.transfer.suites == ("MockSIMBA", "MockTNG") and found.transfer.origin == "leave one out"
+    names = load(pooled, "cpu").layout.names
+    assert [name for name, tau in zip(names, found.transfer.tau, strict=True) if tau is not None] == [*names[:2]]
+    assert not found.sources and "at most 2/3" in load(pooled, "cpu").transfer_guarantee
+    with pytest.raises(UserError, match=r"trained on MockTNG; give networks that lack one of MockTNG"):
+        calibrate(alone[0], folder, without=alone[:1], device="cpu")
+    with pytest.raises(UserError, match="--transfer and --without: give one of them"):
+        calibrate(pooled, folder, transfer=["Nbody_Mock"], without=alone, device="cpu")
 
 
 def test_simulations_that_tell_of_other_suites_are_no_test_ones(folder):

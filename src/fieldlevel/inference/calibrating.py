@@ -231,6 +231,7 @@ def _with_transfer(
         told = _answers(network, suite, simulations, listener)
         answers.append(_in_outputs_of(predictor.layout, network.layout, told))
         sources += [] if leaves_out else [_seen(suite, simulations, listener)]
+    sources = [each for number, each in enumerate(sources) if each not in sources[:number]]
     widening = _widening(predictor, directory, listener)
     names = tuple(dict.fromkeys(name for _, name in pairs))
     errors = TransferErrors(_origin(predictor, names, leaves_out), names, widening, fit_tau(answers, widening))
@@ -246,10 +247,13 @@ def _origin(predictor: Predictor, names: Sequence[str], leaves_out: bool) -> Ori
 
 
 def _of_other_suite(predictor: Predictor, suite: Suite) -> Simulations:
-    """Simulations that are no test of the network: in the set of its training those of its calibration."""
+    """Simulations that are no test of the network: in the set of its training those of its calibration.
+
+    It may have been calibrated with them or their siblings, but not trained on them.
+    """
     if suite.set_name not in {source.set_name for source in predictor.spec.all_sources}:
         every = np.arange(suite.n_simulations)
-        refuse_seen(predictor, suite, every)
+        refuse_seen(replace(predictor, calibration=None), suite, every)
         return every
     split = predictor.spec.split.divide(suite.n_simulations)
     return split.calibration if len(split.calibration) else split.validation

@@ -80,6 +80,8 @@ def _solve(low: FloatArray, high: FloatArray) -> tuple[FloatArray, FloatArray]:
         apart = features - moments[..., None]
         hessian = np.einsum("nq,inq,jnq->nij", density, apart, apart) + 1e-12 * np.eye(2)
         slope = (moments - target).T
+        is_widest = (answer[0] == 0) & (slope[:, 0] > 0)  # beta stays 0, gamma alone is sought
+        slope[is_widest, 0], hessian[is_widest, 0, 1], hessian[is_widest, 1, 0] = 0.0, 0.0, 0.0
         step = np.linalg.solve(hessian, slope[..., None])[..., 0]
         decrement = np.sqrt(np.maximum((step * slope).sum(axis=1), 0.0))
         damped = step / np.where(decrement < 0.25, 1.0, 1.0 + decrement)[:, None]
