@@ -23,6 +23,8 @@ _SMALLEST_STD = 1e-6
 _N_NODES = 128
 _N_STEPS = 60
 _MOST_BETA = 30.0
+_BLOCK = 4096
+"""Posteriors whose integrals are in memory at a time."""
 
 
 def pit_of_predictions(predictions: Predictions) -> tuple[FloatArray, FloatArray]:
@@ -51,8 +53,10 @@ def marginal_cdf(theta: FloatArray, mean: FloatArray, std: FloatArray) -> FloatA
     std = np.maximum(std, _SMALLEST_STD)
     mean = np.clip(mean, np.minimum(std, 0.25) / 2, 1 - np.minimum(std, 0.25) / 2)
     values = np.asarray(ndtr((theta - mean) / std))
-    near = (np.minimum(mean, 1 - mean) < _FAR * std) & np.isfinite(theta)
-    values[near] = _truncated(theta[near], mean[near], std[near])
+    near = np.argwhere((np.minimum(mean, 1 - mean) < _FAR * std) & np.isfinite(theta))
+    for start in range(0, len(near), _BLOCK):
+        some = tuple(near[start : start + _BLOCK].T)
+        values[some] = _truncated(theta[some], mean[some], std[some])
     return values
 
 
