@@ -45,7 +45,7 @@ def test_parameters_that_no_suite_has_are_unknown():
     told.theta[:, 1] = np.nan
     tau = fit_tau([told], NONE)
     assert tau[1] is None
-    assert np.isnan(TransferErrors("twin", ("A",), NONE, tau).std(told.mean, told.std)[:, 1]).all()
+    assert np.isnan(TransferErrors("twin", ("Nbody_A",), NONE, tau).std(told.mean, told.std)[:, 1]).all()
     assert fit_tau([told, answers(0.0)], NONE)[1] is not None
 
 
@@ -53,6 +53,11 @@ def test_parameters_that_no_suite_has_are_unknown():
 def test_what_is_guaranteed_is_said(n, words):
     errors = TransferErrors("leave one out", tuple("ABC"[:n]), NONE, (0.1, 0.1))
     assert f"at most {words}" in errors.guarantee and "leave-one-out among" in errors.guarantee
+
+
+def test_gravity_only_maps_guarantee_nothing():
+    assert "nothing is guaranteed" in TransferErrors("twin", ("Nbody_A",), NONE, (0.1, 0.1)).guarantee
+    assert "at most 1/2" in TransferErrors("other suites", ("Nbody_A", "B"), NONE, (0.1, 0.1)).guarantee
 
 
 @pytest.mark.parametrize("tau", [(0.1,), (-0.1, 0.1), (float("nan"), 0.1)])

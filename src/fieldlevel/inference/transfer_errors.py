@@ -13,7 +13,7 @@ without. That is the squared bias and whatever else is wider than claimed. tau^2
 **What is guaranteed.** If the suite of a map is as likely as each of the K others to be the hardest of all K + 1
 (exchangeable suites), an interval that holds on all K holds on it with a probability of K / (K + 1) and no more can be
 said (conformal prediction: Vovk, Gammerman & Shafer 2005); baryon models are few and chosen by people, so even that is
-an assumption. From a gravity-only twin nothing follows for another baryon model.
+an assumption. From a gravity-only twin nothing follows for another baryon model, so twins do not count among the K.
 """
 
 from collections.abc import Sequence
@@ -25,6 +25,7 @@ import numpy as np
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.spec_io import STRICT
 from fieldlevel.statistics.rescaling import Rescaling
+from fieldlevel.suites import is_nbody
 
 Origin = Literal["leave one out", "other suites", "twin"]
 
@@ -86,11 +87,12 @@ class TransferErrors:
     @property
     def guarantee(self) -> str:
         """What may be said of these error bars, in a sentence."""
-        n, names = len(self.suites), ", ".join(self.suites)
-        if self.origin == "twin":
-            return f"transfer errors are those on gravity-only maps ({names}): on another suite nothing is guaranteed"
+        told_of, n = ", ".join(self.suites), sum(not is_nbody(suite) for suite in self.suites)
+        if n == 0:
+            return f"transfer errors are those on gravity-only maps ({told_of}): on another suite nothing is guaranteed"
         how = "leave-one-out among" if self.origin == "leave one out" else "the errors on"
-        told = f"transfer errors come from {how} {n} suite{'s' * (n != 1)} ({names})"
+        beside = " and gravity-only maps" * (n < len(self.suites))
+        told = f"transfer errors come from {how} {n} suite{'s' * (n != 1)}{beside} ({told_of})"
         return (
             f"{told}: an interval that holds on all of them holds on another one with a probability of at most "
             f"{n}/{n + 1}, and that only if it is no less like them than they are like one another"
