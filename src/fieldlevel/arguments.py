@@ -13,6 +13,7 @@ import tyro
 
 from fieldlevel import __version__, streams, usage
 from fieldlevel.commands import (
+    Calibrate,
     Check,
     Command,
     Evaluate,
@@ -66,6 +67,7 @@ def parse(arguments: Sequence[str]) -> Command:
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
         Trust(tyro.MISSING, tyro.MISSING),
+        Calibrate(tyro.MISSING, tyro.MISSING),
         Shrink(tyro.MISSING, tyro.MISSING),
         Import(tyro.MISSING, tyro.MISSING),
     )

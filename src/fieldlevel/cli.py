@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from fieldlevel import interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
 from fieldlevel.commands import (
+    Calibrate,
     Check,
     Command,
     Evaluate,
@@ -194,10 +195,10 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
+    from fieldlevel.inference.calibrated_training import train
     from fieldlevel.inference.reference_making import complete_reference
     from fieldlevel.training.distributed import process_group, rank
     from fieldlevel.training.settings import refuse_unused
-    from fieldlevel.training.trainer import train
 
     refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
     with process_group(command.device) as device:
@@ -213,6 +214,7 @@ def _train(command: Train) -> int:
 
 def _tune(command: Tune) -> int:
     from fieldlevel import console
+    from fieldlevel.inference.calibrating import calibrate_trained
     from fieldlevel.search.search_settings import refuse_unused_in_search
     from fieldlevel.search.trial_tables import read_trials
     from fieldlevel.search.tune import tune
@@ -220,6 +222,8 @@ def _tune(command: Tune) -> int:
     refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))
     with console.progress_display() as listener:
         weights = tune(command.spec, command.data, command.out, command.device, listener, begin_with=command.begin_with)
+        for path in weights:
+            calibrate_trained(path, command.data, command.device, listener)
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
     console.say(*(f"weights: {path}" for path in weights))
     return 0
@@ -228,7 +232,7 @@ def _tune(command: Tune) -> int:
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
     from fieldlevel.data.suite import open_suite
-    from fieldlevel.inference.evaluation import predict_suite
+    from fieldlevel.inference.evaluation import joint_samples, predict_suite
     from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.inference.predictor import load
     from fieldlevel.inference.trust.judging import judge_suite
@@ -238,12 +242,14 @@ def _evaluate(command: Evaluate) -> int:
         with console.progress_display() as listener:
             suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
             predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
+            samples = joint_samples(predictor, suite, predictions, listener=listener, anyway=command.anyway)
             trust = judge_suite(predictor, suite, predictions.simulation, listener)
         document = write_evaluation(
-            command.out, predictor, suite, predictions, str(command.weights), command.device, trust
+            command.out, predictor, suite, predictions, str(command.weights), command.device, trust, samples
         )
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
+    console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
     console.say(document["trust"]["sentence"])
@@ -327,6 +333,32 @@ def _trust(command: Trust) -> int:
     return 0
 
 
+def _calibrate(command: Calibrate) -> int:
+    from fieldlevel import console
+    from fieldlevel.inference.calibrating import calibrate
+    from fieldlevel.inference.calibration import calibration_path
+
+    with console.progress_display() as listener:
+        found = calibrate(
+            command.weights,
+            command.data,
+            command.suite,
+            command.set_name,
+            transfer=command.transfer,
+            without=command.without,
+            device=command.device,
+            listener=listener,
+        )
+    changed = [name for name, changes in zip(found.names, found.rescaling.changes, strict=True) if changes]
+    if command.suite:
+        told = f"standard deviations of {', '.join(changed)} are rescaled" if changed else "nothing had to be changed"
+        console.say(f"calibrated on {found.n_simulations} simulations of {' '.join(found.fitted_on)}: {told}")
+    if found.transfer is not None:
+        console.say(found.transfer.guarantee)
+    console.say(f"calibration: {calibration_path(command.weights)}")
+    return 0
+
+
 def _shrink(command: Shrink) -> int:
     from fieldlevel import console
     from fieldlevel.inference.shrink import shrink_weights
@@ -367,6 +399,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Evaluate: _evaluate,
     Infer: _infer,
     Trust: _trust,
+    Calibrate: _calibrate,
     Shrink: _shrink,
     Import: _import,
 }

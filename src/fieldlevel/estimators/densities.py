@@ -124,12 +124,12 @@ class GaussianCopula(_OfTruncatedNormals):
 
     def __init__(self, mean: Tensor, std: Tensor, factor: Tensor) -> None:
         self.mean, self.std = nearest_moments(_plain(mean), _plain(std))
-        self._factor = _plain(factor)
-        self.covariance = self._factor @ self._factor.mT * self.std[:, :, None] * self.std[:, None, :]
+        self.factor = _plain(factor)
+        self.covariance = self.factor @ self.factor.mT * self.std[:, :, None] * self.std[:, None, :]
 
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples, (n_samples, b, P)."""
-        z = (self._factor @ normal_numbers((n_samples, *self.mean.shape), seed)[..., None]).squeeze(-1)
+        z = (self.factor @ normal_numbers((n_samples, *self.mean.shape), seed)[..., None]).squeeze(-1)
         return self._parent.quantile(torch.special.log_ndtr(z), torch.special.log_ndtr(-z))
 
     def log_prob(self, theta: Tensor) -> Tensor:
@@ -137,19 +137,19 @@ class GaussianCopula(_OfTruncatedNormals):
         theta = _plain(theta)
         log_p, log_q = (each.clamp(min=_LEAST_LOG) for each in self._parent.log_cdf(theta))
         z = torch.where(log_p < log_q, inverse_log_ndtr(log_p), -inverse_log_ndtr(log_q))
-        y = torch.linalg.solve_triangular(self._factor, z[..., None], upper=False).squeeze(-1)
-        of_copula = (z.square() - y.square()).sum(-1) / 2 - self._factor.diagonal(dim1=1, dim2=2).log().sum(-1)
+        y = torch.linalg.solve_triangular(self.factor, z[..., None], upper=False).squeeze(-1)
+        of_copula = (z.square() - y.square()).sum(-1) / 2 - self.factor.diagonal(dim1=1, dim2=2).log().sum(-1)
         log_density = self._parent.log_density(theta)
         return torch.where(log_density.isneginf().any(-1), -math.inf, log_density.sum(-1) + of_copula)
 
     def select(self, index: Any) -> "GaussianCopula":
         """The density of some maps."""
-        return GaussianCopula(self.mean[index], self.std[index], self._factor[index])
+        return GaussianCopula(self.mean[index], self.std[index], self.factor[index])
 
     @classmethod
     def cat(cls, densities: "Sequence[GaussianCopula]") -> "GaussianCopula":
         """The density of all maps of several."""
-        return cls(*(torch.cat([getattr(each, name) for each in densities]) for name in ("mean", "std", "_factor")))
+        return cls(*(torch.cat([getattr(each, name) for each in densities]) for name in ("mean", "std", "factor")))
 
 
 class TruncatedNormal(_OfTruncatedNormals):

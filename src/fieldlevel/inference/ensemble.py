@@ -88,9 +88,9 @@ class Ensemble:
         return any(member.is_mock for member in self.members)
 
     @property
-    def sources(self) -> tuple[SeenSource, ...]:
-        """What the members have seen."""
-        return tuple(source for member in self.members for source in member.sources)
+    def seen_sources(self) -> tuple[SeenSource, ...]:
+        """What the members have seen, what they were calibrated with included."""
+        return tuple(source for member in self.members for source in member.seen_sources)
 
     @property
     def remarks(self) -> tuple[str, ...]:

@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.outputs import truths_of
 from fieldlevel.data.seen import map_digests, seen_digests
-from fieldlevel.data.suite import Suite, split_simulations
+from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError, shown
 from fieldlevel.inference.predictor import Predictor
@@ -68,6 +68,42 @@ def predict_suite(
     return Predictions(theta, mean, std, simulation=of_map, map_index=maps, layout=layout)
 
 
+def joint_samples(
+    predictor: Predictor,
+    suite: Suite,
+    predictions: Predictions,
+    n_samples: int = 500,
+    listener: Listener = ignore,
+    *,
+    anyway: bool = False,
+) -> FloatArray | None:
+    """Samples of the posteriors of maps that were predicted, in units of the prior; None of marginals alone.
+
+    Args:
+        predictor: the network.
+        suite: the maps that it was tested on.
+        predictions: what it said of them.
+        n_samples: S, of each map.
+        listener: hears of the progress.
+        anyway: as it was tested.
+
+    Returns:
+        (S, n, P), in the order of the predictions.
+    """
+    if getattr(predictor.network.head, "density", None) is None:
+        return None
+    chosen, parts = np.unique(predictions.simulation), []
+    takes_all = anyway or suite.transform.kind != "none"
+    for done, number in enumerate(chosen, start=1):
+        density = predictor.density(suite.read_simulation(int(number)), anyway=takes_all)
+        parts.append(density.sample(n_samples, seed=int(number)).numpy())
+        listener(Progress("draw from posteriors", done, len(chosen), "simulations"))
+    places = [np.flatnonzero(predictions.simulation == number) for number in chosen]
+    samples = np.empty((n_samples, *predictions.mean.shape))
+    samples[:, np.concatenate(places)] = np.concatenate(parts, axis=1)
+    return samples
+
+
 def _predict_simulation(
     predictor: Predictor, suite: Suite, number: int, *, anyway: bool
 ) -> tuple[FloatArray, FloatArray]:
@@ -114,9 +150,7 @@ def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray
         return np.arange(suite.n_simulations)
     if simulations == "unseen":
         return _unseen(predictor, suite)
-    split = predictor.spec.split
-    test = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).test
-    return np.sort(test)
+    return np.sort(predictor.spec.split.divide(suite.n_simulations).test)
 
 
 def _unseen(predictor: Predictor, suite: Suite) -> npt.NDArray[np.int64]:
@@ -130,7 +164,7 @@ def _unseen(predictor: Predictor, suite: Suite) -> npt.NDArray[np.int64]:
 
 
 def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    """Refuse simulations that the network has seen, labelled or not, and their twins and siblings.
+    """Refuse simulations that the network has seen, labelled or not, or was calibrated with; their twins and siblings.
 
     Gravity-only and hydrodynamic twins have the same initial conditions and labels, siblings of another suite or set
     the same initial conditions, so they are no independent test. Simulations that go by another name, number or order
@@ -149,13 +183,13 @@ def _seen_of(
     predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     """Those of some simulations that were seen, as their numbers and parameters tell, and how that is known."""
-    for source in predictor.sources:
+    for source in predictor.seen_sources:
         known = np.intersect1d(simulations, source.numbers).astype(np.int64)
         if source.is_twin(suite):
             yield "", known
         if source.is_sibling(suite):
             yield f", as those of {source.suite} {source.set_name} have the same initial conditions", known
-    for source in predictor.sources:
+    for source in predictor.seen_sources:
         if source.seen is not None:
             are_mocks = suite.is_mock and is_mock(source.suite)
             cosmology_only = are_mocks or is_nbody(suite.suite) or is_nbody(source.suite)
@@ -164,7 +198,7 @@ def _seen_of(
 
 
 def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    if known := seen_digests(predictor.sources):
+    if known := seen_digests(predictor.seen_sources):
         raw = suite.transformed(TransformSpec())
         digests = (map_digests(raw.read_simulation(int(number))) for number in simulations)
         has_maps = [not known.isdisjoint(each) for each in digests]

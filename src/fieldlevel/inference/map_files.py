@@ -108,7 +108,7 @@ def infer_file(
     if place_of_samples is not None and n_samples is not None:
         write_samples(place_of_samples, posterior, n_samples, seed, network)
     _write(place, network, posterior, quantiles)
-    seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
+    seen = _find_seen(predictor.seen_sources, as_maps(maps, predictor.n_pixels))
     if files is not None and record is not None and files.field == predictor.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
     return Posteriors(*_moments(posterior), predictor.layout, predictor.is_mock, remarks, seen, posterior)
@@ -166,7 +166,7 @@ def _seen_by_number(predictor: Ensemble, files: SuiteFiles, record: MapRecord, n
     each = predictor.layout.n_maps
     numbers = [
         number
-        for source in predictor.sources
+        for source in predictor.seen_sources
         if (source.suite, source.set_name, source.made_from) == (files.suite, files.set_name, record)
         for number in source.numbers
     ]

@@ -1,7 +1,7 @@
 """Making the reference of a network from the maps that it was trained on, and from some that it was not.
 
-At most `MOST_FITTED` maps of training simulations are looked at, and `MOST_HELD_OUT` of validation simulations, or of
-another set that the network has not seen; never test maps.
+At most `MOST_FITTED` maps of training simulations are looked at, and `MOST_HELD_OUT` of those of validation and
+calibration, or of another set that the network has not seen; never test maps.
 """
 
 from collections.abc import Sequence
@@ -113,7 +113,7 @@ def write_reference(
         data: folder of the CMD files that it was trained on.
         suite: one of those that it was trained on with labels; all of them when None.
         set_name: of that suite; as trained on when None.
-        unseen: another set of these suites, to compare with in the place of the validation simulations.
+        unseen: another set of these suites, to compare with in the place of those of validation and calibration.
         out: another place for the file.
         device: where the network runs.
         listener: told of every simulation.
@@ -132,7 +132,10 @@ def write_reference(
     for source, each in zip(sources, opened, strict=True):
         _refuse_others(source, each)
     fitted = [(each, np.array(source.training)) for source, each in zip(sources, opened, strict=True)]
-    held_out = [(each, np.array(source.validation)) for source, each in zip(sources, opened, strict=True)]
+    held_out = [
+        (each, np.array((*source.validation, *source.calibration)))
+        for source, each in zip(sources, opened, strict=True)
+    ]
     if unseen is not None:
         held_out = [_unseen(predictor, data, source.suite, unseen) for source in sources]
     reference = make_reference(predictor, fitted, held_out, listener)
