@@ -36,7 +36,9 @@ def predictor():
         layout=LAYOUT,
         n_pixels=8,
         is_mock=False,
-        sources=(),
+        seen_sources=(),
+        calibration=None,
+        transfer_guarantee="nothing",
         remarks_on=lambda made_from: (),
         posterior=lambda maps, **options: Posterior(TruncatedNormal(*unit), LAYOUT, (MEAN, STD)),
     )

@@ -162,7 +162,7 @@ def test_a_list_of_files_is_loaded_as_an_ensemble(tmp_path):
     maps = 10 ** np.random.default_rng(0).normal(11, 0.5, (3, 16, 16))
     means = [fieldlevel.load(path, "cpu").predict(maps)[0] for path in paths]
     np.testing.assert_allclose(ensemble.predict(maps)[0], np.mean(means, axis=0), rtol=1e-6)
-    assert [source.suite for source in ensemble.sources] == ["IllustrisTNG"] * 2
+    assert [source.suite for source in ensemble.seen_sources] == ["IllustrisTNG"] * 2
     assert (ensemble.n_pixels, ensemble.is_mock, ensemble.remarks) == (16, False, ())
     with pytest.raises(UserError, match="no network; give one or more"):
         fieldlevel.load([])

@@ -248,7 +248,7 @@ class Predictor:
         Returns:
             (n, P); as given where the network was not calibrated.
         """
-        return std * self._scale(self.layout.to_unit_interval(mean))
+        return std if self.calibration is None else std * self._scale(self.layout.to_unit_interval(mean))
 
     def transfer_std(self, mean: FloatArray, std: FloatArray) -> FloatArray:
         """Standard deviations for maps of a suite that the network was not trained on (`inference.transfer_errors`).
