@@ -292,7 +292,7 @@ def print_error_bars(document: Mapping[str, Any]) -> None:
         document: contents of its `metrics.json`.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("truths inside", "68%", "95%", "68% by quarter of the prior", "uniform (p)"):
+    for heading in ("truths inside", "68%", "95%", "68% by quarter of the mean", "PIT p"):
         table.add_column(heading, justify="left" if heading == "truths inside" else "right", no_wrap=True)
     for name, found in document["error_bars"].items():
         levels = [_cell(found["coverage"][level], percent=False) for level in ("0.68", "0.95")]
