@@ -139,6 +139,9 @@ def test_unknown_targets_come_from_the_prior(head):
         assert filled[:, 1].mean().item() == pytest.approx(0.5, abs=0.02)
         assert filled[:, 1].var().item() == pytest.approx(1 / 12, abs=0.005)
         assert torch.corrcoef(filled.T).sub(torch.eye(3)).abs().max() < 0.06
+    theta[:, 2] = torch.nan
+    apart = head.eval()._completed(theta).diff(dim=1)[:, 1].frac().abs()
+    assert apart.var().item() > 0.05
     first = head.eval()._completed(theta)
     assert torch.equal(first, head._completed(theta))
     assert not torch.equal(head.train()._completed(theta), head._completed(theta))

@@ -4,9 +4,9 @@ It learns by minus the logarithm of the density of the targets, either with the 
 stand: the network is then trained by the loss of the two moments, as the moment head trains it, and the flow alone is
 trained in the batches of `TrainSpec.head_batches` (`training.head`), of which it wants thousands.
 
-A target that is not known, such as a feedback parameter of another suite, is drawn from the prior, in evaluation mode
-by a rule from those that are known: for a map that knows nothing of a parameter the posterior is the prior. Maps
-without any target do not count.
+A target that is not known, such as a feedback parameter of another suite, is drawn from the prior: for a map that knows
+nothing of a parameter the posterior is the prior. In evaluation mode the draws are those of a generator that counts from
+the targets that are known, so that a loss is the same each time. Maps without any target do not count.
 
 References:
     Cranmer, Brehmer & Louppe 2020, arXiv:1911.01429 (neural posterior estimation).
@@ -25,12 +25,13 @@ from fieldlevel.estimators.estimator import Head
 from fieldlevel.estimators.flow_density import FlowDensity, flow_moments
 from fieldlevel.estimators.moment_head import LEAKY_SLOPE, MomentHead
 from fieldlevel.estimators.sizes import probability, whole_number
+from fieldlevel.numerics.random import uniform
 
 _MOST = {"n_outputs": 1000, "n_transforms": 16, "n_hidden": 1024, "n_bins": 64, "n_context": 1024}
 """A damaged file shall not take all memory."""
 _EDGE = 1e-6
 """Nearest that a target comes to the edge of its prior in the loss."""
-_GOLDEN = 0.6180339887498949
+_STREAM = 2802
 
 
 class FlowHead(Head):
@@ -135,9 +136,9 @@ class FlowHead(Head):
         known = theta.eq(theta)
         if self.training:
             return torch.where(known, theta, torch.rand_like(theta))
-        number = torch.arange(1, theta.shape[1] + 1, dtype=torch.float64, device=theta.device)
-        place = torch.where(known, theta, 0.0).double().sum(1, keepdim=True) * 1e4 + number
-        return torch.where(known, theta, (place * _GOLDEN).frac().to(theta.dtype))
+        place = torch.where(known, theta, 0.0).double().sum(1, keepdim=True).mul(2.0**32).long() * theta.shape[1]
+        counter = place + torch.arange(theta.shape[1], device=theta.device)
+        return torch.where(known, theta, uniform(counter, 0, _STREAM).to(theta.dtype))
 
 
 def _size(name: str, value: Any) -> int:
