@@ -25,12 +25,17 @@ ESTIMATORS = {
     "own body of summaries": (replace(SPEC, inputs="power spectrum", body="own_parts:Body"), OF_SUMMARIES),
     "own head": (replace(SPEC, head="own_parts:GaussianHead"), OF_MAPS),
     "own head of summaries": (replace(SPEC, inputs="one-point PDF", head="own_parts:GaussianHead"), OF_SUMMARIES),
+    "gaussian": (replace(SPEC, head="gaussian"), OF_MAPS),
+    "gaussian of summaries": (replace(SPEC, inputs="power spectrum", head="gaussian"), OF_SUMMARIES),
+    "flow": (replace(SPEC, head="flow", head_options={"n_hidden": 8}), OF_MAPS),
     "both": (replace(SPEC, body="own_parts:Body", head="own_parts:HeadWithNorm"), OF_MAPS),
 }
 
 
 @pytest.fixture(params=ESTIMATORS)
 def made(request) -> tuple[TrainSpec, Estimator]:
+    if request.param == "flow":
+        pytest.importorskip("zuko")
     torch.manual_seed(0)
     spec, shape = ESTIMATORS[request.param]
     return spec, build_estimator(spec, shape, n_outputs=6)

@@ -215,7 +215,7 @@ def test_a_network_that_was_changed_since_is_told_as_such(own, directory, tmp_pa
         ({"body": "Body"}, "body = Body: must be an import path, module:Class"),
         ({"body": "../x:Body"}, "must be an import path"),
         ({"body": "no.such:Body"}, "cannot be imported"),
-        ({"head": "gauss"}, "head = gauss: must be moments or an import path, module:Class"),
+        ({"head": "gauss"}, "head = gauss: must be moments, gaussian, flow or an import path, module:Class"),
         ({"head": BODY}, f"head = {BODY}: has no method sums; a head needs forward, sums, loss, posterior"),
         ({"penalty": HEAD}, f"penalty = {HEAD}: has no method update"),
     ],

@@ -194,6 +194,30 @@ def test_a_perceptron_is_recorded_too():
     assert state.history[-1].validation_loss < 10
 
 
+def test_a_head_of_normals_is_recorded_too(monkeypatch):
+    spec = replace(SPEC, head="gaussian", head_options={"dropout": 0.1})
+    with torch.backends.cudnn.flags(enabled=True, deterministic=True):
+        recorded = train(new_state(spec))
+        monkeypatch.setattr(CapturedStep, "__call__", lambda self, step, numbers: step(numbers.to(CUDA)))
+        assert_same(recorded, train(new_state(spec)))
+
+
+@pytest.mark.parametrize("is_frozen", [False, True])
+def test_a_flow_trains_and_tells_its_density(is_frozen):
+    pytest.importorskip("zuko")
+    options = {"n_hidden": 8, "frozen": is_frozen}
+    state = new_state(replace(SPEC, head="flow", head_options=options, squared_error_steps=0))
+    train(state)
+    with seeded(2, CUDA):
+        network = state.best_network().network
+    x = map_set(8, 3).maps[:, None]
+    mean, std = network.posterior(x)
+    density = network.density(x)
+    torch.testing.assert_close(mean.double().cpu(), density.mean)
+    torch.testing.assert_close(std.double().cpu(), density.std)
+    assert density.sample(10).shape == (10, 8, 6)
+
+
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
 def test_network_predicts_on_the_cpu_as_well_as_it_was_told_to(precision):
     """The GPU neither trains nor predicts in the arithmetic of the CPU."""

@@ -1,5 +1,6 @@
 """The estimator of a spec: the one place that knows which bodies and heads there are."""
 
+import inspect
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from typing import Any
@@ -10,25 +11,31 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork, convolutional_body
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron, perceptron_body
-from fieldlevel.estimators.estimator import HEAD_METHODS, Estimator, count_features
+from fieldlevel.estimators.cube_flow import import_zuko
+from fieldlevel.estimators.estimator import HEAD_METHODS, Estimator, Head, count_features
+from fieldlevel.estimators.flow_head import FlowHead
+from fieldlevel.estimators.gaussian_head import GaussianHead
 from fieldlevel.estimators.imported import import_class, make_own
 from fieldlevel.estimators.moment_head import MomentHead
-from fieldlevel.estimators.network_specs import MOMENTS, EstimatorChoice, is_own
+from fieldlevel.estimators.network_specs import FLOW, GAUSSIAN, MOMENTS, EstimatorChoice, is_assembled, is_own
 from fieldlevel.own_code import told
 
+_HEADS: Mapping[str, type[Head]] = {MOMENTS: MomentHead, GAUSSIAN: GaussianHead, FLOW: FlowHead}
 _MOST_NUMBERS = 2**28
 """In one input of a network of somebody's own."""
 
 
 def check_imports(spec: EstimatorChoice) -> None:
-    """Refuse a body or a head of somebody's own that cannot be imported, before anything is loaded.
+    """Refuse a body or a head that cannot be imported, before anything is loaded.
 
     Raises:
-        UserError: in one line, with the import path.
+        UserError: in one line, with the import path, or with the package that a head of this one lacks.
     """
     if spec.body:
         import_class(spec.body, "body")
-    if spec.head != MOMENTS:
+    if spec.head == FLOW:
+        import_zuko()
+    elif spec.head not in _HEADS:
         import_class(spec.head, "head", HEAD_METHODS)
 
 
@@ -44,8 +51,8 @@ def build_estimator(spec: EstimatorChoice, shape: Sequence[int], n_outputs: int)
         UserError: sizes that it cannot have, or a class of somebody's own that cannot be used.
     """
     shape = tuple(shape)
-    if is_own(spec):
-        return _build_own(spec, shape, n_outputs)
+    if is_assembled(spec):
+        return _assemble(spec, shape, n_outputs)
     if spec.inputs == "maps":
         wide = spec.network
         return MomentNetwork(shape[-1], wide.hidden, wide.dropout, shape[0], n_outputs, wide.std_from)
@@ -55,7 +62,7 @@ def build_estimator(spec: EstimatorChoice, shape: Sequence[int], n_outputs: int)
 
 def restore_estimator(spec: EstimatorChoice, sizes: Mapping[str, Any]) -> Estimator:
     """An estimator of the sizes that another one had (`Estimator.sizes`), to load its weights into."""
-    if is_own(spec):
+    if is_assembled(spec):
         return build_estimator(spec, *_own_sizes(**sizes))
     return MomentNetwork(**sizes) if spec.inputs == "maps" else MomentPerceptron(**sizes)
 
@@ -66,7 +73,7 @@ def outline_estimator(spec: EstimatorChoice, sizes: Mapping[str, Any]) -> Estima
         return restore_estimator(spec, sizes)
 
 
-def _build_own(spec: EstimatorChoice, shape: tuple[int, ...], n_outputs: int) -> Estimator:
+def _assemble(spec: EstimatorChoice, shape: tuple[int, ...], n_outputs: int) -> Estimator:
     body = _body(spec, shape)
     with told(f"body = {spec.body}: fails on an input of shape (1, {str(shape)[1:]}", "mend it"):
         n_features = count_features(body, shape)
@@ -103,13 +110,14 @@ def _body(spec: EstimatorChoice, shape: tuple[int, ...]) -> nn.Module:
 
 
 def _head(spec: EstimatorChoice, n_features: int, n_outputs: int) -> nn.Module:
-    if spec.head != MOMENTS:
+    if spec.head not in _HEADS:
         return make_own(spec.head, "head", [n_features, n_outputs], spec.head_options, HEAD_METHODS)
-    options: dict[str, Any] = dict(spec.head_options)
-    try:
-        return MomentHead(n_features, n_outputs, **options)
-    except TypeError:
-        raise UserError(f"head_options = {options}: those of head = moments are dropout and std_from") from None
+    kind, options = _HEADS[spec.head], dict(spec.head_options)
+    *but_last, last = list(inspect.signature(kind).parameters)[2:]
+    if not options.keys() <= {*but_last, last}:
+        names = f"are {', '.join(but_last)} and {last}" if but_last else f"is {last}"
+        raise UserError(f"head_options = {options}: those of head = {spec.head} {names}")
+    return kind(n_features, n_outputs, **options)
 
 
 def _own_sizes(shape: Any, n_outputs: Any) -> tuple[tuple[int, ...], int]:

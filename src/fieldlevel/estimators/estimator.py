@@ -14,6 +14,13 @@ function of sums over maps, of which the logarithms of the letter are one, so th
 processes and sets be worked through in chunks. A target that is not known is NaN: such a map does not count for that
 output, and each output has a count of its own among the sums.
 
+A head may also have
+
+* `density(answer)`: the posterior itself, a `densities.Density` in the units of the targets; without it that is the
+  truncated normal of the moments;
+* `begin_fit()`, told that the features stand and the head alone is fitted (`training.head`), and `fit_rate`, the first
+  learning rate of that in units of the highest one.
+
 Either may say `is_recordable = False`, where its work waits for the device or depends on values that are there; the
 training step of a GPU is then not recorded as a CUDA graph. Tensors that are to be kept belong to the `state_dict`.
 """
@@ -27,6 +34,7 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.batch_norms import has_batch_norms, measure_statistics
+from fieldlevel.estimators.densities import Density, density_of
 from fieldlevel.estimators.imported import path_of, running
 from fieldlevel.estimators.sizes import whole_number
 
@@ -217,6 +225,19 @@ class Estimator(nn.Module):
             wanted = f"means and standard deviations of shape ({n}, {self.n_outputs})"
             raise UserError(f"head = {path_of(self.head)}: {told}; it must be a tuple of {wanted}")
         return posterior
+
+    def density(self, x: Tensor) -> Density:
+        """The posterior of normalised maps or summaries (b, *shape), in the units of the targets, on the CPU.
+
+        Raises:
+            UserError: a head of somebody's own that fails, or makes anything else.
+        """
+        answer = self(x)
+        with running(self.head, "head"):
+            density = density_of(self.head, answer)
+        if not isinstance(density, Density):
+            raise UserError(f"head = {path_of(self.head)}: its density is {_in_words(density)}; it must be a Density")
+        return density
 
     def head_parameters(self) -> list[nn.Parameter]:
         """What is fitted again once the features stand."""

@@ -9,7 +9,10 @@ from fieldlevel.spec_io import STRICT
 Option = bool | int | float | str
 """Of a class of somebody's own."""
 MOMENTS = "moments"
-"""The head that needs no import path."""
+GAUSSIAN = "gaussian"
+FLOW = "flow"
+HEADS = (MOMENTS, GAUSSIAN, FLOW)
+"""Those that need no import path."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class EstimatorChoice(Protocol):
 
     @property
     def head(self) -> str:
-        """Import path, or `moments`."""
+        """Import path, or a name in `HEADS`."""
 
     @property
     def head_options(self) -> Mapping[str, Option]:
@@ -78,6 +81,11 @@ class EstimatorChoice(Protocol):
 
 def is_own(spec: EstimatorChoice) -> bool:
     """Whether the body or the head is a class of somebody's own."""
+    return bool(spec.body) or spec.head not in HEADS
+
+
+def is_assembled(spec: EstimatorChoice) -> bool:
+    """Whether body and head are put together as the spec says: all but the two networks of moments are."""
     return bool(spec.body) or spec.head != MOMENTS
 
 
@@ -85,7 +93,7 @@ def settings_in_use(spec: EstimatorChoice) -> tuple[Literal["network", "perceptr
     """Which part of a spec has the sizes of the estimator, and which of its settings are used.
 
     Returns:
-        Nothing for a body of somebody's own; beside such a head, what belongs to the body.
+        Nothing for a body of somebody's own; beside another head than that of moments, what belongs to the body.
 
     Example:
         >>> from fieldlevel.training.train_spec import TrainSpec

@@ -21,7 +21,7 @@ from fieldlevel.data.normalise import AnyNormaliser
 from fieldlevel.data.seen import SeenSource
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import TrainingError, UserError, reason
-from fieldlevel.estimators.network_specs import is_own
+from fieldlevel.estimators.network_specs import is_assembled
 from fieldlevel.files import make_folder
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
@@ -98,7 +98,11 @@ def tune(
 def _trials_for(spec: TuneSpec, database: str | Path) -> list[Point]:
     if search_space(spec).keys() != PUBLISHED.keys():
         train = spec.train
-        other = f"inputs = {train.inputs}" if not is_own(train) else f"body = {train.body!r} and head = {train.head!r}"
+        other = (
+            f"inputs = {train.inputs}"
+            if not is_assembled(train)
+            else f"body = {train.body!r} and head = {train.head!r}"
+        )
         told = f"{database}: holds trials of networks on maps, but {other}"
         raise UserError(f"{told}; search them without --begin-with")
     return published_trials(database)

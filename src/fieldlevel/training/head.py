@@ -10,6 +10,8 @@ network that is kept therefore learns its last layers once more, for a few batch
 it predicts from them. It learns on the training maps: where the network has overfitted those, the standard deviations
 become too small by as much.
 
+A head may learn here alone what it predicts (`FlowHead`, `frozen`): it has `begin_fit`, and a first rate of its own.
+
 References:
     Kang et al. 2020, arXiv:1910.09217 (a head retrained on features that stand); Wu & Johnson 2021,
     arXiv:2105.07576, section 3 (what the batch's statistics do to a network that will not have them).
@@ -28,7 +30,8 @@ from fieldlevel.training.step import arranged, descend
 from fieldlevel.training.train_spec import TrainSpec
 
 RATE = 0.1
-"""First learning rate in units of the highest one of the training; it falls to zero along half a cosine."""
+"""First learning rate in units of the highest one of the training, unless the head has a `fit_rate`; it falls to zero
+along half a cosine."""
 
 
 def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> None:
@@ -41,13 +44,16 @@ def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> N
         spec: how the network was trained.
     """
     network.eval()
+    if (begin := getattr(network.head, "begin_fit", None)) is not None:
+        begin()
+    rate = getattr(network.head, "fit_rate", RATE) * spec.optimiser.learning_rate
     parameters = network.head_parameters()
     if not any(parameter.requires_grad for parameter in parameters):
         return
     optimisers = make_optimisers(parameters, spec.optimiser, parameters[0].device)
     for number, batch in enumerate(batches):
         fall = number / spec.head_batches
-        set_rate(optimisers, RATE * spec.optimiser.learning_rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
+        set_rate(optimisers, rate * (1.0 + math.cos(math.pi * fall)) / 2.0)
         with torch.no_grad():
             features = network.features_of(arranged(batch.maps))
         sums = distributed.all_reduce_sum(network.sums(network.answer_of(features), batch.theta))

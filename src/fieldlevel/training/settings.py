@@ -12,7 +12,16 @@ from fieldlevel.data.transformed import OF_SCALE, OF_SEED, check_transform
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.build import check_imports
 from fieldlevel.estimators.imported import IMPORT_PATH
-from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, PerceptronSpec, is_own, settings_in_use
+from fieldlevel.estimators.network_specs import (
+    FLOW,
+    GAUSSIAN,
+    HEADS,
+    MOMENTS,
+    NetworkSpec,
+    PerceptronSpec,
+    is_assembled,
+    settings_in_use,
+)
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.training import distributed
 from fieldlevel.training.penalty import check_penalty
@@ -51,7 +60,8 @@ def _like(pattern: str, words: str) -> Rule:
 
 
 def _import_path(*others: str) -> Rule:
-    words = " or ".join([*(name for name in others if name), "an import path, module:Class"])
+    names = ", ".join(name for name in others if name)
+    words = f"{names} or an import path, module:Class" if names else "an import path, module:Class"
     return lambda value: value in others or IMPORT_PATH.fullmatch(value) is not None, words
 
 
@@ -91,7 +101,7 @@ RULES: Mapping[str, Rule] = {
     "head_batches": _whole(0, 10**6),
     "seed": _below_power(63),
     "body": _import_path(""),
-    "head": _import_path(MOMENTS),
+    "head": _import_path(*HEADS),
     "penalty": _import_path(""),
 }
 """Of the values of a `TrainSpec`; those of the network that it does not train hold too."""
@@ -121,6 +131,8 @@ def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec
     if spec.squared_error_steps >= spec.n_steps:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
+    if _is_frozen(spec) and spec.head_batches == 0:
+        raise UserError("head_options frozen: the flow learns in head_batches alone, of which there are 0; give 2000")
     distributed.equal_share(spec.batch_size)
     check_imports(spec)
     check_penalty(spec)
@@ -152,13 +164,13 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         ['statistics_batches', 'head_batches', 'precision']
     """
     kind, inputs, optimiser = spec.transform.kind, spec.inputs, spec.optimiser
-    is_summary, is_usual = inputs != "maps", not is_own(spec)
+    is_summary, is_usual = inputs != "maps", not is_assembled(spec)
     reasons = {
         "transform.scale": (kind not in OF_SCALE, f"transform.kind = {kind} has no scale"),
         "transform.seed": (kind not in OF_SEED, f"transform.kind = {kind} draws no random numbers"),
         "optimiser.warm_up": (optimiser.schedule == "triangular", "the triangular schedule has a rise of its own"),
         **{name: (reason is not None, reason or "") for name, reason in _idle_sizes(spec).items()},
-        "squared_error_steps": (spec.head != MOMENTS, f"head = {spec.head} has a loss of its own"),
+        "squared_error_steps": (not _has_warm_up(spec), f"head = {spec.head} has a loss of its own"),
         "body_options": (not spec.body, "there is no body to have them"),
         "head_options": (is_usual, "the head of `network` or `perceptron` has its settings there"),
         "penalty_options": (not spec.penalty, "there is no penalty to have them"),
@@ -173,6 +185,15 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         ),
     }
     return {name: reason for name, (is_unused, reason) in reasons.items() if is_unused}
+
+
+def _has_warm_up(spec: TrainSpec) -> bool:
+    return spec.head in (MOMENTS, GAUSSIAN) or _is_frozen(spec)
+
+
+def _is_frozen(spec: TrainSpec) -> bool:
+    """Whether the head learns what it predicts once the features stand."""
+    return spec.head == FLOW and bool(spec.head_options.get("frozen"))
 
 
 def _idle_sizes(spec: TrainSpec) -> dict[str, str | None]:

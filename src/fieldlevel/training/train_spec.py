@@ -94,9 +94,11 @@ class TrainSpec:
     body_options: Options = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class."""
     head: str = MOMENTS
-    """`moments`: mean and standard deviation of each parameter; or the import path of one's own, `module:Class`."""
+    """`moments`: mean and standard deviation of each parameter; `gaussian`: mean and covariance of all; `flow`: a
+    density of any shape (needs zuko); or the import path of one's own, `module:Class`."""
     head_options: Options = dataclasses.field(default_factory=dict, hash=False)
-    """Arguments of its class; of `moments` on a body of one's own `dropout` and `std_from`."""
+    """Arguments of its class; of `moments` on a body of one's own `dropout` and `std_from`, of `gaussian` `dropout`, of
+    `flow` also `kind`, `n_transforms`, `n_hidden`, `n_bins`, `n_context` and `frozen`."""
     penalty: str = ""
     """Import path of what is added to the loss in training, `module:Class` (`fieldlevel.training.penalty`)."""
     penalty_options: Options = dataclasses.field(default_factory=dict, hash=False)

@@ -97,6 +97,8 @@ def check_state(
     """
     if isinstance(n_layers := sizes.get("n_layers"), int) and n_layers > len(state):
         raise UserError(f"n_layers = {n_layers}, but the file holds {len(state)} tensors")
+    if (n_outputs := sizes.get("n_outputs", layout.n_parameters)) != layout.n_parameters:
+        raise UserError(f"n_outputs = {str(n_outputs)[:40]}, not {layout.n_parameters}")
     expected = outline_estimator(spec, sizes)
     if expected.n_outputs != layout.n_parameters:
         raise UserError(f"n_parameters = {expected.n_outputs}, not {layout.n_parameters}")

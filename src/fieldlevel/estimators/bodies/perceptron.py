@@ -18,6 +18,11 @@ from fieldlevel.estimators.sizes import probability, whole_number
 class PerceptronBody(nn.Sequential):
     """Layers that read summaries (b, 1, F) or (b, F), in float32 under autocast too."""
 
+    @property
+    def n_features(self) -> int:
+        """Outputs of the last linear layer."""
+        return next(layer.out_features for layer in reversed(self) if isinstance(layer, nn.Linear))
+
     def forward(self, x: Tensor) -> Tensor:
         """What the last layer makes of them."""
         with torch.autocast(x.device.type, enabled=False):
