@@ -109,7 +109,7 @@ def test_mock_report_says_so_everywhere(make_results, tmp_path):
     page = Page(render(make_results(), tmp_path))
     assert "MOCK DATA" in page.text["title"][0]
     assert any("MOCK DATA" in text for text in page.text["header"])
-    assert len(page.text["caption"]) == 9
+    assert len(page.text["caption"]) == 10
     assert all("MOCK DATA" in text for text in page.text["caption"] + page.text["figcaption"])
 
 

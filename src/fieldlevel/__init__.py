@@ -12,6 +12,8 @@ if TYPE_CHECKING:
     from fieldlevel.estimators.bodies.cnn import MomentNetwork
     from fieldlevel.estimators.moments import moment_loss
     from fieldlevel.estimators.network_specs import NetworkSpec
+    from fieldlevel.inference.calibrated_training import train
+    from fieldlevel.inference.calibrating import calibrate
     from fieldlevel.inference.predictor import load
     from fieldlevel.inference.published_network import import_published
     from fieldlevel.inference.shrink import shrink_weights
@@ -26,7 +28,6 @@ if TYPE_CHECKING:
     from fieldlevel.simulate.simulate_spec import SimulateSpec
     from fieldlevel.training.source_spec import SourceSpec
     from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
-    from fieldlevel.training.trainer import train
 
 __version__ = "0.1.0"
 
@@ -44,6 +45,7 @@ _PUBLIC = {
     "TrainSpec": "training.train_spec",
     "TuneSpec": "search.tune_spec",
     "UserError": "errors",
+    "calibrate": "inference.calibrating",
     "check_directory": "data.suite",
     "import_published": "inference.published_network",
     "load": "inference.predictor",
@@ -55,7 +57,7 @@ _PUBLIC = {
     "shrink_weights": "inference.shrink",
     "simulate_suite": "simulate.mock_suite",
     "split_simulations": "data.suite",
-    "train": "training.trainer",
+    "train": "inference.calibrated_training",
     "tune": "search.tune",
 }
 """Where each public name lives; it is imported when it is first asked for."""
@@ -74,6 +76,7 @@ __all__ = [
     "TrainSpec",
     "TuneSpec",
     "UserError",
+    "calibrate",
     "check_directory",
     "import_published",
     "load",

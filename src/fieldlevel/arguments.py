@@ -13,6 +13,7 @@ import tyro
 
 from fieldlevel import __version__, streams, usage
 from fieldlevel.commands import (
+    Calibrate,
     Check,
     Command,
     Evaluate,
@@ -64,6 +65,7 @@ def parse(arguments: Sequence[str]) -> Command:
         Tune(tyro.MISSING, spec=tune),
         Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
         Infer(tyro.MISSING, tyro.MISSING),
+        Calibrate(tyro.MISSING, tyro.MISSING),
         Shrink(tyro.MISSING, tyro.MISSING),
         Import(tyro.MISSING, tyro.MISSING),
     )

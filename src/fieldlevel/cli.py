@@ -14,7 +14,20 @@ from typing import Any, NoReturn
 
 from fieldlevel import interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
-from fieldlevel.commands import Check, Command, Evaluate, Import, Infer, Letter, Project, Shrink, Simulate, Train, Tune
+from fieldlevel.commands import (
+    Calibrate,
+    Check,
+    Command,
+    Evaluate,
+    Import,
+    Infer,
+    Letter,
+    Project,
+    Shrink,
+    Simulate,
+    Train,
+    Tune,
+)
 from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.files import read_text
@@ -175,9 +188,9 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
+    from fieldlevel.inference.calibrated_training import train
     from fieldlevel.training.distributed import process_group, rank
     from fieldlevel.training.settings import refuse_unused
-    from fieldlevel.training.trainer import train
 
     refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
     with process_group(command.device) as device:
@@ -190,6 +203,7 @@ def _train(command: Train) -> int:
 
 def _tune(command: Tune) -> int:
     from fieldlevel import console
+    from fieldlevel.inference.calibrating import calibrate_trained
     from fieldlevel.search.search_settings import refuse_unused_in_search
     from fieldlevel.search.trial_tables import read_trials
     from fieldlevel.search.tune import tune
@@ -197,6 +211,8 @@ def _tune(command: Tune) -> int:
     refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))
     with console.progress_display() as listener:
         weights = tune(command.spec, command.data, command.out, command.device, listener, begin_with=command.begin_with)
+        for path in weights:
+            calibrate_trained(path, command.data, command.device, listener)
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
     console.say(*(f"weights: {path}" for path in weights))
     return 0
@@ -217,6 +233,7 @@ def _evaluate(command: Evaluate) -> int:
         document = write_evaluation(command.out, predictor, suite, predictions, str(command.weights), command.device)
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
+    console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
     return 0
@@ -236,6 +253,32 @@ def _infer(command: Infer) -> int:
     console.print_seen(found.seen)
     console.print_outside(found.outside, telling_names(found.layout))
     console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
+    return 0
+
+
+def _calibrate(command: Calibrate) -> int:
+    from fieldlevel import console
+    from fieldlevel.inference.calibrating import calibrate
+    from fieldlevel.inference.calibration import calibration_path
+
+    with console.progress_display() as listener:
+        found = calibrate(
+            command.weights,
+            command.data,
+            command.suite,
+            command.set_name,
+            transfer=command.transfer,
+            without=command.without,
+            device=command.device,
+            listener=listener,
+        )
+    changed = [name for name, changes in zip(found.names, found.rescaling.changes, strict=True) if changes]
+    if command.suite:
+        told = f"standard deviations of {', '.join(changed)} are rescaled" if changed else "nothing had to be changed"
+        console.say(f"calibrated on {found.n_simulations} simulations of {' '.join(found.fitted_on)}: {told}")
+    if found.transfer is not None:
+        console.say(found.transfer.guarantee)
+    console.say(f"calibration: {calibration_path(command.weights)}")
     return 0
 
 
@@ -278,6 +321,7 @@ _RUN: dict[type, Callable[[Any], int]] = {
     Tune: _tune,
     Evaluate: _evaluate,
     Infer: _infer,
+    Calibrate: _calibrate,
     Shrink: _shrink,
     Import: _import,
 }

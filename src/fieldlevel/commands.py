@@ -158,6 +158,28 @@ class Infer:
 
 
 @dataclass(frozen=True)
+class Calibrate:
+    """Make the standard deviations of a trained network honest, on simulations that it has never seen.
+
+    They count as seen from then on. Writes <weights>.calibration.json beside the weights.
+    """
+
+    weights: Annotated[Path, tyro.conf.Positional]
+    """weights.safetensors of a trained network."""
+    data: Path
+    """Folder of CMD files."""
+    suite: str = ""
+    """Suite to calibrate on; when omitted the calibration of before stays."""
+    set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    """Of the simulations, e.g. LHtest; in the set of the training only --transfer is possible."""
+    transfer: tuple[str, ...] = ()
+    """Suites that the network was not trained on, or its gravity-only twin: what its errors grow by there."""
+    without: tuple[Path, ...] = ()
+    """In the place of --transfer: weights of networks trained on all sources of this one but one each."""
+    device: Device = "auto"
+
+
+@dataclass(frozen=True)
 class Shrink:
     """Store a network in half the space: weights in float16, everything else as it was."""
 
@@ -189,4 +211,4 @@ class Import:
     """Of the maps, in pixels; from the name when omitted."""
 
 
-Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Shrink | Import
+Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Calibrate | Shrink | Import

@@ -283,3 +283,30 @@ def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]
         table.add_row(escape(name), *_cells(scores[name]))
     Console().print(table)
     say(*(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
+
+
+def print_error_bars(document: Mapping[str, Any]) -> None:
+    """Whether error bars are honest, as an evaluation measured it.
+
+    Args:
+        document: contents of its `metrics.json`.
+    """
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for heading in ("truths inside", "68%", "95%", "68% by quarter of the prior", "uniform (p)"):
+        table.add_column(heading, justify="left" if heading == "truths inside" else "right", no_wrap=True)
+    for name, found in document["error_bars"].items():
+        levels = [_cell(found["coverage"][level], percent=False) for level in ("0.68", "0.95")]
+        quarters = [_short(quarter["0.68"]["value"]) for quarter in found["quarters"]]
+        table.add_row(escape(name), *levels, " ".join(quarters), _short(found["uniformity"]["p_value"]))
+    Console().print(table)
+    if "tarp" in document:
+        area, width = (_cell(document["tarp"][key], percent=False) for key in ("area", "width"))
+        say(f"joint posteriors (TARP): area {area}, width {width}")
+    if "transfer" in document:
+        chi2 = {name: row["reduced_chi2"] for name, row in document["transfer"].get("scores", {}).items()}
+        told = ", ".join(f"{name} {_cell(each, percent=False)}" for name, each in chi2.items())
+        say(*([f"χ² with transfer errors: {told}"] if told else []), f"note: {document['transfer']['guarantee']}")
+
+
+def _short(value: float | str) -> str:
+    return f"{float(value):.2f}".replace("nan", "–")

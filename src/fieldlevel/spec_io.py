@@ -126,11 +126,11 @@ def from_json(kind: type[Spec], text: str, source: str = "spec") -> Spec:
         UserError: unknown key, missing file or wrong type, with the path of the field.
 
     Example:
-        >>> from fieldlevel.data.split import SplitSpec
-        >>> from_json(SplitSpec, '{"seed": 1, "trian": 0.9}')
+        >>> from fieldlevel.estimators.network_specs import NetworkSpec
+        >>> from_json(NetworkSpec, '{"hiden": 7}')
         Traceback (most recent call last):
         ...
-        fieldlevel.errors.UserError: spec: trian: unexpected keyword argument; allowed: seed, train, validation
+        fieldlevel.errors.UserError: spec: hiden: unexpected keyword argument; allowed: hidden, dropout, std_from
     """
     from pydantic import ValidationError  # noqa: PLC0415 (keeps `--help` fast)
 

@@ -45,7 +45,7 @@ def assign(key: object, value: object) -> Callable[[np.ndarray], None]:
 
 def test_split_is_the_released_one():
     split = split_simulations(1000)
-    assert [len(part) for part in split] == [900, 50, 50]
+    assert [len(part) for part in split] == [900, 50, 50, 0]
     assert split.train[:5].tolist() == [507, 818, 452, 368, 242]
     assert split.validation[:5].tolist() == [418, 288, 648, 166, 595]
     assert split.test[:5].tolist() == [264, 209, 316, 896, 513]

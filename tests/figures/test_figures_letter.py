@@ -114,6 +114,7 @@ def test_every_figure_of_a_whole_letter_has_its_plate_and_sentences(plates):
         "loss_k_max",
         "information_k_max",
         "calibration",
+        "error_bars",
         "seeds",
         "search_power_spectrum_MockTNG",
         "training_history",

@@ -1,9 +1,9 @@
 """What a network has seen, so that it is known again under another name, number or order.
 
-Of every simulation in training and validation, labelled or not, the weights file keeps the row of parameters and a
-digest of each map, by the source that it came from. A digest is made of the pixels whatever their order: a map that was
-turned, mirrored, shifted or shuffled has that of its original. Digests of the check (`data.pixels`) tell such maps
-apart, as the fingerprint of the data must.
+Of every simulation in training, validation and calibration, labelled or not, the weights file keeps the row of
+parameters and a digest of each map, by the source that it came from. A digest is made of the pixels whatever their
+order: a map that was turned, mirrored, shifted or shuffled has that of its original. Digests of the check
+(`data.pixels`) tell such maps apart, as the fingerprint of the data must.
 """
 
 import re
@@ -111,8 +111,9 @@ class SeenSource:
         initial_conditions: whose they are (`Layout.initial_conditions`), empty where nobody knows.
         training: numbers of the simulations in the training set.
         validation: numbers of those that its checkpoint was chosen with; none of a source without labels.
-        seen: what both are known by, training first; None of weights from before that was kept.
+        seen: what all are known by, training first, calibration last; None of weights from before that was kept.
         made_from: what its mock maps were simulated from; None where that is not known, and of others.
+        calibration: numbers of the simulations that its standard deviations were calibrated with; labelled ones.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
@@ -125,12 +126,15 @@ class SeenSource:
     validation: tuple[int, ...]
     seen: SeenMaps | None
     made_from: MapRecord | None = None
+    calibration: tuple[int, ...] = ()
 
     def __post_init__(self) -> None:
         if any(not 0 <= number < _MOST_SIMULATIONS for number in self.numbers):
             raise ValueError("simulations: numbers below zero, or larger than any")
         if len(set(self.numbers)) < len(self.numbers):
             raise ValueError("simulations: one stands there twice")
+        if self.calibration and not self.labelled:
+            raise ValueError("simulations: nothing can be calibrated with those of a source without labels")
         if self.validation and not self.labelled:
             raise ValueError("simulations: a checkpoint cannot be chosen with those of a source without labels")
         if self.seen is not None and len(self.seen.parameters) != len(self.numbers):
@@ -139,7 +143,7 @@ class SeenSource:
     @property
     def numbers(self) -> tuple[int, ...]:
         """Of all simulations that were seen."""
-        return self.training + self.validation
+        return self.training + self.validation + self.calibration
 
     def is_twin(self, suite: Suite) -> bool:
         """Whether the suite holds the same simulations, or their gravity-only or hydrodynamic twins."""

@@ -4,9 +4,9 @@ References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """
 
-from fieldlevel.figures.calibration import coverage, draw_calibration
 from fieldlevel.figures.destroyed_maps import draw_null_tests, draw_total_mass
 from fieldlevel.figures.history import draw_training_history
+from fieldlevel.figures.interval_coverage import coverage, draw_calibration
 from fieldlevel.figures.map_images import draw_maps
 from fieldlevel.figures.residuals import N_SHOWN, choose_maps, draw_four_pairs, draw_transfer
 from fieldlevel.figures.scale_curves import draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs

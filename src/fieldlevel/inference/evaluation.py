@@ -10,7 +10,7 @@ import numpy.typing as npt
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.outputs import truths_of
 from fieldlevel.data.seen import map_digests, seen_digests
-from fieldlevel.data.suite import Suite, split_simulations
+from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError, shown
 from fieldlevel.inference.predictor import Predictor
@@ -114,9 +114,7 @@ def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray
         return np.arange(suite.n_simulations)
     if simulations == "unseen":
         return _unseen(predictor, suite)
-    split = predictor.spec.split
-    test = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).test
-    return np.sort(test)
+    return np.sort(predictor.spec.split.divide(suite.n_simulations).test)
 
 
 def _unseen(predictor: Predictor, suite: Suite) -> npt.NDArray[np.int64]:
@@ -130,7 +128,7 @@ def _unseen(predictor: Predictor, suite: Suite) -> npt.NDArray[np.int64]:
 
 
 def refuse_seen(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    """Refuse simulations that the network has seen, labelled or not, and their twins and siblings.
+    """Refuse simulations that the network has seen, labelled or not, or was calibrated with; their twins and siblings.
 
     Gravity-only and hydrodynamic twins have the same initial conditions and labels, siblings of another suite or set
     the same initial conditions, so they are no independent test. Simulations that go by another name, number or order
@@ -149,13 +147,13 @@ def _seen_of(
     predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]
 ) -> Iterator[tuple[str, npt.NDArray[np.int64]]]:
     """Those of some simulations that were seen, as their numbers and parameters tell, and how that is known."""
-    for source in predictor.sources:
+    for source in predictor.seen_sources:
         known = np.intersect1d(simulations, source.numbers).astype(np.int64)
         if source.is_twin(suite):
             yield "", known
         if source.is_sibling(suite):
             yield f", as those of {source.suite} {source.set_name} have the same initial conditions", known
-    for source in predictor.sources:
+    for source in predictor.seen_sources:
         if source.seen is not None:
             are_mocks = suite.is_mock and is_mock(source.suite)
             cosmology_only = are_mocks or is_nbody(suite.suite) or is_nbody(source.suite)
@@ -164,7 +162,7 @@ def _seen_of(
 
 
 def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
-    if known := seen_digests(predictor.sources):
+    if known := seen_digests(predictor.seen_sources):
         raw = suite.transformed(TransformSpec())
         digests = (map_digests(raw.read_simulation(int(number))) for number in simulations)
         has_maps = [not known.isdisjoint(each) for each in digests]

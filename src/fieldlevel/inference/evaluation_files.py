@@ -1,20 +1,28 @@
 """The folder of one evaluation: `predictions.csv` and, written last, `metrics.json`, which speaks of it."""
 
-from dataclasses import asdict
+from collections.abc import Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from fieldlevel.arrays import BoolArray, FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.files import starts_with
+from fieldlevel.inference.marginal_cdf import pit_of_predictions
 from fieldlevel.inference.outside_prior import outside_maps, telling_names
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.software import describe_software
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.numerics.device import select_device
+from fieldlevel.statistics.error_bars import DEFINITIONS, judge_error_bars, tarp_to_json
 from fieldlevel.statistics.metrics import METRICS, evaluate, scores_to_json
 from fieldlevel.statistics.pairs import ORIGIN_COLUMNS, PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import meaningful_names
+from fieldlevel.statistics.sbc import pit_of_samples
+from fieldlevel.statistics.tarp import tarp
 from fieldlevel.suites import MOCK_MARK
 
 
@@ -31,7 +39,13 @@ EVALUATION_FILES = {"predictions.csv": _is_table, "metrics.json": _is_document}
 
 
 def write_evaluation(
-    folder: Path, predictor: Predictor, suite: Suite, predictions: Predictions, weights: str, device: str
+    folder: Path,
+    predictor: Predictor,
+    suite: Suite,
+    predictions: Predictions,
+    weights: str,
+    device: str,
+    samples: FloatArray | None = None,
 ) -> dict[str, Any]:
     """Write what a network says of a suite, and how good that is.
 
@@ -45,6 +59,7 @@ def write_evaluation(
         predictions: its answers beside the truth.
         weights: its file or name.
         device: where it ran.
+        samples: of joint posteriors in units of the prior, (S, n, P); None where marginals alone are known.
 
     Returns:
         What `metrics.json` holds.
@@ -69,9 +84,53 @@ def write_evaluation(
             "parameters": list(telling_names(predictor.layout)),
         },
         "definitions": {metric.key: metric.definition for metric in METRICS.values()},
+        "error_bar_definitions": dict(DEFINITIONS),
         "scores": scores_to_json(scores),
+        "calibration": _calibration_document(predictor),
+        **_error_bars_document(predictions, list(scores), samples),
+        **_transfer_document(predictor, suite, predictions, list(scores)),
     }
     (folder / "metrics.json").unlink(missing_ok=True)
     write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
     write_json(folder / "metrics.json", document)
     return document
+
+
+def _calibration_document(predictor: Predictor) -> dict[str, Any] | None:
+    found = predictor.calibration
+    if found is None or not found.is_fitted:
+        return None
+    changed = [name for name, changes in zip(found.names, found.rescaling.changes, strict=True) if changes]
+    return {"fitted_on": " ".join(found.fitted_on), "n_simulations": found.n_simulations, "rescaled": changed}
+
+
+def _error_bars_document(
+    predictions: Predictions, names: Sequence[str], samples: FloatArray | None
+) -> dict[str, dict[str, Any]]:
+    """Coverage and uniformity of each parameter; of joint posteriors also TARP."""
+    layout, simulation = predictions.layout, predictions.simulation
+    columns = [layout.column(name) for name in names]
+    pit, mean = pit_of_predictions(predictions)
+    if samples is None:
+        judged = judge_error_bars(pit[:, columns], mean[:, columns], simulation, names)
+        return {"error_bars": {name: found.to_json() for name, found in judged.items()}}
+    theta, samples = layout.to_unit_interval(predictions.theta)[:, columns], samples[:, :, columns]
+    judged = judge_error_bars(pit_of_samples(samples, theta), mean[:, columns], simulation, names)
+    error_bars = {name: found.to_json() for name, found in judged.items()}
+    return {"error_bars": error_bars, "tarp": tarp_to_json(tarp(samples, theta, simulation))}
+
+
+def _transfer_document(
+    predictor: Predictor, suite: Suite, predictions: Predictions, names: Sequence[str]
+) -> dict[str, dict[str, Any]]:
+    """On a suite that the network was not trained on, what its transfer errors come to and what they guarantee."""
+    if suite.suite in {source.suite for source in predictor.spec.all_sources}:
+        return {}
+    told: dict[str, Any] = {"guarantee": predictor.transfer_guarantee}
+    if predictor.calibration is not None and predictor.calibration.transfer is not None:
+        std = predictor.transfer_std(predictions.mean, predictions.std)
+        known: BoolArray = np.asarray(np.isfinite(std).all(axis=0))
+        scores = evaluate(replace(predictions, std=np.where(known, std, predictions.std)))
+        told_of = [name for name in names if known[predictions.layout.column(name)]]
+        told["scores"] = scores_to_json({name: scores[name] for name in told_of})
+    return {"transfer": told}

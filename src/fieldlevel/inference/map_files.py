@@ -93,7 +93,7 @@ def infer_file(
     files, record = _made_from(maps_path)
     remarks = predictor.remarks_on(record)
     _write(place, predictor, mean, std, remarks)
-    seen = _find_seen(predictor.sources, as_maps(maps, predictor.n_pixels))
+    seen = _find_seen(predictor.seen_sources, as_maps(maps, predictor.n_pixels))
     if files is not None and record is not None and files.field == predictor.spec.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
     return Posteriors(mean, std, predictor.layout, predictor.is_mock, remarks, seen)
@@ -113,7 +113,7 @@ def _seen_by_number(predictor: Predictor, files: SuiteFiles, record: MapRecord, 
     each = predictor.layout.n_maps
     numbers = [
         number
-        for source in predictor.sources
+        for source in predictor.seen_sources
         if (source.suite, source.set_name, source.made_from) == (files.suite, files.set_name, record)
         for number in source.numbers
     ]

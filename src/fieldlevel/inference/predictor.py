@@ -25,6 +25,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.sizes import whole_number
+from fieldlevel.inference.calibration import Calibration, calibration_path, read_calibration
 from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
@@ -56,6 +57,10 @@ class Predictor:
             were made with.
         other_sources: what it has seen of other sources than the first.
         made_from: what the mock maps of the first source were simulated from; None where that is not known.
+        calibration_simulations: numbers of the simulations of the first source that were set apart to calibrate with.
+        calibration: how its standard deviations are rescaled, and by what they grow on other suites; None where it was
+            not calibrated.
+        checksum: of its weights file; empty of a network that is in none.
     """
 
     network: Estimator
@@ -69,18 +74,25 @@ class Predictor:
     layout: Layout = field(default_factory=Layout)
     other_sources: tuple[SeenSource, ...] = ()
     made_from: MapRecord | None = None
+    calibration_simulations: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    calibration: Calibration | None = None
+    checksum: str = ""
 
     @property
     def sources(self) -> tuple[SeenSource, ...]:
-        """What the network has seen, by source."""
+        """What its file tells that the network has seen, by source of its training."""
         spec, whose = self.spec.all_sources[0], self.layout.initial_conditions
-        training, validation = (
-            tuple(map(int, numbers)) for numbers in (self.training_simulations, self.validation_simulations)
+        training, validation, calibration = (
+            tuple(map(int, numbers))
+            for numbers in (self.training_simulations, self.validation_simulations, self.calibration_simulations)
         )
-        first = SeenSource(
-            spec.suite, spec.set_name, spec.labelled, whose, training, validation, self.seen, self.made_from
-        )
-        return (first, *self.other_sources)
+        sets = (training, validation, self.seen, self.made_from, calibration)
+        return (SeenSource(spec.suite, spec.set_name, spec.labelled, whose, *sets), *self.other_sources)
+
+    @property
+    def seen_sources(self) -> tuple[SeenSource, ...]:
+        """All that the network has seen: the sources of its training, then what it was calibrated with later."""
+        return (*self.sources, *(() if self.calibration is None else self.calibration.sources))
 
     @property
     def is_mock(self) -> bool:
@@ -108,6 +120,7 @@ class Predictor:
             remarks.append(f"trained on {_in_words(spec.all_sources)}")
         elif is_nbody(spec.suite) and len(self.layout.cosmological) < self.layout.n_parameters:
             remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
+        remarks += _calibration_remarks(self)
         if isinstance(remark := self.provenance.get("remark"), str):
             remarks.append(remark)
         return (*remarks, *mixed_simulators(self.sources))
@@ -156,7 +169,49 @@ class Predictor:
             with exact_float32():
                 mean[block], std[block] = self._predict_block(given[block], start, anyway=anyway)
             listener(Progress("predict", block.stop, len(given), "maps"))
+        if self.calibration is not None:
+            std *= self.calibration.rescaling.scale(mean)
         return self.layout.from_unit_interval(mean, std)
+
+    def calibrated(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+        """Standard deviations as `predict` gives them, of those that the network itself claims.
+
+        Args:
+            mean: posterior means in physical units, (n, P).
+            std: standard deviations as the network claims them, before any calibration, (n, P).
+
+        Returns:
+            (n, P); as given where the network was not calibrated.
+        """
+        if self.calibration is None:
+            return std
+        return std * self.calibration.rescaling.scale(self.layout.to_unit_interval(mean))
+
+    def transfer_std(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+        """Standard deviations for maps of a suite that the network was not trained on (`inference.transfer_errors`).
+
+        Args:
+            mean: posterior means as `predict` gives them, (n, P).
+            std: posterior standard deviations as `predict` gives them, (n, P).
+
+        Returns:
+            (n, P) in physical units; NaN for parameters that no other suite told anything of.
+
+        Raises:
+            UserError: errors on other suites were not measured.
+        """
+        if self.calibration is None or self.calibration.transfer is None:
+            told = f"{self.source}: its errors on other suites were not measured"
+            raise UserError(f"{told}; measure them with `fieldlevel calibrate ... --transfer SUITE`")
+        width = self.layout.highs - self.layout.lows
+        return width * self.calibration.transfer.std(self.layout.to_unit_interval(mean), std / width)
+
+    @property
+    def transfer_guarantee(self) -> str:
+        """What may be said of `transfer_std`, in a sentence."""
+        if self.calibration is None or self.calibration.transfer is None:
+            return "errors on other suites were not measured: on another suite nothing is guaranteed"
+        return self.calibration.transfer.guarantee
 
     @torch.inference_mode()
     def _predict_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[FloatArray, FloatArray]:
@@ -176,6 +231,19 @@ class Predictor:
         if bad.any():
             told = f"its answers for maps {name_some(numbers[bad])} are not finite"
             raise UserError(f"{self.source}: {told}; damaged weights, or maps unlike any: {REMEDY}")
+
+
+def _calibration_remarks(predictor: Predictor) -> list[str]:
+    """Where its standard deviations are not those that one would expect of it."""
+    spec, calibration = predictor.spec, predictor.calibration
+    was_meant_to = spec.calibration != "none" and spec.split.calibration > 0 and predictor.checksum
+    if was_meant_to and (calibration is None or not calibration.is_fitted):
+        name = calibration_path(Path(predictor.source)).name
+        return [f"trained to be calibrated, but there is no {name} beside it: its standard deviations are as trained"]
+    own = {source.suite for source in spec.all_sources}
+    if calibration is None or not calibration.is_fitted or own & set(calibration.fitted_on):
+        return []
+    return [f"calibrated on maps of another suite than it was trained on, {' '.join(calibration.fitted_on)}"]
 
 
 def _in_words(sources: Sequence[SourceSpec]) -> str:
@@ -215,6 +283,9 @@ def load(path: str | Path, device: str = "auto") -> Predictor:
         layout=known.layout,
         other_sources=tuple(others),
         made_from=first.made_from,
+        calibration_simulations=np.array(first.calibration, dtype=np.int64),
+        calibration=read_calibration(path, known.checksum, known.layout.names),
+        checksum=known.checksum,
     )
     predictor = replace(predictor, layout=replace(known.layout, n_pixels=predictor.n_pixels))
     predictor.network.to(select_device(device))

@@ -22,7 +22,6 @@ from fieldlevel.data.cmd_format import FIELD_NAMES, files_of
 from fieldlevel.data.map_headers import sound_header
 from fieldlevel.data.normalise import LOG_OFFSETS, Normaliser, measure_logarithm
 from fieldlevel.data.npy_files import stream_maps
-from fieldlevel.data.split import split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.errors import UserError
@@ -123,7 +122,7 @@ def import_published(
     target = _make_place(Path(out), source, maps_path)
     normaliser, told = _normaliser(source, origin, given, maps_path, published.n_pixels, listener)
     spec = _spec(origin, published.hidden)
-    split = split_simulations(N_SIMULATIONS, spec.split.seed, spec.split.train, spec.split.validation)
+    split = spec.split.divide(N_SIMULATIONS)
     save_network(
         target,
         restore_published(published, spec.network.dropout),

@@ -8,9 +8,10 @@ from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_place_for, sha256_of, write_bytes
+from fieldlevel.inference.calibration import copy_calibration
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import load
-from fieldlevel.training.weights_file import content_of, read_parts, to_text
+from fieldlevel.training.weights_file import checksum_of, content_of, read_parts, to_text
 
 
 def shrink_weights(weights: str | Path, out: str | Path) -> Path:
@@ -19,7 +20,7 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
     The weights of convolutions and linear layers become float16; biases and batch norms stay float32. In a layer whose
     largest weight is m, a weight w moves by at most 2^-11 |w|, or 2^-25 where |w| < 2^-14; so by 2^-11 m at most. All
     metadata stay, and the provenance gains `stored_as` and the `source_sha256` of the file that was shrunk. A file that
-    was shrunk before comes out the same to the bit.
+    was shrunk before comes out the same to the bit. A calibration beside the file is copied beside `out`.
 
     Args:
         weights: weights file, or name of a network that comes with the package; it is left as it is.
@@ -33,16 +34,18 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
         OSError: the disk is full, or the file may not be written.
     """
     source, out = find_weights(weights), Path(out)
-    network = load(source, "cpu").network
+    predictor = load(source, "cpu")
     place = make_place_for(out, source)
     metadata, state = read_parts(source)
-    for layer, module in network.named_modules():
+    for layer, module in predictor.network.named_modules():
         if isinstance(module, nn.Conv2d | nn.Linear):
             state[f"{layer}.weight"] = _to_float16(state[f"{layer}.weight"], f"{source}: {layer}")
     provenance = json.loads(metadata["provenance"])
     if "stored_as" not in provenance:
         provenance |= {"stored_as": "float16", "source_sha256": sha256_of(source)}
-    write_bytes(place, content_of(state, metadata | {"provenance": to_text(provenance, sort_keys=True)}))
+    metadata = metadata | {"provenance": to_text(provenance, sort_keys=True)}
+    copy_calibration(predictor.calibration, place, checksum_of(state, metadata))
+    write_bytes(place, content_of(state, metadata))
     return out
 
 

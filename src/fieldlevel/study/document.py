@@ -9,6 +9,7 @@ from typing import Any
 from fieldlevel.data.layout_files import layout_to_json
 from fieldlevel.layout import Layout
 from fieldlevel.spec_io import to_json
+from fieldlevel.statistics.error_bars import DEFINITIONS
 from fieldlevel.statistics.metrics import METRICS, scores_to_json
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.transfer_matrix import IDEALS
@@ -62,6 +63,10 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         **({"numerics": [_weighed_document(row) for row in results.weighed]} if results.weighed else {}),
         "mean_only": {suite: scores_to_json(found.scores) for suite, found in results.mean_only.items()},
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
+        "error_bar_definitions": dict(DEFINITIONS),
+        "error_bars": {
+            pair: {name: each.to_json() for name, each in found.items()} for pair, found in results.error_bars.items()
+        },
         "transfer_ratio_rmse": {
             pair: {name: estimate.to_json() for name, estimate in row.items()} for pair, row in results.transfer.items()
         },

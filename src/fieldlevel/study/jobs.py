@@ -17,6 +17,7 @@ from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, read_bytes, read_table, read_text, sha256_of, write_bytes
+from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import record_software
 from fieldlevel.json_files import write_json
@@ -30,7 +31,6 @@ from fieldlevel.study.keys import Plan, SetKey, Tuned, trained_set
 from fieldlevel.study.store import Store
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.trainer import train
 from fieldlevel.workers import spread, worker_listener
 
 Suites = Mapping[SetKey, Suite]

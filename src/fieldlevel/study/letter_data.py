@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldlevel.data.split import SplitSpec
-from fieldlevel.data.suite import Suite, open_suite, split_simulations
+from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.data.transformed import idle_scale
 from fieldlevel.errors import UserError, shown
 from fieldlevel.layout import Layout
@@ -172,8 +172,7 @@ def _check_before_simulating(spec: LetterSpec) -> None:
 
 
 def _check_split(spec: LetterSpec, n_simulations: int, layout: Layout) -> None:
-    split = spec.train.split
-    parts = split_simulations(n_simulations, split.seed, split.train, split.validation)
+    parts = spec.train.split.divide(n_simulations)
     for part in ("train", "summary"):
         refuse_large_batch(getattr(spec, part).batch_size, layout.n_maps * len(parts.train), f"{part}.")
 
@@ -226,8 +225,7 @@ def _check_beside(spec: LetterSpec, suite: Suite, base: Suite) -> None:
     if differs.any():
         told = f"{told}: row {int(np.argmax(differs))} of its table is not that of {base.set_name}"
         raise UserError(f"{told}, whose simulations it should have; take it away or give it another name")
-    split = spec.train.split
-    test = split_simulations(base.n_simulations, split.seed, split.train, split.validation).test
+    test = spec.train.split.divide(base.n_simulations).test
     if base.set_name == spec.train.set_name and min(test) >= n:
         told = f"{told}: none of its {n} simulations is a test simulation of {base.set_name}"
         raise UserError(f"{told} (the first of these is {min(test)}); make more, or take the set away")
@@ -284,9 +282,10 @@ def _each(numbers: Sequence[int]) -> str:
 
 
 def _split_in_words(n_simulations: Sequence[int], split: SplitSpec) -> str:
-    each = [split_simulations(n, split.seed, split.train, split.validation) for n in n_simulations]
-    sizes = [_each([len(getattr(parts, name)) for parts in each]) for name in ("train", "validation", "test")]
-    return "{} training, {} validation, {} test simulations".format(*sizes)
+    each = [split.divide(n) for n in n_simulations]
+    sets = {"train": "training", "validation": "validation", "calibration": "calibration", "test": "test"}
+    sizes = {words: _each([len(getattr(parts, name)) for parts in each]) for name, words in sets.items()}
+    return ", ".join(f"{size} {words}" for words, size in sizes.items() if size != "0") + " simulations"
 
 
 def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:

@@ -8,7 +8,7 @@ from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.train_spec import TrainSpec, is_of_network, summary_training
 
-SHARED = ("field", "set_name", "split", "seed", "normaliser")
+SHARED = ("field", "set_name", "split", "seed", "normaliser", "calibration")
 """Settings that networks on summaries share with those on maps."""
 
 
@@ -47,7 +47,8 @@ class LetterSpec:
     """How to train each network on maps; each experiment sets suite, transform, inputs and labels, and `seed` is the
     first of `seeds`."""
     summary: TrainSpec = dataclasses.field(default_factory=summary_training)
-    """How to train each network on a summary of the maps; field, set, split, seed, normaliser are those of `train`."""
+    """How to train each network on a summary of the maps; field, set, split, seed, normaliser and calibration are
+    those of `train`."""
 
     @classmethod
     def place(cls, values: dict[str, Any]) -> dict[str, Any]:

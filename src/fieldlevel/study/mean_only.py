@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.split import SplitSpec
-from fieldlevel.data.suite import Suite, split_simulations
+from fieldlevel.data.suite import Suite
 from fieldlevel.statistics.metrics import Scores, evaluate
 from fieldlevel.statistics.predictions import Predictions
 
@@ -43,7 +43,7 @@ def predict_from_mean(suite: Suite, split: SplitSpec) -> MeanOnly:
         suite: the maps.
         split: of the simulations.
     """
-    parts = split_simulations(suite.n_simulations, split.seed, split.train, split.validation)
+    parts = split.divide(suite.n_simulations)
     known, test = (_mean_density(suite, numbers) for numbers in (parts.train, np.sort(parts.test)))
     of_known, of_test = (suite.simulation_of_map[suite.maps_of(n)] for n in (parts.train, np.sort(parts.test)))
     theta = suite.parameters[of_known]

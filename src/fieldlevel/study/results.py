@@ -7,7 +7,9 @@ from functools import cached_property
 import numpy as np
 
 from fieldlevel.arrays import FloatArray
+from fieldlevel.inference.marginal_cdf import pit_of_predictions
 from fieldlevel.layout import Layout
+from fieldlevel.statistics.error_bars import ErrorBars, judge_error_bars
 from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.statistics.ratios import TransferRatios
 from fieldlevel.statistics.transfer_matrix import TransferMatrix, transfer_matrix
@@ -118,6 +120,11 @@ class LetterResults:
         """Bias, RMSE over that of the tested suite's own network and chi^2 of the pairs."""
         return transfer_matrix(self.pairs)
 
+    @cached_property
+    def error_bars(self) -> dict[str, dict[str, ErrorBars]]:
+        """How honest those of the pairs are, by pair and parameter that claims are about."""
+        return {pair.name: _error_bars(pair, self.judged) for pair in self.pairs}
+
     @property
     def others(self) -> dict[ExperimentKey, tuple[PairResult, ...]]:
         """The experiments beyond the pairs, first seed; those with a table of their own are left out."""
@@ -194,6 +201,12 @@ class LetterResults:
     def n_seeds(self) -> int:
         """Networks for each of the pairs."""
         return max((len({result.seed for result in results}) for results in self.experiments.values()), default=1)
+
+
+def _error_bars(pair: PairResult, names: Sequence[str]) -> dict[str, ErrorBars]:
+    pit, mean = pit_of_predictions(pair.predictions)
+    columns = [pair.layout.column(name) for name in names]
+    return judge_error_bars(pit[:, columns], mean[:, columns], pair.predictions.simulation, names)
 
 
 def _spread(results: Sequence[PairResult], name: str) -> tuple[float, float]:

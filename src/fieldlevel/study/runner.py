@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from fieldlevel.arrays import FloatArray
-from fieldlevel.data.suite import Suite, check_distinct, open_suite, split_simulations
+from fieldlevel.data.suite import Suite, check_distinct, open_suite
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import sha256_of, write_text
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
@@ -210,8 +210,7 @@ def _read_predictions(folder: Path) -> Predictions:
 def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:
     """The first slab of simulations spread over the range of Omega_m, from the training set."""
     column = next(iter(suite.layout.cosmological_columns), 0)
-    split = spec.train.split
-    known = split_simulations(suite.n_simulations, split.seed, split.train, split.validation).train
+    known = spec.train.split.divide(suite.n_simulations).train
     ordered = known[np.argsort(suite.parameters[known, column])]
     places = ((np.arange(N_EXAMPLES) + 0.5) / N_EXAMPLES * len(ordered)).astype(int)
     return np.array([suite.read_simulation(int(number))[0] for number in ordered[places]])

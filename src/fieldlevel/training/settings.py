@@ -82,6 +82,7 @@ RULES: Mapping[str, Rule] = {
     "split.seed": _below_power(32),
     "split.train": _PART,
     "split.validation": _PART,
+    "split.calibration": (lambda value: 0.0 <= value < 1.0, "a fraction in [0, 1)"),
     "network.hidden": _whole(1, 1024),
     "network.dropout": _PROBABILITY,
     "perceptron.n_layers": _whole(1, 100),
@@ -125,8 +126,10 @@ def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec
     for name, (is_allowed, words) in RULES.items():
         if not is_allowed(value := attrgetter(name)(spec)):
             raise UserError(f"{name} = {shown(value)}: must be {words}")
-    if spec.split.train + spec.split.validation >= 1.0:
-        given = f"split.train = {spec.split.train} and split.validation = {spec.split.validation}"
+    split = spec.split
+    if split.train + split.validation + split.calibration >= 1.0:
+        given = f"split.train = {split.train} and split.validation = {split.validation}"
+        given += f" and split.calibration = {split.calibration}" if split.calibration else ""
         raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
     if spec.squared_error_steps >= spec.n_steps:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
@@ -174,6 +177,7 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         "body_options": (not spec.body, "there is no body to have them"),
         "head_options": (is_usual, "the head of `network` or `perceptron` has its settings there"),
         "penalty_options": (not spec.penalty, "there is no penalty to have them"),
+        "calibration": (spec.split.calibration == 0, "split.calibration = 0 leaves no simulations for it"),
         "augmentation": (is_summary, f"the {inputs} of a map is that of all its images"),
         **dict.fromkeys(
             ("statistics_batches", "head_batches"),

@@ -7,7 +7,7 @@ alone: nothing is chosen by them.
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import astuple, dataclass, replace
+from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
 
@@ -22,11 +22,12 @@ from fieldlevel.data.normalise import AnyNormaliser, fit_inputs
 from fieldlevel.data.outputs import pooled_parameters, truths_of
 from fieldlevel.data.seen import SeenSource, record_seen
 from fieldlevel.data.split import Split
-from fieldlevel.data.suite import Suite, open_suite, split_simulations
+from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.data.transformed import refuse_idle_scale
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.statistics.rescaling import LEAST_SIMULATIONS
 from fieldlevel.suites import is_nbody
 from fieldlevel.training.settings import refuse_large_batch
 from fieldlevel.training.source_rules import maps_of_sources
@@ -55,8 +56,13 @@ class Source:
 
     @property
     def seen(self) -> npt.NDArray[np.int64]:
-        """Numbers of all simulations that the network sees, those of the training set first."""
+        """Numbers of all simulations that the network sees in training, those of the training set first."""
         return np.concatenate([self.split.train, self.validation])
+
+    @property
+    def calibration(self) -> npt.NDArray[np.int64]:
+        """Numbers of the simulations that it is calibrated with afterwards; none of a source without labels."""
+        return self.split.calibration if self.spec.labelled else self.split.calibration[:0]
 
 
 def open_data(
@@ -72,19 +78,20 @@ def open_data(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: a set of the split would be empty, all training simulations have the same label, a batch is larger
-            than the training set, a transform leaves all or nothing of such maps, an output is none of a source, or the
-            sources differ in more than their physics.
+        UserError: a set of the split would be empty, or too small to calibrate with, all training simulations have the
+            same label, a batch is larger than the training set, a transform leaves all or nothing of such maps, an
+            output is none of a source, or the sources differ in more than their physics.
     """
     suites = open_suites(spec, directory)
     _refuse_differences(spec, suites)
     sources = tuple(
-        Source(source, suite, split_simulations(suite.n_simulations, *astuple(spec.split)))
+        Source(source, suite, spec.split.divide(suite.n_simulations))
         for source, suite in zip(spec.all_sources, suites, strict=True)
     )
     refuse_idle_scale(spec.transform, sources[0].suite.n_pixels, sources[0].suite.layout)
     _refuse_large_batches(spec, sources)
     outputs_of(spec, sources)
+    _refuse_few_to_calibrate(spec, sources)
     _refuse_equal_labels([source for source in sources if source.spec.labelled])
     if not check:
         return sources
@@ -141,6 +148,13 @@ def _refuse_large_batches(spec: TrainSpec, sources: Sequence[Source]) -> None:
         if count > n_maps and spec.batch_size != TrainSpec().batch_size:
             told = f"batch_size = {spec.batch_size}: {count} maps of {source.spec.suite}, which has {n_maps}"
             raise UserError(f"{told}; take a smaller batch or share")
+
+
+def _refuse_few_to_calibrate(spec: TrainSpec, sources: Sequence[Source]) -> None:
+    n = sum(len(source.calibration) for source in sources)
+    if spec.calibration != "none" and 0 < n < LEAST_SIMULATIONS:
+        told = f"split.calibration = {spec.split.calibration:g}: {n} simulations to calibrate with"
+        raise UserError(f"{told}; take {LEAST_SIMULATIONS} at least, better 100, or --calibration none")
 
 
 def _refuse_equal_labels(labelled: Sequence[Source]) -> None:
@@ -258,8 +272,9 @@ def seen_sources(sources: Sequence[Source], listener: Listener = ignore) -> tupl
             source.suite.layout.initial_conditions,
             tuple(source.split.train.tolist()),
             tuple(source.validation.tolist()),
-            record_seen(source.suite, source.seen, listener),
+            record_seen(source.suite, np.concatenate([source.seen, source.calibration]), listener),
             source.suite.made_from,
+            tuple(source.calibration.tolist()),
         )
         for source in sources
     )

@@ -50,6 +50,7 @@ class TrainSpec:
         *("body", "body_options", "head", "head_options"),
         *("penalty", "penalty_options"),
         *("sources", "outputs"),
+        "calibration",
     )
 
     suite: str = "MockTNG"
@@ -109,6 +110,10 @@ class TrainSpec:
     outputs: tuple[str, ...] = ()
     """Parameters to infer: `Omega_m` of all sources, `A_SN1[MockTNG]` of one suite alone. Empty: all parameters of one
     source; of several with labels the cosmological ones of all, and each other one by suite."""
+
+    calibration: Literal["none", "sigma of mean"] = "sigma of mean"
+    """What is done with the calibration simulations of the split once the network is trained. `sigma of mean`: standard
+    deviations are multiplied by a smooth function of the mean (`inference.calibration`), where that helps."""
 
     @property
     def all_sources(self) -> tuple[SourceSpec, ...]:

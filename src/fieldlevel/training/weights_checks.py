@@ -21,7 +21,10 @@ from fieldlevel.training.source_rules import settle_sources
 from fieldlevel.training.train_spec import TrainSpec
 
 REMEDY = "train the network again, or fetch the file again"
-_OPTIONAL = {"fieldlevel_version", "seen", "layout", "sources", "made_from", "checksum", "format"}
+_OPTIONAL = {
+    *("fieldlevel_version", "seen", "layout", "sources", "made_from", "checksum", "format"),
+    "calibration_simulations",
+}
 """Of the metadata; `format` is what other libraries add."""
 
 _MANDATORY = {

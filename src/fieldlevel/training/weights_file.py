@@ -65,6 +65,7 @@ class WeightsFile:
             were made with.
         sources: what it has seen, by source.
         provenance: where the weights come from.
+        checksum: of tensors and metadata, by which what lies beside the file knows its network.
     """
 
     spec: TrainSpec
@@ -73,6 +74,7 @@ class WeightsFile:
     layout: Layout
     sources: tuple[SeenSource, ...]
     provenance: Mapping[str, Any]
+    checksum: str
 
 
 def metadata_of(
@@ -102,6 +104,7 @@ def metadata_of(
         "layout": layout_text(layout, spec.suite, spec.set_name),
         "sources": to_text([_plain(source) for source in sources]) if len(sources) > 1 else "",
         "seen": to_text(_plain(first)["seen"]) if len(sources) == 1 and first.seen is not None else "",
+        "calibration_simulations": to_text(first.calibration) if first.calibration else "",
         "made_from": to_text(_made_from(sources)) if _is_mock(layout, sources) else "",
     }
     return metadata | {key: text for key, text in told.items() if text}
@@ -117,6 +120,8 @@ def _plain(source: SeenSource) -> dict[str, Any]:
     """In types that JSON has; names of parameters are left out where they are those of CAMELS."""
     plain = dataclasses.asdict(source)
     del plain["made_from"]
+    if not source.calibration:
+        del plain["calibration"]
     if source.seen is not None and source.seen.names == Layout().names:
         del plain["seen"]["names"]
     return plain
@@ -200,7 +205,8 @@ def read_weights_file(path: Path) -> WeightsFile:
         normaliser = read_normaliser(spec.inputs, metadata["normaliser"])
         check_normaliser(normaliser, spec.inputs)
         provenance = from_json(dict[str, Any], metadata["provenance"], "provenance")
-        if metadata.get("checksum", checksum := checksum_of(state, metadata)) != checksum:
+        checksum = checksum_of(state, metadata)
+        if metadata.get("checksum", checksum) != checksum:
             raise UserError("its checksum is another: a part of it was changed")
         sizes = from_json(dict[str, Any], metadata["network"], "network")
     refuse_lost_imports(path, spec)
@@ -210,7 +216,7 @@ def read_weights_file(path: Path) -> WeightsFile:
             raise UserError(f"normaliser: of {len(normaliser.mean)} numbers, but the network reads {n_inputs}")
     network = restore_estimator(spec, sizes)
     network.load_state_dict(state)
-    return WeightsFile(spec, network.eval(), normaliser, layout, sources, provenance)
+    return WeightsFile(spec, network.eval(), normaliser, layout, sources, provenance, checksum)
 
 
 def _check_version(path: Path, metadata: Mapping[str, str]) -> None:
@@ -243,19 +249,21 @@ def _layout(spec: TrainSpec, metadata: Mapping[str, str]) -> Layout:
 
 def _sources(spec: TrainSpec, layout: Layout, metadata: Mapping[str, str]) -> tuple[SeenSource, ...]:
     """What was seen, as the file tells by source, or of the one suite."""
-    training, validation = (_numbers(metadata[f"{name}_simulations"]) for name in ("training", "validation"))
+    training, validation, calibration = (
+        _numbers(metadata.get(f"{name}_simulations", "[]")) for name in ("training", "validation", "calibration")
+    )
     if "sources" not in metadata:
         seen = from_json(SeenMaps, metadata["seen"], "seen") if "seen" in metadata else None
         whose = layout.initial_conditions
         sources: tuple[SeenSource, ...] = (
-            SeenSource(spec.suite, spec.set_name, True, whose, training, validation, seen),
+            SeenSource(spec.suite, spec.set_name, True, whose, training, validation, seen, calibration=calibration),
         )
     else:
         sources = from_json(tuple[SeenSource, ...], metadata["sources"], "sources")
     told = [(source.suite, source.set_name, source.labelled) for source in sources]
     if told != [(source.suite, source.set_name, source.labelled) for source in spec.all_sources]:
         raise UserError("sources: not those of its spec")
-    if (sources[0].training, sources[0].validation) != (training, validation):
+    if (sources[0].training, sources[0].validation, sources[0].calibration) != (training, validation, calibration):
         raise UserError("sources: the first has other simulations than the file")
     if sources[0].initial_conditions != layout.initial_conditions:
         raise UserError("sources: the first has other initial conditions than the layout")
@@ -303,6 +311,7 @@ def save_network(
     sources: Sequence[SeenSource] = (),
     training_simulations: npt.ArrayLike = (),
     validation_simulations: npt.ArrayLike = (),
+    calibration_simulations: npt.ArrayLike = (),
     seen: SeenMaps | None = None,
 ) -> None:
     """Write a weights file with its checksum, aside first, then under its name.
@@ -317,16 +326,19 @@ def save_network(
         sources: what it has seen, by source; when empty the one suite, as the other arguments tell.
         training_simulations: numbers of the simulations in the training set.
         validation_simulations: numbers of the simulations in the validation set.
-        seen: what the simulations of both sets are known by, training first (`data.seen.record_seen`).
+        calibration_simulations: numbers of those that its standard deviations are calibrated with.
+        seen: what all these are known by, training first, calibration last (`data.seen.record_seen`).
 
     Raises:
         OSError: the disk is full, or the file may not be written.
     """
     layout = layout_of(spec.suite, spec.set_name) if layout is None else layout
-    training, validation = (
-        tuple(map(int, np.asarray(numbers))) for numbers in (training_simulations, validation_simulations)
+    training, validation, calibration = (
+        tuple(map(int, np.asarray(numbers)))
+        for numbers in (training_simulations, validation_simulations, calibration_simulations)
     )
-    one = SeenSource(spec.suite, spec.set_name, True, layout.initial_conditions, training, validation, seen)
+    whose = layout.initial_conditions
+    one = SeenSource(spec.suite, spec.set_name, True, whose, training, validation, seen, calibration=calibration)
     metadata = metadata_of(network, spec, normaliser, layout, tuple(sources) or (one,), provenance)
     tied = network.state_dict().items()  # a network of one's own may have a tensor under two names
     state = {name: value.detach().cpu().contiguous().clone() for name, value in tied}

@@ -7,8 +7,9 @@ References:
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
-from fieldlevel.figures.calibration import draw_calibration
+from fieldlevel.figures.interval_coverage import draw_calibration
 from fieldlevel.figures.plate import Plate
+from fieldlevel.figures.prior_quarters import draw_error_bars
 from fieldlevel.figures.residuals import N_SHOWN, draw_four_pairs
 from fieldlevel.figures.seeds import draw_seed_spread
 from fieldlevel.figures.suite_matrix import draw_robustness_matrix
@@ -110,6 +111,19 @@ class FourPairs(Experiment):
             "Curves of coverage against z, one panel a parameter, one curve a pair of suites.",
             lambda: draw_calibration({pair.name: pair.predictions for pair in pairs}, mock=mock),
             place=90,
+        )
+        own = {name: results.error_bars[name] for name in (pair.name for pair in results.own.values())}
+        judged = [parameter for parameter in results.layout.parameters if parameter.name in results.judged]
+        yield Plate(
+            "error_bars",
+            "Error bars",
+            "Networks on their own suite. Above: truths inside the central 68% (filled) and 95% (open) of the "
+            "posteriors of maps whose mean lies in each quarter of the prior; dashed: honest. Below: where in the "
+            "posteriors the truths lie, flat (dashed) for honest ones, piled up at both ends where these are too "
+            "narrow. Errors are those of the bootstrap over simulations.",
+            "Points of coverage in each quarter of the prior, and histograms of the truths' place in their posteriors.",
+            lambda: draw_error_bars(own, judged, mock=mock),
+            place=91,
         )
         yield from _seed_plates(results)
 

@@ -1,0 +1,139 @@
+"""How the standard deviations of a trained network are made honest, in a small file beside its weights.
+
+`<weights stem>.calibration.json` holds the rescaling of each parameter (`statistics.rescaling`), fitted on simulations
+that the network was neither trained nor chosen nor tested on, what else became seen by that, and the error bars for
+maps of another suite (`inference.transfer_errors`) where they were measured. It belongs to the network whose checksum
+it names.
+"""
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from fieldlevel.data.seen import SeenSource
+from fieldlevel.errors import UserError
+from fieldlevel.files import read_text
+from fieldlevel.inference.transfer_errors import TransferErrors
+from fieldlevel.json_files import holds_keys, write_json
+from fieldlevel.locks import refuse_foreign
+from fieldlevel.spec_io import STRICT, from_json
+from fieldlevel.statistics.rescaling import Rescaling
+
+SUFFIX = ".calibration.json"
+_REMEDY = "calibrate the network again, or take the file away"
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What is known of the errors of one network.
+
+    Attributes:
+        weights: checksum of the network's file.
+        names: of its outputs, (P,).
+        rescaling: of their standard deviations.
+        fitted_on: suite and set of the simulations that it was fitted on; empty where it is none.
+        n_simulations: as many as it was fitted on.
+        sources: what else than its file tells the network has seen, by being calibrated.
+        transfer: error bars for maps of another suite; None where they were not measured.
+    """
+
+    __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+
+    weights: str
+    names: tuple[str, ...]
+    rescaling: Rescaling
+    fitted_on: tuple[str, ...]
+    n_simulations: int
+    sources: tuple[SeenSource, ...] = ()
+    transfer: TransferErrors | None = None
+
+    def __post_init__(self) -> None:
+        n = len(self.names)
+        if len(self.rescaling.coefficients) != n or (self.transfer is not None and len(self.transfer.tau) != n):
+            raise ValueError(f"coefficients of other parameters than {', '.join(self.names[:20])}")
+
+    @property
+    def is_fitted(self) -> bool:
+        """Whether standard deviations were compared with errors, also where nothing had to be changed."""
+        return bool(self.fitted_on)
+
+
+def calibration_path(weights: Path) -> Path:
+    """Where the calibration of a network lies.
+
+    Example:
+        >>> calibration_path(Path("network/weights.safetensors")).as_posix()
+        'network/weights.calibration.json'
+    """
+    return weights.with_name(f"{weights.stem}{SUFFIX}")
+
+
+def find_calibration(weights: Path) -> Path | None:
+    """The file beside some weights, if there is one."""
+    path = calibration_path(weights)
+    return path if path.exists() else None
+
+
+def read_calibration(weights: Path, checksum: str, names: Sequence[str]) -> Calibration | None:
+    """The calibration beside some weights; None where there is none.
+
+    Args:
+        weights: the weights file.
+        checksum: of the network.
+        names: of its outputs.
+
+    Raises:
+        UserError: it is damaged, or that of another network.
+    """
+    if (path := find_calibration(weights)) is None:
+        return None
+    try:
+        found = from_json(Calibration, read_text(path, _REMEDY))
+    except UserError as error:
+        raise UserError(f"{path}: no calibration ({error}); {_REMEDY}") from None
+    if found.weights != checksum or found.names != tuple(names):
+        raise UserError(f"{path}: of another network than {weights.name}; {_REMEDY}")
+    return found
+
+
+def write_calibration(weights: Path, calibration: Calibration) -> Path:
+    """Write the calibration of a network beside its weights; one that is there is replaced.
+
+    Raises:
+        UserError: a file of that name that is no calibration.
+    """
+    path = calibration_path(weights)
+    refuse_foreign(path.parent, {path.name: _is_calibration})
+    write_json(path, dataclasses.asdict(calibration))
+    return path
+
+
+def forget_calibration(weights: Path) -> None:
+    """Take away the calibration that an earlier network of that name had.
+
+    Raises:
+        UserError: a file of that name that is no calibration.
+    """
+    path = calibration_path(weights)
+    refuse_foreign(path.parent, {path.name: _is_calibration})
+    path.unlink(missing_ok=True)
+
+
+def copy_calibration(calibration: Calibration | None, weights: Path, checksum: str) -> None:
+    """Give the calibration of a network to the same network in another file, or none where it has none.
+
+    Args:
+        calibration: of the original.
+        weights: the other file.
+        checksum: of the network in it.
+    """
+    if calibration is None:
+        forget_calibration(weights)
+    else:
+        write_calibration(weights, dataclasses.replace(calibration, weights=checksum))
+
+
+def _is_calibration(path: Path) -> bool:
+    return holds_keys(path, "weights", "rescaling", "fitted_on")
