@@ -79,6 +79,8 @@ def simulate_maps(
     wanted: Sequence[tuple[str, Variant]],
     device: torch.device,
     keep: Callable[[str, HydroParticles], None] = _leave,
+    *,
+    remembers_run: bool = False,
 ) -> dict[str, Maps]:
     """One simulation from its labels to its maps.
 
@@ -88,13 +90,14 @@ def simulate_maps(
         wanted: suites, or the twin, and what is to be made of their particles.
         device: where to compute; the result agrees between devices to float32 round-off amplified by gravity.
         keep: gets the particles of each of the suites before its maps are made.
+        remembers_run: keep the gravity run for a next simulation that differs in its feedback alone.
 
     Returns:
         By `plan_name` of each that is wanted, maps by `map_keys`: (n_maps, n_pixels, n_pixels) float32 in
         (Msun/h)/(Mpc/h)^2.
     """
     suites, made = tuple(dict.fromkeys(suite for suite, _ in wanted)), dict[str, Maps]()
-    for suite, kinds in simulate_particles(spec, rows, suites, device):
+    for suite, kinds in simulate_particles(spec, rows, suites, device, remembers_run=remembers_run):
         keep(suite, kinds)
         for name, variant in wanted:
             if name == suite:
@@ -104,7 +107,12 @@ def simulate_maps(
 
 
 def simulate_particles(
-    spec: SimulateSpec, rows: Mapping[str, Row], suites: Sequence[str], device: torch.device
+    spec: SimulateSpec,
+    rows: Mapping[str, Row],
+    suites: Sequence[str],
+    device: torch.device,
+    *,
+    remembers_run: bool = False,
 ) -> Iterator[tuple[str, HydroParticles]]:
     """One simulation from its labels to the particles of suites today, one after the other on one gravity run.
 
@@ -113,6 +121,7 @@ def simulate_particles(
         rows: label and seed in each of the spec's suites.
         suites: of these, or the gravity-only twin, for which the run is made anew with one kind of particle.
         device: where to compute.
+        remembers_run: keep the gravity run that the suites share for the next call, until `forget_run`.
 
     Yields:
         Suite and particles, those with baryons first. Whoever lets go of them before the next has one at a time.
@@ -123,11 +132,34 @@ def simulate_particles(
     first = next(iter(rows.values()))
     cosmology = Cosmology(*first.parameters[:2])
     if with_baryons := [suite for suite in suites if not is_nbody(suite)]:
-        yield from _with_baryons(with_baryons, rows, gravity_run(spec, cosmology, first.seed, device))
+        make = _remembered_run if remembers_run else _new_run
+        yield from _with_baryons(with_baryons, rows, make(spec, cosmology, first.seed, device))
     if twins := [suite for suite in suites if is_nbody(suite)]:
         matter = nbody_run(spec, cosmology, first.seed, device)
         for twin in twins:
             yield twin, {"Mcdm": Species(matter.position, 1.0, matter.velocity)}
+
+
+_remembered: dict[tuple[SimulateSpec, Cosmology, int, torch.device], GravityRun] = {}
+"""The last gravity run of this process that others may start from; one at most."""
+
+
+def forget_run() -> None:
+    """Let go of the gravity run that was remembered, if any, and of its memory."""
+    _remembered.clear()
+
+
+def _remembered_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
+    origin = (spec, cosmology, seed, device)
+    if origin not in _remembered:
+        _remembered[origin] = _new_run(*origin)
+    return _remembered[origin]
+
+
+def _new_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
+    """One run at a time: what was remembered goes first."""
+    forget_run()
+    return gravity_run(spec, cosmology, seed, device)
 
 
 def _with_baryons(
