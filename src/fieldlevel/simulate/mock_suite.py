@@ -1,9 +1,9 @@
 """Mock suites in CMD format: a set of simulations, spread over processes and devices, resumable.
 
 Labels and seeds come from `sets`, the maps of one simulation from `simulation`; `mapmaking.production` makes and stores
-them. One gravity run feeds all suites that lack a simulation, and in a process all simulations after one another that differ
-in their feedback alone, as those of 1P and EX. The result depends neither on the shards nor on the
-workers nor on the suites that are made together, but for the round-off of the devices.
+them. One gravity run feeds all suites that lack a simulation and, in a process, all simulations after one another that
+differ in their feedback alone, as those of 1P and EX. The result depends neither on the shards nor on the workers nor
+on the suites that are made together, but for the round-off of the devices.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (sets), arXiv:2109.10915 (file format).

@@ -46,7 +46,7 @@ from fieldlevel.suites import (
 
 _N_CV = 27
 _VALUES_EACH = 11
-MOST_SEEDS, MOST_VALUES = 1000, 101
+MOST_CONDITIONS, MOST_VALUES = 1000, 101
 """Of the set 1P: initial conditions, and values of each parameter."""
 _CV_SEED, _1P_SEED, _EX_SEED = 10_001, 10_067, 10_068
 _LOWEST_SIGMA_8, _HIGHEST_SIGMA_8 = 0.01, 2.0
@@ -130,9 +130,8 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
     if spec.n_hypercube is not None:
         told = f"set {spec.set_name} is no latin hypercube"
         raise UserError(f"n_hypercube = {spec.n_hypercube}: {told}; leave it out")
-    rows = (
-        _made_rows(spec, name, layout) if spec.parameters is None else read_table(Path(spec.parameters), layout, name)
-    )
+    given = spec.parameters
+    rows = _made_rows(spec, name, layout) if given is None else read_table(Path(given), layout, name)
     return rows[: _checked_number(n, rows)]
 
 
@@ -147,14 +146,14 @@ def _blocks(spec: SimulateSpec) -> tuple[int, int]:
 
 def _refuse_blocks(spec: SimulateSpec, name: str) -> None:
     """Refuse numbers of initial conditions or values that cannot be, and those of a set other than 1P."""
-    for setting, is_allowed, words in (
-        ("n_seeds", lambda n: 1 <= n <= MOST_SEEDS, f"1 to {MOST_SEEDS}"),
-        ("n_values", lambda n: n % 2 == 1 and 3 <= n <= MOST_VALUES, f"3, 5, 7, ... to {MOST_VALUES}"),
+    for setting, allowed, words in (
+        ("n_seeds", range(1, MOST_CONDITIONS + 1), f"1 to {MOST_CONDITIONS}"),
+        ("n_values", range(3, MOST_VALUES + 1, 2), f"3, 5, 7, ... to {MOST_VALUES}"),
     ):
         given = getattr(spec, setting)
         if given is not None and name != "1P":
             raise UserError(f"{setting} = {given}: set {spec.set_name} is not 1P; leave it out")
-        if given is not None and not is_allowed(given):
+        if given is not None and given not in allowed:
             raise UserError(f"{setting} = {given}: allowed are {words}")
 
 

@@ -18,7 +18,8 @@ class SimulateSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     __omitted__: ClassVar[tuple[str, ...]] = (
-        "twin", "n_hypercube", "n_seeds", "n_values", "thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training",
+        "twin", "n_hypercube", "n_seeds", "n_values", "thin", "thin_kinds", "thin_lattice", "thin_training",
+        "smooth_training",
     )  # fmt: skip
 
     suites: Annotated[tuple[str, ...], tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}} ...")] = ("MockTNG",)

@@ -5,7 +5,7 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,9 @@ from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.statistics.responses import OneParameterTable
 from fieldlevel.study.experiments import asked, known_experiments
+from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
 from fieldlevel.study.jobs import (
     NetworkRun,
     Searches,
@@ -40,7 +42,7 @@ from fieldlevel.study.jobs import (
     trained_network,
     weights_of,
 )
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, tested_set, trained_set
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, SetKey, Tests, first_seed, tested_set, trained_set
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
@@ -112,10 +114,20 @@ def run_letter(
         mean_only={suite: predict_from_mean(data.of(suite), spec.train.split) for suite in data.suites},
         examples={name: _examples(data.of(name), spec) for name in data.suites},
         facts=describe_data(spec, data),
+        one_parameter_tables=one_parameter_tables(data.opened),
         n_particles={name: particles_a_side(data.of(name).files) for name in data.suites},
         provenance=describe_software(select_device(device)),
     )
     return replace(results, verdicts=list(judge(results)))
+
+
+def one_parameter_tables(opened: Mapping[SetKey, Suite]) -> dict[str, OneParameterTable]:
+    """Parameters of the one-parameter sets among some suites, by suite."""
+    return {
+        suite: OneParameterTable(maps.parameters, maps.layout)
+        for (suite, set_name), maps in opened.items()
+        if set_name == ONE_PARAMETER_SET
+    }
 
 
 def judge(results: LetterResults) -> Iterator[Verdict]:
