@@ -6,16 +6,18 @@ move as each feedback parameter goes through its full range, in units of its own
 follow Omega_m and sigma_8 themselves (`fieldlevel.statistics.responses`).
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from fieldlevel.data.suite import Suite
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.responses import OneParameterTable, Response, Responses, measure_responses
-from fieldlevel.study.verdict import Finding, Outcome, above, all_hold, at_most, finding
+from fieldlevel.study.keys import SetKey
+from fieldlevel.study.verdict import Finding, Outcome, Verdict, above, all_hold, at_most, conclude, finding
 
 ONE_PARAMETER_SET = "1P"
 MOST_SHIFT = 1.0
@@ -25,7 +27,19 @@ GAIN_WITHIN = 0.2
 FEWEST_CONDITIONS = 5
 """Sets of initial conditions from which a verdict follows: the error from fewer is hardly known itself."""
 
+_TOLD = 0.1
+"""Of a move there and back in words, in the same."""
+
 CLAIM = "The answer does not move when only feedback moves: {where}, no feedback parameter moves {names}."
+
+
+def one_parameter_tables(opened: Mapping[SetKey, Suite]) -> dict[str, OneParameterTable]:
+    """Parameters of the one-parameter sets among some maps, by suite."""
+    return {
+        suite: OneParameterTable(maps.parameters, maps.layout)
+        for (suite, set_name), maps in opened.items()
+        if set_name == ONE_PARAMETER_SET
+    }
 
 
 def criterion(names: Sequence[str]) -> str:
@@ -138,6 +152,22 @@ def _respond(tested: PairResult, table: OneParameterTable, names: Sequence[str])
     return FeedbackResponse(tested.train_suite, tested.test_suite, tested.seed, n_simulations, responses, varied)
 
 
+def judge_responses(
+    experiment: str, where: str, rows: Mapping[str, FeedbackResponse], names: Sequence[str]
+) -> Iterator[Verdict]:
+    """The verdict on some networks together; none where there are none.
+
+    Args:
+        experiment: its name.
+        where: on which suites they were tested, in words, e.g. `"on suites that it has never seen"`.
+        rows: by the name of the network and what it was tested on.
+        names: of the parameters that are answered.
+    """
+    findings = {name: response_finding(row) for name, row in rows.items()}
+    claim = CLAIM.format(where=where, names=" or ".join(names))
+    yield from conclude(experiment, claim, criterion(names), "not in the letter", findings)
+
+
 def response_finding(row: FeedbackResponse) -> Finding:
     """Whether the answers of a network stay where they are while feedback moves, and follow what they are about."""
     text = "; ".join(_in_words(row, name) for name in row.answered)
@@ -160,7 +190,8 @@ def _in_words(row: FeedbackResponse, name: str) -> str:
     varied, response = row.most_moved(name)
     gain, bend = row.gain(name), response.bend_in_std
     follows = f", and follows itself by {gain.interval()}" if gain else ""
-    bent = f" ({bend.interval()} from the middle to the ends)" if abs(bend.value) > abs(response.in_std.value) else ""
+    is_bent = abs(bend.value) > max(abs(response.in_std.value), _TOLD)
+    bent = f" ({bend.interval()} from the middle to the ends)" if is_bent else ""
     told = f"{response.in_std.interval()} mean standard deviations{bent}"
     return f"{name} moves most with {varied}, by {told}{follows}"
 

@@ -5,7 +5,7 @@
 Everything lies below one output folder: `data/` (mock suites, where no data is given) and `runs/` (see `store`).
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -29,9 +29,8 @@ from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
-from fieldlevel.statistics.responses import OneParameterTable
 from fieldlevel.study.experiments import asked, known_experiments
-from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
+from fieldlevel.study.feedback_response import one_parameter_tables
 from fieldlevel.study.jobs import (
     NetworkRun,
     Searches,
@@ -42,7 +41,7 @@ from fieldlevel.study.jobs import (
     trained_network,
     weights_of,
 )
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, SetKey, Tests, first_seed, tested_set, trained_set
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, tested_set, trained_set
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
@@ -119,15 +118,6 @@ def run_letter(
         provenance=describe_software(select_device(device)),
     )
     return replace(results, verdicts=list(judge(results)))
-
-
-def one_parameter_tables(opened: Mapping[SetKey, Suite]) -> dict[str, OneParameterTable]:
-    """Parameters of the one-parameter sets among some suites, by suite."""
-    return {
-        suite: OneParameterTable(maps.parameters, maps.layout)
-        for (suite, set_name), maps in opened.items()
-        if set_name == ONE_PARAMETER_SET
-    }
 
 
 def judge(results: LetterResults) -> Iterator[Verdict]:

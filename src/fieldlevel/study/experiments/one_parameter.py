@@ -14,17 +14,11 @@ from fieldlevel.figures.parameter_responses import draw_parameter_responses
 from fieldlevel.figures.plate import Plate
 from fieldlevel.layout import Parameter
 from fieldlevel.study.experiment import Experiment, across
-from fieldlevel.study.feedback_response import (
-    CLAIM,
-    ONE_PARAMETER_SET,
-    FeedbackResponse,
-    criterion,
-    response_finding,
-)
+from fieldlevel.study.feedback_response import ONE_PARAMETER_SET, FeedbackResponse, judge_responses
 from fieldlevel.study.keys import ONE_PARAMETER, ExperimentKey, Plan
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.results import LetterResults
-from fieldlevel.study.verdict import Verdict, conclude
+from fieldlevel.study.verdict import Verdict
 
 _WHERE = {False: "on the suite that a network was trained on", True: "on suites that it has never seen"}
 
@@ -51,13 +45,8 @@ class OneParameter(Experiment):
         """Answers over the full range of each feedback parameter, of networks on their own suite and on others."""
         for crosses, where in _WHERE.items():
             rows = [row for row in results.feedback_responses if row.crosses_suites == crosses]
-            yield from conclude(
-                f"{self.kind}, other suites" if crosses else self.kind,
-                CLAIM.format(where=where, names=" or ".join(results.judged)),
-                criterion(results.judged),
-                "not in the letter",
-                {row.name: response_finding(row) for row in rows},
-            )
+            name = f"{self.kind}, other suites" if crosses else self.kind
+            yield from judge_responses(name, where, {row.name: row for row in rows}, results.judged)
 
     def plates(self, results: LetterResults) -> Iterator[Plate]:
         """Answers against each parameter, a figure for the networks of each suite."""
