@@ -55,3 +55,16 @@ def test_simulations_of_their_own_seed_keep_no_run(runs, monkeypatch, tmp_path):
     simulate_suite(replace(ONE_P, set_name="CV", n_seeds=None, n_values=None, n_simulations=2), tmp_path, device="cpu")
     assert kept == []
     assert len(runs) == 2
+
+
+def test_each_simulation_starts_from_the_run_of_its_own_universe(runs, monkeypatch, tmp_path):
+    """In a table whose rows take turns nothing is shared, and the seed alone makes another universe."""
+    table = tmp_path / "turns.txt"
+    rows = ["0.3 0.8 {} 1 1 1 7", "0.2 0.8 {} 1 1 1 7", "0.3 0.7 {} 1 1 1 7", "0.3 0.8 {} 1 1 1 8"]
+    table.write_text("\n".join(row.format(A_SN1) for A_SN1 in (1, 2) for row in rows) + "\n")
+    turns = replace(ONE_P, set_name="turns", parameters=str(table), n_seeds=None, n_values=None)
+    shared = maps_in(simulate_suite(turns, tmp_path / "shared", device="cpu"))
+    assert len(runs) == 8
+    monkeypatch.setattr(simulation, "_remembered_run", simulation._new_run)
+    apart = maps_in(simulate_suite(turns, tmp_path / "apart", device="cpu"))
+    assert all(np.array_equal(shared[name], apart[name]) for name in apart)
