@@ -10,6 +10,7 @@ References:
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -269,11 +270,11 @@ def _simulate(
         if not is_known(each.name):
             register_suite(each)
     pairs = [_wanted(spec)[name] for name in wanted]
-    options: dict[str, Any] = {"remembers_run": True} if _has_company(rows, number) else {}
-    if kept is None:
-        return simulation.simulate_maps(spec, rows[number], pairs, device, **options)
-    keep = partial(_keep, spec, rows[number], kept, number)
-    return simulation.simulate_maps(spec, rows[number], pairs, device, keep, **options)
+    with simulation.shared_gravity() if _has_company(rows, number) else nullcontext():
+        if kept is None:
+            return simulation.simulate_maps(spec, rows[number], pairs, device)
+        keep = partial(_keep, spec, rows[number], kept, number)
+        return simulation.simulate_maps(spec, rows[number], pairs, device, keep)
 
 
 def _has_company(rows: Sequence[Mapping[str, Row]], number: int) -> bool:

@@ -9,6 +9,8 @@ References:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from itertools import chain
 
@@ -79,8 +81,6 @@ def simulate_maps(
     wanted: Sequence[tuple[str, Variant]],
     device: torch.device,
     keep: Callable[[str, HydroParticles], None] = _leave,
-    *,
-    remembers_run: bool = False,
 ) -> dict[str, Maps]:
     """One simulation from its labels to its maps.
 
@@ -90,14 +90,13 @@ def simulate_maps(
         wanted: suites, or the twin, and what is to be made of their particles.
         device: where to compute; the result agrees between devices to float32 round-off amplified by gravity.
         keep: gets the particles of each of the suites before its maps are made.
-        remembers_run: keep the gravity run for a next simulation that differs in its feedback alone.
 
     Returns:
         By `plan_name` of each that is wanted, maps by `map_keys`: (n_maps, n_pixels, n_pixels) float32 in
         (Msun/h)/(Mpc/h)^2.
     """
     suites, made = tuple(dict.fromkeys(suite for suite, _ in wanted)), dict[str, Maps]()
-    for suite, kinds in simulate_particles(spec, rows, suites, device, remembers_run=remembers_run):
+    for suite, kinds in simulate_particles(spec, rows, suites, device):
         keep(suite, kinds)
         for name, variant in wanted:
             if name == suite:
@@ -107,12 +106,7 @@ def simulate_maps(
 
 
 def simulate_particles(
-    spec: SimulateSpec,
-    rows: Mapping[str, Row],
-    suites: Sequence[str],
-    device: torch.device,
-    *,
-    remembers_run: bool = False,
+    spec: SimulateSpec, rows: Mapping[str, Row], suites: Sequence[str], device: torch.device
 ) -> Iterator[tuple[str, HydroParticles]]:
     """One simulation from its labels to the particles of suites today, one after the other on one gravity run.
 
@@ -121,7 +115,6 @@ def simulate_particles(
         rows: label and seed in each of the spec's suites.
         suites: of these, or the gravity-only twin, for which the run is made anew with one kind of particle.
         device: where to compute.
-        remembers_run: keep the gravity run that the suites share for the next call, until `forget_run`.
 
     Yields:
         Suite and particles, those with baryons first. Whoever lets go of them before the next has one at a time.
@@ -132,7 +125,7 @@ def simulate_particles(
     first = next(iter(rows.values()))
     cosmology = Cosmology(*first.parameters[:2])
     if with_baryons := [suite for suite in suites if not is_nbody(suite)]:
-        make = _remembered_run if remembers_run else _new_run
+        make = _remembered_run if _shares_gravity.get() else _new_run
         yield from _with_baryons(with_baryons, rows, make(spec, cosmology, first.seed, device))
     if twins := [suite for suite in suites if is_nbody(suite)]:
         matter = nbody_run(spec, cosmology, first.seed, device)
@@ -142,6 +135,19 @@ def simulate_particles(
 
 _remembered: dict[tuple[SimulateSpec, Cosmology, int, torch.device], GravityRun] = {}
 """The last gravity run of this process that others may start from; one at most."""
+
+
+_shares_gravity: ContextVar[bool] = ContextVar("shares_gravity", default=False)
+
+
+@contextmanager
+def shared_gravity() -> Iterator[None]:
+    """Around a simulation from which another differs in its feedback alone: its gravity run is remembered."""
+    token = _shares_gravity.set(True)
+    try:
+        yield
+    finally:
+        _shares_gravity.reset(token)
 
 
 def forget_run() -> None:
