@@ -40,6 +40,8 @@ def tiny_letter() -> LetterSpec:
     return LetterSpec(
         smoothing=(1.0,),
         k_max=(1.0,),
+        one_parameter_seeds=1,
+        one_parameter_values=3,
         map_trials=2,
         summary_trials=2,
         summary=TrainSpec(

@@ -41,6 +41,7 @@ SET_NAMES = ("LH", "CV", "1P", "EX", "BE")
 """Of CAMELS, besides the Sobol sequences."""
 _SOBOL = re.compile(r"SB\d+")
 _SETS_OF_ONE_SEED_LIST = ("CV", "1P", "EX")
+_SETS_OF_SHARED_SEEDS = ("1P", "EX")
 _SETS_OF_VARIED_H = ("SB", "1P")
 _HYPERCUBE = re.compile(r"LH[A-Za-z0-9]*")
 TRAINING_ENDINGS = ("thinned", "tracers", "smoothed")
@@ -135,6 +136,11 @@ def keeps_to_priors(set_name: str) -> bool:
 def has_own_seeds(set_name: str) -> bool:
     """Whether no two simulations of a set share their seed."""
     return base_set(set_name) == "CV" or fills_priors(set_name)
+
+
+def shares_seeds(set_name: str) -> bool:
+    """Whether simulations of a set differ in their parameters at the same initial conditions."""
+    return base_set(set_name) in _SETS_OF_SHARED_SEEDS
 
 
 def fills_priors(set_name: str) -> bool:

@@ -184,6 +184,14 @@ def test_equal_labels_are_not_trained_on(tmp_path, suite, set_name, capsys):
     assert "nothing to learn" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("set_name", ["1P", "EX", "1Pthin2", "1Pn64"])
+def test_simulations_that_share_their_initial_conditions_are_not_trained_on(tmp_path, set_name):
+    write(tmp_path, rows(8), "MockTNG", set_name)
+    spec = replace(modern_preset(), set_name=set_name, split=SplitSpec(train=0.5, validation=0.25))
+    with pytest.raises(UserError, match=f"MockTNG {set_name}: its simulations share their initial conditions; test"):
+        open_data(spec, tmp_path)
+
+
 def test_sets_that_vary_some_parameters_are_trained_on(tmp_path):
     write(tmp_path, rows(8, A_SN1=1.0, A_AGN1=1.0), "MockTNG", "mine")
     spec = replace(modern_preset(), set_name="mine", split=SplitSpec(train=0.5, validation=0.25))

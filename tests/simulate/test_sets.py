@@ -249,3 +249,51 @@ def test_a_suite_of_other_cosmologies_is_refused(monkeypatch):
     monkeypatch.setattr(suites, "_SUITES", suites._SUITES | {"MockWide": facts})
     with pytest.raises(UserError, match=r"suite MockWide: Omega_m from 0.05 to 0.5, .* register it with 0.1 to 0.5"):
         rows_of_set(SimulateSpec(), "MockWide")
+
+
+def test_blocks_of_one_parameter_differ_in_their_seed_alone():
+    spec = SimulateSpec(set_name="1P", n_seeds=3, n_values=5)
+    rows, block = labels(spec), 6 * 4 + 1
+    assert len(rows) == 3 * block
+    assert (rows[:block] == rows[block : 2 * block]).all()
+    assert (rows[:block] == rows[2 * block :]).all()
+    of_block = [set(seeds(spec)[start : start + block]) for start in range(0, 3 * block, block)]
+    assert [len(each) for each in of_block] == [1, 1, 1]
+    assert len(set.union(*of_block)) == 3
+    assert rows_of_set(replace(spec, n_seeds=None), "MockTNG") == rows_of_set(spec, "MockTNG")[:block]
+    assert rows_of_set(SimulateSpec(set_name="1P"), "MockTNG")[0].seed == rows_of_set(spec, "MockTNG")[0].seed
+    moved = rows[:block] != FIDUCIAL
+    assert moved.sum(axis=0).tolist() == [4] * 6
+    assert sorted({*rows[:block][:, 2]}) == [0.25, 0.5, 1.0, 2.0, 4.0]
+
+
+def test_blocks_of_one_parameter_are_of_no_other_set():
+    blocks = seeds(SimulateSpec(set_name="1P", n_seeds=1000, n_values=3))
+    others = [seeds(SimulateSpec(set_name=name)) for name in ("LH", "LHtest", "CV", "EX")]
+    assert len(set(blocks)) == 1000
+    assert set(blocks).isdisjoint(seed for each in others for seed in each)
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"set_name": "CV", "n_seeds": 2}, "n_seeds = 2: set CV is not 1P; leave it out"),
+        ({"set_name": "LH", "n_values": 5}, "n_values = 5: set LH is not 1P; leave it out"),
+        ({"n_seeds": 0}, "n_seeds = 0: allowed are 1 to 1000"),
+        ({"n_seeds": 1001}, "n_seeds = 1001: allowed are 1 to 1000"),
+        ({"n_values": 4}, "n_values = 4: allowed are 3, 5, 7, ... to 101"),
+        ({"n_values": 1}, "n_values = 1: allowed are 3, 5, 7"),
+    ],
+)
+def test_blocks_that_cannot_be_are_refused(change, words):
+    with pytest.raises(UserError, match=words):
+        rows_of_set(replace(SimulateSpec(set_name="1P"), **change), "MockTNG")
+
+
+def test_the_usual_blocks_of_one_parameter_are_pinned_as_such():
+    plain = SimulateSpec(set_name="1P")
+    assert pinned(plain) == pinned(replace(plain, n_seeds=1, n_values=11)) != pinned(replace(plain, n_seeds=2))
+    several = replace(plain, n_seeds=2, n_values=3)
+    assert describe_labels(plain, "Nbody_Mock") == "rows 0 to 60 of the CAMELS values of one parameter at a time"
+    told = "rows 0 to 25 of 3 values, from 2 initial conditions each, of one parameter at a time"
+    assert describe_labels(several, "Nbody_Mock") == told

@@ -37,7 +37,7 @@ def registries(monkeypatch):
 @pytest.mark.parametrize("experiment", EXPERIMENTS, ids=lambda each: each.kind)
 @pytest.mark.parametrize("suites", [SUITES, (*SUITES, "Third")], ids=len)
 def test_every_experiment_has_typed_keys_of_its_kind_and_tests(experiment, suites):
-    sets = dict.fromkeys(suites, ("LH", "LHthin2", "LHthinned"))
+    sets = dict.fromkeys(suites, ("LH", "LHthin2", "LHthinned", "1P"))
     plan = {**experiment.tests(LetterSpec(), suites, TWINS), **experiment.tests_on_sets(LetterSpec(), sets)}
     assert bool(plan) == (experiment.kind not in WITHOUT_TESTS)
     for key, tests in plan.items():
@@ -49,7 +49,7 @@ def test_every_experiment_has_typed_keys_of_its_kind_and_tests(experiment, suite
 
 
 def test_no_two_experiments_share_a_key_or_a_label():
-    sets = dict.fromkeys(SUITES, ("LH", "LHthin2", "LHthin4", "CV", "CVthin2", "LHthinned", "LHtracers"))
+    sets = dict.fromkeys(SUITES, ("LH", "LHthin2", "LHthin4", "CV", "CVthin2", "LHthinned", "LHtracers", "1P"))
     plan = everything(LetterSpec(), SUITES, TWINS, sets)
     assert len({key.label for key in plan}) == len(plan)
     kinds = [experiment.kind for experiment in known_experiments()]

@@ -76,13 +76,15 @@ def test_outputs_are_complete_and_say_mock(finished):
         assert (out / "figures" / f"{stem}.pdf").stat().st_size > 1000
         assert (out / "figures" / f"{stem}.png").stat().st_size > 1000
     lines = (out / "predictions.csv").read_text().splitlines()
-    own, numerics = [], []
+    own, numerics, one_parameter = [], [], []
     for label, pairs in document["experiments"].items():
-        (numerics if label.startswith("numerics, ") else own).extend(pairs)
+        of_label = {"numerics": numerics, "one parameter at a time": one_parameter}
+        of_label.get(label.partition(",")[0], own).extend(pairs)
     assert len(own) == 39  # tests of thirteen experiments; two simulations and their maps each
     assert {pair["n_maps"] for pair in own} == {2 * 15}
     assert {pair["n_maps"] for pair in numerics} == {4 * 15}  # all simulations of a hypercube of their own
-    assert len(lines) == 1 + 15 * (2 * len(own) + 4 * len(numerics))
+    assert [pair["n_maps"] for pair in one_parameter] == [13 * 15] * 4  # three values of six parameters, one seed
+    assert len(lines) == 1 + 15 * (2 * len(own) + 4 * len(numerics) + 13 * len(one_parameter))
     assert all(line.startswith("MOCK DATA,") for line in lines[1:])
     assert (out / document["weights"]["MockTNG"]).exists()
     assert read_finished(out, data.key) == document
@@ -106,7 +108,7 @@ def test_every_network_and_the_whole_spec_are_told(finished, tiny_letter):
     assert document["spec"]["train"]["network"]["hidden"] == tiny_letter.train.network.hidden
     told = [(facts["experiment"], facts["suite"]) for facts in document["networks"]]
     assert len(told) == len(set(told)) == len({net.weights for nets in run.trained.values() for net in nets.values()})
-    untrained = {*(test.kind for test in NULL_TESTS), "hydro to N-body"}
+    untrained = {*(test.kind for test in NULL_TESTS), "hydro to N-body", "one parameter at a time"}
     untrained |= {key.label for key in run.experiments if key.label.startswith("numerics, ")}
     assert {name for name, _ in told} == {key.label for key in run.experiments} - untrained
     assert all(

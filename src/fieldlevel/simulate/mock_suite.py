@@ -1,14 +1,16 @@
 """Mock suites in CMD format: a set of simulations, spread over processes and devices, resumable.
 
 Labels and seeds come from `sets`, the maps of one simulation from `simulation`; `mapmaking.production` makes and stores
-them. One gravity run feeds all suites that lack a simulation. The result depends neither on the shards nor on the
-workers nor on the suites that are made together, but for the round-off of the devices.
+them. One gravity run feeds all suites that lack a simulation and, in a process, all simulations after one another that
+differ in their feedback alone, as those of 1P and EX. The result depends neither on the shards nor on the workers nor
+on the suites that are made together, but for the round-off of the devices.
 
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2010.00619 (sets), arXiv:2109.10915 (file format).
 """
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -54,6 +56,8 @@ _MOST_PARTICLES, _MOST_CELLS = 4096, 16384
 _BYTES = 4
 _BESIDE = ("suites", "twin", *OF_VARIANTS)
 """Settings that say what is made beside some maps, not what these follow from."""
+_LATER = ("n_seeds", "n_values")
+"""Settings that records of before they were there lack; left out where nobody gave them."""
 
 
 @dataclass(frozen=True)
@@ -137,7 +141,10 @@ def fill_folder(
     make = partial(_simulate, spec, tuple(map(facts_of, spec.suites)), rows, kept)
     there = tuple(plan for plan in plans if Ledger(plan, Path(directory)).is_finished())
     made = tuple(plan for plan in plans if plan not in there)
-    missing = produce_maps(plans, Path(directory), make, devices, shard, _task(made or plans), listener)
+    try:
+        missing = produce_maps(plans, Path(directory), make, devices, shard, _task(made or plans), listener)
+    finally:
+        simulation.forget_run()
     return Filled(made, there, tuple(missing))
 
 
@@ -244,7 +251,8 @@ def _plan_of(plain: Plan, variant: Variant) -> Plan:
 def _spec_of(spec: SimulateSpec, suite: str) -> dict[str, Any]:
     """What the maps of a suite, or of the twin, follow from; the spec is pinned."""
     left_out = _BESIDE if suite in spec.suites else (*_BESIDE, "fields")
-    own = {name: value for name, value in asdict(spec).items() if name not in left_out}
+    given = {name: value for name, value in asdict(spec).items() if value is not None or name not in _LATER}
+    own = {name: value for name, value in given.items() if name not in left_out}
     return {"suite": suite} | own | ({"fields": list(spec.fields)} if suite in spec.suites else {})
 
 
@@ -262,10 +270,18 @@ def _simulate(
         if not is_known(each.name):
             register_suite(each)
     pairs = [_wanted(spec)[name] for name in wanted]
-    if kept is None:
-        return simulation.simulate_maps(spec, rows[number], pairs, device)
-    keep = partial(_keep, spec, rows[number], kept, number)
-    return simulation.simulate_maps(spec, rows[number], pairs, device, keep)
+    with simulation.shared_gravity() if _has_company(rows, number) else nullcontext():
+        if kept is None:
+            return simulation.simulate_maps(spec, rows[number], pairs, device)
+        keep = partial(_keep, spec, rows[number], kept, number)
+        return simulation.simulate_maps(spec, rows[number], pairs, device, keep)
+
+
+def _has_company(rows: Sequence[Mapping[str, Row]], number: int) -> bool:
+    """Whether another simulation of the set differs from this one in its feedback alone."""
+    firsts = [next(iter(row.values())) for row in rows]
+    universes = [(row.parameters[:2], row.seed) for row in firsts]
+    return universes.count(universes[number]) > 1
 
 
 def _keep(

@@ -5,7 +5,9 @@ CV: 27 simulations at the fiducial point that differ in their seed alone.
 1P: one parameter at a time, the other five fiducial, one seed for all. The first CAMELS release gave each parameter
 eleven values over its prior range, uniform in Omega_m and sigma_8, uniform in the logarithm of the others and rounded
 to five decimals; the fiducial simulation, in the middle of each eleven, is the same six times and stands here once,
-with Omega_m, so that 61 rows remain (later releases have five values of each parameter).
+with Omega_m, so that 61 rows remain (later releases have five values of each parameter). `n_seeds` repeats all rows
+with other initial conditions, a block of rows each, and `n_values` takes other numbers of values: k-th among equal rows
+are those of the k-th initial conditions.
 EX: four extremes of feedback with one seed: the fiducial one, A_AGN1 = 100, A_SN1 = 100, and none. CAMELS writes none
 as 0 0 0 0; the models here are powers of the parameters, so it is the weakest feedback that they allow, 0.001 each.
 
@@ -44,13 +46,15 @@ from fieldlevel.suites import (
 
 _N_CV = 27
 _VALUES_EACH = 11
+MOST_CONDITIONS, MOST_VALUES = 1000, 101
+"""Of the set 1P: initial conditions, and values of each parameter."""
 _CV_SEED, _1P_SEED, _EX_SEED = 10_001, 10_067, 10_068
 _LOWEST_SIGMA_8, _HIGHEST_SIGMA_8 = 0.01, 2.0
 _STRONGEST_FEEDBACK = 1000.0
 _EXTREME = 100.0
 _SIMULATED = tuple(parameter.name for parameter in CAMELS_PARAMETERS)
 """What a simulation follows from: cosmology and feedback, in the order of `Row.parameters`."""
-_USUAL = Layout()
+_USUAL, _USUAL_SPEC = Layout(), SimulateSpec()
 _SET_NAMES = "LH, LH<word>, CV, 1P, EX"
 
 
@@ -118,6 +122,7 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
         return [Row(row.parameters[: layout.n_parameters], row.seed) for row in rows]
     _check_name(spec)
     name, n = base_set(spec.set_name), spec.n_simulations
+    _refuse_blocks(spec, name)
     if spec.parameters is None and is_hypercube(name):
         table = latin_hypercube(name, n_of_hypercube(spec), suite, layout)
         rows = [Row(tuple(row), seed) for seed, row in enumerate(table.tolist(), start=first_seed(name))]
@@ -125,8 +130,31 @@ def rows_of_set(spec: SimulateSpec, suite: str) -> list[Row]:
     if spec.n_hypercube is not None:
         told = f"set {spec.set_name} is no latin hypercube"
         raise UserError(f"n_hypercube = {spec.n_hypercube}: {told}; leave it out")
-    rows = SETS[name](layout) if spec.parameters is None else read_table(Path(spec.parameters), layout, name)
+    given = spec.parameters
+    rows = _made_rows(spec, name, layout) if given is None else read_table(Path(given), layout, name)
     return rows[: _checked_number(n, rows)]
+
+
+def _made_rows(spec: SimulateSpec, name: str, layout: Layout) -> list[Row]:
+    return one_parameter(layout, *_blocks(spec)) if name == "1P" else SETS[name](layout)
+
+
+def _blocks(spec: SimulateSpec) -> tuple[int, int]:
+    """Initial conditions of the set 1P, and values of each parameter."""
+    return spec.n_seeds or 1, spec.n_values or _VALUES_EACH
+
+
+def _refuse_blocks(spec: SimulateSpec, name: str) -> None:
+    """Refuse numbers of initial conditions or values that cannot be, and those of a set other than 1P."""
+    for setting, allowed, words in (
+        ("n_seeds", range(1, MOST_CONDITIONS + 1), f"1 to {MOST_CONDITIONS}"),
+        ("n_values", range(3, MOST_VALUES + 1, 2), f"3, 5, 7, ... to {MOST_VALUES}"),
+    ):
+        given = getattr(spec, setting)
+        if given is not None and name != "1P":
+            raise UserError(f"{setting} = {given}: set {spec.set_name} is not 1P; leave it out")
+        if given is not None and given not in allowed:
+            raise UserError(f"{setting} = {given}: allowed are {words}")
 
 
 def n_of_hypercube(spec: SimulateSpec) -> int:
@@ -151,7 +179,17 @@ def pinned(spec: SimulateSpec) -> SimulateSpec:
     """
     n_simulations = len(rows_of_set(spec, MOCK_TWIN))
     n_hypercube = None if spec.n_hypercube == n_simulations else spec.n_hypercube
-    return replace(spec, n_simulations=n_simulations, n_hypercube=n_hypercube, parameters=_digest_of_table(spec))
+    n_seeds, n_values = (
+        n if n != usual else None for n, usual in zip(_blocks(spec), _blocks(_USUAL_SPEC), strict=True)
+    )
+    return replace(
+        spec,
+        n_simulations=n_simulations,
+        n_hypercube=n_hypercube,
+        n_seeds=n_seeds,
+        n_values=n_values,
+        parameters=_digest_of_table(spec),
+    )
 
 
 def describe_labels(spec: SimulateSpec, suite: str) -> str:
@@ -165,11 +203,17 @@ def describe_labels(spec: SimulateSpec, suite: str) -> str:
     whose = "" if is_nbody(suite) else f", with the feedback of {suite}"
     sources = {
         "CV": "the fiducial point with different seeds",
-        "1P": f"the CAMELS values of one parameter at a time{whose}",
+        "1P": f"{_values_in_words(spec)} of one parameter at a time{whose}",
         "EX": "the extremes of feedback",
     }
     of_set = sources.get(name, f"the latin hypercube {name} of {n_of_hypercube(spec)} simulations{whose}")
     return f"rows 0 to {n - 1} of {Path(spec.parameters).name if spec.parameters else of_set}"
+
+
+def _values_in_words(spec: SimulateSpec) -> str:
+    n_seeds, n_values = _blocks(spec)
+    values = "the CAMELS values" if n_values == _VALUES_EACH else f"{n_values} values"
+    return values if n_seeds == 1 else f"{values}, from {n_seeds} initial conditions each,"
 
 
 def _digest_of_table(spec: SimulateSpec) -> str | None:
@@ -206,20 +250,27 @@ def _fiducial(layout: Layout) -> tuple[float, ...]:
     return tuple(parameter.fiducial for parameter in layout.parameters if parameter.fiducial is not None)
 
 
-def one_parameter(layout: Layout = _USUAL) -> list[Row]:
-    """61 simulations that share their seed: eleven values of each parameter in turn, the fiducial point only once."""
+def one_parameter(layout: Layout = _USUAL, n_seeds: int = 1, n_values: int = _VALUES_EACH) -> list[Row]:
+    """Some values of each parameter in turn, the fiducial point only once, in blocks that share their seed.
+
+    Args:
+        layout: ranges and fiducial values.
+        n_seeds: blocks; the first has the seed that the set has alone.
+        n_values: of each parameter, an odd number; 61 simulations a block of eleven.
+    """
     fiducial = _fiducial(layout)
     points = [
         (*fiducial[:column], value, *fiducial[column + 1 :])
         for column, parameter in enumerate(layout.parameters)
-        for value in _values_of(parameter)
+        for value in _values_of(parameter, n_values)
     ]
-    return [Row(point, _1P_SEED) for point in dict.fromkeys(points)]
+    seeds = [_1P_SEED, *(first_seed("1P") + block for block in range(1, n_seeds))]
+    return [Row(point, seed) for seed in seeds for point in dict.fromkeys(points)]
 
 
-def _values_of(parameter: Parameter) -> list[float]:
+def _values_of(parameter: Parameter, n_values: int) -> list[float]:
     spaced = np.geomspace if parameter.logarithmic else np.linspace
-    return [round(float(value), 5) for value in spaced(parameter.low, parameter.high, _VALUES_EACH)]
+    return [round(float(value), 5) for value in spaced(parameter.low, parameter.high, n_values)]
 
 
 def extremes(layout: Layout = _USUAL) -> list[Row]:

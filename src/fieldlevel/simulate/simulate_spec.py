@@ -18,7 +18,8 @@ class SimulateSpec:
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
     __omitted__: ClassVar[tuple[str, ...]] = (
-        "twin", "n_hypercube", "thin", "thin_kinds", "thin_lattice", "thin_training", "smooth_training",
+        "twin", "n_hypercube", "n_seeds", "n_values", "thin", "thin_kinds", "thin_lattice", "thin_training",
+        "smooth_training",
     )  # fmt: skip
 
     suites: Annotated[tuple[str, ...], tyro.conf.arg(metavar=f"{{{','.join(mock_suites())}}} ...")] = ("MockTNG",)
@@ -35,6 +36,11 @@ class SimulateSpec:
     n_hypercube: int | None = None
     """Rows of the latin hypercube whose first are made; as many as `n_simulations` when omitted. Another number is
     another design."""
+    n_seeds: int | None = None
+    """Of the set 1P: how many initial conditions all its rows are made from, one after the other; 1 when omitted."""
+    n_values: int | None = None
+    """Of the set 1P: values of each parameter, an odd number, so that the fiducial one is in the middle; 11 when
+    omitted."""
     fields: tuple[SimulatedField, ...] = ("Mtot",)
     """Of the suites; their gravity-only twin has Mtot alone."""
     twin: bool = True

@@ -9,6 +9,8 @@ References:
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from importlib import import_module
 from itertools import chain
 
@@ -123,11 +125,47 @@ def simulate_particles(
     first = next(iter(rows.values()))
     cosmology = Cosmology(*first.parameters[:2])
     if with_baryons := [suite for suite in suites if not is_nbody(suite)]:
-        yield from _with_baryons(with_baryons, rows, gravity_run(spec, cosmology, first.seed, device))
+        make = _remembered_run if _shares_gravity.get() else _new_run
+        yield from _with_baryons(with_baryons, rows, make(spec, cosmology, first.seed, device))
     if twins := [suite for suite in suites if is_nbody(suite)]:
         matter = nbody_run(spec, cosmology, first.seed, device)
         for twin in twins:
             yield twin, {"Mcdm": Species(matter.position, 1.0, matter.velocity)}
+
+
+_remembered: dict[tuple[SimulateSpec, Cosmology, int, torch.device], GravityRun] = {}
+"""The last gravity run of this process that others may start from; one at most."""
+
+
+_shares_gravity: ContextVar[bool] = ContextVar("shares_gravity", default=False)
+
+
+@contextmanager
+def shared_gravity() -> Iterator[None]:
+    """Around a simulation from which another differs in its feedback alone: its gravity run is remembered."""
+    token = _shares_gravity.set(True)
+    try:
+        yield
+    finally:
+        _shares_gravity.reset(token)
+
+
+def forget_run() -> None:
+    """Let go of the gravity run that was remembered, if any, and of its memory."""
+    _remembered.clear()
+
+
+def _remembered_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
+    origin = (spec, cosmology, seed, device)
+    if origin not in _remembered:
+        _remembered[origin] = _new_run(*origin)
+    return _remembered[origin]
+
+
+def _new_run(spec: SimulateSpec, cosmology: Cosmology, seed: int, device: torch.device) -> GravityRun:
+    """One run at a time: what was remembered goes first."""
+    forget_run()
+    return gravity_run(spec, cosmology, seed, device)
 
 
 def _with_baryons(

@@ -13,6 +13,7 @@ from fieldlevel.statistics.error_bars import DEFINITIONS
 from fieldlevel.statistics.metrics import METRICS, scores_to_json
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.transfer_matrix import IDEALS
+from fieldlevel.study.feedback_response import FeedbackResponse
 from fieldlevel.study.network_facts import network_facts, search_facts
 from fieldlevel.study.particle_weighing import WEIGHED, WeighedSet
 from fieldlevel.study.published_accuracies import SOURCE, SOURCE_URL, published_accuracies
@@ -47,6 +48,7 @@ def letter_document(results: LetterResults, out: Path, figures: Sequence[Path]) 
 def metrics_document(results: LetterResults) -> dict[str, Any]:
     """All numbers of the report, with the definition of each measure and the origin of the data."""
     own = results.spec.train.set_name
+    responses = [_response_document(row) for row in results.feedback_responses]
     return {
         "title": results.title,
         "data": MOCK_MARK if results.is_mock else "CMD files",
@@ -61,6 +63,7 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
             key.label: [_pair_document(pair, own) for pair in pairs] for key, pairs in results.experiments.items()
         },
         **({"numerics": [_weighed_document(row) for row in results.weighed]} if results.weighed else {}),
+        **({"one_parameter": responses} if responses else {}),
         "mean_only": {suite: scores_to_json(found.scores) for suite, found in results.mean_only.items()},
         "verdicts": [asdict(verdict) for verdict in results.verdicts],
         "error_bar_definitions": dict(DEFINITIONS),
@@ -112,6 +115,28 @@ def _weighed_document(row: WeighedSet) -> dict[str, Any]:
         "parameters": {
             name: {key: getattr(weighing, key).to_json() for key in WEIGHED}
             for name, weighing in row.parameters.items()
+        },
+    }
+
+
+def _response_document(row: FeedbackResponse) -> dict[str, Any]:
+    """A network on simulations that differ in one parameter alone."""
+    return {
+        "train_suite": row.train_suite,
+        "test_suite": row.test_suite,
+        "seed": row.seed,
+        "n_simulations": row.n_simulations,
+        "n_conditions": row.n_conditions,
+        "parameters": {
+            name: {
+                "gain": gain.to_json() if (gain := row.gain(name)) else None,
+                "varied": {
+                    varied: {key: getattr(response, key).to_json() for key in ("slope", "in_std", "bend_in_std")}
+                    for (answered, varied), response in row.responses.items()
+                    if answered == name
+                },
+            }
+            for name in row.answered
         },
     }
 

@@ -48,6 +48,8 @@ NBODY_TO_HYDRO = ExperimentKey("N-body to hydro")
 
 NUMERICS = "numerics"
 """Kind of the tests on maps of other numbers of particles."""
+ONE_PARAMETER = "one parameter at a time"
+"""Kind of the tests on simulations that differ in one parameter alone."""
 
 PAIRS_LABELS = ("four pairs", "all pairs")
 """What `FIRST` is called, of two suites and of more."""

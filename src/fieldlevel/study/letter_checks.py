@@ -12,10 +12,12 @@ from fieldlevel.data.transformed import OF_LOGARITHM
 from fieldlevel.errors import UserError, shown
 from fieldlevel.json_files import read_json_object
 from fieldlevel.search.search_settings import MOST_TRIALS
+from fieldlevel.simulate.sets import MOST_CONDITIONS, MOST_VALUES
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import refuse_values
+from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
 from fieldlevel.study.keys import Plan
-from fieldlevel.study.letter_plan import check_suites, everything, usual_suites, wanted
+from fieldlevel.study.letter_plan import check_suites, everything, sets_wanted, usual_suites, wanted
 from fieldlevel.study.letter_spec import SHARED, LetterSpec
 from fieldlevel.suites import nbody_twin
 from fieldlevel.training import settings
@@ -36,6 +38,14 @@ def check_letter(spec: LetterSpec) -> None:
         {
             "seeds": (1 <= spec.seeds <= MOST_SEEDS, f"numbers from 1 to {MOST_SEEDS:,}"),
             "other_seeds": (1 <= spec.other_seeds <= spec.seeds, f"numbers from 1 to seeds = {spec.seeds}"),
+            "one_parameter_seeds": (
+                0 <= spec.one_parameter_seeds <= MOST_CONDITIONS,
+                f"numbers from 0 to {MOST_CONDITIONS:,}",
+            ),
+            "one_parameter_values": (
+                spec.one_parameter_values % 2 == 1 and 3 <= spec.one_parameter_values <= MOST_VALUES,
+                f"3, 5, 7, ... to {MOST_VALUES}",
+            ),
             "map_trials": (0 <= spec.map_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
             "summary_trials": (0 <= spec.summary_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
             "smoothing": (_are_scales(spec.smoothing), distinct),
@@ -64,6 +74,8 @@ def _is_in(plan: Plan, words: str) -> bool:
 
 def _told_of_no_experiment(spec: LetterSpec, plan: Plan, words: str) -> str:
     """Why nothing has these first words: it was left out, or there is no such thing."""
+    if words and _is_in(planned(replace(spec, one_parameter_seeds=1)), words):
+        return f"only: {words!r}, which one_parameter_seeds = 0 leaves out; give one of the two"
     if words and _is_in(planned(replace(spec, numerics=True)), words):
         return f"only: {words!r}, which --no-numerics (numerics = false) leaves out; give one of the two"
     names = dict.fromkeys((key.name or key.kind) if key.sets else key.label for key in plan)
@@ -94,6 +106,7 @@ def refuse_unused(spec: LetterSpec, usual: LetterSpec, data: Path | None) -> Non
             raise UserError(f"summary.{setting}: would have no effect, as that of train is taken; give train.{setting}")
     if data is not None:
         _refuse_simulations(spec.simulate, usual.simulate, data)
+        _refuse_one_parameter(spec, usual, data)
 
 
 def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
@@ -102,6 +115,15 @@ def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) ->
         if value != getattr(usual, setting) and not _was_simulated_with(data, given.set_name, setting, value):
             told = f"simulate.{setting} = {shown(value)}"
             raise UserError(f"{told}: would have no effect, as the maps are those of --data; leave it out")
+
+
+def _refuse_one_parameter(spec: LetterSpec, usual: LetterSpec, data: Path) -> None:
+    """Refuse sizes of the set 1P beside a folder of maps, unless it has them; none of it may be wanted in any case."""
+    for setting, of_set in (("one_parameter_seeds", "n_seeds"), ("one_parameter_values", "n_values")):
+        given = getattr(spec, setting)
+        is_idle = given not in (getattr(usual, setting), 0)
+        if is_idle and not _was_simulated_with(data, ONE_PARAMETER_SET, of_set, given):
+            raise UserError(f"{setting} = {given}: would have no effect, as the maps are those of --data; leave it out")
 
 
 def _was_simulated_with(directory: Path, set_name: str, setting: str, value: object) -> bool:
@@ -117,9 +139,10 @@ def _was_simulated_with(directory: Path, set_name: str, setting: str, value: obj
 
 
 def planned(spec: LetterSpec) -> Plan:
-    """All that a letter of these settings could do, if every suite had a gravity-only twin and thinned sets."""
+    """All that a letter of these settings could do, if every suite had a gravity-only twin, thinned sets and 1P."""
     suites, own = spec.suites or usual_suites(), spec.train.set_name
-    sets = dict.fromkeys(suites, (own, f"{own}thin2", f"{own}thinned")) if spec.numerics else {}
+    names = (own, f"{own}thin2", f"{own}thinned", ONE_PARAMETER_SET)
+    sets = dict.fromkeys(suites, sets_wanted(spec, names))
     return everything(spec, suites, {suite: nbody_twin(suite) for suite in suites}, sets)
 
 

@@ -26,6 +26,7 @@ from fieldlevel.study.letter_plan import choose_suites, experiments, simulations
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.numerics_data import apart, lack_of_memory, numerics_simulations
 from fieldlevel.study.numerics_sets import parse_numerics_set
+from fieldlevel.study.one_parameter_data import one_parameter_simulations
 from fieldlevel.suites import camels_suites, is_nbody, layout_of, mock_suites
 from fieldlevel.training.settings import check_train_spec, refuse_large_batch, refuse_unused
 from fieldlevel.workers import choose_devices
@@ -38,8 +39,8 @@ class LetterData:
     Attributes:
         directory: folder of CMD files.
         suites: names of these.
-        opened: the suites by name and set, with the gravity-only twins and the sets of other numbers of particles that
-            the folder holds.
+        opened: the suites by name and set, with the gravity-only twins and the other sets of the experiments that the
+            folder holds.
         key: digest of the spec and of all the data it meets.
         earlier: the same as versions had it that knew mock maps by their pixels.
         set_name: of the letter.
@@ -124,7 +125,7 @@ def _simulated(
 ) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
     """The folder of the mock suites, which are simulated unless they are there, their names, and what is left out."""
     _check_before_simulating(spec)
-    own, *others = numerics_simulations(spec)
+    own, *others = [*numerics_simulations(spec), *one_parameter_simulations(spec)]
     directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
     devices = choose_devices(device, workers)
     lacking = {each.set_name: told for each in others if (told := lack_of_memory(each, directory, devices))}

@@ -14,7 +14,18 @@ from fieldlevel.errors import UserError, shown
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.experiments import asked, known_experiments
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, SetKey, Tests, Tuned, tested_set, trained_set
+from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
+from fieldlevel.study.keys import (
+    FIRST,
+    ONE_PARAMETER,
+    ExperimentKey,
+    Plan,
+    SetKey,
+    Tests,
+    Tuned,
+    tested_set,
+    trained_set,
+)
 from fieldlevel.study.letter_spec import LetterSpec, summary_train
 from fieldlevel.study.numerics_sets import sets_of
 from fieldlevel.suites import camels_suites, hydro_twins, is_mock, is_nbody, mock_suites, nbody_twin
@@ -145,8 +156,7 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
     Raises:
         UserError: an experiment that the folder has no maps for.
     """
-    sets = sets_of(directory, suites, spec.train.field) if spec.numerics else {}
-    plan = everything(spec, suites, _twins(spec, suites, directory), sets)
+    plan = everything(spec, suites, _twins(spec, suites, directory), _other_sets(spec, suites, directory))
     there = {key: tests for key, tests in plan.items() if tests}
     for words in spec.only:
         if not any(key.label.startswith(words) for key in there):
@@ -156,6 +166,23 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
         key: tuple(replace(test, network=_with_found(test.network, tuned, owners)) for test in tests)
         for key, tests in wanted(spec, there).items()
     }
+
+
+def _other_sets(spec: LetterSpec, suites: Sequence[str], directory: Path) -> dict[str, tuple[str, ...]]:
+    """Names of the sets of each suite that the folder holds, without those of experiments that are left out."""
+    found = sets_of(directory, suites, spec.train.field)
+    return {suite: sets_wanted(spec, names) for suite, names in found.items()}
+
+
+def sets_wanted(spec: LetterSpec, names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the sets of a suite that an experiment of the letter may use.
+
+    Example:
+        >>> sets_wanted(LetterSpec(numerics=False), ["LH", "LHthin2", "1P"])
+        ('LH', '1P')
+    """
+    own, is_asked = spec.train.set_name, spec.one_parameter_seeds > 0
+    return tuple(name for name in names if name == own or (is_asked if name == ONE_PARAMETER_SET else spec.numerics))
 
 
 def _owners(plan: Plan) -> dict[str, str]:
@@ -173,6 +200,8 @@ def _missing(spec: LetterSpec, suites: Sequence[str], words: str) -> str:
     with_twins = everything(spec, suites, {suite: nbody_twin(suite) for suite in suites})
     if any(key.label.startswith(words) for key in with_twins):
         return "the gravity-only twins of the suites"
+    if ONE_PARAMETER.startswith(words):
+        return f"the set {ONE_PARAMETER_SET} of a suite"
     return f"sets with other numbers of particles, as {spec.train.set_name}thin2"
 
 

@@ -17,7 +17,7 @@ class LetterSpec:
     """Every test of two suites or more: pairs, nulls, power spectrum, N-body, smoothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    __omitted__: ClassVar[tuple[str, ...]] = ("numerics",)
+    __omitted__: ClassVar[tuple[str, ...]] = ("numerics", "one_parameter_seeds", "one_parameter_values")
 
     suites: tuple[str, ...] = ()
     """The suites to compare, two or more: a network of each is tested on all; when empty, the two that the folder
@@ -36,6 +36,11 @@ class LetterSpec:
     """Test the networks on sets of other numbers of particles too (thinned ones, coarser and finer simulations), and
     train others on maps of random numbers of particles, where the folder has such sets; suites that are simulated get
     them."""
+    one_parameter_seeds: int = 10
+    """Test whether answers move when only feedback moves, where the folder has the set 1P of some suite; suites that
+    are simulated get it from so many initial conditions. 0 leaves the experiment out."""
+    one_parameter_values: int = 5
+    """Values of each parameter in the sets 1P that are simulated, an odd number."""
     map_trials: int = 0
     """Trials of the search for the hyper-parameters of each suite's networks on maps; 0 takes those of `train`."""
     summary_trials: int = 30

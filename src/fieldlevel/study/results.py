@@ -12,13 +12,16 @@ from fieldlevel.layout import Layout
 from fieldlevel.statistics.error_bars import ErrorBars, judge_error_bars
 from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.statistics.ratios import TransferRatios
+from fieldlevel.statistics.responses import OneParameterTable
 from fieldlevel.statistics.transfer_matrix import TransferMatrix, transfer_matrix
+from fieldlevel.study.feedback_response import FeedbackResponse, respond
 from fieldlevel.study.jobs import NetworkRun, Searches
 from fieldlevel.study.keys import (
     FIRST,
     HYDRO_TO_NBODY,
     NBODY_TO_HYDRO,
     NUMERICS,
+    ONE_PARAMETER,
     ExperimentKey,
     Tested,
     first_seed,
@@ -31,6 +34,7 @@ from fieldlevel.suites import is_mock, is_nbody
 
 TITLE = "Robust marginalization of baryonic effects at the field level"
 
+_WITH_TABLE = (FIRST.kind, NUMERICS, ONE_PARAMETER)
 _OF_CLAIMS = ("Omega_m", "sigma_8")
 """Parameters that the claims of the letter are about."""
 
@@ -55,6 +59,7 @@ class LetterResults:
         provenance: version, commit, hardware, date.
         verdicts: what each experiment claims and what became of it.
         n_particles: a side, in the simulations of each suite; None where nothing tells.
+        one_parameter_tables: parameters of the one-parameter set of each suite that was tested on it.
         title: heading of the report.
 
     Raises:
@@ -76,6 +81,7 @@ class LetterResults:
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()
     n_particles: Mapping[str, int | None] = field(default_factory=dict)
+    one_parameter_tables: Mapping[str, OneParameterTable] = field(default_factory=dict)
     title: str = TITLE
 
     def __post_init__(self) -> None:
@@ -128,7 +134,7 @@ class LetterResults:
     @property
     def others(self) -> dict[ExperimentKey, tuple[PairResult, ...]]:
         """The experiments beyond the pairs, first seed; those with a table of their own are left out."""
-        return {key: results for key, results in self.done.items() if key.kind not in (FIRST.kind, NUMERICS)}
+        return {key: results for key, results in self.done.items() if key.kind not in _WITH_TABLE}
 
     @property
     def remedied_pairs(self) -> dict[str, tuple[PairResult, ...]]:
@@ -144,6 +150,16 @@ class LetterResults:
     def weighed(self) -> tuple[WeighedSet, ...]:
         """What these say of the parameters that claims are about, each set beside its base."""
         return weigh(self.numerics, self.judged, self.n_particles)
+
+    @cached_property
+    def feedback_responses(self) -> tuple[FeedbackResponse, ...]:
+        """How answers follow the parameters of sets in which one varies at a time, first seed."""
+        return respond(self.of(ONE_PARAMETER), self.one_parameter_tables, self.judged)
+
+    @property
+    def varied_alone(self) -> tuple[str, ...]:
+        """Names of the parameters that vary alone in some such set, in the order of the layouts."""
+        return tuple(dict.fromkeys(each.name for row in self.feedback_responses for each in row.varied))
 
     @property
     def first_label(self) -> str:

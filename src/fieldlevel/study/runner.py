@@ -30,6 +30,7 @@ from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
 from fieldlevel.study.experiments import asked, known_experiments
+from fieldlevel.study.feedback_response import one_parameter_tables
 from fieldlevel.study.jobs import (
     NetworkRun,
     Searches,
@@ -112,6 +113,7 @@ def run_letter(
         mean_only={suite: predict_from_mean(data.of(suite), spec.train.split) for suite in data.suites},
         examples={name: _examples(data.of(name), spec) for name in data.suites},
         facts=describe_data(spec, data),
+        one_parameter_tables=one_parameter_tables(data.opened),
         n_particles={name: particles_a_side(data.of(name).files) for name in data.suites},
         provenance=describe_software(select_device(device)),
     )

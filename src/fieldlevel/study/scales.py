@@ -12,6 +12,8 @@ def laptop_scale() -> LetterSpec:
     """Two CPU cores, some half an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
         k_max=(2.0, 4.0),
+        one_parameter_seeds=5,
+        one_parameter_values=3,
         summary_trials=20,
         summary=laptop_summary(),
         simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),

@@ -28,7 +28,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.rescaling import LEAST_SIMULATIONS
-from fieldlevel.suites import is_nbody
+from fieldlevel.suites import is_nbody, shares_seeds
 from fieldlevel.training.settings import refuse_large_batch
 from fieldlevel.training.source_rules import maps_of_sources
 from fieldlevel.training.source_spec import SourceSpec
@@ -79,8 +79,9 @@ def open_data(
     Raises:
         DataError: a folder that cannot be used.
         UserError: a set of the split would be empty, or too small to calibrate with, all training simulations have the
-            same label, a batch is larger than the training set, a transform leaves all or nothing of such maps, an
-            output is none of a source, or the sources differ in more than their physics.
+            same label, or share their initial conditions by design, a batch is larger than the training set, a
+            transform leaves all or nothing of such maps, an output is none of a source, or the sources differ in more
+            than their physics.
     """
     suites = open_suites(spec, directory)
     _refuse_differences(spec, suites)
@@ -92,7 +93,9 @@ def open_data(
     _refuse_large_batches(spec, sources)
     outputs_of(spec, sources)
     _refuse_few_to_calibrate(spec, sources)
-    _refuse_equal_labels([source for source in sources if source.spec.labelled])
+    labelled = [source for source in sources if source.spec.labelled]
+    _refuse_shared_seeds(labelled)
+    _refuse_equal_labels(labelled)
     if not check:
         return sources
     return tuple(replace(source, suite=_checked(source.suite, listener)) for source in sources)
@@ -155,6 +158,14 @@ def _refuse_few_to_calibrate(spec: TrainSpec, sources: Sequence[Source]) -> None
     if spec.calibration != "none" and 0 < n < LEAST_SIMULATIONS:
         told = f"split.calibration = {spec.split.calibration:g}: {n} simulations to calibrate with"
         raise UserError(f"{told}; take {LEAST_SIMULATIONS} at least, better 100, or --calibration none")
+
+
+def _refuse_shared_seeds(labelled: Sequence[Source]) -> None:
+    """No part of the split may know the initial conditions of another: such sets are there to be evaluated on."""
+    for source in labelled:
+        if shares_seeds(source.suite.set_name):
+            told = f"{source.suite.suite} {source.suite.set_name}: its simulations share their initial conditions"
+            raise UserError(f"{told}; test on it, and train on a set with seeds of its own, such as LH")
 
 
 def _refuse_equal_labels(labelled: Sequence[Source]) -> None:

@@ -18,6 +18,7 @@ from fieldlevel.study.experiments.gravity_only import HydroToNbody, NbodyToHydro
 from fieldlevel.study.experiments.k_max import WavenumberCuts
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.experiments.numerics import Numerics
+from fieldlevel.study.experiments.one_parameter import OneParameter
 from fieldlevel.study.experiments.permuted_labels import PermutedLabels
 from fieldlevel.study.experiments.smoothing import Smoothing
 from fieldlevel.study.experiments.summary_networks import SUMMARIES
@@ -30,6 +31,7 @@ EXPERIMENTS: tuple[Experiment, ...] = (
     *SUMMARIES,
     HydroToNbody(),
     NbodyToHydro(),
+    OneParameter(),
     Numerics(),
     Smoothing(),
     WavenumberCuts(),
