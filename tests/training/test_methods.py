@@ -288,7 +288,7 @@ def test_statistics_of_the_target_are_those_of_its_maps():
         for each, sets in ((adapted, training), (spec, training[:2]))
     )
     (norm,), (before,) = (
-        [part for part in each.modules() if isinstance(part, torch.nn.BatchNorm1d)] for each in (found, plain.network)
+        [part for part in each.modules() if isinstance(part, torch.nn.BatchNorm1d)] for each in (found, plain)
     )
     ratio = (norm.running_var / before.running_var).median().item()
     assert ratio == pytest.approx(9.0, rel=0.2)
@@ -382,6 +382,41 @@ def test_a_method_of_ones_own_is_trained_by_its_import_path():
     assert differ(own, run(BRIEF))
     idle = run(replace(BRIEF, method="test_methods:Loudest", method_options={"share": 0.0}))
     assert_same(idle, run(BRIEF))
+
+
+class Faulty(Method):
+    """Fails where it is told to."""
+
+    def __init__(self, spec, network, training, where: str = "loss") -> None:
+        super().__init__(spec, network, training)
+        self.where = where
+
+    def _fail(self, where):
+        if self.where == where:
+            raise KeyError(where)
+
+    def choose(self, sampler):
+        self._fail("choose")
+        return super().choose(sampler)
+
+    def loss(self, pooled, losses):
+        self._fail("loss")
+        return torch.stack([pooled, pooled]) if self.where == "shape" else pooled
+
+    def settle(self, network):
+        self._fail("settle")
+
+
+@pytest.mark.parametrize("where", ["choose", "loss", "settle"])
+def test_a_method_that_fails_is_told_in_one_line(where):
+    with pytest.raises(UserError, match=r"method = test_methods:Faulty: fails \(KeyError.*test_methods.py") as told:
+        run(replace(BRIEF, method="test_methods:Faulty", method_options={"where": where}))
+    assert "\n" not in str(told.value)
+
+
+def test_a_loss_that_is_none_is_refused():
+    with pytest.raises(UserError, match=r"method = test_methods:Faulty: its loss is \(2,\); it must be a scalar"):
+        run(replace(BRIEF, method="test_methods:Faulty", method_options={"where": "shape"}))
 
 
 def test_a_method_is_made_without_the_random_numbers_of_the_training():
