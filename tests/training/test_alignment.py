@@ -159,6 +159,18 @@ def test_labels_of_the_target_may_be_no_numbers(aligned, folder):
     assert torch.equal(training.theta.nan_to_num(nan=-1), plain.theta.nan_to_num(nan=-1))
 
 
+def test_the_command_line_trains_on_suites_by_name(folder, tmp_path):
+    sizes = ["--network.hidden", "1", "--batch-size", "12", "--n-steps", "6", "--validate-every", "3"]
+    brief = ["--statistics-batches", "2", "--head-batches", "2", "--split.train", "0.5", "--split.validation", "0.25"]
+    out = tmp_path / "run"
+    arguments = ["train", "--data", str(folder), "--out", str(out), "--device", "cpu", *NAMES, *sizes, *brief]
+    assert main([*arguments, "--method-options", "weight", "2.0"]) == 0
+    predictor = load(out / "weights.safetensors", "cpu")
+    assert predictor.spec.method_options == {"weight": 2.0}
+    assert [len(source.training) for source in predictor.sources] == [4, 4, 4]
+    assert predictor.layout.names[:3] == ("Omega_m", "sigma_8", "A_SN1[MockTNG]")
+
+
 def test_a_network_says_what_it_was_aligned_with(aligned, folder, tmp_path):
     weights = train(replace(aligned, method="batch-norms"), folder, tmp_path / "run", "cpu")
     predictor = load(weights, "cpu")
