@@ -32,6 +32,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import overlay_file
 from fieldlevel.study.scales import SCALES, SIMULATION_SCALES
 from fieldlevel.training.presets import TRAIN_PRESETS
+from fieldlevel.training.source_rules import with_suites
 
 
 def parse(arguments: Sequence[str]) -> Command:
@@ -72,7 +73,19 @@ def parse(arguments: Sequence[str]) -> Command:
         Import(tyro.MISSING, tyro.MISSING),
     )
     command = _read(list(arguments), Union[tuple(_subcommand(default) for default in defaults)])  # noqa: UP007
+    if isinstance(command, Train):
+        return _with_sources(command)
     return _with_one_suite(command, arguments) if isinstance(command, Simulate) else command
+
+
+def _with_sources(command: Train) -> Train:
+    """The command with `--suites` and `--align-with` as what they are short for, `sources`."""
+    if command.align_with is None and command.align_part != Train.align_part:
+        raise UserError("--align-part: would have no effect without --align-with; leave it out")
+    if not command.suites and command.align_with is None:
+        return command
+    spec = with_suites(command.spec, command.suites, command.align_with, command.align_part)
+    return replace(command, suites=(), align_with=None, spec=spec)
 
 
 def _with_one_suite(command: Simulate, arguments: Sequence[str]) -> Simulate:

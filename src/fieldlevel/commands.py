@@ -98,6 +98,13 @@ class Train:
     """released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the faster one."""
     config: Path | None = None
     """TOML file, or spec.json of a run, that overrides the preset; flags override the file."""
+    suites: tuple[str, ...] = ()
+    """Suites to train on together, with labels, in equal shares of every batch: short for `sources`."""
+    align_with: Annotated[str | None, tyro.conf.arg(metavar="SUITE")] = None
+    """Another suite, of which the network sees maps without labels (--method mmd, adversarial, batch-norms)."""
+    align_part: float = 0.5
+    """Of the training simulations, kept for --align-with where it shares its initial conditions with a training suite:
+    no sibling of what it is aligned with has a label."""
     device: Device = "auto"
     spec: Annotated[TrainSpec, Flat] = field(default_factory=TrainSpec)
 

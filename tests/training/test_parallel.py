@@ -247,6 +247,10 @@ def laws() -> dict[str, Any]:
         "warmed up": descend(replace(SPEC, squared_error_steps=4)),
         "shortened": descend(replace(SPEC, optimiser=OptimiserSpec(longest_gradient=0.5))),
         "own, penalised": descend(OWN),
+        "by group DRO": descend(replace(SPEC, method="group-dro", method_options={"step": 0.5})),
+        "by V-REx": descend(replace(SPEC, method="vrex", method_options={"weight": 1.0})),
+        "by MMD": descend(replace(SPEC, method="mmd")),
+        "by a critic": descend(replace(SPEC, method="adversarial", method_options={"rate": 1e-4})),
         "learnt": learn(SPEC),
         "learnt by Muon": learn(replace(SPEC, optimiser=OptimiserSpec(method="Muon", learning_rate=1e-2))),
         "differentiated": differentiate(),
@@ -363,7 +367,8 @@ def read_losses(folder: Path) -> np.ndarray:
     return np.loadtxt(folder / "history.csv", delimiter=",", skiprows=1, usecols=(0, 2, 3))
 
 
-RUNS = ["descended", "warmed up", "shortened", "own, penalised", "learnt", "learnt by Muon"]
+METHODS = ["by group DRO", "by V-REx", "by MMD", "by a critic"]
+RUNS = ["descended", "warmed up", "shortened", "own, penalised", *METHODS, "learnt", "learnt by Muon"]
 
 
 @pytest.mark.parametrize("run", RUNS)
@@ -375,7 +380,7 @@ def test_ranks_train_the_network_of_one_process(ranks, alone, run):
 
 def test_ranks_keep_the_same_bits(ranks):
     first, second = ranks
-    for run in ("descended", "warmed up", "shortened", "learnt", "learnt by Muon"):
+    for run in ("descended", "warmed up", "shortened", *METHODS, "learnt", "learnt by Muon"):
         assert_close(first[run], second[run], 0.0)
 
 

@@ -47,16 +47,21 @@ class MapSet:
         theta: targets in the unit interval, NaN where unknown, float32, shape (n, P).
         simulation: number of the simulation of each map, int64, shape (n,).
         source: number of the source that each map is of, int64, shape (n,); zeros where there is one alone.
+        seeds: number of whose initial conditions each map has, int64, shape (n,); the source where nobody says.
+            Simulations of one number and of one of these are siblings.
     """
 
     maps: Tensor
     theta: Tensor
     simulation: Tensor
     source: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
+    seeds: Tensor = field(default_factory=lambda: torch.empty(0, dtype=torch.int64))
 
     def __post_init__(self) -> None:
         if len(self.source) != len(self.simulation):
             object.__setattr__(self, "source", torch.zeros_like(self.simulation))
+        if len(self.seeds) != len(self.simulation):
+            object.__setattr__(self, "seeds", self.source)
 
     @classmethod
     def joined(cls, sets: "Sequence[MapSet]") -> "MapSet":
@@ -159,6 +164,9 @@ class BatchSampler:
             nevertheless.
         of_sources: maps of each source in a batch; all are of one when empty.
 
+    Attributes:
+        rows: numbers in the whole batch of the maps that are returned, (b,).
+
     Raises:
         UserError: a source without maps.
     """
@@ -178,7 +186,7 @@ class BatchSampler:
         self.share = share
         self._generator = torch.Generator().manual_seed(seed)
         counts = tuple(of_sources) or (batch_size,)
-        self._rows = _rows_of(share, counts)
+        self.rows = _rows_of(share, counts)
         self._queues = [
             _Queue(numbers, count) for numbers, count in zip(_by_source(map_set, counts), counts, strict=True)
         ]
@@ -203,7 +211,7 @@ class BatchSampler:
             n_shifts = self.map_set.maps.shape[-1] if self.augmentation == "symmetries+shifts" else 1
             chosen[:, 1] = torch.randint(N_SYMMETRIES, (self.batch_size,), generator=self._generator)
             chosen[:, 2:] = torch.randint(n_shifts, (self.batch_size, 2), generator=self._generator)
-        return chosen[self._rows]
+        return chosen[self.rows]
 
     def gather(self, chosen: Tensor) -> Batch:
         """Make a batch of what was chosen; nothing in it waits for the device.

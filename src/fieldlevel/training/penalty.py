@@ -28,7 +28,28 @@ PENALTY_METHODS = ("loss", "update", "extra_state", "load_extra_state")
 """That a penalty must have, if it is no `Penalty`."""
 
 
-class Penalty(nn.Module, ABC):
+class Learner(nn.Module):
+    """What learns beside the network, and goes on after a stop: a penalty, or a method (`training.method`).
+
+    Attributes:
+        optimisers: its own.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.optimisers: list[Optimizer] = []
+
+    def extra_state(self) -> list[Any]:
+        """What the next step depends on beside the `state_dict`: tensors, numbers, text, lists and dicts of them."""
+        return [optimiser.state_dict() for optimiser in self.optimisers]
+
+    def load_extra_state(self, state: list[Any]) -> None:
+        """Go on from what `extra_state` told, on whatever device."""
+        for optimiser, each in zip(self.optimisers, state, strict=True):
+            optimiser.load_state_dict(each)
+
+
+class Penalty(Learner, ABC):
     """Added to the loss of an estimator; made by `Class(n_features, n_sources, **options)`.
 
     Its parameters are moved by `update` alone. What its next step depends on is its `state_dict`, its `optimisers` and
@@ -55,10 +76,6 @@ class Penalty(nn.Module, ABC):
 
     is_recordable: ClassVar[bool] = False
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.optimisers: list[Optimizer] = []
-
     @abstractmethod
     def loss(self, features: Tensor, source: Tensor, theta: Tensor) -> Tensor:
         """What is added to the loss of the estimator.
@@ -78,15 +95,6 @@ class Penalty(nn.Module, ABC):
         Arguments as for `loss`, but features have no gradient. The parameters may hold gradients of the last `loss`, so
         that it sets them to zero first, as optimisers do by `zero_grad`.
         """
-
-    def extra_state(self) -> list[Any]:
-        """What the next step depends on beside the `state_dict`: tensors, numbers, text, lists and dicts of them."""
-        return [optimiser.state_dict() for optimiser in self.optimisers]
-
-    def load_extra_state(self, state: list[Any]) -> None:
-        """Go on from what `extra_state` told, on whatever device."""
-        for optimiser, each in zip(self.optimisers, state, strict=True):
-            optimiser.load_state_dict(each)
 
 
 def check_penalty(spec: TrainSpec) -> None:
@@ -122,17 +130,17 @@ def make_penalty(spec: TrainSpec, network: Estimator, source: Tensor) -> Penalty
     return penalty
 
 
-def penalty_state(penalty: Penalty) -> dict[str, Any]:
-    """All that its next step depends on.
+def penalty_state(penalty: Learner, setting: str = "penalty") -> dict[str, Any]:
+    """All that the next step of a penalty, or of a method, depends on.
 
     Raises:
         UserError: it has an extra state that could not be read again.
     """
-    with running(penalty, "penalty"):
+    with running(penalty, setting):
         state = {"tensors": penalty.state_dict(), "extra": penalty.extra_state()}
     if (strange := _strange(state)) is not None:
         told = f"its state holds {type(strange).__name__}"
-        raise UserError(f"penalty = {path_of(penalty)}: {told}; keep tensors, numbers, text, lists and dicts of them")
+        raise UserError(f"{setting} = {path_of(penalty)}: {told}; keep tensors, numbers, text, lists and dicts of them")
     return state
 
 
@@ -145,7 +153,7 @@ def _strange(value: Any) -> object:
     return None if value is None or type(value) in _KEPT or isinstance(value, Tensor) else value
 
 
-def load_penalty_state(penalty: Penalty, state: Mapping[str, Any]) -> None:
+def load_penalty_state(penalty: Learner, state: Mapping[str, Any]) -> None:
     """Go on from what `penalty_state` told."""
     penalty.load_state_dict(state["tensors"])
     penalty.load_extra_state(state["extra"])

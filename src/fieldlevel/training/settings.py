@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import fields
+from dataclasses import fields, replace
 from operator import attrgetter
 from typing import Any
 
@@ -24,6 +24,7 @@ from fieldlevel.estimators.network_specs import (
 )
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.training import distributed
+from fieldlevel.training.methods import METHODS, check_method, method_class, refuse_idle_sources
 from fieldlevel.training.penalty import check_penalty
 from fieldlevel.training.presets import TRAIN_PRESETS, laptop_summary, laptop_training
 from fieldlevel.training.source_rules import settle_sources
@@ -104,6 +105,7 @@ RULES: Mapping[str, Rule] = {
     "body": _import_path(""),
     "head": _import_path(*HEADS),
     "penalty": _import_path(""),
+    "method": _import_path(*METHODS),
 }
 """Of the values of a `TrainSpec`; those of the network that it does not train hold too."""
 
@@ -140,10 +142,21 @@ def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec
     check_imports(spec)
     check_penalty(spec)
     check_source_names(spec)
-    spec = settle_sources(spec, distributed.n_ranks())
+    spec = settle_sources(_without_idle_draws(spec), distributed.n_ranks())
+    check_method(spec)
     if refuse_idle:
         refuse_unused(spec)
+        refuse_idle_sources(spec)
     return spec
+
+
+def _without_idle_draws(spec: TrainSpec) -> TrainSpec:
+    """The spec with no maps without labels in its batches, where its method has no use for them there."""
+    if not spec.sources or method_class(spec.method).draws_unlabelled:
+        return spec
+    shares = [source.share if source.labelled else 0.0 for source in spec.sources]
+    sources = tuple(replace(source, share=share) for source, share in zip(spec.sources, shares, strict=True))
+    return replace(spec, sources=sources)
 
 
 def check_source_names(spec: TrainSpec) -> None:

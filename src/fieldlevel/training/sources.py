@@ -85,9 +85,8 @@ def open_data(
     """
     suites = open_suites(spec, directory)
     _refuse_differences(spec, suites)
-    sources = tuple(
-        Source(source, suite, spec.split.divide(suite.n_simulations))
-        for source, suite in zip(spec.all_sources, suites, strict=True)
+    sources = _apart(
+        [Source(each, suite, _part(spec, each, suite)) for each, suite in zip(spec.all_sources, suites, strict=True)]
     )
     refuse_idle_scale(spec.transform, sources[0].suite.n_pixels, sources[0].suite.layout)
     _refuse_large_batches(spec, sources)
@@ -99,6 +98,38 @@ def open_data(
     if not check:
         return sources
     return tuple(replace(source, suite=_checked(source.suite, listener)) for source in sources)
+
+
+def _part(spec: TrainSpec, source: SourceSpec, suite: Suite) -> Split:
+    """The split with those training simulations alone that the source has."""
+    split = spec.split.divide(suite.n_simulations)
+    first, last = (round(fraction * len(split.train)) for fraction in source.part)
+    if first == last:
+        told = f"sources: part = {source.part[0]:g} to {source.part[1]:g} of {source.suite}: none"
+        raise UserError(f"{told} of its {len(split.train)} training simulations; give a larger one")
+    return split._replace(train=split.train[first:last])
+
+
+def _apart(sources: Sequence[Source]) -> tuple[Source, ...]:
+    """The sources, those that are `apart` without simulations that have a sibling with labels."""
+    return tuple(_without_siblings(each, sources) if each.spec.apart else each for each in sources)
+
+
+def _without_siblings(source: Source, sources: Sequence[Source]) -> Source:
+    labelled = [each for each in sources if each.spec.labelled and _are_siblings(each.suite, source.suite)]
+    known = np.concatenate([source.split.train[:0], *(each.seen for each in labelled)])
+    known = np.concatenate([known, *(each.calibration for each in labelled)])
+    kept = source.split.train[~np.isin(source.split.train, known)]
+    if not len(kept):
+        names = " and ".join(each.spec.suite for each in labelled)
+        told = f"sources: all training simulations of {source.spec.suite} have siblings with labels in {names}"
+        raise UserError(f"{told}; keep some for it, e.g. part = [0.0, 0.5] of these and [0.5, 1.0] of it")
+    return replace(source, split=source.split._replace(train=kept))
+
+
+def _are_siblings(one: Suite, other: Suite) -> bool:
+    """Whether simulations of one number have the same initial conditions."""
+    return one.layout.initial_conditions == other.layout.initial_conditions != ""
 
 
 def open_suites(spec: TrainSpec, directory: str | Path) -> list[Suite]:
@@ -123,8 +154,7 @@ def _refuse_differences(spec: TrainSpec, suites: Sequence[Suite]) -> None:
             told = " and ".join(f"{each.suite} {_in_words(each, spec.field)}" for each in (suites[0], suite))
             raise UserError(f"sources: {told}; give sources of the same maps")
     for one, other in combinations(suites, 2):
-        shares = one.layout.initial_conditions == other.layout.initial_conditions != ""
-        if shares and one.n_simulations != other.n_simulations:
+        if _are_siblings(one, other) and one.n_simulations != other.n_simulations:
             told = f"{one.suite} has {one.n_simulations} simulations, {other.suite} {other.n_simulations}"
             why = "of the same initial conditions, so that siblings would be trained on and tested"
             raise UserError(f"sources: {told} {why}; give sources of equally many")
@@ -224,7 +254,9 @@ def load_sets(
     def load(number: int, simulations: npt.NDArray[np.int64]) -> MapSet:
         suite, targets = prepared[number].suite, _targets(prepared[number], outputs, sources)
         loaded = load_map_set(suite, simulations, normaliser, device, targets=targets, listener=listener)
-        return replace(loaded, source=torch.full_like(loaded.simulation, number))
+        first = next(i for i, each in enumerate(sources) if i == number or _are_siblings(each.suite, suite))
+        numbers = {"source": number, "seeds": first}
+        return replace(loaded, **{name: torch.full_like(loaded.simulation, i) for name, i in numbers.items()})
 
     training = MapSet.joined([load(number, source.split.train) for number, source in enumerate(prepared)])
     labelled = [(number, source) for number, source in enumerate(prepared) if source.spec.labelled]

@@ -18,16 +18,18 @@ from fieldlevel.data.batches import Batch, BatchSampler, MapSet
 from fieldlevel.errors import TrainingError
 from fieldlevel.estimators.build import build_estimator, refuse_bad_posterior
 from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.estimators.imported import running
 from fieldlevel.estimators.network_specs import MOMENTS, is_own
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import distributed
 from fieldlevel.training.head import fit_head
+from fieldlevel.training.methods import make_method
 from fieldlevel.training.penalty import load_penalty_state, make_penalty, penalty_state
 from fieldlevel.training.precision import autocast, random_states, set_random_states
 from fieldlevel.training.source_rules import maps_of_sources
 from fieldlevel.training.step import TrainingStep, arranged, memory_format
-from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.train_spec import POOLED, TrainSpec
 
 REPORT_EVERY = 10
 """Steps between looks at the loss: each look makes the CPU wait for the device."""
@@ -113,7 +115,8 @@ class TrainingState:
         of_sources = maps_of_sources(spec)
         self.sampler = BatchSampler(training, spec.batch_size, spec.augmentation, spec.seed, own, of_sources)
         self.penalty = make_penalty(spec, self.network, training.source)
-        self.take_step = TrainingStep(self.network, self.sampler, spec, self.device, self.penalty)
+        self.method = make_method(spec, self.network, training)
+        self.take_step = TrainingStep(self.network, self.sampler, spec, self.device, self.penalty, self.method)
         self.best: dict[str, Tensor] = {}
         self.history: list[HistoryRow] = []
         self.step = 0
@@ -139,6 +142,8 @@ class TrainingState:
         with exact_float32():
             self.network.settle(arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
             fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
+            with running(self.method, "method"):
+                self.method.settle(self.network)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
         if not math.isfinite(loss):
             raise TrainingError(
@@ -171,7 +176,8 @@ class TrainingState:
             "optimisers": self.take_step.state_dict(),
             "sampler": self.sampler.state_dict(),
         }
-        return parts if self.penalty is None else parts | {"penalty": penalty_state(self.penalty)}
+        learning = {"penalty": self.penalty, "method": self.method if self.spec.method != POOLED else None}
+        return parts | {name: penalty_state(part, name) for name, part in learning.items() if part is not None}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Go on from a state of `state_dict`; sets the global random state too.
@@ -182,13 +188,15 @@ class TrainingState:
         try:
             check_state(state, self._parts(), self.spec.n_steps, self.sampler.map_set.n_maps)
         except ValueError as error:
-            own = is_own(self.spec) or self.penalty is not None
+            own = is_own(self.spec) or self.penalty is not None or ":" in self.spec.method
             raise ValueError(f"{error}; or a class of one's own was changed since" if own else str(error)) from None
         self.network.load_state_dict(state["network"])
         self.take_step.load_state_dict(state["optimisers"])
         self.sampler.load_state_dict(state["sampler"])
         if self.penalty is not None:
             load_penalty_state(self.penalty, state["penalty"])
+        if "method" in state:
+            load_penalty_state(self.method, state["method"])
         set_random_states(state["random"], self.device)
         self.best = state["best"]
         self.history = [HistoryRow(*row) for row in state["history"]]
@@ -223,8 +231,9 @@ class TrainingState:
     def _finite(self, loss: float, step: int, name: str) -> float:
         if math.isfinite(loss):
             return loss
-        if self.penalty is not None and name == "training loss":
-            name += f" with penalty = {self.spec.penalty}"
+        if name == "training loss":
+            name += f" with penalty = {self.spec.penalty}" if self.penalty is not None else ""
+            name += f" with method = {self.spec.method}" if self.spec.method != POOLED else ""
         raise TrainingError(
             f"{name} is {loss} at step {step} (learning rate {self.take_step.rate(step - 1):.2e}): lower "
             f"optimiser.learning_rate, warm up with squared_error_steps, or use precision = float32; "
@@ -263,8 +272,8 @@ def check_state(state: Mapping[str, Any], own: Mapping[str, Any], n_steps: int, 
         _check_tensors(state[name], own["network"], name)
     _check_optimisers(state["optimisers"], own["optimisers"])
     _check_sampler(state["sampler"], own["sampler"], n_maps)
-    if "penalty" in own:
-        _check_tensors(state["penalty"]["tensors"], own["penalty"]["tensors"], "penalty")
+    for name in own.keys() & {"penalty", "method"}:
+        _check_tensors(state[name]["tensors"], own[name]["tensors"], name)
 
 
 _OF_A_RUN = {"random", "best", "history", "step", "seconds"}

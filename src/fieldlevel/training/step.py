@@ -1,10 +1,12 @@
-"""One step of the optimiser: draw and augment a batch, run the estimator, minimise its loss and the penalty on it.
+"""One step of the optimiser: draw and augment a batch, run the estimator, minimise its loss and the penalties on it.
+
+How the losses of several sources become one, and what is done to a batch first, is up to a method (`training.method`).
 
 On a GPU the step is recorded once and replayed (`training.captured`), exchanges between ranks included. What changes
 from step to step reaches it by memory that keeps its place: which maps come next, and the learning rate.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -19,6 +21,7 @@ from fieldlevel.estimators.estimator import Estimator, scalar
 from fieldlevel.estimators.imported import running
 from fieldlevel.training import distributed
 from fieldlevel.training.captured import CapturedStep
+from fieldlevel.training.method import Method, source_losses
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
 from fieldlevel.training.penalty import Penalty
 from fieldlevel.training.precision import autocast, is_bfloat16, repeatable_convolutions
@@ -35,6 +38,7 @@ class TrainingStep:
         spec: how it is trained.
         device: of both.
         penalty: added to its loss, on the same device.
+        method: how several sources are trained together; pooled when None.
     """
 
     def __init__(
@@ -44,14 +48,16 @@ class TrainingStep:
         spec: TrainSpec,
         device: torch.device,
         penalty: Penalty | None = None,
+        method: Method | None = None,
     ) -> None:
         self._network = network
         self._sampler = sampler
         self._spec = spec
         self._device = device
-        self._penalty = penalty
-        are_recordable = network.is_recordable and (penalty is None or penalty.is_recordable)
-        self._is_captured = device.type == "cuda" and are_recordable
+        self._method = Method(spec, network, sampler.map_set) if method is None else method
+        self._penalties = [each for each in (self._method.penalty, penalty) if each is not None]
+        parts = (network, self._method, *self._penalties)
+        self._is_captured = device.type == "cuda" and all(part.is_recordable for part in parts)
         self.optimisers = make_optimisers(
             network.parameters(),
             spec.optimiser,
@@ -64,7 +70,8 @@ class TrainingStep:
     def __call__(self, step: int) -> Tensor:
         """Take step number `step`, from 0; returns its loss, which stays on the device."""
         set_rate(self.optimisers, self.rate(step))
-        chosen = self._sampler.choose()
+        with running(self._method, "method"):
+            chosen = self._method.choose(self._sampler)
         warms_up = step < self._spec.squared_error_steps
         take = partial(self._take, warms_up)
         if not self._is_captured:
@@ -91,21 +98,34 @@ class TrainingStep:
 
     def _compile(self, chosen: Tensor) -> None:
         """Compile the kernels for the shape of a batch before the first step, many at a time."""
-        maps = self._sampler.gather(chosen.to(self._device)).maps
+        maps = self._gather(chosen.to(self._device)).maps
         with autocast(self._spec.precision, self._device):
             self._network.compile_kernels(arranged(maps))
 
+    def _gather(self, chosen: Tensor) -> Batch:
+        with running(self._method, "method"):
+            return self._method.gather(self._sampler, chosen)
+
     @repeatable_convolutions()
     def _take(self, warms_up: bool, chosen: Tensor) -> Tensor:
-        batch, network = self._sampler.gather(chosen), self._network
+        batch, network = self._gather(chosen), self._network
         with autocast(self._spec.precision, self._device):
             features = network.features_of(arranged(batch.maps))
             answer = network.answer_of(features)
-        sums = distributed.all_reduce_sum(network.sums(answer, batch.theta))
-        loss = network.warm_up_loss(sums) if warms_up else network.loss(sums)
-        if self._penalty is not None:
-            loss = loss + penalise(self._penalty, features, batch)
+        loss = self._loss(answer, batch, network.warm_up_loss if warms_up else network.loss)
+        for penalty in self._penalties:
+            loss = loss + penalise(penalty, features, batch)
         return descend(loss, list(network.parameters()), self.optimisers, self._spec)
+
+    def _loss(self, answer: Any, batch: Batch, loss_of: Callable[[Tensor], Tensor]) -> Tensor:
+        """Of the sources together, as the method has it."""
+        method, sums_of = self._method, partial(self._network.sums, answer)
+        pooled = loss_of(distributed.all_reduce_sum(sums_of(batch.theta)))
+        apart = None
+        if method.needs_losses:
+            apart = source_losses(method, sums_of, loss_of, batch, distributed.all_reduce_sum)
+        with running(method, "method"):
+            return scalar(method.loss(pooled, apart), method, "method")
 
 
 def penalise(penalty: Penalty, features: Tensor, batch: Batch) -> Tensor:

@@ -13,6 +13,8 @@ from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, Option, Pe
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.source_spec import SourceSpec
 
+POOLED = "pooled"
+"""The method that does nothing."""
 Options = Annotated[dict[str, Option], tyro.conf.arg(metavar="NAME VALUE ...")]
 """By their names; a spec that has some can still be the key of a dict."""
 
@@ -50,7 +52,7 @@ class TrainSpec:
         *("body", "body_options", "head", "head_options"),
         *("penalty", "penalty_options"),
         *("sources", "outputs"),
-        "calibration",
+        *("calibration", "method", "method_options"),
     )
 
     suite: str = "MockTNG"
@@ -114,6 +116,13 @@ class TrainSpec:
     calibration: Literal["none", "sigma of mean"] = "sigma of mean"
     """What is done with the calibration simulations of the split once the network is trained. `sigma of mean`: standard
     deviations are multiplied by a smooth function of the mean (`inference.calibration`), where that helps."""
+
+    method: str = POOLED
+    """How several sources are trained together (docs/training.md, Methods): `pooled`, `group-dro`, `vrex`,
+    `adversarial`, `mmd`, `batch-norms`, `randomised`, or the import path of one's own, `module:Class`
+    (`fieldlevel.training.method`)."""
+    method_options: Options = dataclasses.field(default_factory=dict, hash=False)
+    """Arguments of its class: of all but `pooled` `weight`, of which 0 is pooling."""
 
     @property
     def all_sources(self) -> tuple[SourceSpec, ...]:

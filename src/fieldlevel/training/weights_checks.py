@@ -80,7 +80,7 @@ def check_keys(metadata: Mapping[str, str]) -> None:
 
 def check_spec(spec: TrainSpec) -> None:
     """Refuse names that are more than names, and an impossible transform."""
-    for kind in ("suite", "field", "set_name", "body", "head", "penalty"):
+    for kind in ("suite", "field", "set_name", "body", "head", "penalty", "method"):
         is_name, words = RULES[kind]
         if not is_name(name := getattr(spec, kind)):
             raise UserError(f"{kind} {name[:40]!r}: must be {words}")
