@@ -85,7 +85,7 @@ def open_data(
     suites = open_suites(spec, directory)
     _refuse_differences(spec, suites)
     sources = tuple(
-        Source(source, suite, spec.split.divide(suite.n_simulations))
+        Source(source, suite, _limited(spec.split.divide(suite.n_simulations), source))
         for source, suite in zip(spec.all_sources, suites, strict=True)
     )
     refuse_idle_scale(spec.transform, sources[0].suite.n_pixels, sources[0].suite.layout)
@@ -96,6 +96,17 @@ def open_data(
     if not check:
         return sources
     return tuple(replace(source, suite=_checked(source.suite, listener)) for source in sources)
+
+
+def _limited(split: Split, source: SourceSpec) -> Split:
+    """The split with those training simulations alone that a source names."""
+    if not source.simulations:
+        return split
+    named = np.array(source.simulations, dtype=np.int64)
+    if len(others := np.setdiff1d(named, split.train)):
+        told = f"sources: simulations = {others[0]} of {source.suite}, which is not in its training set"
+        raise UserError(f"{told}; name simulations of the {len(split.train)} there")
+    return split._replace(train=split.train[np.isin(split.train, named)])
 
 
 def open_suites(spec: TrainSpec, directory: str | Path) -> list[Suite]:
@@ -216,9 +227,24 @@ def load_sets(
         return replace(loaded, source=torch.full_like(loaded.simulation, number))
 
     training = MapSet.joined([load(number, source.split.train) for number, source in enumerate(prepared)])
+    if spec.labels == "permuted suites":
+        taught = [number for number, source in enumerate(prepared) if source.spec.labelled]
+        training = replace(training, source=_permuted_sources(training, taught, spec.seed))
     labelled = [(number, source) for number, source in enumerate(prepared) if source.spec.labelled]
     validation = MapSet.joined([load(number, source.validation) for number, source in labelled])
     return normaliser, training, validation
+
+
+def _permuted_sources(maps: MapSet, taught: Sequence[int], seed: int) -> torch.Tensor:
+    """Numbers of sources, (n,), permuted among the simulations of some of them: maps of one simulation stay together.
+
+    Each number is that of as many simulations as before, and those of other sources keep theirs.
+    """
+    source, simulation = maps.source.cpu().numpy(), maps.simulation.cpu().numpy()
+    keys, of_map = np.unique(np.stack([source, simulation], axis=1), axis=0, return_inverse=True)
+    numbers, places = keys[:, 0].copy(), np.flatnonzero(np.isin(keys[:, 0], taught))
+    numbers[places] = numbers[np.random.default_rng(seed).permutation(places)]
+    return torch.from_numpy(numbers[of_map.reshape(-1)]).to(maps.source)
 
 
 def _prepared(spec: TrainSpec, source: Source) -> Suite:
