@@ -147,7 +147,7 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
 
 
 def print_robustness(document: Mapping[str, Any], out: Path) -> None:
-    """What networks are on each left-out suite, the verdicts, and where the files are.
+    """What networks are on each left-out suite, what came of the claims, and where the files are.
 
     Args:
         document: contents of `summary.json`.
@@ -160,11 +160,12 @@ def print_robustness(document: Mapping[str, Any], out: Path) -> None:
             covered = f"{document['coverage68_by_fold'][suite]:.2f}"
             table.add_row(*map(escape, (suite, document["method_by_fold"][suite], word, covered)))
         console.print(table)
-    table = _plain_table(f"Verdicts{mark}", ("experiment", "outcome", "measured"))
+    say(*document["sentences"])
+    table = _plain_table(f"Verdicts{mark}", ("experiment", "outcome", "criterion"))
     for verdict in document["verdicts"]:
         outcome = verdict["outcome"]
         shown = "[bold]fails[/]" if outcome == "fails" else escape(outcome)
-        table.add_row(escape(verdict["experiment"]), shown, escape(verdict["measured"]))
+        table.add_row(escape(verdict["experiment"]), shown, escape(verdict["criterion"]))
     console.print(table)
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "summary.json", "predictions.csv")))
 

@@ -79,7 +79,8 @@ def write_robustness(out: Path, results: RobustnessResults) -> dict[str, Any]:
     }
     write_predictions(out / "predictions.csv", {role.label: pairs for role, pairs in results.tested.items()})
     _write_pages(out, results, measures, verdicts, figures)
-    document = robustness_document(results, measures, verdicts, [each.path for each in figures.values()], out)
+    paths, told = [each.path for each in figures.values()], list(summarise_robustness(results, measures))
+    document = robustness_document(results, measures, verdicts, told, paths, out)
     write_json(out / "summary.json", document)
     return json.loads(json.dumps(document))  # type: ignore[no-any-return]
 

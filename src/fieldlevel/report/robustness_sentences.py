@@ -14,7 +14,8 @@ from fieldlevel.study.robustness.robustness_verdicts import (
     TELLING_CHI2,
     judge_left_out,
 )
-from fieldlevel.study.robustness.roles import ALL_TARGET
+from fieldlevel.study.robustness.roles import ALL_TARGET, k_target
+from fieldlevel.study.verdict import INFERENCE_R2, above
 
 DEFINITIONS = (
     f"Robust: RMSE at most {ROBUST_RATIO} times that of the oracle. Honest: 68% intervals with transfer error bars "
@@ -40,12 +41,25 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
     if (ratio := worst(ratios_of(adapted))) is not None:
         yield f"Worst ratio with all maps of the suite without labels: {ratio.interval()}; aim {ADAPTED_RATIO}."
     for name, suites in measures.own_cost.items():
-        if (ratio := worst([each for row in suites.values() for each in row.values()])) is not None:
+        if (ratio := worst(ratios_of(suites.values()))) is not None:
             told = f"one network on all suites ({name}) over single-suite networks: {ratio.interval()}"
             yield f"Worst RMSE of {told}; aim {OWN_COST}."
+    if ignorant := sorted({suite for suite, p in _ignorant(measures)}):
+        yield (
+            f"The networks of {', '.join(ignorant)} know too little of their own suite (R² not above {INFERENCE_R2} "
+            "beyond its error) for ratios to them to mean anything: train longer, or on more simulations."
+        )
     seeds = len({pair.seed for pairs in results.tested.values() for pair in pairs})
     n = next(iter(results.tested.values()))[0].predictions.n_simulations
     yield f"{len(results.suites)} suites, {n} test simulations each, {seeds} seed{'s' * (seeds != 1)}."
+
+
+def _ignorant(measures: Measures) -> Iterator[tuple[str, str]]:
+    """Suites and parameters of whose oracles nothing follows."""
+    for (trained, tested), fold in measures.matrix.items():
+        for name, each in fold.items():
+            if trained == tested and above(each.oracle_r2, INFERENCE_R2) != "holds":
+                yield tested, name
 
 
 def limits_of(results: RobustnessResults) -> Iterator[str]:
@@ -63,6 +77,10 @@ def limits_of(results: RobustnessResults) -> Iterator[str]:
         yield "All maps are stand-ins: nothing here is about CAMELS, or about real simulations of galaxies."
     if not results.set_p:
         yield "No network has a reference for the set test of trust: whether failures are flagged is not known."
+    if lacking := [k for k in results.spec.k if not any(role.detail == k_target(k) for role in results.tested)]:
+        if results.adapting:
+            told = ", ".join(map(str, lacking))
+            yield f"Adaptation with k = {told} was left out: there are fewer simulations, or less maps than a batch needs."
     if n == 3:
         yield (
             "Three suites leave one to train on in the inner leave-one-out: methods cannot be chosen there, and "

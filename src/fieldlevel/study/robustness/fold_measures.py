@@ -140,14 +140,14 @@ class Measures:
     Attributes:
         matrix: of single-suite networks, by the suites trained and tested on.
         left_out: by method, then by left-out suite.
-        own_cost: RMSE of networks on all suites over that of single-suite ones, by method, suite and parameter.
+        own_cost: of networks on all suites beside single-suite ones, by method, then by suite.
         adapted: by left-out suite, then by role.
         controls: by left-out suite, then by role.
     """
 
     matrix: Mapping[tuple[str, str], Fold]
     left_out: Mapping[str, Mapping[str, Fold]]
-    own_cost: Mapping[str, Mapping[str, Mapping[str, Estimate]]]
+    own_cost: Mapping[str, Mapping[str, Fold]]
     adapted: Mapping[str, Mapping[Role, Fold]]
     controls: Mapping[str, Mapping[Role, Fold]]
 
@@ -169,9 +169,7 @@ def measure_all(results: RobustnessResults) -> Measures:
             if all(role in results.tested for role in roles)
         },
         {
-            role.method: {
-                suite: {name: each.ratio for name, each in fold(role, suite).items()} for suite in results.suites
-            }
+            role.method: {suite: fold(role, suite) for suite in results.suites}
             for role in results.tested
             if role.kind == "all suites"
         },

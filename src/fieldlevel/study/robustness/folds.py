@@ -30,12 +30,14 @@ class Folds:
         suites: three or more.
         rows: of each suite.
         cosmology: of all simulations of each suite, in units of the prior, (n, P).
+        n_maps: of a simulation.
     """
 
     spec: RobustnessSpec
     suites: tuple[str, ...]
     rows: Mapping[str, Rows]
     cosmology: Mapping[str, FloatArray]
+    n_maps: int = 15
 
     def others(self, *left_out: str) -> tuple[str, ...]:
         """All suites but some."""
@@ -110,6 +112,7 @@ class Folds:
         train, name = self.spec.train, method.method
         half = in_half_of_prior(shown, self.cosmology[target])
         curves = {k_target(k): shown[:k] for k in self.spec.k if k < len(shown)}
+        fewer = {detail: some for detail, some in {**curves, SHIFTED: half}.items() if self.fills_batch(some)}
         roles = {
             Role("oracle", SINGLE, (target,)): self._tested(self._single(target, self._labelled(target)), (target,)),
             Role("adaptation", POOLED, (target,), NO_TARGET): self._tested(
@@ -119,11 +122,15 @@ class Folds:
                 self._taught(train, taught, method, {target: shown}), (target,)
             ),
         }
-        for detail, some in {**curves, SHIFTED: half}.items():
-            if some:
-                network = self._taught(train, taught, method, {target: some})
-                roles[Role("adaptation", name, (target,), detail)] = self._tested(network, (target,), 1)
+        for detail, some in fewer.items():
+            network = self._taught(train, taught, method, {target: some})
+            roles[Role("adaptation", name, (target,), detail)] = self._tested(network, (target,), 1)
         return roles
+
+    def fills_batch(self, rows: Numbers) -> bool:
+        """Whether rows without labels have as many maps as a batch of an adaptation holds of them."""
+        share = self.spec.target_share
+        return len(rows) * self.n_maps >= round(self.spec.train.batch_size * share / (1 - share))
 
     def control(
         self, role: Role, rows: Mapping[str, Numbers], method: MethodOptions, *, permuted: bool = False
@@ -189,8 +196,11 @@ def check_folds(folds: Folds) -> None:
     Raises:
         UserError: with the setting and the numbers.
     """
+    part, batch = folds.spec.target_part, folds.spec.train.batch_size
     for suite in folds.suites:
-        labelled, target = cut(folds.rows[suite].train, folds.spec.target_part, "target_part")
-        cut(folds.rows[suite].inner, folds.spec.target_part, "target_part")
-        if min(len(labelled), len(target)) < len(folds.suites):
-            raise UserError(f"{suite}: {len(folds.rows[suite].train)} training rows are too few; make more simulations")
+        inner = cut(folds.rows[suite].inner, part, "target_part")
+        least = min(len(rows) for rows in (*cut(folds.rows[suite].train, part, "target_part"), *inner))
+        if least < len(folds.suites) or least * folds.n_maps < batch or not folds.fills_batch(inner[1]):
+            n = len(folds.rows[suite].train)
+            told = f"{suite}: parts of its {n} training rows hold {least} simulations, {least * folds.n_maps} maps"
+            raise UserError(f"{told}: too few for train.batch_size = {batch}; make more, or take smaller batches")

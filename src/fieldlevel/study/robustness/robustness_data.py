@@ -117,4 +117,4 @@ def folds_of(spec: RobustnessSpec, data: LetterData) -> Folds:
         name: suite.layout.to_unit_interval(suite.parameters)[:, [suite.layout.column(each) for each in names]]
         for name, suite in opened.items()
     }
-    return Folds(spec, data.suites, rows, cosmology)
+    return Folds(spec, data.suites, rows, cosmology, data.layout.n_maps)

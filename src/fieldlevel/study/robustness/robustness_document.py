@@ -20,7 +20,12 @@ FORMAT = "1"
 
 
 def robustness_document(
-    results: RobustnessResults, measures: Measures, verdicts: Sequence[Verdict], figures: Sequence[Path], out: Path
+    results: RobustnessResults,
+    measures: Measures,
+    verdicts: Sequence[Verdict],
+    sentences: Sequence[str],
+    figures: Sequence[Path],
+    out: Path,
 ) -> dict[str, Any]:
     """Contents of `summary.json`.
 
@@ -28,6 +33,7 @@ def robustness_document(
         results: of the study.
         measures: of it.
         verdicts: of it.
+        sentences: that sum it up.
         figures: PNG of each; a PDF lies beside it.
         out: output folder.
 
@@ -45,6 +51,7 @@ def robustness_document(
         **_claims(results, measures, method),
         "method": method,
         "method_by_fold": {s: results.method_of(method, s) for s in results.suites} if method else {},
+        "sentences": list(sentences),
         "suites": list(results.suites),
         "parameters": list(results.names),
         "verdicts": [asdict(verdict) for verdict in verdicts],
@@ -59,8 +66,7 @@ def robustness_document(
         "adaptation": {suite: _roles(roles) for suite, roles in measures.adapted.items() if roles},
         "controls": {suite: _roles(roles) for suite, roles in measures.controls.items() if roles},
         "cost": {
-            name: {suite: {p: each.to_json() for p, each in row.items()} for suite, row in suites.items()}
-            for name, suites in measures.own_cost.items()
+            name: {suite: _fold(fold) for suite, fold in suites.items()} for name, suites in measures.own_cost.items()
         },
         "choices": {suite: dict(choice.scores) for suite, choice in results.choices.items()},
         "adapting_choices": {suite: dict(choice.scores) for suite, choice in results.adapting.items()},
@@ -82,24 +88,23 @@ def _claims(results: RobustnessResults, measures: Measures, method: str) -> dict
     used = {results.method_of(method, suite) for suite in results.suites} if method else set()
     left_out = measures.left_out.get(method, {})
     adapted = [fold for roles in measures.adapted.values() for role, fold in roles.items() if role.detail == ALL_TARGET]
-    costs = [
-        ratio
-        for name, suites in measures.own_cost.items()
-        if name in used
-        for row in suites.values()
-        for ratio in row.values()
-    ]
-    named = {
-        "worst_ratio_leave_one_out": worst(ratios_of(left_out.values())),
-        "worst_ratio_adapted": worst(ratios_of(adapted)),
-        "own_cost": worst(costs),
-    }
-    values = {name: None if each is None else each.to_json()["value"] for name, each in named.items()}
+    costs = [fold for name, suites in measures.own_cost.items() if name in used for fold in suites.values()]
+    folds = {"worst_ratio_leave_one_out": [*left_out.values()], "worst_ratio_adapted": adapted, "own_cost": costs}
+    worst_of = {name: worst(ratios_of(each)) for name, each in folds.items()}
+    values = {name: None if each is None else each.to_json()["value"] for name, each in worst_of.items()}
     return {
         **values,
         "coverage68_by_fold": {suite: min(map(_coverage, fold.values())) for suite, fold in left_out.items()},
-        "errors": {name: each.to_json() for name, each in named.items() if each is not None},
+        "by_parameter": {
+            name: {p: max((fold[p].ratio for fold in each), key=_value).to_json() for p in results.names}
+            for name, each in folds.items()
+            if each
+        },
     }
+
+
+def _value(estimate: Estimate) -> float:
+    return estimate.value
 
 
 def ratios_of(folds: Iterable[Fold]) -> list[Estimate]:

@@ -111,7 +111,7 @@ def _points(measures: Measures) -> dict[str, dict[str, Point]]:
     return {
         method: {
             name: (
-                max(row[name].value for row in suites.values()),
+                max(row[name].ratio.value for row in suites.values()),
                 max(fold[name].ratio.value for fold in measures.left_out[method].values()),
             )
             for name in next(iter(suites.values()))
