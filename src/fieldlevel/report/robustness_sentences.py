@@ -33,8 +33,8 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
     else:
         words = judge_left_out(results, measures, method)
         told = ", ".join(f"{suite} ({fold.word})" for suite, fold in words.items())
-        how = "the method that inner leave-one-out chose" if method == CHOSEN else method
-        yield f"Left out in turn, networks by {how}: {told}."
+        how = "the method that inner leave-one-out chose" if method == CHOSEN else f"the method {method}"
+        yield f"Left out in turn, networks trained by {how}: {told}."
         if (ratio := worst(ratios_of(measures.left_out[method].values()))) is not None:
             yield f"Worst RMSE over the oracle's without maps of the suite: {ratio.interval()}; aim {ROBUST_RATIO}."
     adapted = [f for roles in measures.adapted.values() for role, f in roles.items() if role.detail == ALL_TARGET]
@@ -77,10 +77,10 @@ def limits_of(results: RobustnessResults) -> Iterator[str]:
         yield "All maps are stand-ins: nothing here is about CAMELS, or about real simulations of galaxies."
     if not results.set_p:
         yield "No network has a reference for the set test of trust: whether failures are flagged is not known."
-    if lacking := [k for k in results.spec.k if not any(role.detail == k_target(k) for role in results.tested)]:
-        if results.adapting:
-            told = ", ".join(map(str, lacking))
-            yield f"Adaptation with k = {told} was left out: there are fewer simulations, or less maps than a batch needs."
+    known = {role.detail for role in results.tested}
+    if lacking := [str(k) for k in results.spec.k if results.adapting and k_target(k) not in known]:
+        told = f"Adaptation with k = {', '.join(lacking)} was left out"
+        yield f"{told}: there are fewer simulations, or they have less maps than a batch needs."
     if n == 3:
         yield (
             "Three suites leave one to train on in the inner leave-one-out: methods cannot be chosen there, and "
