@@ -206,7 +206,7 @@ def test_two_suites_and_few_rows_are_refused():
         choose_suites(RobustnessSpec(suites=("A", "B")), None)
     few = folds_of()
     rows = {suite: replace(each, train=each.train[:6], inner=each.inner[:6]) for suite, each in few.rows.items()}
-    with pytest.raises(UserError, match="too few for train.batch_size"):
+    with pytest.raises(UserError, match=r"too few for train\.batch_size"):
         check_folds(replace(few, rows=rows))
 
 

@@ -89,7 +89,7 @@ def small(tmp_path_factory):
 
 
 def test_three_suites_of_a_folder_make_a_study(small):
-    place, spec, data, results, document = small
+    place, _, data, results, document = small
     assert results.suites == SUITES[:3]
     assert results.told_methods == ("pooled",)
     assert document["data_mark"] == "MOCK DATA"
