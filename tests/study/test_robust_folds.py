@@ -186,6 +186,20 @@ def test_methods_are_pooling_first_and_unknown_ones_are_refused():
         check_robustness(RobustnessSpec(candidates=(MethodOptions("mine:Own"),)))
 
 
+def test_a_method_of_siblings_is_left_out_where_suites_have_none(monkeypatch):
+    known = (POOLED, "vrex", "randomised", "batch-norms")
+    monkeypatch.setattr("fieldlevel.study.robustness.robust_methods.known_methods", lambda: known)
+    assert methods_of(RobustnessSpec()) == (POOLED, "vrex", "randomised")
+    assert methods_of(RobustnessSpec(), have_siblings=False) == (POOLED, "vrex")
+    with pytest.raises(UserError, match="randomised needs suites that share their initial conditions"):
+        methods_of(RobustnessSpec(methods=("randomised",)), have_siblings=False)
+    with pytest.raises(UserError, match="batch-norms needs maps of the left-out suite; give it with --adapt-with"):
+        methods_of(RobustnessSpec(methods=("batch-norms",)))
+    monkeypatch.setattr("fieldlevel.study.robustness.folds.with_method", lambda train, chosen: train)
+    roles = controls_of(folds_of(), "A", (MethodOptions("randomised", {"weight": 0.5}),))
+    assert not [role for role in roles if (role.method, role.detail) == ("randomised", NO_SHARED_ROWS)]
+
+
 @pytest.mark.parametrize(
     ("changes", "told"),
     [

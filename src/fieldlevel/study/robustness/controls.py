@@ -9,7 +9,7 @@
 from collections.abc import Sequence
 
 from fieldlevel.study.robustness.folds import PLAIN, Folds
-from fieldlevel.study.robustness.robust_methods import POOLED, without_effect
+from fieldlevel.study.robustness.robust_methods import OF_SIBLINGS, POOLED, without_effect
 from fieldlevel.study.robustness.robustness_spec import MethodOptions
 from fieldlevel.study.robustness.roles import (
     EQUAL_MAPS,
@@ -42,7 +42,8 @@ def controls_of(folds: Folds, target: str, best: Sequence[MethodOptions]) -> Rol
     if method is None:
         return roles
     name = method.method
-    roles |= folds.control(Role("control", name, (target,), NO_SHARED_ROWS), own, method)
+    if name not in OF_SIBLINGS:
+        roles |= folds.control(Role("control", name, (target,), NO_SHARED_ROWS), own, method)
     roles |= folds.control(Role("control", name, (target,), PERMUTED_SUITES), whole, method, permuted=True)
     if (idle := without_effect(method)) is not None and target == folds.suites[0]:
         roles |= folds.control(Role("control", name, (target,), ZERO_WEIGHT), whole, idle)

@@ -31,6 +31,7 @@ class Folds:
         rows: of each suite.
         cosmology: of all simulations of each suite, in units of the prior, (n, P).
         n_maps: of a simulation.
+        have_siblings: whether simulations of one number have the same initial conditions in all suites.
     """
 
     spec: RobustnessSpec
@@ -38,6 +39,7 @@ class Folds:
     rows: Mapping[str, Rows]
     cosmology: Mapping[str, FloatArray]
     n_maps: int = 15
+    have_siblings: bool = True
 
     def others(self, *left_out: str) -> tuple[str, ...]:
         """All suites but some."""

@@ -21,6 +21,9 @@ ADAPTING = ("mmd", "adversarial", "batch-norms")
 ADAPTING_ALONE = ("batch-norms",)
 """Those of them that are nothing without."""
 
+OF_SIBLINGS = ("randomised",)
+"""Those that need suites of the same initial conditions, row by row, as mock suites have and those of CAMELS not."""
+
 GRIDS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "group-dro": ({"weight": 1.0, "step": 0.01}, {"weight": 1.0, "step": 0.1}),
     "vrex": ({"weight": 1.0}, {"weight": 10.0}, {"weight": 100.0}),
@@ -45,16 +48,23 @@ def known_methods() -> tuple[str, ...]:
     return tuple(dict.fromkeys((POOLED, *there)))
 
 
-def methods_of(spec: RobustnessSpec) -> tuple[str, ...]:
+def methods_of(spec: RobustnessSpec, *, have_siblings: bool = True) -> tuple[str, ...]:
     """Those that are compared without maps of the left-out suite, pooling first.
 
+    Args:
+        spec: of the study.
+        have_siblings: whether simulations of one number have the same initial conditions in all suites.
+
     Raises:
-        UserError: a method that the training does not know.
+        UserError: a method that the training does not know, or that such suites do not suffice for.
     """
-    named = spec.methods or tuple(method for method in known_methods() if method not in ADAPTING_ALONE)
+    useless = ADAPTING_ALONE if have_siblings else (*ADAPTING_ALONE, *OF_SIBLINGS)
+    named = spec.methods or tuple(method for method in known_methods() if method not in useless)
     _refuse_unknown("methods", named)
-    if useless := [method for method in named if method in ADAPTING_ALONE]:
-        raise UserError(f"methods: {useless[0]} needs maps of the left-out suite; give it with --adapt-with")
+    if wrong := [method for method in named if method in ADAPTING_ALONE]:
+        raise UserError(f"methods: {wrong[0]} needs maps of the left-out suite; give it with --adapt-with")
+    if wrong := [method for method in named if method in useless]:
+        raise UserError(f"methods: {wrong[0]} needs suites that share their initial conditions; leave it out")
     return tuple(dict.fromkeys((POOLED, *named)))
 
 

@@ -14,6 +14,7 @@ from fieldlevel.study.letter_data import LetterData, prepare_data
 from fieldlevel.study.letter_plan import check_suites
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.robustness.folds import Folds, check_folds
+from fieldlevel.study.robustness.robust_methods import methods_of
 from fieldlevel.study.robustness.robustness_checks import check_robustness
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
 from fieldlevel.study.robustness.rows import Rows
@@ -49,7 +50,9 @@ def prepare_robustness(
             opened[suite, spec.test_set] = found
     known = (opened[key].fingerprint for key in sorted(opened))
     data = replace(data, opened=opened, key=digest(spec, *known), earlier=())
-    check_folds(folds_of(spec, data))
+    folds = folds_of(spec, data)
+    methods_of(spec, have_siblings=folds.have_siblings)
+    check_folds(folds)
     return data
 
 
@@ -117,4 +120,5 @@ def folds_of(spec: RobustnessSpec, data: LetterData) -> Folds:
         name: suite.layout.to_unit_interval(suite.parameters)[:, [suite.layout.column(each) for each in names]]
         for name, suite in opened.items()
     }
-    return Folds(spec, data.suites, rows, cosmology, data.layout.n_maps)
+    seeds = {suite.layout.initial_conditions for suite in opened.values()}
+    return Folds(spec, data.suites, rows, cosmology, data.layout.n_maps, len(seeds) == 1 and "" not in seeds)

@@ -73,7 +73,8 @@ def run_robustness(
     work = partial(_do, store, data, device, workers, listener)
     parameters = main_parameters(data.of(suite).layout for suite in data.suites)
     has = set(spec.parts)
-    compared, seeing = _candidates(spec, methods_of(spec)), _candidates(spec, adapting_methods(spec))
+    methods = methods_of(spec, have_siblings=folds.have_siblings)
+    compared, seeing = _candidates(spec, methods), _candidates(spec, adapting_methods(spec))
     chosen = work({**_choices(folds, compared), **(_adapting(folds, seeing) if "adaptation" in has else {})})
     choices = _chosen(folds, compared, chosen, parameters)
     adapting = _chosen(folds, seeing, chosen, parameters, ALL_TARGET) if "adaptation" in has else {}
