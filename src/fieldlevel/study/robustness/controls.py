@@ -28,23 +28,23 @@ def controls_of(folds: Folds, target: str, best: Sequence[MethodOptions]) -> Rol
     Args:
         folds: of the study.
         target: the suite that is left out.
-        best: methods with their hyper-parameters, the best first; the first that is not pooling is looked at.
+        best: methods with their hyper-parameters, the best first; the first that is not pooling is looked at, and where
+            rows are no longer siblings the first that does not need such.
     """
     others = folds.others(target)
     whole = {suite: folds.rows[suite].train for suite in others}
     same = {suite: thirds(folds.rows[suite].train, len(others))[0] for suite in others}
     own = {suite: thirds(folds.rows[suite].train, len(others))[place] for place, suite in enumerate(others)}
-    method = next((each for each in best if each.method != POOLED), None)
     roles = {
         **folds.control(Role("control", POOLED, (target,), EQUAL_MAPS), same, PLAIN),
         **folds.control(Role("control", POOLED, (target,), NO_SHARED_ROWS), own, PLAIN),
     }
-    if method is None:
-        return roles
-    name = method.method
-    if name not in OF_SIBLINGS:
+    named = [each for each in best if each.method != POOLED]
+    for method in [each for each in named if each.method not in OF_SIBLINGS][:1]:
+        name = method.method
         roles |= folds.control(Role("control", name, (target,), NO_SHARED_ROWS), own, method)
-    roles |= folds.control(Role("control", name, (target,), PERMUTED_SUITES), whole, method, permuted=True)
-    if (idle := without_effect(method)) is not None and target == folds.suites[0]:
-        roles |= folds.control(Role("control", name, (target,), ZERO_WEIGHT), whole, idle)
+        roles |= folds.control(Role("control", name, (target,), PERMUTED_SUITES), whole, method, permuted=True)
+    for method in named[:1] if target == folds.suites[0] else ():
+        if (idle := without_effect(method)) is not None:
+            roles |= folds.control(Role("control", method.method, (target,), ZERO_WEIGHT), whole, idle)
     return roles

@@ -161,7 +161,8 @@ def _full_size(
         taken = [choices[target].of(method) for method in methods]
         roles |= {**folds.leave_one_out(target, taken), **folds.inner(target, taken)} if taken else {}
         roles |= folds.adaptation(target, adapting[target].best) if adapting else {}
-        roles |= controls_of(folds, target, choices[target].ranked) if "controls" in folds.spec.parts else {}
+        trained = [each for each in choices[target].ranked if each.method in (methods or (each.method,))]
+        roles |= controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
     return roles
 
 
