@@ -141,6 +141,7 @@ def fold(ratio=1.0, chi2=1.0, coverage=0.68, width=1.2, r2=0.9):
         (fold(coverage=0.5, ratio=2.0, chi2=3.0), None, "undecided"),
         (fold(coverage=0.5, ratio=1.24), None, "undecided"),
         (fold(coverage=0.5, r2=0.2), None, "undecided"),
+        (fold(coverage=0.5, ratio=1.5, r2=0.2), None, "silent failure"),
     ],
 )
 def test_a_fold_is_what_the_criteria_say(given, set_p, word):

@@ -10,8 +10,8 @@ A network on a suite that it has never seen is, beyond the errors of the bootstr
   the training, at 5% of false alarms;
 * a **silent failure** where it is none of these.
 
-A ratio to an oracle that knows nothing says nothing: the claims about ratios are judged where the oracle's R^2 is above
-0.5 beyond its error.
+To be as good as an oracle that knows nothing means nothing: claims about ratios hold only where the oracle's R^2 is
+above 0.5 beyond its error; to be worse than it is a failure always.
 """
 
 from collections.abc import Callable, Iterator, Mapping
@@ -96,9 +96,10 @@ def _robust(fold: Fold, bound: float) -> Finding:
 def _ratio(each: FoldMeasure, ratio: Estimate, bound: float) -> Finding:
     error = each.scores["rms_relative_error"].text(percent=True)
     text = f"{ratio.interval()} times the oracle's, {error}"
-    if above(each.oracle_r2, INFERENCE_R2) != "holds":
+    outcome = at_most(ratio, bound)
+    if outcome != "fails" and above(each.oracle_r2, INFERENCE_R2) != "holds":
         return f"{text} (not judged: the oracle's R² is {each.oracle_r2.interval()})", "undecided"
-    return finding(text, at_most(ratio, bound))
+    return finding(text, outcome)
 
 
 def _honest(fold: Fold) -> Finding:
