@@ -64,12 +64,13 @@ def toy_penalty(tmp_path_factory):
         yield
 
 
-def write_suites(folder, suites, n=20):
-    theta = latin_hypercube(Layout(), n, 0)
-    folder.mkdir()
-    for seed, suite in enumerate(suites):
-        np.save(folder / f"Maps_Mtot_{suite}_LH_z=0.00.npy", toy_maps(theta, Layout(), 16, seed))
-        np.savetxt(folder / f"params_LH_{suite}.txt", theta, fmt="%.6f")
+def write_suites(folder, suites, n=20, set_name="LH", seed=0):
+    theta = latin_hypercube(Layout(), n, seed)
+    folder.mkdir(exist_ok=True)
+    for number, suite in enumerate(suites):
+        maps = toy_maps(theta, Layout(), 16, 100 * seed + number)
+        np.save(folder / f"Maps_Mtot_{suite}_{set_name}_z=0.00.npy", maps)
+        np.savetxt(folder / f"params_{set_name}_{suite}.txt", theta, fmt="%.6f")
     return folder
 
 
@@ -140,6 +141,19 @@ def test_a_killed_study_continues_to_the_same_answers(small, tmp_path):
     for role, pairs in results.tested.items():
         for one, other in zip(pairs, again.tested[role], strict=True):
             np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
+
+
+def test_a_matrix_alone_is_tested_on_a_set_of_its_own(tmp_path):
+    folder = write_suites(tmp_path / "cmd", SUITES[:3])
+    write_suites(folder, SUITES[:3], n=7, set_name="LHtest", seed=1)
+    spec = replace(SPEC, methods=("pooled",), candidates=(), parts=(), test_set="LHtest")
+    _, results = study(spec, folder, tmp_path / "out")
+    document = write_robustness(tmp_path / "out", results)
+    assert {role.kind for role in results.tested} == {"matrix"}
+    assert all(pair.predictions.n_simulations == 7 for pairs in results.tested.values() for pair in pairs)
+    assert document["worst_ratio_leave_one_out"] is document["own_cost"] is None
+    assert document["coverage68_by_fold"] == document["folds"] == {}
+    assert "Leave one suite out was not done" in document["sentences"][0]
 
 
 def test_two_suites_are_too_few_by_every_way(tmp_path, capsys):

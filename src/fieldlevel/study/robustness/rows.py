@@ -87,6 +87,7 @@ def in_half_of_prior(rows: Numbers, cosmology: FloatArray) -> Numbers:
         cosmology: of all simulations of the suite, in units of the prior, (n, P).
 
     Example:
+        >>> import numpy as np
         >>> in_half_of_prior((0, 2), np.array([[0.1, 0.7], [0.2, 0.2], [0.9, 0.4]]))
         (0,)
     """
