@@ -21,6 +21,7 @@ from fieldlevel.commands import (
     Infer,
     Letter,
     Project,
+    Robustness,
     Shrink,
     Simulate,
     Train,
@@ -30,6 +31,7 @@ from fieldlevel.commands import (
 from fieldlevel.errors import UserError
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import overlay_file
+from fieldlevel.study.robustness.robustness_scales import robustness_scale
 from fieldlevel.study.scales import SCALES, SIMULATION_SCALES
 from fieldlevel.training.presets import TRAIN_PRESETS
 from fieldlevel.training.source_rules import with_suites
@@ -47,12 +49,15 @@ def parse(arguments: Sequence[str]) -> Command:
     """
     chosen = _chosen_presets(arguments)
     letter = SCALES[chosen.scale]()
+    robustness = robustness_scale(chosen.scale)
     train = TRAIN_PRESETS[chosen.preset]()
     simulate = SIMULATION_SCALES[chosen.scale]()
     if chosen.set != simulate.set_name:
         simulate = replace(simulate, n_simulations=None)
     if chosen.config is not None and arguments[0] == "letter":
         letter = overlay_file(letter, chosen.config)
+    if chosen.config is not None and arguments[0] == "robustness":
+        robustness = overlay_file(robustness, chosen.config)
     if chosen.config is not None and arguments[0] == "train":
         train = overlay_file(train, chosen.config)
     tune = TuneSpec(train=train)
@@ -60,6 +65,7 @@ def parse(arguments: Sequence[str]) -> Command:
         tune = overlay_file(tune, chosen.config)
     defaults: tuple[Command, ...] = (
         Letter(spec=letter),
+        Robustness(spec=robustness),
         Simulate(spec=simulate),
         Project(tyro.MISSING, tyro.MISSING),
         Check(tyro.MISSING),

@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -23,6 +24,7 @@ from fieldlevel.commands import (
     Infer,
     Letter,
     Project,
+    Robustness,
     Shrink,
     Simulate,
     Train,
@@ -35,6 +37,7 @@ from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import Spec, is_json, overlay_file
+from fieldlevel.study.keys import PAIRS_LABELS
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.scales import SCALES
 from fieldlevel.training import torchrun
@@ -45,6 +48,8 @@ if TYPE_CHECKING:
 
 _N_DRAWN = 50_000
 """Samples of each posterior that a corner plot is made of."""
+ROBUSTNESS = "robustness"
+"""Named with --only of a letter."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -95,6 +100,21 @@ def _check_launch(command: Command) -> None:
 
 
 def _letter(command: Letter) -> int:
+    """The letter; robustness, where it is asked for, comes after it in a folder of its own."""
+    from fieldlevel.study.robustness.robustness_data import refuse_few
+    from fieldlevel.study.robustness.robustness_scales import of_letter
+
+    others = tuple(word for word in command.spec.only if word != ROBUSTNESS)
+    if others == command.spec.only:
+        return _letter_alone(command)
+    refuse_few(command.spec.suites)
+    spec = replace(command.spec, only=others or PAIRS_LABELS[1:])
+    _letter_alone(replace(command, spec=spec))
+    study = of_letter(spec, is_small=_scale_name(command) == "laptop")
+    return _study(Robustness(command.data, command.out / "robustness", device=command.device, spec=study), command.out)
+
+
+def _letter_alone(command: Letter) -> int:
     from fieldlevel import console, report
     from fieldlevel.study.letter_checks import refuse_unused
     from fieldlevel.study.letter_data import prepare_data
@@ -115,8 +135,39 @@ def _letter(command: Letter) -> int:
     return 0
 
 
+def _robustness(command: Robustness) -> int:
+    from fieldlevel.study.robustness.robustness_checks import refuse_unused
+    from fieldlevel.study.robustness.robustness_scales import robustness_scale
+
+    refuse_unused(command.spec, _usual(robustness_scale(_scale_name(command)), command.config), command.data)
+    return _study(command, command.out)
+
+
+def _study(command: Robustness, shared: Path) -> int:
+    """A robustness study; data and runs lie below a folder that a letter may have too."""
+    from fieldlevel import console
+    from fieldlevel.report import robustness_page as page
+    from fieldlevel.study.robustness.robustness_data import prepare_robustness
+    from fieldlevel.study.robustness.robustness_runner import run_robustness
+
+    with claimed(command.out, page.ROBUSTNESS_FILES), console.progress_display() as listener:
+        data = prepare_robustness(
+            command.spec, command.data, shared, command.device, _processes(command.device), listener
+        )
+        document = page.read_finished_robustness(command.out, data.key)
+        if document is None:
+            results = run_robustness(command.spec, data, shared, command.device, listener, _cores())
+            document = page.write_robustness(command.out, results)
+    console.print_robustness(document, command.out)
+    return 0
+
+
 def _scale_of(command: Letter) -> LetterSpec:
-    return SCALES[command.scale or ("laptop" if command.data is None else "letter")]()
+    return SCALES[_scale_name(command)]()
+
+
+def _scale_name(command: Letter | Robustness) -> str:
+    return command.scale or ("laptop" if command.data is None else "letter")
 
 
 def _usual(preset: Spec, config: Path | None) -> Spec:
@@ -391,6 +442,7 @@ def _cores() -> int:
 
 _RUN: dict[type, Callable[[Any], int]] = {
     Letter: _letter,
+    Robustness: _robustness,
     Simulate: _simulate,
     Project: _project,
     Check: _check,

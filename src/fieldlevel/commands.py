@@ -10,6 +10,7 @@ from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
 from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
@@ -32,6 +33,23 @@ class Letter:
     """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
     spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
+
+
+@dataclass(frozen=True)
+class Robustness:
+    """Leave each of three suites or more out, train on the others, test there; run it again to continue."""
+
+    data: Path | None = None
+    """Folder of CMD files; without it mock suites are simulated first."""
+    out: Path = Path("robustness-output")
+    """Where everything goes: report.html, report.md, figures, summary.json, predictions.csv, runs."""
+    scale: Scale | None = None
+    """laptop: small maps, narrow networks, one seed, hours on two CPU cores; letter: the letter's sizes, GPUs; half:
+    the same of 128^3 particles. When omitted: letter with --data, laptop without."""
+    config: Path | None = None
+    """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
+    device: Device = "auto"
+    spec: Annotated[RobustnessSpec, Flat] = field(default_factory=RobustnessSpec)
 
 
 @dataclass(frozen=True)
@@ -250,4 +268,18 @@ class Import:
     """Of the maps, in pixels; from the name when omitted."""
 
 
-Command = Letter | Simulate | Project | Check | Train | Tune | Evaluate | Infer | Calibrate | Trust | Shrink | Import
+Command = (
+    Letter
+    | Robustness
+    | Simulate
+    | Project
+    | Check
+    | Train
+    | Tune
+    | Evaluate
+    | Infer
+    | Calibrate
+    | Trust
+    | Shrink
+    | Import
+)

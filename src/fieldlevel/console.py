@@ -146,6 +146,37 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "metrics.json", "predictions.csv")))
 
 
+def print_robustness(document: Mapping[str, Any], out: Path) -> None:
+    """What networks are on each left-out suite, what came of the claims, and where the files are.
+
+    Args:
+        document: contents of `summary.json`.
+        out: the output folder.
+    """
+    console, mark = Console(), f" · {document['data_mark']}" if document["data_mark"] else ""
+    if document["method"]:
+        table = _plain_table(f"Left out in turn{mark}", ("suite", "method", "it is", "68% holds"))
+        for suite, word in document["folds"][document["method"]].items():
+            covered = f"{document['coverage68_by_fold'][suite]:.2f}"
+            table.add_row(*map(escape, (suite, document["method_by_fold"][suite], word, covered)))
+        console.print(table)
+    say(*document["sentences"])
+    table = _plain_table(f"Verdicts{mark}", ("experiment", "outcome", "criterion"))
+    for verdict in document["verdicts"]:
+        outcome = verdict["outcome"]
+        shown = "[bold]fails[/]" if outcome == "fails" else escape(outcome)
+        table.add_row(escape(verdict["experiment"]), shown, escape(verdict["criterion"]))
+    console.print(table)
+    say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "summary.json", "predictions.csv")))
+
+
+def _plain_table(title: str, columns: Sequence[str]) -> Table:
+    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in columns:
+        table.add_column(column)
+    return table
+
+
 def print_pairs(pairs: "Sequence[PairResult]") -> None:
     """The table of the pairs while the rest of the letter is still being done.
 

@@ -14,6 +14,7 @@ class EvaluateSpec:
     """A trained network applied to simulations that it has not seen, of its own suite or of another."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
+    __omitted__: ClassVar[tuple[str, ...]] = ("numbers",)
 
     network: TrainSpec = dataclasses.field(default_factory=TrainSpec)
     suite: str = "MockSIMBA"
@@ -24,3 +25,5 @@ class EvaluateSpec:
     simulations: Literal["test", "all", "unseen"] = "test"
     """`test`: the test simulations of the network's split. `all`: every one, refused on the network's own suite.
     `unseen`: every one that is neither known to the network nor has initial conditions that are."""
+    numbers: tuple[int, ...] = ()
+    """Of the simulations, in the place of `simulations`; refused where the network has seen one."""

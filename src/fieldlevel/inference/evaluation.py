@@ -1,7 +1,7 @@
 """A trained network on simulations that it has never seen."""
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +25,7 @@ _SAME_REDSHIFT = 5e-3
 def predict_suite(
     predictor: Predictor,
     suite: Suite,
-    simulations: str = "test",
+    simulations: str | Sequence[int] = "test",
     listener: Listener = ignore,
     *,
     anyway: bool = False,
@@ -38,7 +38,7 @@ def predict_suite(
         predictor: a trained network.
         suite: the maps to test on.
         simulations: `"test"` for the test simulations of the network's split, `"all"` for every one, `"unseen"` for
-            all that `refuse_seen` would not refuse for their numbers or parameters.
+            all that `refuse_seen` would not refuse for their numbers or parameters; or their numbers.
         listener: hears of the progress.
         anyway: also test on maps that seem to be in another unit than those of the training.
 
@@ -145,7 +145,9 @@ def _in_words(field: str, n_pixels: int, layout: Layout, *, with_slab: bool) -> 
     return f"{field} maps of {n_pixels} pixels a side{slab}"
 
 
-def _chosen(predictor: Predictor, suite: Suite, simulations: str) -> npt.NDArray[np.int64]:
+def _chosen(predictor: Predictor, suite: Suite, simulations: str | Sequence[int]) -> npt.NDArray[np.int64]:
+    if not isinstance(simulations, str):
+        return np.unique(np.asarray(simulations, dtype=np.int64))
     if simulations == "all":
         return np.arange(suite.n_simulations)
     if simulations == "unseen":

@@ -56,7 +56,7 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"typeset": partial(typeset, names=results.names), "data_uri": _data_uri}
+    environment.filters |= {"typeset": partial(typeset, names=results.names), "data_uri": data_uri}
     words = {
         "results": results,
         "figures": figures,
@@ -87,7 +87,12 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
     write_text(path.with_suffix(".md"), markdown)
 
 
-def _data_uri(path: Path) -> str:
+def data_uri(path: Path) -> str:
+    """A PNG as part of a page.
+
+    Raises:
+        UserError: it cannot be read.
+    """
     try:
         content = read_bytes(path, "draw the figures first")
     except UserError as error:

@@ -27,8 +27,9 @@ from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_i
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json, read_spec
-from fieldlevel.study.keys import Plan, SetKey, Tuned, trained_set
+from fieldlevel.study.keys import Plan, SetKey, Tuned, source_sets, trained_set
 from fieldlevel.study.store import Store
+from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.workers import spread, worker_listener
@@ -130,11 +131,11 @@ def train_missing(
     for experiment, tests in plan.items():
         for test in tests:
             key = network_key(store, test.network, suites)
-            if store.folder(_run_name(test.network), key).exists():
+            if store.folder(run_name(test.network), key).exists():
                 trained_network(store, test.network, suites, needs_weights=not is_predicted(test))
             else:
                 fill = partial(_train, experiment.label, test.network, suites[trained_set(test.network)].directory)
-                jobs.setdefault(key, Job(_run_name(test.network), key, fill))
+                jobs.setdefault(key, Job(run_name(test.network), key, fill))
     _do_jobs(store, list(jobs.values()), devices, listener)
 
 
@@ -271,18 +272,25 @@ class _Facts:
     weights_sha256: str = ""
 
 
-def _run_name(spec: TrainSpec) -> str:
-    return f"train-{spec.suite}"
+def run_name(spec: TrainSpec) -> str:
+    """What the run of a network is called, for people: after its suites.
+
+    Example:
+        >>> run_name(TrainSpec(suite="SIMBA"))
+        'train-SIMBA'
+    """
+    return f"train-{'-'.join(dict.fromkeys(source.suite for source in spec.all_sources))}"
 
 
 def network_key(store: Store, spec: TrainSpec, suites: Suites) -> str:
     """Digest of the spec and of the maps that it is trained on; as an earlier version had it where such a run is."""
-    return store.known(_run_name(spec), [digest(spec, each) for each in suites[trained_set(spec)].fingerprints])
+    known = fingerprints_of([suites[source] for source in source_sets(spec)])
+    return store.known(run_name(spec), [digest(spec, each) for each in known])
 
 
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
     """Where the weights of a trained network lie."""
-    return store.folder(_run_name(spec), network_key(store, spec, suites)) / "weights.safetensors"
+    return store.folder(run_name(spec), network_key(store, spec, suites)) / "weights.safetensors"
 
 
 def trained_network(store: Store, spec: TrainSpec, suites: Suites, *, needs_weights: bool = False) -> NetworkRun:

@@ -91,6 +91,16 @@ def trained_set(network: TrainSpec) -> SetKey:
     return network.suite, network.set_name
 
 
+def source_sets(network: TrainSpec) -> tuple[SetKey, ...]:
+    """The maps of all sources of a network.
+
+    Example:
+        >>> source_sets(TrainSpec(suite="SIMBA"))
+        (('SIMBA', 'LH'),)
+    """
+    return tuple((source.suite, source.set_name) for source in network.all_sources)
+
+
 def tested_set(test: EvaluateSpec) -> SetKey:
     """The maps that it is tested on."""
     return test.suite, test.set_name

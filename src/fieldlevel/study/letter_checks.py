@@ -105,12 +105,16 @@ def refuse_unused(spec: LetterSpec, usual: LetterSpec, data: Path | None) -> Non
         if given not in (getattr(spec.train, setting), getattr(usual.summary, setting)):
             raise UserError(f"summary.{setting}: would have no effect, as that of train is taken; give train.{setting}")
     if data is not None:
-        _refuse_simulations(spec.simulate, usual.simulate, data)
+        refuse_simulations(spec.simulate, usual.simulate, data)
         _refuse_one_parameter(spec, usual, data)
 
 
-def _refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
-    """Refuse settings of simulations beside a folder of maps, unless it was simulated with them."""
+def refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> None:
+    """Refuse settings of simulations beside a folder of maps, unless it was simulated with them.
+
+    Raises:
+        UserError: with the setting.
+    """
     for setting, value in asdict(given).items():
         if value != getattr(usual, setting) and not _was_simulated_with(data, given.set_name, setting, value):
             told = f"simulate.{setting} = {shown(value)}"

@@ -36,12 +36,13 @@ from fieldlevel.study.jobs import (
     Searches,
     affordable,
     found_by,
+    run_name,
     search_missing,
     train_missing,
     trained_network,
     weights_of,
 )
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, tested_set, trained_set
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, source_sets, tested_set
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
@@ -95,8 +96,8 @@ def run_letter(
         asked = searches(spec, _stage(spec, data, found, is_first))
         found = {**found, **search_missing(store, asked, data.opened, devices, listener)}
         plan = _stage(spec, data, found, is_first)
-        train_missing(store, plan, data.opened, devices, listener, partial(_is_predicted, store, data))
-        done |= {key: tuple(_test_once(store, test, data, device, listener) for test in plan[key]) for key in plan}
+        train_missing(store, plan, data.opened, devices, listener, partial(is_predicted, store, data))
+        done |= {key: tuple(test_once(store, test, data, device, listener) for test in plan[key]) for key in plan}
         if is_first:
             show_pairs(first_seed(done[FIRST]))
     plan = experiments(spec, data.suites, data.directory, found_by(found))
@@ -143,7 +144,7 @@ def _first_networks(store: Store, tests: Tests, data: LetterData) -> dict[str, N
     return {suite: trained_network(store, spec, data.opened) for suite, spec in specs.items()}
 
 
-def _test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener) -> PairResult:
+def test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener) -> PairResult:
     """Apply the trained network of a test, unless that was done."""
     network = test.network
     weights = weights_of(store, network, data.opened)
@@ -158,19 +159,19 @@ def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData
 
     def work(folder: Path) -> None:
         suite = data.opened[tested_set(spec)].transformed(spec.transform)
-        predictions = predict_suite(load(weights, device), suite, spec.simulations)
+        predictions = predict_suite(load(weights, device), suite, spec.numbers or spec.simulations)
         predictions.write_csv(folder / "predictions.csv")
         write_json(folder / "checksum.json", {"predictions.csv": sha256_of(folder / "predictions.csv")})
         write_text(folder / "spec.json", to_json(spec) + "\n")
         record_software(folder, select_device(device))
 
     folder = store.ensure(_test_name(spec), _test_key(store, spec, data), work)
-    trained, tested = (suite.layout for suite in _used(spec, data))
+    trained, *_, tested = (suite.layout for suite in _used(spec, data))
     return _with_layouts(_read_predictions(folder), trained, tested)
 
 
 def _test_name(spec: EvaluateSpec) -> str:
-    return f"test-{spec.network.suite}-on-{spec.suite}"
+    return f"{run_name(spec.network).replace('train', 'test', 1)}-on-{spec.suite}"
 
 
 def _test_key(store: Store, spec: EvaluateSpec, data: LetterData) -> str:
@@ -182,10 +183,11 @@ def _test_key(store: Store, spec: EvaluateSpec, data: LetterData) -> str:
 
 def _used(spec: EvaluateSpec, data: LetterData) -> list[Suite]:
     """The maps that the network was trained on, and those that it is tested on."""
-    return [data.opened[each] for each in (trained_set(spec.network), tested_set(spec))]
+    return [data.opened[each] for each in (*source_sets(spec.network), tested_set(spec))]
 
 
-def _is_predicted(store: Store, data: LetterData, spec: EvaluateSpec) -> bool:
+def is_predicted(store: Store, data: LetterData, spec: EvaluateSpec) -> bool:
+    """Whether a test was done, so that the weights of its network are needed no more."""
     return store.folder(_test_name(spec), _test_key(store, spec, data)).is_dir()
 
 

@@ -190,6 +190,7 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         "body_options": (not spec.body, "there is no body to have them"),
         "head_options": (is_usual, "the head of `network` or `perceptron` has its settings there"),
         "penalty_options": (not spec.penalty, "there is no penalty to have them"),
+        "labels": (spec.labels == "permuted suites" and len(spec.all_sources) < 2, "there is one suite alone"),
         "calibration": (spec.split.calibration == 0, "split.calibration = 0 leaves no simulations for it"),
         "augmentation": (is_summary, f"the {inputs} of a map is that of all its images"),
         **dict.fromkeys(

@@ -28,7 +28,8 @@ def settle_sources(spec: TrainSpec, n_ranks: int = 1) -> TrainSpec:
         n_ranks: processes that share every batch; each takes as many maps of a source as the others.
 
     Returns:
-        The spec with suite and set of the first source; a source alone is the suite of the training.
+        The spec with suite and set of the first source; a source alone, with all its simulations, is the suite of the
+        training.
 
     Raises:
         UserError: a suite or set beside other sources, a source twice, none with labels, shares that are none or do
@@ -47,7 +48,8 @@ def settle_sources(spec: TrainSpec, n_ranks: int = 1) -> TrainSpec:
             told = f"sources: {count} maps of {source.suite} in a batch of {spec.batch_size}, must be {whole}"
             raise UserError(f"{told}; give another share, or another batch_size")
     first = spec.sources[0]
-    sources = spec.sources if len(spec.sources) > 1 or first.part != WHOLE else ()
+    has_some = first.part != WHOLE or first.simulations
+    sources = spec.sources if len(spec.sources) > 1 or has_some else ()
     return replace(spec, suite=first.suite, set_name=first.set_name, sources=sources)
 
 

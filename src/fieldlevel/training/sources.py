@@ -107,7 +107,7 @@ def _part(spec: TrainSpec, source: SourceSpec, suite: Suite) -> Split:
     if first == last:
         told = f"sources: part = {source.part[0]:g} to {source.part[1]:g} of {source.suite}: none"
         raise UserError(f"{told} of its {len(split.train)} training simulations; give a larger one")
-    return split._replace(train=split.train[first:last])
+    return _limited(split._replace(train=split.train[first:last]), source)
 
 
 def _apart(sources: Sequence[Source]) -> tuple[Source, ...]:
@@ -130,6 +130,17 @@ def _without_siblings(source: Source, sources: Sequence[Source]) -> Source:
 def _are_siblings(one: Suite, other: Suite) -> bool:
     """Whether simulations of one number have the same initial conditions."""
     return one.layout.initial_conditions == other.layout.initial_conditions != ""
+
+
+def _limited(split: Split, source: SourceSpec) -> Split:
+    """The split with those training simulations alone that a source names."""
+    if not source.simulations:
+        return split
+    named = np.array(source.simulations, dtype=np.int64)
+    if len(others := np.setdiff1d(named, split.train)):
+        told = f"sources: simulations = {others[0]} of {source.suite}, which is not in its training set"
+        raise UserError(f"{told}; name simulations of the {len(split.train)} there")
+    return split._replace(train=split.train[np.isin(split.train, named)])
 
 
 def open_suites(spec: TrainSpec, directory: str | Path) -> list[Suite]:
@@ -259,9 +270,24 @@ def load_sets(
         return replace(loaded, **{name: torch.full_like(loaded.simulation, i) for name, i in numbers.items()})
 
     training = MapSet.joined([load(number, source.split.train) for number, source in enumerate(prepared)])
+    if spec.labels == "permuted suites":
+        taught = [number for number, source in enumerate(prepared) if source.spec.labelled]
+        training = replace(training, source=_permuted_sources(training, taught, spec.seed))
     labelled = [(number, source) for number, source in enumerate(prepared) if source.spec.labelled]
     validation = MapSet.joined([load(number, source.validation) for number, source in labelled])
     return normaliser, training, validation
+
+
+def _permuted_sources(maps: MapSet, taught: Sequence[int], seed: int) -> torch.Tensor:
+    """Numbers of sources, (n,), permuted among the simulations of some of them: maps of one simulation stay together.
+
+    Each number is that of as many simulations as before, and those of other sources keep theirs.
+    """
+    source, simulation = maps.source.cpu().numpy(), maps.simulation.cpu().numpy()
+    keys, of_map = np.unique(np.stack([source, simulation], axis=1), axis=0, return_inverse=True)
+    numbers, places = keys[:, 0].copy(), np.flatnonzero(np.isin(keys[:, 0], taught))
+    numbers[places] = numbers[np.random.default_rng(seed).permutation(places)]
+    return torch.from_numpy(numbers[of_map.reshape(-1)]).to(maps.source)
 
 
 def _prepared(spec: TrainSpec, source: Source) -> Suite:

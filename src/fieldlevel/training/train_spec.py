@@ -63,8 +63,10 @@ class TrainSpec:
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
     """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron; a
     body of one's own reads either."""
-    labels: Literal["true", "permuted"] = "true"
-    """permuted: those of the training and validation simulations in random order, from which nothing can be learnt."""
+    labels: Literal["true", "permuted", "permuted suites"] = "true"
+    """permuted: those of the training and validation simulations in random order, from which nothing can be learnt.
+    permuted suites: parameters are true, but which source a training simulation is of is told in random order, so that
+    nothing can be learnt from that."""
     normaliser: Literal["train", "suite"] = "train"
     """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
     augmentation: Literal["symmetries", "symmetries+shifts"] = "symmetries+shifts"

@@ -1,0 +1,82 @@
+r"""Risk against coverage: the error of the maps that a network is surest of, against how many these are.
+
+Maps are ordered by the claimed standard deviation, the smallest first. Of the first part c of them
+
+    risk(c) = RMSE of the first c n maps.
+
+Where standard deviations tell which answers are bad, risk grows with c; a flat curve says that they do not.
+
+References:
+    El-Yaniv & Wiener 2010, JMLR 11, 1605 (selective prediction).
+"""
+
+from collections.abc import Mapping
+
+import numpy as np
+from matplotlib.figure import Figure
+
+from fieldlevel.arrays import FloatArray
+from fieldlevel.figures.style import (
+    WIDTH_INCHES,
+    colours_and_markers,
+    columns_that_fit,
+    mark_mock,
+    refuse_empty,
+    styled,
+    typeset_parameter,
+)
+from fieldlevel.layout import Parameter
+from fieldlevel.statistics.predictions import Predictions
+
+LEAST = 0.1
+"""Part of the maps from which on the curves are drawn."""
+
+
+def risk(theta: FloatArray, mean: FloatArray, std: FloatArray) -> FloatArray:
+    """RMSE of the surest maps, the n-th number of the n surest, (n,).
+
+    Args:
+        theta: truths, (n,).
+        mean: posterior means, (n,).
+        std: claimed standard deviations, (n,).
+
+    Example:
+        >>> risk(np.zeros(3), np.array([3.0, 0.0, 4.0]), np.array([0.2, 0.1, 0.3])).round(3).tolist()
+        [0.0, 2.121, 2.887]
+    """
+    squared = np.square(mean - theta)[np.argsort(std, kind="stable")]
+    return np.asarray(np.sqrt(np.cumsum(squared) / np.arange(1, len(squared) + 1)))
+
+
+def draw_risk_coverage(
+    predictions: Mapping[str, Predictions], parameters: tuple[Parameter, ...], *, mock: bool
+) -> Figure:
+    """Draw a curve for each of some tested maps, in a panel a parameter.
+
+    Args:
+        predictions: by name.
+        parameters: one panel each.
+        mock: whether to write MOCK DATA into the figure.
+
+    Raises:
+        UserError: no predictions.
+    """
+    refuse_empty(predictions, "predictions")
+    with styled():
+        figure = Figure(figsize=(WIDTH_INCHES, 3.2))
+        axes = figure.subplots(1, len(parameters), squeeze=False)[0]
+        for panel, parameter in zip(axes, parameters, strict=True):
+            looks = colours_and_markers(len(predictions))
+            for (name, tested), (colour, _) in zip(predictions.items(), looks, strict=True):
+                curve = risk(*tested.moments_of(parameter.name))
+                part = np.arange(1, len(curve) + 1) / len(curve)
+                shown = part >= LEAST
+                panel.plot(part[shown], curve[shown], color=colour, label=name)
+            panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
+            panel.set_xlabel("part of the maps that is kept, the surest")
+            panel.set_ylim(bottom=0)
+        axes[0].set_ylabel("RMSE of these")
+        handles, labels = axes[0].get_legend_handles_labels()
+        figure.legend(handles, labels, loc="outside lower center", ncols=columns_that_fit(labels))
+        mark_mock(figure, mock)
+    return figure

@@ -1,0 +1,213 @@
+"""A robustness study from the command line: whole, killed and continued, told; on lognormal maps of three suites."""
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from toy import latin_hypercube, toy_maps
+
+from fieldlevel.cli import main
+from fieldlevel.data.split import SplitSpec
+from fieldlevel.errors import UserError
+from fieldlevel.estimators.network_specs import NetworkSpec
+from fieldlevel.layout import Layout
+from fieldlevel.report.robustness_page import read_finished_robustness, write_robustness
+from fieldlevel.study.robustness.robustness_data import choose_suites, prepare_robustness
+from fieldlevel.study.robustness.robustness_runner import run_robustness
+from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
+from fieldlevel.training.presets import modern_preset
+
+SUITES = ("MockTNG", "MockSIMBA", "MockAstrid", "MockEAGLE")
+METHOD = "test_robustness_toy:Apart"
+TOY = """
+from fieldlevel.training.penalty import Penalty
+
+
+class Apart(Penalty):
+    def __init__(self, n_features, n_sources, weight=1.0):
+        super().__init__()
+        self.weight, self.n_sources = weight, n_sources
+
+    def loss(self, features, source, theta):
+        means = [features[source == number].mean(0) for number in range(self.n_sources)]
+        return self.weight * sum((mean - means[0]).square().sum() for mean in means)
+"""
+SPEC = RobustnessSpec(
+    methods=(METHOD,),
+    candidates=(MethodOptions(METHOD, {"weight": 1.0}),),
+    seeds=1,
+    k=(1, 5),
+    choice_hidden=1,
+    choice_steps=2,
+    choice_part=0.2,
+    train=replace(
+        modern_preset(),
+        split=SplitSpec(train=0.8, validation=0.1),
+        network=NetworkSpec(hidden=1),
+        batch_size=8,
+        n_steps=4,
+        validate_every=2,
+        statistics_batches=1,
+        head_batches=1,
+    ),
+)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def toy_penalty(tmp_path_factory):
+    place = tmp_path_factory.mktemp("penalty")
+    (place / "test_robustness_toy.py").write_text(TOY)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(place))
+        patched.setenv("PYTHONPATH", str(place), prepend=":")
+        yield
+
+
+def write_suites(folder, suites, n=20, set_name="LH", seed=0):
+    theta = latin_hypercube(Layout(), n, seed)
+    folder.mkdir(exist_ok=True)
+    for number, suite in enumerate(suites):
+        maps = toy_maps(theta, Layout(), 16, 100 * seed + number)
+        np.save(folder / f"Maps_Mtot_{suite}_{set_name}_z=0.00.npy", maps)
+        np.savetxt(folder / f"params_{set_name}_{suite}.txt", theta, fmt="%.6f")
+    return folder
+
+
+def study(spec, folder, out, listener=lambda event: None):
+    data = prepare_robustness(spec, folder, out, "cpu")
+    return data, run_robustness(spec, data, out, "cpu", listener)
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory):
+    """Leave-one-out of three suites by pooling alone: seconds."""
+    place = tmp_path_factory.mktemp("small")
+    folder = write_suites(place / "cmd", SUITES[:3])
+    spec = replace(SPEC, methods=("pooled",), candidates=(), adapt_with=("pooled",), parts=("leave one out",))
+    data, results = study(spec, folder, place / "out")
+    return place, spec, data, results, write_robustness(place / "out", results)
+
+
+def test_three_suites_of_a_folder_make_a_study(small):
+    place, _, data, results, document = small
+    assert results.suites == SUITES[:3]
+    assert results.told_methods == ("pooled",)
+    assert document["data_mark"] == "MOCK DATA"
+    keys = ("worst_ratio_leave_one_out", "worst_ratio_adapted", "coverage68_by_fold", "own_cost")
+    assert all(key in document for key in keys)
+    assert document["worst_ratio_adapted"] is None
+    assert set(document["coverage68_by_fold"]) == set(SUITES[:3])
+    assert json.loads((place / "out" / "summary.json").read_text()) == document
+    assert read_finished_robustness(place / "out", data.key) == document
+    assert read_finished_robustness(place / "out", "another") is None
+
+
+def test_the_report_tells_the_verdicts_first_and_marks_mock_data(small):
+    place, *_ = small
+    for name in ("report.md", "report.html"):
+        text = (place / "out" / name).read_text()
+        assert text.index("MOCK DATA") < text.index("Verdicts") < text.index("Every suite against every suite")
+        assert "Three suites leave one to train on" in text
+        assert "silent failure" in text.lower()
+    markdown = (place / "out" / "report.md").read_text()
+    assert all((place / "out" / part).exists() for part in ("figures/matrix.png", "figures/leave_one_out.pdf"))
+    rows = [line for line in markdown.splitlines() if line.startswith("|")]
+    assert all(line.endswith("|") for line in rows)
+
+
+def test_no_figure_or_table_has_a_gap_for_what_was_not_done(small):
+    place, *_ = small
+    text = (place / "out" / "report.md").read_text()
+    assert "Adaptation (transductive)" not in text
+    assert "## Controls" not in text
+
+
+def test_a_killed_study_continues_to_the_same_answers(small, tmp_path):
+    place, spec, _, results, _ = small
+    n_done = 0
+
+    def stop(event):
+        nonlocal n_done
+        n_done += event.task == "test networks"
+        if n_done == 4 or event.task.startswith("all suites"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(spec, place / "cmd", tmp_path / "out", stop)
+    assert list((tmp_path / "out" / "runs").iterdir())
+    _, again = study(spec, place / "cmd", tmp_path / "out")
+    assert list(again.tested) == list(results.tested)
+    for role, pairs in results.tested.items():
+        for one, other in zip(pairs, again.tested[role], strict=True):
+            np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
+
+
+def test_a_matrix_alone_is_tested_on_a_set_of_its_own(tmp_path):
+    folder = write_suites(tmp_path / "cmd", SUITES[:3])
+    write_suites(folder, SUITES[:3], n=7, set_name="LHtest", seed=1)
+    spec = replace(SPEC, methods=("pooled",), candidates=(), parts=(), test_set="LHtest")
+    _, results = study(spec, folder, tmp_path / "out")
+    document = write_robustness(tmp_path / "out", results)
+    assert {role.kind for role in results.tested} == {"matrix"}
+    assert all(pair.predictions.n_simulations == 7 for pairs in results.tested.values() for pair in pairs)
+    assert document["worst_ratio_leave_one_out"] is document["own_cost"] is None
+    assert document["coverage68_by_fold"] == document["folds"] == {}
+    assert "Leave one suite out was not done" in document["sentences"][0]
+
+
+def test_two_suites_are_too_few_by_every_way(tmp_path, capsys):
+    folder = write_suites(tmp_path / "cmd", SUITES[:2])
+    with pytest.raises(UserError, match="MockTNG, MockSIMBA in Mtot LH; robustness leaves one suite out"):
+        choose_suites(SPEC, folder)
+    assert main(["robustness", "--data", str(folder), "--out", str(tmp_path / "a"), "--device", "cpu"]) == 2
+    only = ["--only", "robustness", "--device", "cpu"]
+    assert main(["letter", "--data", str(folder), "--out", str(tmp_path / "b"), *only]) == 2
+    assert main(["letter", "--out", str(tmp_path / "c"), *only, "--suites", *SUITES[:2]]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert told.count("name them with --suites") == 3
+    assert not (tmp_path / "c").exists()
+
+
+def test_real_suites_go_before_mock_ones(tmp_path):
+    real = ("IllustrisTNG", "SIMBA", "Astrid")
+    folder = write_suites(tmp_path / "cmd", (*real, *SUITES))
+    assert choose_suites(RobustnessSpec(), folder) == real
+    few = write_suites(tmp_path / "few", (*real[:2], *SUITES))
+    with pytest.raises(UserError, match="holds mock suites and others"):
+        choose_suites(RobustnessSpec(), few)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_a_whole_study_from_the_command_line(tmp_path, capsys):
+    folder, out = write_suites(tmp_path / "cmd", SUITES), tmp_path / "out"
+    config = tmp_path / "toy.toml"
+    train = "batch_size = 8\nn_steps = 4\nvalidate_every = 2\nstatistics_batches = 1\nhead_batches = 1\n"
+    config.write_text(
+        f'methods = ["{METHOD}"]\nseeds = 1\nk = [1, 5]\nchoice_hidden = 1\nchoice_steps = 2\nchoice_part = 0.2\n'
+        f'[[candidates]]\nmethod = "{METHOD}"\noptions = {{weight = 1.0}}\n'
+        f"[train]\n{train}[train.split]\ntrain = 0.8\nvalidation = 0.1\n[train.network]\nhidden = 1\n"
+    )
+    command = ["robustness", "--data", str(folder), "--out", str(out), "--config", str(config), "--device", "cpu"]
+    assert main(command) == 0
+    document = json.loads((out / "summary.json").read_text())
+    assert document["suites"] == list(SUITES)
+    assert document["worst_ratio_adapted"] > 0
+    assert document["own_cost"] > 0
+    verdicts = {verdict["experiment"]: verdict["outcome"] for verdict in document["verdicts"]}
+    assert verdicts["control: weight zero"] == "holds"
+    assert "control: permuted suite labels" in verdicts
+    details = {name.partition(", ")[2] for name in document["adaptation"]["MockTNG"]}
+    assert details == {
+        "no target maps",
+        "all target maps",
+        "shifted target",
+        "1 target simulations",
+        "5 target simulations",
+    }
+    n_runs, time = len(list((out / "runs").iterdir())), (out / "summary.json").stat().st_mtime_ns
+    capsys.readouterr()
+    assert main(command) == 0
+    assert "Left out in turn" in capsys.readouterr().out
+    assert (len(list((out / "runs").iterdir())), (out / "summary.json").stat().st_mtime_ns) == (n_runs, time)
