@@ -20,7 +20,8 @@ class SourceSpec:
     labelled: bool = True
     """Whether the network is told the parameters of its simulations."""
     share: float | None = None
-    """Of every batch, between 0 and 1. None: what the stated shares leave, in equal parts."""
+    """Of every batch, between 0 and 1; 0 of a source without labels that is in none (`batch-norms`). None: what the
+    stated shares leave, in equal parts."""
     part: tuple[float, float] = (0.0, 1.0)
     """From which fraction to which of the training simulations of the split, in its order: sources whose parts do not
     overlap have no number in common."""
