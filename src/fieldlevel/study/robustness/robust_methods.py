@@ -1,14 +1,13 @@
 """The ways of training on several suites, as specs: which there are, which look at maps without labels, their grids."""
 
-import importlib
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, replace
-from importlib.util import find_spec
+from dataclasses import replace
 from typing import Any
 
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.imported import import_class
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
+from fieldlevel.training.methods import METHODS
 from fieldlevel.training.penalty import PENALTY_METHODS
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -34,8 +33,6 @@ GRIDS: Mapping[str, Sequence[Mapping[str, Any]]] = {
 }
 """Hyper-parameters that are compared where nobody gave others, by method; its defaults where it is not here."""
 
-_METHODS = "fieldlevel.training.methods"
-
 
 def known_methods() -> tuple[str, ...]:
     """Those that the training knows.
@@ -44,8 +41,7 @@ def known_methods() -> tuple[str, ...]:
         >>> known_methods()[0]
         'pooled'
     """
-    there = importlib.import_module(_METHODS).METHODS if find_spec(_METHODS) is not None else ()
-    return tuple(dict.fromkeys((POOLED, *there)))
+    return tuple(dict.fromkeys((POOLED, *METHODS)))
 
 
 def methods_of(spec: RobustnessSpec, *, have_siblings: bool = True) -> tuple[str, ...]:
@@ -112,10 +108,7 @@ def with_method(train: TrainSpec, chosen: MethodOptions) -> TrainSpec:
         return replace(train, penalty=chosen.method, penalty_options=options)
     if chosen.method == POOLED and not options:
         return train
-    settings: dict[str, Any] = {"method": chosen.method, "method_options": options}
-    if strange := settings.keys() - {field.name for field in fields(train)}:
-        raise UserError(f"candidates: the training has no {' and '.join(sorted(strange))}; give penalties, or pooled")
-    return replace(train, **settings)
+    return replace(train, method=chosen.method, method_options=options)
 
 
 def _is_penalty(name: str) -> bool:

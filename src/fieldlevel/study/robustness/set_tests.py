@@ -1,7 +1,5 @@
 """Whether a network itself notices that maps are unlike those of its training: the set test of `inference.trust`."""
 
-import importlib
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +7,14 @@ import numpy as np
 from fieldlevel.arrays import IntArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.inference.predictor import load
-
-_TRUST = "fieldlevel.inference.trust"
+from fieldlevel.inference.reference_making import complete_reference
+from fieldlevel.inference.trust.judging import judge_suite
 
 
 def set_p_value(weights: Path, suite: Suite, simulations: IntArray, device: str = "auto") -> float | None:
     """The p-value of some simulations of a suite as a set, given what the network answers.
+
+    The reference of the network is made first where there is none, from its training maps, which lie beside the suite.
 
     Args:
         weights: of the network.
@@ -23,13 +23,8 @@ def set_p_value(weights: Path, suite: Suite, simulations: IntArray, device: str 
         device: where the network runs.
 
     Returns:
-        None where the network has no reference beside its weights, or this version knows of none.
+        None where the weights are gone or the network can have no reference, as of too few simulations.
     """
-    if not weights.exists() or find_spec(_TRUST) is None:
+    if not weights.exists() or complete_reference(weights, suite.directory, device):
         return None
-    trust = importlib.import_module(_TRUST)
-    if trust.find_reference(weights) is None:
-        return None
-    judging = importlib.import_module(f"{_TRUST}.judging")
-    found: float | None = judging.judge_suite(load(weights, device), suite, np.unique(simulations)).set_p_value
-    return found
+    return judge_suite(load(weights, device), suite, np.unique(simulations)).set_p_value
