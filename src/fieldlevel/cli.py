@@ -63,9 +63,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     from fieldlevel import console
 
-    streams.prepare()
     given = sys.argv[1:] if arguments is None else list(arguments)
     try:
+        streams.prepare()
         with interrupts.raised(), streams.brief_warnings(), streams.flushed():
             load_extensions()
             command = parse(given)

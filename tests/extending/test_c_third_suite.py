@@ -12,7 +12,7 @@ SUITES = ("MockTNG", "MockSIMBA", "MockQuiet")
 def test_three_suites_make_a_matrix_of_nine(page, command, write_suite, place):
     for seed, suite in enumerate(SUITES):
         write_suite(suite, seed=seed)
-    (text,) = (text for text in page.commands if "--suites" in text)
+    (text,) = (text for text in page.commands if "fieldlevel letter" in text and "--suites" in text)
     assert command(text) == 0
     document = json.loads((place / "three" / "metrics.json").read_text())
     cells = {(cell["train_suite"], cell["test_suite"]): cell["parameters"] for cell in document["transfer_matrix"]}

@@ -63,7 +63,7 @@ class Case:
 CASES = [
     pytest.param(Case(SPEC), id="moments"),
     pytest.param(Case(replace(SPEC, head="gaussian")), id="gaussian"),
-    *(pytest.param(Case(quick(spec), tolerance=QUICK), id=name) for name, spec in FLOWS.items()),
+    pytest.param(Case(quick(FLOWS["flow"]), tolerance=QUICK), id="flow"),
     *(
         pytest.param(Case(long(spec), 1_000_000), id=f"{name}, long", marks=pytest.mark.slow)
         for name, spec in FLOWS.items()

@@ -250,7 +250,7 @@ def laws() -> dict[str, Any]:
         "by group DRO": descend(replace(SPEC, method="group-dro", method_options={"step": 0.5})),
         "by V-REx": descend(replace(SPEC, method="vrex", method_options={"weight": 1.0})),
         "by MMD": descend(replace(SPEC, method="mmd")),
-        "by a critic": descend(replace(SPEC, method="adversarial", method_options={"rate": 1e-4})),
+        "by a critic": descend(replace(SPEC, method="adversarial", method_options={"rate": 1e-4, "weight": 1.0})),
         "learnt": learn(SPEC),
         "learnt by Muon": learn(replace(SPEC, optimiser=OptimiserSpec(method="Muon", learning_rate=1e-2))),
         "differentiated": differentiate(),

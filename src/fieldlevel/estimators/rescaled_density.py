@@ -18,7 +18,7 @@ from torch import Tensor
 
 from fieldlevel.estimators.densities import Density, GaussianCopula, TruncatedNormal
 
-_N_NODES = 256
+_N_NODES = 64
 _EDGE = 1e-15
 
 
@@ -48,8 +48,7 @@ class RescaledDensity(Density):
 
     def __init__(self, density: Density, scale: Tensor) -> None:
         self.density, self.scale, self.is_joint = density, scale, density.is_joint
-        places = (torch.arange(_N_NODES, dtype=torch.float64) + 0.5) / _N_NODES
-        nodes = torch.stack([self.quantile(float(p)) for p in places])
+        nodes = torch.stack([self.quantile((number + 0.5) / _N_NODES) for number in range(_N_NODES)])
         self.mean, self.std = nodes.mean(0), nodes.std(0, correction=0)
         if density.covariance is not None:
             ratio = self.std / density.std
