@@ -33,7 +33,13 @@ def test_commands_parse(arguments):
 
 def test_the_commands_were_found():
     networks = {"train", "tune", "evaluate", "infer", "calibrate", "trust", "shrink", "import"}
-    assert {arguments[0] for arguments in COMMANDS} == {"check", "letter", "simulate", "project"} | networks
+    assert {arguments[0] for arguments in COMMANDS} == {
+        "check",
+        "letter",
+        "robustness",
+        "simulate",
+        "project",
+    } | networks
 
 
 def test_figures_exist():
