@@ -28,6 +28,7 @@ LETTER_FLAGS = [
     "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3", "--train.head-batches", "3",
     "--smoothing", "1", "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6",
     "--summary.validate-every", "3", "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
+    "--one-parameter-seeds", "1", "--one-parameter-values", "3",
 ]  # fmt: skip
 
 
