@@ -68,6 +68,13 @@ def folder(trained, tmp_path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "data"))
 
 
+def cut(folder: Path, suite: str, n: int) -> None:
+    """Keep the first simulations of a suite."""
+    path, table = folder / f"Maps_Mtot_{suite}_LH_z=0.00.npy", folder / f"params_LH_{suite}.txt"
+    np.save(path, np.load(path)[: 15 * n])
+    np.savetxt(table, np.loadtxt(table)[:n], fmt="%.6f")
+
+
 def raw(predictor, maps):
     return replace(predictor, calibration=None).predict(maps)
 
@@ -246,19 +253,32 @@ def test_a_network_is_calibrated_on_another_set_which_it_then_has_seen(folder):
 
 def test_a_network_is_not_calibrated_on_its_own_set(folder):
     weights, known = folder / "network/weights.safetensors", (folder / "network" / CALIBRATION).read_bytes()
-    for suite in ("MockTNG", "MockSIMBA", "Nbody_Mock"):
-        with pytest.raises(UserError, match="simulations asked for"):
+    for suite, words in [
+        ("MockTNG", "simulations asked for"),
+        ("MockSIMBA", "not trained"),
+        ("Nbody_Mock", "not trained"),
+    ]:
+        with pytest.raises(UserError, match=words):
             calibrate(weights, folder, suite, device="cpu")
     assert (folder / "network" / CALIBRATION).read_bytes() == known
 
 
-def test_a_calibration_on_another_suite_is_said(folder):
+def test_a_suite_of_no_training_is_not_calibrated_on(folder):
+    weights, known = folder / "network/weights.safetensors", (folder / "network" / CALIBRATION).read_bytes()
     write(folder, "MockSIMBA", "LHtest", seed=4, rows=2)
-    weights = folder / "network/weights.safetensors"
-    calibrate(weights, folder, "MockSIMBA", "LHtest", device="cpu")
-    assert load(weights, "cpu").remarks == (
-        "calibrated on maps of another suite than it was trained on, MockSIMBA LHtest",
-    )
+    write(folder, "Nbody_Mock", "LHtest", seed=5, rows=2)
+    for suite in ("MockSIMBA", "Nbody_Mock"):
+        with pytest.raises(UserError, match=f"{suite}: the network was not trained on .* MockTNG, .* --transfer"):
+            calibrate(weights, folder, suite, "LHtest", device="cpu")
+    assert (folder / "network" / CALIBRATION).read_bytes() == known
+
+
+def test_a_source_without_labels_is_not_calibrated_on(folder, tmp_path):
+    sources = (SourceSpec("MockTNG"), SourceSpec("MockSIMBA", labelled=False))
+    weights = train(replace(SPEC, sources=sources), folder, tmp_path / "adapted", "cpu", check=False)
+    write(folder, "MockSIMBA", "LHtest", seed=4, rows=2)
+    with pytest.raises(UserError, match="MockSIMBA: the network was not trained on its parameters"):
+        calibrate(weights, folder, "MockSIMBA", "LHtest", device="cpu")
 
 
 def test_networks_of_the_package_are_left_alone(folder):
@@ -342,6 +362,23 @@ def test_simulations_that_tell_of_other_suites_are_no_test_ones(folder):
     np.save(path, maps)
     found = calibrate(folder / "network/weights.safetensors", folder, transfer=["MockSIMBA"], device="cpu")
     assert [each.calibration for each in found.sources] == [tuple(SPLIT.calibration)]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.0])
+def test_other_suites_of_another_length_tell_by_the_numbers_of_the_training(folder, share):
+    weights = folder / "network/weights.safetensors"
+    if not share:
+        plain = replace(SPEC, split=replace(SPEC.split, calibration=0.0))
+        weights = train(plain, folder, folder / "plain", "cpu", check=False)
+    split = replace(SPEC.split, calibration=share).divide(N)
+    numbers, n = (split.calibration if share else split.validation), 32
+    cut(folder, "MockSIMBA", n)
+    found = calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
+    assert [each.calibration for each in found.sources] == [tuple(numbers[numbers < n])]
+    predict_suite(load(weights, "cpu"), open_suite(folder, "MockTNG", check=False), "test")
+    cut(folder, "MockSIMBA", int(numbers.min()))
+    with pytest.raises(UserError, match=r"MockSIMBA LH: none of its \d+ simulations .* calibrated or validated with"):
+        calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
 
 
 def test_the_commands_tell_what_they_did(folder, capsys):
