@@ -19,6 +19,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.calibrating import calibrate, calibrate_trained
+from fieldlevel.inference.calibration import write_calibration
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
@@ -151,10 +152,10 @@ def test_a_finished_run_keeps_its_calibration_and_makes_a_missing_one_again(fold
 
 def test_the_calibration_of_another_network_is_refused_and_replaced_by_a_training(folder):
     path = folder / "network" / CALIBRATION
-    known = path.read_bytes()
-    path.write_text(json.dumps(json.loads(known) | {"weights": "0" * 32}))
-    with pytest.raises(UserError, match=f"{CALIBRATION}: of another network than weights.safetensors; calibrate"):
-        load(folder / "network/weights.safetensors", "cpu")
+    known, weights = path.read_bytes(), folder / "network/weights.safetensors"
+    write_calibration(weights, replace(load(weights, "cpu").calibration, weights="0" * 32))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: of another network than weights.safetensors; take it away"):
+        load(weights, "cpu")
     train(SPEC, folder, folder / "network", "cpu", check=False)
     assert path.read_bytes() == known
 
@@ -179,9 +180,61 @@ def with_coefficients(text: str, rows: list[list[float]]) -> str:
 def test_damaged_calibrations_are_refused_in_one_line(folder, damage):
     path = folder / "network" / CALIBRATION
     path.write_text(damage(path.read_text()))
-    with pytest.raises(UserError, match=CALIBRATION) as refused:
+    with pytest.raises(UserError, match=f"{CALIBRATION}: no calibration") as refused:
         load(folder / "network/weights.safetensors", "cpu")
     assert "\n" not in str(refused.value)
+
+
+def changed(text: str, *keys: str | int, value: object) -> str:
+    record = json.loads(text)
+    part = record
+    for key in keys[:-1]:
+        part = part[key]
+    assert part[keys[-1]] != value
+    part[keys[-1]] = value
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: changed(text, "rescaling", "coefficients", 0, 0, value=3.0),
+        lambda text: changed(text, "rescaling", "ranges", 0, 1, value=0.98),
+        lambda text: changed(text, "fitted_on", 1, value="LHtest"),
+        lambda text: changed(text, "n_simulations", value=1000),
+        lambda text: changed(text, "sources", value=[]),
+        lambda text: changed(text, "transfer", "tau", 0, value=0.001),
+        lambda text: changed(text, "transfer", value=None),
+        lambda text: changed(text, "digest", value="0" * 32),
+        lambda text: changed(text, "weights", value="0" * 32),
+    ],
+)
+def test_calibrations_in_which_anything_was_changed_are_refused_in_one_line(folder, damage):
+    path, weights = folder / "network" / CALIBRATION, folder / "network/weights.safetensors"
+    calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: its digest is another, .* take it away and calibrate") as told:
+        load(weights, "cpu")
+    assert "\n" not in str(told.value)
+
+
+def test_a_calibration_without_its_digest_is_refused_and_made_again_by_a_training(folder):
+    path = folder / "network" / CALIBRATION
+    known = path.read_bytes()
+    record = json.loads(known)
+    del record["digest"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: no calibration .*digest.* take it away and calibrate"):
+        load(folder / "network/weights.safetensors", "cpu")
+    train(SPEC, folder, folder / "network", "cpu", check=False)
+    assert path.read_bytes() == known
+
+
+def test_a_calibration_may_be_laid_out_in_another_way(folder):
+    path = folder / "network" / CALIBRATION
+    known = load(folder / "network/weights.safetensors", "cpu").calibration
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert load(folder / "network/weights.safetensors", "cpu").calibration == known
 
 
 @pytest.mark.parametrize("suite", ["MockTNG", "Nbody_Mock", "MockSIMBA"])
