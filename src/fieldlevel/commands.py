@@ -226,7 +226,7 @@ class Calibrate:
     data: Path
     """Folder of CMD files."""
     suite: str = ""
-    """Suite to calibrate on; when omitted the calibration of before stays."""
+    """Suite to calibrate on, one of its training; when omitted the calibration of before stays."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     """Of the simulations, e.g. LHtest; in the set of the training only --transfer is possible."""
     transfer: tuple[str, ...] = ()

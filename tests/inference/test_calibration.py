@@ -19,6 +19,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.calibrating import calibrate, calibrate_trained
+from fieldlevel.inference.calibration import write_calibration
 from fieldlevel.inference.evaluation import predict_suite
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.shrink import shrink_weights
@@ -66,6 +67,13 @@ def trained(tmp_path_factory) -> Path:
 @pytest.fixture
 def folder(trained, tmp_path) -> Path:
     return Path(shutil.copytree(trained, tmp_path / "data"))
+
+
+def cut(folder: Path, suite: str, n: int) -> None:
+    """Keep the first simulations of a suite."""
+    path, table = folder / f"Maps_Mtot_{suite}_LH_z=0.00.npy", folder / f"params_LH_{suite}.txt"
+    np.save(path, np.load(path)[: 15 * n])
+    np.savetxt(table, np.loadtxt(table)[:n], fmt="%.6f")
 
 
 def raw(predictor, maps):
@@ -144,10 +152,10 @@ def test_a_finished_run_keeps_its_calibration_and_makes_a_missing_one_again(fold
 
 def test_the_calibration_of_another_network_is_refused_and_replaced_by_a_training(folder):
     path = folder / "network" / CALIBRATION
-    known = path.read_bytes()
-    path.write_text(json.dumps(json.loads(known) | {"weights": "0" * 32}))
-    with pytest.raises(UserError, match=f"{CALIBRATION}: of another network than weights.safetensors; calibrate"):
-        load(folder / "network/weights.safetensors", "cpu")
+    known, weights = path.read_bytes(), folder / "network/weights.safetensors"
+    write_calibration(weights, replace(load(weights, "cpu").calibration, weights="0" * 32))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: of another network than weights.safetensors; take it away"):
+        load(weights, "cpu")
     train(SPEC, folder, folder / "network", "cpu", check=False)
     assert path.read_bytes() == known
 
@@ -172,9 +180,61 @@ def with_coefficients(text: str, rows: list[list[float]]) -> str:
 def test_damaged_calibrations_are_refused_in_one_line(folder, damage):
     path = folder / "network" / CALIBRATION
     path.write_text(damage(path.read_text()))
-    with pytest.raises(UserError, match=CALIBRATION) as refused:
+    with pytest.raises(UserError, match=f"{CALIBRATION}: no calibration") as refused:
         load(folder / "network/weights.safetensors", "cpu")
     assert "\n" not in str(refused.value)
+
+
+def changed(text: str, *keys: str | int, value: object) -> str:
+    record = json.loads(text)
+    part = record
+    for key in keys[:-1]:
+        part = part[key]
+    assert part[keys[-1]] != value
+    part[keys[-1]] = value
+    return json.dumps(record)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda text: changed(text, "rescaling", "coefficients", 0, 0, value=3.0),
+        lambda text: changed(text, "rescaling", "ranges", 0, 1, value=0.98),
+        lambda text: changed(text, "fitted_on", 1, value="LHtest"),
+        lambda text: changed(text, "n_simulations", value=1000),
+        lambda text: changed(text, "sources", value=[]),
+        lambda text: changed(text, "transfer", "tau", 0, value=0.001),
+        lambda text: changed(text, "transfer", value=None),
+        lambda text: changed(text, "digest", value="0" * 32),
+        lambda text: changed(text, "weights", value="0" * 32),
+    ],
+)
+def test_calibrations_in_which_anything_was_changed_are_refused_in_one_line(folder, damage):
+    path, weights = folder / "network" / CALIBRATION, folder / "network/weights.safetensors"
+    calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
+    path.write_text(damage(path.read_text()))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: its digest is another, .* take it away and calibrate") as told:
+        load(weights, "cpu")
+    assert "\n" not in str(told.value)
+
+
+def test_a_calibration_without_its_digest_is_refused_and_made_again_by_a_training(folder):
+    path = folder / "network" / CALIBRATION
+    known = path.read_bytes()
+    record = json.loads(known)
+    del record["digest"]
+    path.write_text(json.dumps(record))
+    with pytest.raises(UserError, match=f"{CALIBRATION}: no calibration .*digest.* take it away and calibrate"):
+        load(folder / "network/weights.safetensors", "cpu")
+    train(SPEC, folder, folder / "network", "cpu", check=False)
+    assert path.read_bytes() == known
+
+
+def test_a_calibration_may_be_laid_out_in_another_way(folder):
+    path = folder / "network" / CALIBRATION
+    known = load(folder / "network/weights.safetensors", "cpu").calibration
+    path.write_text(json.dumps(json.loads(path.read_text()), sort_keys=True))
+    assert load(folder / "network/weights.safetensors", "cpu").calibration == known
 
 
 @pytest.mark.parametrize("suite", ["MockTNG", "Nbody_Mock", "MockSIMBA"])
@@ -246,19 +306,32 @@ def test_a_network_is_calibrated_on_another_set_which_it_then_has_seen(folder):
 
 def test_a_network_is_not_calibrated_on_its_own_set(folder):
     weights, known = folder / "network/weights.safetensors", (folder / "network" / CALIBRATION).read_bytes()
-    for suite in ("MockTNG", "MockSIMBA", "Nbody_Mock"):
-        with pytest.raises(UserError, match="simulations asked for"):
+    for suite, words in [
+        ("MockTNG", "simulations asked for"),
+        ("MockSIMBA", "not trained"),
+        ("Nbody_Mock", "not trained"),
+    ]:
+        with pytest.raises(UserError, match=words):
             calibrate(weights, folder, suite, device="cpu")
     assert (folder / "network" / CALIBRATION).read_bytes() == known
 
 
-def test_a_calibration_on_another_suite_is_said(folder):
+def test_a_suite_of_no_training_is_not_calibrated_on(folder):
+    weights, known = folder / "network/weights.safetensors", (folder / "network" / CALIBRATION).read_bytes()
     write(folder, "MockSIMBA", "LHtest", seed=4, rows=2)
-    weights = folder / "network/weights.safetensors"
-    calibrate(weights, folder, "MockSIMBA", "LHtest", device="cpu")
-    assert load(weights, "cpu").remarks == (
-        "calibrated on maps of another suite than it was trained on, MockSIMBA LHtest",
-    )
+    write(folder, "Nbody_Mock", "LHtest", seed=5, rows=2)
+    for suite in ("MockSIMBA", "Nbody_Mock"):
+        with pytest.raises(UserError, match=f"{suite}: the network was not trained on .* MockTNG, .* --transfer"):
+            calibrate(weights, folder, suite, "LHtest", device="cpu")
+    assert (folder / "network" / CALIBRATION).read_bytes() == known
+
+
+def test_a_source_without_labels_is_not_calibrated_on(folder, tmp_path):
+    sources = (SourceSpec("MockTNG"), SourceSpec("MockSIMBA", labelled=False))
+    weights = train(replace(SPEC, sources=sources), folder, tmp_path / "adapted", "cpu", check=False)
+    write(folder, "MockSIMBA", "LHtest", seed=4, rows=2)
+    with pytest.raises(UserError, match="MockSIMBA: the network was not trained on its parameters"):
+        calibrate(weights, folder, "MockSIMBA", "LHtest", device="cpu")
 
 
 def test_networks_of_the_package_are_left_alone(folder):
@@ -342,6 +415,23 @@ def test_simulations_that_tell_of_other_suites_are_no_test_ones(folder):
     np.save(path, maps)
     found = calibrate(folder / "network/weights.safetensors", folder, transfer=["MockSIMBA"], device="cpu")
     assert [each.calibration for each in found.sources] == [tuple(SPLIT.calibration)]
+
+
+@pytest.mark.parametrize("share", [0.4, 0.0])
+def test_other_suites_of_another_length_tell_by_the_numbers_of_the_training(folder, share):
+    weights = folder / "network/weights.safetensors"
+    if not share:
+        plain = replace(SPEC, split=replace(SPEC.split, calibration=0.0))
+        weights = train(plain, folder, folder / "plain", "cpu", check=False)
+    split = replace(SPEC.split, calibration=share).divide(N)
+    numbers, n = (split.calibration if share else split.validation), 32
+    cut(folder, "MockSIMBA", n)
+    found = calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
+    assert [each.calibration for each in found.sources] == [tuple(numbers[numbers < n])]
+    predict_suite(load(weights, "cpu"), open_suite(folder, "MockTNG", check=False), "test")
+    cut(folder, "MockSIMBA", int(numbers.min()))
+    with pytest.raises(UserError, match=r"MockSIMBA LH: none of its \d+ simulations .* calibrated or validated with"):
+        calibrate(weights, folder, transfer=["MockSIMBA"], device="cpu")
 
 
 def test_the_commands_tell_what_they_did(folder, capsys):

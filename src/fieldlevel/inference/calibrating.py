@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -82,12 +83,13 @@ def calibrate(
 
     All simulations of a set that the network knows nothing of are taken; in the set of its own training, of which the
     rest is for tests, those of other suites that have the numbers of its calibration simulations, or of its validation
-    simulations where it has none. All of them count as seen from then on.
+    simulations where it has none: as its file tells them where simulations of one number have the same initial
+    conditions, else those of its split. All of them count as seen from then on.
 
     Args:
         weights: file of the network, beside which `<stem>.calibration.json` is written.
         directory: folder of CMD-format files.
-        suite: to fit the rescaling on; without one that of before stays.
+        suite: to fit the rescaling on, one that the network was trained on; without one that of before stays.
         set_name: of the simulations, also of those of `transfer` and `without`.
         transfer: suites that the network was not trained on, or its gravity-only twin, to measure what standard
             deviations grow by there (`inference.transfer_errors`).
@@ -101,8 +103,8 @@ def calibrate(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: simulations that the network has seen, maps that are not like those of its training, or nothing to
-            do.
+        UserError: simulations that the network has seen, a suite that it was not trained on in the place of one that
+            it was, or the other way round, maps that are not like those of its training, or nothing to do.
 
     Example:
         `fieldlevel.calibrate("network/weights.safetensors", "cmd", "MockTNG", "LHtest", transfer=["Nbody_Mock"])`
@@ -182,6 +184,7 @@ def _calibrated_on(
     predictor: Predictor, directory: str | Path, name: str, set_name: str, listener: Listener
 ) -> Calibration:
     """Fitted on all simulations of a set; errors on other suites have to be measured again."""
+    _refuse_other_suite(predictor, name)
     suite = open_suite(directory, name, predictor.spec.field, set_name, listener=listener)
     refuse_misfit(predictor, suite)
     every = np.arange(suite.n_simulations)
@@ -190,6 +193,14 @@ def _calibrated_on(
     before = () if predictor.calibration is None else predictor.calibration.sources
     fitted = _fitted(predictor, answers, (name, set_name))
     return replace(fitted, sources=(*before, _seen(suite, every, listener)))
+
+
+def _refuse_other_suite(predictor: Predictor, name: str) -> None:
+    """Refuse to take the errors on another suite, whose feedback means another thing, for those on the own one."""
+    own = [source.suite for source in predictor.spec.all_sources if source.labelled]
+    if name not in own:
+        told = f"the network was not trained on its parameters; calibrate on {' or '.join(dict.fromkeys(own))}"
+        raise UserError(f"{name}: {told}, and measure its errors on other suites with --transfer")
 
 
 def _seen(suite: Suite, simulations: Simulations, listener: Listener) -> SeenSource:
@@ -255,8 +266,17 @@ def _of_other_suite(predictor: Predictor, suite: Suite) -> Simulations:
         every = np.arange(suite.n_simulations)
         refuse_seen(replace(predictor, calibration=None), suite, every)
         return every
-    split = predictor.spec.split.divide(suite.n_simulations)
-    return split.calibration if len(split.calibration) else split.validation
+    kin = [source for source in predictor.sources if source.is_twin(suite) or source.is_sibling(suite)]
+    if not kin:
+        split = predictor.spec.split.divide(suite.n_simulations)
+        return split.calibration if len(split.calibration) else split.validation
+    known = [each.calibration for each in kin if each.calibration] or [each.validation for each in kin]
+    trained = {number for each in kin for number in each.training}
+    numbers = [each for each in dict.fromkeys(chain(*known)) if each < suite.n_simulations and each not in trained]
+    if not numbers:
+        told = f"none of its {suite.n_simulations} simulations is one that the network was calibrated or validated with"
+        raise UserError(f"{suite.suite} {suite.set_name}: {told}; give as many as it was trained with, or another set")
+    return np.array(numbers, dtype=np.int64)
 
 
 def _in_outputs_of(layout: Layout, other: Layout, answers: Answers) -> Answers:

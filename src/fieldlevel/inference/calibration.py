@@ -3,10 +3,12 @@
 `<weights stem>.calibration.json` holds the rescaling of each parameter (`statistics.rescaling`), fitted on simulations
 that the network was neither trained nor chosen nor tested on, what else became seen by that, and the error bars for
 maps of another suite (`inference.transfer_errors`) where they were measured. It belongs to the network whose checksum
-it names.
+it names, and a digest of its content tells whether anybody changed it.
 """
 
 import dataclasses
+import hashlib
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +24,7 @@ from fieldlevel.spec_io import STRICT, from_json
 from fieldlevel.statistics.rescaling import Rescaling
 
 SUFFIX = ".calibration.json"
-_REMEDY = "calibrate the network again, or take the file away"
+_REMEDY = "take it away and calibrate the network again"
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,23 @@ class Calibration:
         return bool(self.fitted_on)
 
 
+@dataclass(frozen=True)
+class _Kept(Calibration):
+    """A calibration as it stands in its file.
+
+    Attributes:
+        digest: of all the rest, thirty-two hexadecimal digits.
+    """
+
+    digest: str = dataclasses.field(kw_only=True)
+
+    @property
+    def calibration(self) -> Calibration:
+        """Without its digest."""
+        names = [each.name for each in dataclasses.fields(Calibration)]
+        return Calibration(**{name: getattr(self, name) for name in names})
+
+
 def calibration_path(weights: Path) -> Path:
     """Where the calibration of a network lies.
 
@@ -85,14 +104,17 @@ def read_calibration(weights: Path, checksum: str, names: Sequence[str]) -> Cali
         names: of its outputs.
 
     Raises:
-        UserError: it is damaged, or that of another network.
+        UserError: it is damaged or was changed, or that of another network.
     """
     if (path := find_calibration(weights)) is None:
         return None
     try:
-        found = from_json(Calibration, read_text(path, _REMEDY))
+        kept = from_json(_Kept, read_text(path, _REMEDY))
     except UserError as error:
         raise UserError(f"{path}: no calibration ({error}); {_REMEDY}") from None
+    found = kept.calibration
+    if kept.digest != _digest(found):
+        raise UserError(f"{path}: its digest is another, a part of it was changed; {_REMEDY}")
     if found.weights != checksum or found.names != tuple(names):
         raise UserError(f"{path}: of another network than {weights.name}; {_REMEDY}")
     return found
@@ -106,8 +128,15 @@ def write_calibration(weights: Path, calibration: Calibration) -> Path:
     """
     path = calibration_path(weights)
     refuse_foreign(path.parent, {path.name: _is_calibration})
-    write_json(path, dataclasses.asdict(calibration))
+    write_json(path, dataclasses.asdict(calibration) | {"digest": _digest(calibration)})
     return path
+
+
+def _digest(calibration: Calibration) -> str:
+    """Of what a file would give back, so that 0 and 0.0 are one."""
+    read_back = from_json(Calibration, json.dumps(dataclasses.asdict(calibration)))
+    text = json.dumps(dataclasses.asdict(read_back), sort_keys=True)
+    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
 def forget_calibration(weights: Path) -> None:

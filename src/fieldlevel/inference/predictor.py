@@ -315,10 +315,7 @@ def _calibration_remarks(predictor: Predictor) -> list[str]:
     if was_meant_to and (calibration is None or not calibration.is_fitted):
         name = calibration_path(Path(predictor.source)).name
         return [f"trained to be calibrated, but there is no {name} beside it: its standard deviations are as trained"]
-    own = {source.suite for source in spec.all_sources}
-    if calibration is None or not calibration.is_fitted or own & set(calibration.fitted_on):
-        return []
-    return [f"calibrated on maps of another suite than it was trained on, {' '.join(calibration.fitted_on)}"]
+    return []
 
 
 def _in_words(sources: Sequence[SourceSpec]) -> str:
