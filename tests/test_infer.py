@@ -101,14 +101,39 @@ def test_several_networks_answer_as_an_ensemble(weights, maps, tmp_path):
         (["--plot", "plot.txt"], "plot.txt: a figure is .pdf or .png"),
         (["--plot", "maps.npy"], "maps.npy: a figure is"),
         (["--members", "none.safetensors"], "none.safetensors: "),
+        (["--quantiles", "0.5", "0.5"], "--quantiles: two of them are 0.5 in the names of the columns"),
+        (["--quantiles", "0.1", "0.5000001", "0.5"], "--quantiles: two of them are 0.5 in the names of the columns"),
+        (["--out", "q.png", "--plot", "q.png"], "q.png: two files of one name, q.png too"),
+        (["--out", "q.png", "--plot", "./new/../q.png"], "new/../q.png: two files of one name, q.png too"),
+        (["--out", "linked.png", "--plot", "q.png"], "q.png: two files of one name, linked.png too"),
+        (["--out", "weights.calibration.json"], "weights.calibration.json: is read with the weights beside it"),
+        (["--out", "weights.trust.safetensors"], "weights.trust.safetensors: is read with the weights beside it"),
+        (["--out", "linked.csv"], "linked.csv: is read with the weights beside it"),
+        (["--samples", str(10**9)], "1000000000 samples of 4 maps need at least 1.34e+03 GB of memory"),
     ],
 )
 def test_what_cannot_be_is_refused_before_the_network_runs(weights, maps, capsys, monkeypatch, more, words):
     monkeypatch.chdir(maps.parent)
+    Path("new").mkdir()
+    Path("linked.png").symlink_to("q.png")
+    Path("linked.csv").symlink_to("weights.trust.safetensors")
     monkeypatch.setattr(predictor_module.Predictor, "posterior", lambda *given, **named: pytest.fail("runs"))
     assert main(["infer", str(weights), str(maps), *more]) == 2
     assert capsys.readouterr().err.startswith(f"fieldlevel: {words}")
     assert not maps.with_name("maps.posterior.csv").exists()
+
+
+def test_what_lies_beside_the_weights_of_any_member_stays(weights, maps, tmp_path, capsys):
+    other, reference = save(tmp_path / "other.safetensors", 0.7), tmp_path / "other.trust.safetensors"
+    (tmp_path / "hard.csv").write_text("{}")
+    reference.hardlink_to(tmp_path / "hard.csv")
+    for out in (reference.name, "hard.csv", "other.calibration.json"):
+        given = ["infer", str(weights), str(maps), "--members", str(other), "--out", str(tmp_path / out)]
+        assert main(given) == 2
+        told = capsys.readouterr().err
+        assert told == f"fieldlevel: {given[-1]}: is read with the weights beside it; give the new file another name\n"
+    assert reference.read_text() == "{}"
+    assert not (tmp_path / "other.calibration.json").exists()
 
 
 def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkeypatch):

@@ -316,7 +316,7 @@ def _infer(command: Infer) -> int:
     weights = (command.weights, *command.members)
     _refuse_numbers(command)
     plot = None if command.plot is None else _place_of_plot(command.plot, command.maps, *weights)
-    more = (command.quantiles, command.samples, command.seed)
+    more = (command.quantiles, command.samples, command.seed, command.plot)
     with console.progress_display() as listener:
         found = infer_file(weights, command.maps, out, command.device, listener, command.anyway, *more)
     mark = " (MOCK DATA: the network was trained on a mock suite)" if found.is_mock else ""
@@ -341,6 +341,9 @@ def _refuse_numbers(command: Infer) -> None:
 
     if wrong := [p for p in command.quantiles if not 0 < p < 1]:
         raise UserError(f"--quantiles {wrong[0]}: give probabilities between 0 and 1, e.g. 0.16 0.5 0.84")
+    columns = [f"{p:g}" for p in command.quantiles]
+    if twice := [column for column in columns if columns.count(column) > 1]:
+        raise UserError(f"--quantiles: two of them are {twice[0]} in the names of the columns; give each once")
     if command.samples is not None and not 1 <= command.samples <= MOST_SAMPLES:
         raise UserError(f"--samples {command.samples}: give the number of samples of each map, 1 to {MOST_SAMPLES}")
     if not 0 <= command.seed <= LARGEST_SEED:

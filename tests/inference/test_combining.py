@@ -6,8 +6,7 @@ import torch
 from scipy import stats
 
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.densities import GaussianCopula, TruncatedNormal
-from fieldlevel.estimators.truncated_normal import parent_of
+from fieldlevel.estimators.densities import GaussianCopula, Mixture, TruncatedNormal
 from fieldlevel.inference import product_density
 from fieldlevel.inference.combining import combine_density
 from fieldlevel.inference.grid_density import GridDensity
@@ -88,22 +87,89 @@ def test_correlations_of_opposite_signs_leave_a_point():
     np.testing.assert_allclose(combined.std[0], np.sqrt(np.diag(covariance)), rtol=DRAWS)
 
 
-def test_at_a_corner_joint_normals_are_those_of_the_linear_model_in_the_prior():
-    """Parents of these marginals, truncated together; their product on a grid."""
-    density = copula([[0.1, 0.12], [0.15, 0.1]], [[0.07, 0.08], [0.09, 0.06]], [0.6, -0.3])
-    axis = (torch.arange(1000, dtype=torch.float64) + 0.5) / 1000
-    grid = torch.stack(torch.meshgrid(axis, axis, indexing="ij"), -1).view(-1, 2)
-    parent, log_p = parent_of(density.mean, density.std), torch.zeros(len(grid), dtype=torch.float64)
-    for row, correlation in enumerate((0.6, -0.3)):
-        matrix = parent.scale[row].outer(parent.scale[row]) * tensor([[1, correlation], [correlation, 1]])
-        log_p += torch.distributions.MultivariateNormal(parent.location[row], matrix).log_prob(grid)
-    weight = log_p.softmax(0)
-    mean = weight @ grid
+def linear_model(precision, truth, n_maps):
+    """Normal likelihoods truncated to the prior: copulas of their own moments, and moments of the product."""
+    u, random = (
+        torch.rand(200_000, len(truth), generator=torch.manual_seed(1)).double().numpy(),
+        np.random.default_rng(1),
+    )
+    noise = random.multivariate_normal(np.zeros(len(truth)), np.linalg.inv(precision), n_maps)
+    log_p = [-np.einsum("ni,ij,nj->n", u - truth - x, precision, u - truth - x) / 2 for x in noise]
+    moments = []
+    for each in [*log_p, np.sum(log_p, axis=0)]:
+        weight = np.exp(each - each.max())
+        moments.append((np.average(u, axis=0, weights=weight), np.cov(u.T, aweights=weight)))
+    mean, covariance = (tensor(np.array(each)) for each in zip(*moments, strict=True))
+    std = covariance.diagonal(dim1=1, dim2=2).sqrt()
+    factor = torch.linalg.cholesky(covariance / (std[:, :, None] * std[:, None, :]))
+    return GaussianCopula(mean[:-1], std[:-1], factor[:-1]), mean[-1], std[-1]
+
+
+@pytest.mark.parametrize(
+    ("precision", "truth"),
+    [
+        ([[400, 80, 0], [80, 17, 0], [0, 0, 1]], [0.4, 0.5, 0.5]),
+        ([[400, 80, 40], [80, 22, 5], [40, 5, 14]], [0.4, 0.5, 0.2]),
+        ([[400, 100, 60], [100, 60, 30], [60, 30, 50]], [0.1, 0.1, 0.9]),
+    ],
+    ids=["degenerate with a flat one", "two nearly flat ones", "at a corner"],
+)
+def test_joint_normals_are_those_of_the_linear_model_in_the_prior(precision, truth):
+    density, mean, std = linear_model(np.array(precision, dtype=float), np.array(truth), 6)
     combined = combine_density(density)
-    np.testing.assert_allclose(combined.mean[0], mean, atol=DRAWS * combined.std.min())
-    np.testing.assert_allclose(combined.std[0], (weight @ (grid - mean).square()).sqrt(), rtol=DRAWS)
-    found = combined.log_prob(grid[:1000, None])[:, 0]
-    np.testing.assert_allclose(found, weight.log()[:1000] + 2 * np.log(1000), atol=DRAWS)
+    np.testing.assert_allclose((combined.mean[0] - mean) / std, 0, atol=2 * DRAWS)
+    np.testing.assert_allclose(combined.std[0], std, rtol=2 * DRAWS)
+
+
+@pytest.mark.parametrize("correlation", [0.0, 0.1, 0.3])
+@pytest.mark.parametrize("feedback", [[0.25, 0.2], [0.4, 0.28], [0.5, 0.2886]], ids=["falling", "wide", "flat"])
+@pytest.mark.parametrize("n_flat", [1, 2])
+def test_flat_parameters_drag_no_other_along(n_flat, feedback, correlation):
+    """Parents of such marginals lie anywhere: thousands of priors away, with scales of hundreds."""
+    at = np.array([0.48, 0.60, 0.46, 0.67, 0.60, 0.53])
+    mean = np.column_stack([at, *[feedback[0] + 0.03 * at[::step] for step in (1, -1)[:n_flat]]])
+    std = np.column_stack([np.full(6, 0.12), np.full((6, n_flat), feedback[1])])
+    matrix = np.full((n_flat + 1, n_flat + 1), correlation)
+    matrix[0, 1] *= -1
+    matrix[1, 0] *= -1
+    np.fill_diagonal(matrix, 1)
+    density = GaussianCopula(tensor(mean), tensor(std), torch.linalg.cholesky(tensor(matrix)).expand(6, -1, -1))
+    combined, error = combine_density(density), 0.12 / 6**0.5
+    assert abs(combined.mean[0, 0].item() - at.mean()) < (0.3 + 2 * correlation) * error
+    widened = np.hypot(
+        error, 0.12 * correlation * n_flat**0.5
+    )  # what a degeneracy with a flat one leaves, however many
+    assert 0.9 * error < combined.std[0, 0].item() < 1.1 * widened
+
+
+def test_weak_correlations_change_the_product_of_marginals_little():
+    mean, std = [[0.1, 0.4], [0.12, 0.5], [0.2, 0.55]], [[0.08, 0.28], [0.06, 0.25], [0.1, 0.28]]
+    joint = combine_density(copula(mean, std, [0.05, -0.05, 0.1]))
+    marginals = combine_density(TruncatedNormal(tensor(mean), tensor(std)))
+    np.testing.assert_allclose((joint.mean - marginals.mean) / marginals.std, 0, atol=3 * DRAWS)
+    np.testing.assert_allclose(joint.std, marginals.std, rtol=DRAWS)
+
+
+def test_copulas_of_several_networks_are_multiplied_with_the_moments_of_their_mixture():
+    one = copula([[0.5, 0.4], [0.52, 0.42]], [[0.05, 0.28]] * 2, [0.3, 0.3])
+    same = combine_density(Mixture([one, one]))
+    np.testing.assert_allclose(same.mean, combine_density(one).mean, rtol=1e-6)
+    np.testing.assert_allclose(same.std, combine_density(one).std, rtol=1e-6)
+    other = copula([[0.53, 0.4], [0.49, 0.42]], [[0.04, 0.28]] * 2, [0.2, 0.4])
+    mixture = Mixture([one, other])
+    expected, covariance = precision_weighted(mixture.mean[:, :1].numpy(), mixture.std[:, :1, None].square().numpy())
+    combined = combine_density(mixture)
+    assert combined.mean[0, 0].item() == pytest.approx(expected[0], abs=0.3 * covariance.item() ** 0.5)
+
+
+def test_a_product_that_lies_where_no_posterior_is_is_refused(monkeypatch):
+    density = copula([[0.4, 0.5], [0.42, 0.5]], [[0.02, 0.02]] * 2, [0.5, 0.5])
+    elsewhere = GaussianCopula(density.mean + 0.2, density.std, density.factor)
+    multiplied = product_density._product_of_copulas
+    monkeypatch.setattr(product_density, "_product_of_copulas", lambda _: multiplied(elsewhere))
+    with pytest.raises(UserError, match=r"lies where they are exp\(\d+\) times less likely") as refused:
+        combine_density(density)
+    assert "\n" not in str(refused.value)
 
 
 def test_many_flat_correlated_posteriors_stay_flat():

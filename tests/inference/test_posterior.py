@@ -183,12 +183,46 @@ def test_memory_maps_are_read_in_blocks(toy, toy_maps, tmp_path):
         (lambda each: each.log_prob([0.3]), "theta of shape (1,) for 4 maps of 2 parameters"),
         (lambda each: each.log_prob(np.ones((3, 2))), "theta of shape (3, 2)"),
         (lambda each: each.log_prob("x"), "theta x"),
+        (lambda each: each.sample(10**9), "1000000000 samples of 4 maps need at least"),
+        (lambda each: each[1:1].combine(), "combine: there are no maps"),
+        (lambda each: each.combine(["a", None, "b", "c"]), "combine: simulations: None is no number or name"),
+        (lambda each: each.combine([1, 2, np.nan, 3]), "combine: simulations: nan is no number or name"),
+        (lambda each: each.combine([[1], 2, [3, 4], 3]), "combine: simulations [[1], 2, [3, 4], 3] for 4 maps"),
     ],
 )
 def test_what_no_posterior_has_is_refused(posterior, ask, words):
     with pytest.raises(UserError) as refused:
         ask(posterior)
     assert words in str(refused.value)
+
+
+def test_of_no_maps_there_is_nothing(posterior):
+    none = posterior[1:1]
+    assert none.log_prob(posterior.mean[0]).shape == (0,)
+    assert none.log_prob(np.ones((3, 0, 2))).shape == (3, 0)
+    assert none.mean.shape == none.std.shape == none.quantile(0.5).shape == (0, 2)
+    assert none.sample(3).shape == (3, 0, 2)
+
+
+def test_the_density_of_an_unknown_parameter_is_unknown(posterior):
+    theta = posterior.mean.copy()
+    expected = posterior.log_prob(theta)
+    theta[1, 0] = np.nan
+    theta[2, 1] = np.inf
+    np.testing.assert_array_equal(posterior.log_prob(theta), [expected[0], np.nan, -np.inf, expected[3]])
+
+
+@pytest.mark.parametrize("boxes", [["b", "a", "c", "d"], np.array(["b", "a", "c", "d"], object), [True, 7, 2.0, -1]])
+def test_simulations_have_numbers_or_names(toy, toy_maps, boxes):
+    found = toy().posterior(toy_maps(UNIT), simulations=boxes)
+    assert found.simulations.shape == (4,)
+    assert found.simulations.dtype != object
+
+
+@pytest.mark.parametrize("boxes", [[None, 1, 2, 3], ["a", None, "b", "c"], [[1], 2, [3, 4], 3], [1, np.nan, 2, 3]])
+def test_simulations_that_are_neither_are_refused(toy, toy_maps, boxes):
+    with pytest.raises(UserError, match=r"^simulations.*give the number of the simulation of each map$"):
+        toy().posterior(toy_maps(UNIT), simulations=boxes)
 
 
 def test_no_maps_and_other_maps_are_refused(toy, toy_maps):

@@ -4,16 +4,17 @@ Maps x_1 ... x_n of universes with the same parameters and different initial con
 
     p(theta | x_1, ..., x_n) ~ prod_i p(x_i | theta) p(theta) ~ prod_i p(theta | x_i) / p(theta)^(n - 1).
 
-In units of the prior p(theta) = 1, and the product remains. It is exact where the posteriors are joint (those of
-Gaussian copulas but near the edges of the prior); its normalisation, moments and samples then come from weighted draws
-(`inference.product_density`). Where marginals alone are known, each parameter is worked out for itself on a grid
-(`inference.marginal_product`): that takes the parameters as independent in every map, and the product of the whole
-posteriors, had they been known, might be narrower and lie elsewhere.
+In units of the prior p(theta) = 1, and the product remains. It is exact where the posteriors are joint (of Gaussian
+copulas, whose correlations are those of normals, far from the edges of the prior); its normalisation, moments and
+samples then come from weighted draws (`inference.product_density`). Where marginals alone are known, each parameter is
+worked out for itself on a grid (`inference.marginal_product`): that takes the parameters as independent in every map,
+and the product of the whole posteriors, had they been known, might be narrower and lie elsewhere.
 """
 
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.densities import Density
@@ -49,16 +50,41 @@ one map of each box
     if simulations is None:
         told = f"combine: nobody says which of the {n_maps} maps share a box"
         raise UserError(f"{told}; give simulations=[...], the number of the simulation of each map")
-    boxes = np.asarray(simulations)
-    if boxes.shape != (n_maps,):
-        told = f"combine: simulations of shape {boxes.shape} for {n_maps} maps"
-        raise UserError(f"{told}; give the number of the simulation of each map")
+    boxes = boxes_of(simulations, n_maps, "combine: ")
     names, number, count = np.unique(boxes, return_inverse=True, return_counts=True)
     if (count > 1).any():
         shared = int(np.argmax(count > 1))
         maps = name_some(np.flatnonzero(number == shared))
         told = f"combine: maps {maps} are of one box (simulation {shown(names[shared])})"
         raise UserError(f"{told}: {REASON}; give one map of each box")
+
+
+def boxes_of(simulations: Any, n_maps: int, told: str = "") -> npt.NDArray[Any]:
+    """Numbers or names of the simulations of maps as an array that can be sorted.
+
+    Args:
+        simulations: as somebody gave them.
+        n_maps: maps.
+        told: the beginning of what is said where they are none.
+
+    Raises:
+        UserError: not one for each map, or one that is neither a number nor a name.
+
+    Example:
+        >>> boxes_of(["left", "right"], 2).tolist()
+        ['left', 'right']
+    """
+    remedy = "give the number of the simulation of each map"
+    try:
+        boxes = np.asarray(simulations)
+    except (TypeError, ValueError):
+        raise UserError(f"{told}simulations {shown(simulations)} for {n_maps} maps; {remedy}") from None
+    if boxes.shape != (n_maps,):
+        raise UserError(f"{told}simulations of shape {boxes.shape} for {n_maps} maps; {remedy}")
+    each = boxes.tolist()
+    if wrong := [box for box in each if not isinstance(box, int | float | str | bytes) or box != box]:  # noqa: PLR0124
+        raise UserError(f"{told}simulations: {shown(wrong[0])} is no number or name; {remedy}")
+    return np.asarray(each) if boxes.dtype == object else boxes
 
 
 def combine_density(density: Density, seed: int = 0) -> Density:

@@ -17,10 +17,12 @@ from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
 from fieldlevel.data.suite import made_from
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for, written_aside
+from fieldlevel.inference.calibration import calibration_path
 from fieldlevel.inference.ensemble import Ensemble, load
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
-from fieldlevel.inference.posterior import Posterior
+from fieldlevel.inference.posterior import Posterior, refuse_many_samples
+from fieldlevel.inference.trust.reference_file import reference_path
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
@@ -68,6 +70,7 @@ def infer_file(
     quantiles: Sequence[float] = (),
     n_samples: int | None = None,
     seed: int = 0,
+    plot: Path | None = None,
 ) -> Posteriors:
     """Write the posterior mean and standard deviation of each parameter for each map, and more where it is asked for.
 
@@ -84,20 +87,23 @@ def infer_file(
         quantiles: probabilities p.
         n_samples: draws from each posterior, written to `samples_path(out)`; none when None.
         seed: of these.
+        plot: file that the answers will be drawn to, which none of those written here may be; none when None.
 
     Returns:
         The posteriors and what there is to say of them.
 
     Raises:
-        UserError: a file that cannot be read or written, or maps that the network cannot take.
+        UserError: a file that cannot be read or written, maps that the network cannot take, or more samples than fit
+            into the memory.
     """
     several = [weights] if isinstance(weights, Path) else list(weights)
     paths = [find_weights(path) for path in several]
     predictor, maps = load(paths, device), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
-    place = make_place_for(out, maps_path, *paths)
-    place_of_samples = None if n_samples is None else make_place_for(samples_path(out), maps_path, *paths)
+    places = _places([out, *([] if n_samples is None else [samples_path(out)])], plot, maps_path, paths)
+    if n_samples is not None:
+        refuse_many_samples(n_samples, len(maps), predictor.layout.n_parameters)
     try:
         posterior = predictor.posterior(maps, listener=listener, anyway=anyway)
     except UserError as trouble:
@@ -105,13 +111,27 @@ def infer_file(
     files, record = _made_from(maps_path)
     remarks = predictor.remarks_on(record)
     network = _in_words(predictor, remarks)
-    if place_of_samples is not None and n_samples is not None:
-        write_samples(place_of_samples, posterior, n_samples, seed, network)
-    _write(place, network, posterior, quantiles)
+    if n_samples is not None:
+        write_samples(places[1], posterior, n_samples, seed, network)
+    _write(places[0], network, posterior, quantiles)
     seen = _find_seen(predictor.seen_sources, as_maps(maps, predictor.n_pixels))
     if files is not None and record is not None and files.field == predictor.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
     return Posteriors(*_moments(posterior), predictor.layout, predictor.is_mock, remarks, seen, posterior)
+
+
+def _places(written: Sequence[Path], plot: Path | None, maps_path: Path, weights: Sequence[Path]) -> list[Path]:
+    """Where files are to be written, each of which is another and none of them one of the maps' or the networks'."""
+    beside = [each for path in weights for each in (calibration_path(path), reference_path(path))]
+    known = {each.resolve(): each for each in beside}
+    every = [*written, *([] if plot is None else [plot])]
+    places = [make_place_for(path, maps_path, *weights) for path in every]
+    for number, (path, place) in enumerate(zip(every, places, strict=True)):
+        if place in known or (place.exists() and any(place.samefile(each) for each in beside if each.exists())):
+            raise UserError(f"{path}: is read with the weights beside it; give the new file another name")
+        if place in places[:number]:
+            raise UserError(f"{path}: two files of one name, {every[places.index(place)]} too; give them two")
+    return places
 
 
 def samples_path(out: Path) -> Path:

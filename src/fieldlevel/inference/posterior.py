@@ -29,12 +29,15 @@ from fieldlevel.inference.combining import combine_density, refuse_shared_boxes
 from fieldlevel.inference.extras import need
 from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
+from fieldlevel.numerics.memory import check_fits
 
 MARGINALS_ONLY = "marginals only: this network's head tells no correlations; train one with a joint head for these"
 """What is said where a covariance is asked for that nobody knows."""
 
 MOST_SAMPLES = 10**9
 """Of each map."""
+_BYTES_A_SAMPLE = 56
+"""Of one parameter, while it is drawn."""
 LARGEST_SEED = 2**31 - 1
 _ROUND_OFF = 1e-6
 """Of the width of the prior: float32 numbers at an edge may lie so far outside."""
@@ -135,11 +138,12 @@ class Posterior:
             (n_samples, n, P), columns in the order of `names`.
 
         Raises:
-            UserError: no such number or seed.
+            UserError: no such number or seed, or more samples than fit into the memory.
         """
         n_samples = whole_number("n_samples", n_samples)
         if n_samples > MOST_SAMPLES:
             raise UserError(f"n_samples = {n_samples}: at most {MOST_SAMPLES}")
+        refuse_many_samples(n_samples, len(self), self.layout.n_parameters)
         drawn = self.density.sample(n_samples, _seed(seed))
         return self._physical(drawn).clip(self.layout.lows, self.layout.highs)
 
@@ -151,8 +155,8 @@ class Posterior:
                 (S, n, P).
 
         Returns:
-            (n,), or (S, n); minus infinity outside the prior. With marginals only it is the density of independent
-            parameters.
+            (n,), or (S, n); minus infinity outside the prior, NaN where a parameter is. With marginals only it is the
+            density of independent parameters.
 
         Raises:
             UserError: another shape.
@@ -164,11 +168,15 @@ class Posterior:
         if given.ndim not in (2, 3) or given.shape[-2:] != (n_maps, n_parameters):
             told = f"theta of shape {given.shape} for {n_maps} maps of {n_parameters} parameters"
             raise UserError(f"{told}; give (n, P), (P,), or (S, n, P)")
-        unit = self._unit(given)
+        if n_maps == 0:
+            return np.empty(given.shape[:-1])
+        is_known = ~np.isnan(given)
+        unit = self._unit(np.where(is_known, given, self.layout.lows))
         blocks = torch.split(unit.reshape(-1, n_maps, n_parameters), max(1, _MOST_DENSITIES // n_maps))
         with torch.no_grad():
             found = torch.cat([self.density.log_prob(block) for block in blocks])
-        return _array(found).reshape(given.shape[:-1]) - float(np.log(self._widths).sum())
+        log_density = _array(found).reshape(given.shape[:-1]) - float(np.log(self._widths).sum())
+        return np.where(is_known.all(-1), log_density, np.nan)
 
     def quantile(self, p: float) -> FloatArray:
         """Values that each parameter lies below with probability p, (n, P).
@@ -208,8 +216,10 @@ class Posterior:
             The posterior, of one row.
 
         Raises:
-            UserError: maps of one box; nobody has said which are; maps that exclude each other.
+            UserError: no maps; maps of one box; nobody has said which are; maps that exclude each other.
         """
+        if not len(self):
+            raise UserError("combine: there are no maps; give one or more")
         if len(self) > 1:
             refuse_shared_boxes(len(self), self.simulations if simulations is None else simulations)
         return Posterior(combine_density(self.density, _seed(seed)), self.layout)
@@ -266,6 +276,16 @@ class Posterior:
         unit = torch.from_numpy(self.layout.to_unit_interval(theta))
         inside = unit.clamp(0.0, 1.0)
         return torch.where((unit - inside).abs() <= _ROUND_OFF, inside, unit)
+
+
+def refuse_many_samples(n_samples: int, n_maps: int, n_parameters: int) -> None:
+    """Refuse more samples than fit into the memory of this machine while they are drawn.
+
+    Raises:
+        UserError: in one line.
+    """
+    n_bytes = _BYTES_A_SAMPLE * n_samples * n_maps * n_parameters
+    check_fits(n_bytes, f"{n_samples} samples of {n_maps} maps", "ask for fewer, or give fewer maps at a time")
 
 
 def _array(values: npt.ArrayLike | Tensor) -> npt.NDArray[np.float64]:

@@ -28,6 +28,7 @@ from fieldlevel.estimators.published_states import refuse_other_formats
 from fieldlevel.estimators.rescaled_density import rescaled
 from fieldlevel.estimators.sizes import whole_number
 from fieldlevel.inference.calibration import Calibration, calibration_path, read_calibration
+from fieldlevel.inference.combining import boxes_of
 from fieldlevel.inference.embedding import Embedding
 from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
@@ -329,10 +330,7 @@ def _in_words(sources: Sequence[SourceSpec]) -> str:
 def _simulations(simulations: npt.ArrayLike | None, n_maps: int) -> npt.NDArray[Any] | None:
     if n_maps == 0:
         raise UserError("maps: there are none; give one or more")
-    boxes = None if simulations is None else np.asarray(simulations)
-    if boxes is not None and boxes.shape != (n_maps,):
-        raise UserError(f"simulations of shape {boxes.shape} for {n_maps} maps; give the simulation of each map")
-    return boxes
+    return None if simulations is None else boxes_of(simulations, n_maps)
 
 
 def load(path: str | Path, device: str = "auto") -> Predictor:

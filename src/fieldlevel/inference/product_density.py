@@ -1,8 +1,14 @@
-"""The product of the joint posteriors of several maps: an exact density, and weighted draws for everything else.
+r"""The product of the joint posteriors of several maps: an exact density, and weighted draws for everything else.
 
-Gaussian copulas are multiplied as the multivariate normals that they are far from the edges of the prior, truncated to
-it: those of the parents of their marginals. At a corner of the prior the density of a copula has no bound, and the
-product of many of them no integral.
+At a corner of the prior the density of a Gaussian copula has no bound, and the product of many of them no integral. So
+their marginals are multiplied as they are, and the copulas as what they are near the middle of each map's posterior:
+with w_ij = (theta_j - mean_ij) / std_ij in the place of z,
+
+    log p(theta) = sum_ij log p_ij(theta_j) - sum_i w_i^t (R_i^{-1} - 1) w_i / 2 + const,
+
+which far from the edges is the product of multivariate normals, and without correlations that of the marginals. It is
+the exponential of a quadratic form, truncated to the prior. Of posteriors nearly as wide as the prior the form may rise
+away from the middle in some direction, as no product of likelihoods does that know so little: there it is made flat.
 """
 
 import math
@@ -14,7 +20,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.densities import Density, GaussianCopula, TruncatedNormal
+from fieldlevel.estimators.densities import Density, GaussianCopula, Mixture, TruncatedNormal
 from fieldlevel.estimators.truncated_normal import parent_of
 from fieldlevel.inference.copula_proposal import LogDensity, effective_number, weighted_draws
 from fieldlevel.inference.marginal_product import product_of_marginals
@@ -24,6 +30,9 @@ _N_DRAWS = 10_000
 _LEAST_EFFECTIVE = 200
 _MOST_DENSITIES = 1 << 17
 """That are worked out at a time."""
+_FARTHEST_BELOW = 12.5
+"""Natural logarithm of the densities' product, from the middle of their marginals' product down to that of their own:
+five standard deviations."""
 _STREAM = 2830
 """Of `fieldlevel.numerics.random`."""
 
@@ -59,9 +68,10 @@ class ProductDensity(Density):
             seed: of the draws.
 
         Raises:
-            UserError: hardly any draw counts.
+            UserError: hardly any draw counts, or the product is not where the posteriors are.
         """
-        product = log_product(density)
+        copula = _as_copula(density)
+        product = log_product(density) if copula is None else _product_of_copulas(copula)
         roughly = product_of_marginals(TruncatedNormal(density.mean, density.std))
         with torch.no_grad():
             draws, log_weights = weighted_draws(product, roughly, _N_DRAWS, seed)
@@ -70,7 +80,10 @@ class ProductDensity(Density):
             told = f"combine: of the product of these posteriors {n_effective:.0f} of {_N_DRAWS} draws count"
             raise UserError(f"{told}: they exclude each other, or pile up at an edge of the prior")
         log_norm = log_weights.logsumexp(0) - math.log(_N_DRAWS)
-        return cls([product], draws[:, None], log_weights.softmax(0)[:, None], log_norm[None])
+        found = cls([product], draws[:, None], log_weights.softmax(0)[:, None], log_norm[None])
+        if copula is not None:
+            _refuse_elsewhere(density, found.mean, roughly.mean)
+        return found
 
     @property
     def n_effective(self) -> Tensor:
@@ -130,8 +143,6 @@ class ProductDensity(Density):
 
 def log_product(density: Density) -> LogDensity:
     """Natural logarithm of the product of all maps' densities inside the prior, up to a constant."""
-    if isinstance(density, GaussianCopula) and density.covariance is not None:
-        return _product_of_normals(density, density.covariance)
     n_maps = len(density.mean)
 
     def product(theta: Tensor) -> Tensor:
@@ -143,15 +154,31 @@ def log_product(density: Density) -> LogDensity:
     return product
 
 
-def _product_of_normals(density: GaussianCopula, covariance: Tensor) -> LogDensity:
-    """Precisions add up: -(theta - m)^t (sum_i C_i^{-1}) (theta - m) / 2, of the parents' locations and scales."""
-    parent, std = parent_of(density.mean, density.std), density.std
-    scale = parent.scale
-    correlation = covariance / (std[:, :, None] * std[:, None, :])
-    precision = torch.linalg.inv(correlation) / (scale[:, :, None] * scale[:, None, :])
-    total, pull = precision.sum(0), torch.einsum("nij,nj->i", precision, parent.location)
-    start = density.mean.mean(0)
-    slope = pull - total @ start
+def _as_copula(density: Density) -> GaussianCopula | None:
+    """Gaussian copulas, also those with the moments of a mixture of some; None of other densities."""
+    if isinstance(density, GaussianCopula):
+        return density
+    if not isinstance(density, Mixture) or density.covariance is None:
+        return None
+    if not all(isinstance(each, GaussianCopula) for each in density.densities):
+        return None
+    correlation = density.covariance / (density.std[:, :, None] * density.std[:, None, :])
+    return GaussianCopula(density.mean, density.std, torch.linalg.cholesky(correlation))
+
+
+def _product_of_copulas(density: GaussianCopula) -> LogDensity:
+    """Marginals as they are and copulas as normals about each map's mean: a quadratic form.
+
+    The gradient of a marginal at its mean m is (l - m) / s^2, with location l and scale s of its parent.
+    """
+    mean, std, parent = density.mean, density.std, parent_of(density.mean, density.std)
+    of_copulas = torch.cholesky_inverse(density.factor) - torch.eye(density.n_parameters, dtype=torch.float64)
+    of_copulas = of_copulas / (std[:, :, None] * std[:, None, :])
+    precision = of_copulas + parent.scale.square().reciprocal().diag_embed()
+    start = product_of_marginals(TruncatedNormal(mean, std)).mean[0]
+    slope = ((parent.location - mean) / parent.scale.square()).sum(0)
+    slope = slope - torch.einsum("nij,nj->i", precision, start - mean)
+    total = _without_rises(precision.sum(0), std.square().reciprocal().sum(0).rsqrt())
 
     def product(theta: Tensor) -> Tensor:
         apart = theta - start
@@ -159,6 +186,21 @@ def _product_of_normals(density: GaussianCopula, covariance: Tensor) -> LogDensi
         return log_density
 
     return product
+
+
+def _without_rises(precision: Tensor, unit: Tensor) -> Tensor:
+    """A quadratic form without its negative directions, in these units of the parameters."""
+    values, vectors = torch.linalg.eigh(precision * unit[:, None] * unit)
+    form: Tensor = (vectors * values.clamp(min=0.0)) @ vectors.T
+    return form / (unit[:, None] * unit)
+
+
+def _refuse_elsewhere(density: Density, mean: Tensor, of_marginals: Tensor) -> None:
+    """Refuse a product whose mean the posteriors themselves hold for far less likely than that of their marginals."""
+    found, expected = log_product(density)(torch.cat([mean, of_marginals])).tolist()
+    if not found >= expected - _FARTHEST_BELOW:
+        told = f"combine: the product of these posteriors lies where they are exp({expected - found:.0f}) times less"
+        raise UserError(f"{told} likely than in the middle of their marginals; combine fewer maps, or marginals alone")
 
 
 def _last_axis(values: Tensor) -> Tensor:
