@@ -314,6 +314,23 @@ def test_the_command_line_says_whether_maps_are_like_the_trainings(weights, data
     assert (tmp_path / "t.safetensors").read_bytes() == reference_path(weights).read_bytes()
 
 
+@pytest.mark.parametrize("victim", ["weights", "maps", "notes", "link"])
+def test_no_other_file_is_replaced_by_a_reference(weights, data, tmp_path, victim, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(copy)
+    maps = data / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    path = {"weights": copy, "maps": maps, "notes": tmp_path / "notes.txt", "link": tmp_path / "link"}[victim]
+    before = path.read_bytes()
+    assert main(["trust", str(copy), "--data", str(data), "--out", str(path), "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert path.name in told
+    assert "measured" not in told
+    assert path.read_bytes() == before
+    assert find_reference(copy) is None
+
+
 def test_a_reference_in_the_package_is_no_network_of_its_own(weights, own, tmp_path, monkeypatch):
     monkeypatch.setattr(packaged, "FOLDER", tmp_path)
     (tmp_path / "Mine.safetensors").write_bytes(weights.read_bytes())

@@ -21,6 +21,7 @@ from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.trust.alterations import ALTERATIONS, Alteration
 from fieldlevel.inference.trust.map_statistics import Measured, measure
 from fieldlevel.inference.trust.reference_file import (
+    place_for_reference,
     read_reference_file,
     reference_path,
     weights_checksum,
@@ -123,10 +124,13 @@ def write_reference(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: no such network; other simulations than it was trained on; too few.
+        UserError: no such network; other simulations than it was trained on; too few; a file of that name that is no
+            reference.
     """
     path = find_weights(weights)
     predictor = load(path, device)
+    target = out or reference_path(path)
+    place_for_reference(target, path)
     sources = _chosen_sources(predictor, suite, set_name)
     opened = [open_suite(data, one.suite, predictor.spec.field, one.set_name, check=False) for one in sources]
     for source, each in zip(sources, opened, strict=True):
@@ -139,7 +143,7 @@ def write_reference(
     if unseen is not None:
         held_out = [_unseen(predictor, data, source.suite, unseen) for source in sources]
     reference = make_reference(predictor, fitted, held_out, listener)
-    return write_reference_file(out or reference_path(path), reference, weights_checksum(path))
+    return write_reference_file(target, reference, weights_checksum(path))
 
 
 def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | None) -> list[SeenSource]:

@@ -22,6 +22,7 @@ from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.map_sets import Rows
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.trust_reference import FEWEST_HELD_OUT, Reference
+from fieldlevel.locks import refuse_foreign
 from fieldlevel.training.weights_file import checksum_of, content_of, read_parts
 
 FORMAT = "1"
@@ -80,6 +81,32 @@ def weights_checksum(weights: Path) -> str:
     return metadata.get("checksum") or checksum_of(state, metadata)
 
 
+def place_for_reference(path: Path, *inputs: Path) -> Path:
+    """See that a reference can be written, in the place of nothing but another reference.
+
+    Args:
+        path: the file.
+        inputs: files that are read for it.
+
+    Returns:
+        The path to write to, where a link leads.
+
+    Raises:
+        UserError: something else has that name, or it cannot be written.
+    """
+    place = make_place_for(path, *inputs)
+    refuse_foreign(path.parent, {path.name: _is_reference})
+    return place
+
+
+def _is_reference(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {"format", "weights", "layers", "alterations"} <= (file.metadata() or {}).keys()
+    except (OSError, ValueError, RuntimeError, SafetensorError):
+        return False
+
+
 def write_reference_file(path: Path, reference: Reference, checksum: str) -> Path:
     """Write a reference aside, then under its name.
 
@@ -89,7 +116,7 @@ def write_reference_file(path: Path, reference: Reference, checksum: str) -> Pat
         checksum: of the weights that it belongs to.
 
     Raises:
-        UserError: it cannot be written there, or would be too large.
+        UserError: it cannot be written there, or would be too large; a file of that name that is no reference.
     """
     metadata = {"format": FORMAT, "weights": checksum, "layers": json.dumps(reference.layer_names)}
     metadata["alterations"] = json.dumps(reference.direction_names)
@@ -98,7 +125,7 @@ def write_reference_file(path: Path, reference: Reference, checksum: str) -> Pat
         raise UserError(
             f"{path}: would have {len(content)} bytes, more than {MOST_BYTES}; this network has no reference"
         )
-    write_bytes(make_place_for(path), content)
+    write_bytes(place_for_reference(path), content)
     return path
 
 
