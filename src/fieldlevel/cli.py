@@ -303,7 +303,7 @@ def _evaluate(command: Evaluate) -> int:
     console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
-    console.say(document["trust"]["sentence"])
+    console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))
     return 0
 
 
@@ -325,7 +325,8 @@ def _infer(command: Infer) -> int:
     console.print_seen(found.seen)
     console.print_outside(found.outside, telling_names(found.layout))
     if found.posterior.trust is not None:
-        console.say(found.posterior.trust.sentence)
+        trust = found.posterior.trust
+        console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))
     console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
     if command.samples is not None:
         console.say(f"samples: {samples_path(out)}")

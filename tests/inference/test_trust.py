@@ -1,6 +1,8 @@
 """Maps unlike those of the training are told, with the reason; its own are left in peace; files are read with care."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -282,6 +284,35 @@ def test_thresholds_may_come_from_another_set(weights, data, tmp_path):
     (tmp_path / "weights.safetensors").write_bytes(weights.read_bytes())
     assert path == reference_path(tmp_path / "weights.safetensors")
     assert reference_of(load(tmp_path / "weights.safetensors", "cpu")).held_out.n_simulations == N_UNSEEN
+
+
+def test_maps_that_p_values_are_compared_with_are_known_again(weights, data, own, tmp_path, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    write_reference(copy, data, unseen="LHnew", device="cpu")
+    predictor, told = load(copy, "cpu"), r"of these maps are among those of MockTNG LHnew .*p means nothing"
+    turned = torch.from_numpy(own[:30].copy()).flip(1)
+    for maps in (own[:30], turned):
+        assert len(judge(predictor, maps).remarks) == 1
+    flags = ["--data", str(data), "--suite", "MockTNG", "--set", "LHnew", "--simulations", "all", "--device", "cpu"]
+    assert main(["evaluate", str(copy), *flags, "--out", str(tmp_path / "out")]) == 0
+    assert re.search(f"note: {len(own)} {told}", capsys.readouterr().out)
+    assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["trust"]["remarks"]) == 1
+    np.save(tmp_path / "own.npy", own[:30])
+    assert main(["infer", str(copy), str(tmp_path / "own.npy"), "--device", "cpu"]) == 0
+    assert re.search(f"note: 30 {told}", capsys.readouterr().out)
+    assert judge(load(weights, "cpu"), own[:30]).remarks == ()
+    small = shrink_weights(copy, tmp_path / "small.safetensors")
+    assert judge(load(small, "cpu"), own[:1]).remarks[0].startswith("1 of these maps is among")
+    assert judge(predictor, toy_maps(np.random.default_rng(9), np.tile(CMD.lows, (2, 1)))).remarks == ()
+
+
+def test_test_simulations_under_another_name_are_no_thresholds(weights, data, tmp_path):
+    suite = open_suite(data, "MockTNG", check=False)
+    shutil.copytree(data, tmp_path / "data")
+    write_set(tmp_path / "data", "LHtest", len(SPLIT.test), 3, suite.parameters[SPLIT.test])
+    with pytest.raises(UserError, match="test simulations of the network"):
+        write_reference(weights, tmp_path / "data", unseen="LHtest", device="cpu", out=tmp_path / "t.safetensors")
 
 
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):

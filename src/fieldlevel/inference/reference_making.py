@@ -5,6 +5,7 @@ calibration, or of another set that the network has not seen; never test maps.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,13 +13,14 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fieldlevel.arrays import IntArray
-from fieldlevel.data.seen import SeenSource
+from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.trust.alterations import ALTERATIONS, Alteration
+from fieldlevel.inference.trust.compared import Compared, joined_digests
 from fieldlevel.inference.trust.map_statistics import Measured, measure
 from fieldlevel.inference.trust.reference_file import (
     place_for_reference,
@@ -141,8 +143,10 @@ def write_reference(
         for source, each in zip(sources, opened, strict=True)
     ]
     if unseen is not None:
-        held_out = [_unseen(predictor, data, source.suite, unseen) for source in sources]
+        held_out = [_unseen(predictor, *each, unseen) for each in zip(sources, opened, strict=True)]
     reference = make_reference(predictor, fitted, held_out, listener)
+    if unseen is not None:
+        reference = replace(reference, compared=_compared(held_out))
     return write_reference_file(target, reference, weights_checksum(path))
 
 
@@ -168,11 +172,36 @@ def _refuse_others(source: SeenSource, suite: Suite) -> None:
         raise UserError(f"{told}, as their parameters tell; give the folder that it was trained on")
 
 
-def _unseen(predictor: Predictor, data: str | Path, name: str, set_name: str) -> tuple[Suite, IntArray]:
-    suite = open_suite(data, name, predictor.spec.field, set_name, check=False)
+def _unseen(predictor: Predictor, source: SeenSource, own: Suite, set_name: str) -> tuple[Suite, IntArray]:
+    """All simulations of another set of a suite, none of which the network has seen or is to be tested on."""
+    suite = open_suite(own.directory, source.suite, predictor.spec.field, set_name, check=False)
     every = np.arange(suite.n_simulations)
     refuse_seen(predictor, suite, every)
+    _refuse_test_simulations(source, own, suite)
     return suite, every
+
+
+def _refuse_test_simulations(source: SeenSource, own: Suite, suite: Suite) -> None:
+    """Refuse a set that holds test simulations of the network under another name, as their parameters tell."""
+    rest = np.setdiff1d(np.arange(own.n_simulations), source.numbers)
+    rows = SeenMaps(tuple(map(tuple, own.parameters[rest].tolist())), ("",) * len(rest), own.layout.names)
+    found = np.flatnonzero(rows.has_rows(suite.parameters, suite.layout, cosmology_only=False))
+    if len(found):
+        told = f"{len(found)} of its simulations are test simulations of the network (first: {found[0]})"
+        raise UserError(f"{suite.suite} {suite.set_name}: {told}, as their parameters tell; name another set")
+
+
+def _compared(held_out: Chosen) -> Compared:
+    """Which maps of a set are measured, to be known again."""
+    sets = " and ".join(f"{suite.suite} {suite.set_name}" for suite, _ in held_out)
+    each = MOST_HELD_OUT // len(held_out)
+    blocks = (
+        suite.maps[rows[start : start + BLOCK]]
+        for suite, simulations in held_out
+        for rows in (_spread(suite, simulations, each)[0],)
+        for start in range(0, len(rows), BLOCK)
+    )
+    return Compared(sets, joined_digests(blocks))
 
 
 def complete_reference(

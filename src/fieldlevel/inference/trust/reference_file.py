@@ -18,6 +18,7 @@ from torch import Tensor
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, make_place_for, write_bytes
 from fieldlevel.inference.packaged import SUFFIX, TRUST_ENDING
+from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.map_sets import Rows
 from fieldlevel.inference.trust.regression import Regression
@@ -120,6 +121,8 @@ def write_reference_file(path: Path, reference: Reference, checksum: str) -> Pat
     """
     metadata = {"format": FORMAT, "weights": checksum, "layers": json.dumps(reference.layer_names)}
     metadata["alterations"] = json.dumps(reference.direction_names)
+    if reference.compared.digests:
+        metadata["compared_sets"], metadata["compared_maps"] = reference.compared.to_texts()
     content = content_of(_tensors(reference), metadata)
     if len(content) > MOST_BYTES:
         raise UserError(
@@ -146,7 +149,7 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
             "directions": reference.directions,
         }
     )
-    taken = sum(tensor.nbytes for tensor in fitted.values())
+    taken = sum(tensor.nbytes for tensor in fitted.values()) + sum(map(len, reference.compared.to_texts()))
     held_out = kept_rows(reference.held_out, MOST_BYTES - _BYTES_OF_HEADER - taken)
     return fitted | _in_their_types(
         {
@@ -250,6 +253,7 @@ def _restored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ref
         _texts(metadata["alterations"], len(arrays["directions"].T)),
         arrays["directions"],
         Rows(arrays["rows"], arrays["answers"], tensors["simulation"].long().numpy()),
+        Compared.of_texts(metadata.get("compared_sets", ""), metadata.get("compared_maps", "")),
     )
 
 

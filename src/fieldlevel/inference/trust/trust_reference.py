@@ -6,12 +6,13 @@ simulations, which neither that fit nor the weights of the network have seen.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.errors import UserError
+from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
 from fieldlevel.inference.trust.map_sets import Rows, set_p, unusualness
@@ -71,6 +72,7 @@ class Reference:
         directions: along which maps lie that were altered (`alterations`), scaled to unit variance of the rows of the
             training along each, (S, D).
         held_out: rows of held-out simulations.
+        compared: which maps these are of, where the network's file does not tell.
     """
 
     layer_names: tuple[str, ...]
@@ -82,6 +84,7 @@ class Reference:
     direction_names: tuple[str, ...]
     directions: FloatArray
     held_out: Rows
+    compared: Compared = field(default_factory=Compared)
 
     @classmethod
     def fit(
