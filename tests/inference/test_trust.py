@@ -279,6 +279,15 @@ def test_other_simulations_than_those_of_the_training_are_refused(weights, data,
         write_reference(weights, data, unseen="LH", device="cpu", out=tmp_path / "out.safetensors")
 
 
+def test_other_maps_of_the_right_parameters_are_refused(weights, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    np.save(path, np.float32(HUBBLE) * np.load(path))
+    with pytest.raises(UserError, match="not the simulations that the network was trained on, as their maps") as told:
+        write_reference(weights, tmp_path / "data", device="cpu", out=tmp_path / "t.safetensors")
+    assert len(str(told.value).splitlines()) == 1
+
+
 def test_thresholds_may_come_from_another_set(weights, data, tmp_path):
     path = write_reference(weights, data, unseen="LHnew", device="cpu", out=tmp_path / "weights.trust.safetensors")
     (tmp_path / "weights.safetensors").write_bytes(weights.read_bytes())

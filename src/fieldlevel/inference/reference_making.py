@@ -13,7 +13,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fieldlevel.arrays import IntArray
-from fieldlevel.data.seen import SeenMaps, SeenSource
+from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
@@ -37,6 +37,8 @@ MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
 BLOCK = 128
 _FEWEST_EACH = 3
 """Maps of a simulation, to know what they have in common."""
+_N_LOOKED_AT = 8
+"""Simulations whose maps must be those that the network has seen."""
 _SAME = 1e-4
 """Parameters this near are those of one simulation."""
 
@@ -161,15 +163,31 @@ def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | Non
 
 
 def _refuse_others(source: SeenSource, suite: Suite) -> None:
-    """Refuse simulations that are not those of the training, as their parameters tell."""
+    """Refuse simulations or maps that are not those of the training, as their parameters and some maps tell."""
     told = f"{suite.suite} {suite.set_name} of {suite.directory}: not the simulations that the network was trained on"
     if source.numbers and max(source.numbers) >= suite.n_simulations:
         raise UserError(f"{told} (it has {suite.n_simulations}); give the folder that it was trained on")
-    if source.seen is None or source.seen.names != suite.layout.names:
+    if source.seen is None:
         return
     known = np.array(source.seen.parameters)[: len(source.training)]
-    if not np.allclose(suite.parameters[list(source.training)], known, atol=_SAME):
+    is_of_names = source.seen.names == suite.layout.names
+    if is_of_names and not np.allclose(suite.parameters[list(source.training)], known, atol=_SAME):
         raise UserError(f"{told}, as their parameters tell; give the folder that it was trained on")
+    if not (_has_maps(source, source.seen, suite) or _was_simulated_alike(source, suite)):
+        raise UserError(f"{told}, as their maps tell; give the folder that it was trained on")
+
+
+def _has_maps(source: SeenSource, seen: SeenMaps, suite: Suite) -> bool:
+    """Whether the maps of some simulations, of all parts of the training, are those that were seen."""
+    places = np.unique(np.linspace(0, len(source.numbers) - 1, _N_LOOKED_AT).astype(int))
+    return all(
+        seen.maps[place] == "".join(map_digests(suite.read_simulation(source.numbers[place]))) for place in places
+    )
+
+
+def _was_simulated_alike(source: SeenSource, suite: Suite) -> bool:
+    """Whether the maps are mock ones of the same record, simulated anew, whose pixels differ by round-off."""
+    return source.made_from is not None and source.made_from.digest != "" and suite.made_from == source.made_from
 
 
 def _unseen(predictor: Predictor, source: SeenSource, own: Suite, set_name: str) -> tuple[Suite, IntArray]:
