@@ -368,7 +368,7 @@ def _plot(found: "Posteriors", path: Path) -> None:
 
 def _trust(command: Trust) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.reference_making import write_reference
+    from fieldlevel.inference.reference_making import reference_remarks, write_reference
 
     with console.progress_display() as listener:
         path = write_reference(
@@ -381,7 +381,8 @@ def _trust(command: Trust) -> int:
             device=command.device,
             listener=listener,
         )
-    console.say(f"what the training's maps are like: {path}")
+    remarks = reference_remarks(command.weights, path)
+    console.say(f"what the training's maps are like: {path}", *(f"note: {remark}" for remark in remarks))
     return 0
 
 

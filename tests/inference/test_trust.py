@@ -324,6 +324,24 @@ def test_test_simulations_under_another_name_are_no_thresholds(weights, data, tm
         write_reference(weights, tmp_path / "data", unseen="LHtest", device="cpu", out=tmp_path / "t.safetensors")
 
 
+def test_a_set_at_one_cosmology_gives_no_thresholds(weights, data, tmp_path):
+    with pytest.raises(UserError, match="MockTNG CV: its simulations hardly differ in their cosmology"):
+        write_reference(weights, data, unseen="CV", device="cpu", out=tmp_path / "t.safetensors")
+
+
+def test_few_held_out_simulations_are_told_of(weights, data, own, tmp_path, capsys):
+    shutil.copytree(data, tmp_path / "data")
+    write_set(tmp_path / "data", "LHfew", 10, 6)
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    flags = ["trust", str(copy), "--data", str(tmp_path / "data"), "--device", "cpu"]
+    for set_name, few in (("LHnew", 0), ("LHfew", 1)):
+        assert main([*flags, "--unseen", set_name]) == 0
+        assert capsys.readouterr().out.count("compared with 10 held-out simulations, fewer than 20") == few
+    predictor = load(copy, "cpu")
+    assert len(judge(predictor, ALTERED["shuffled"](own[:30])).remarks) == 1
+
+
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())

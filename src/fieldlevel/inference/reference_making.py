@@ -39,6 +39,9 @@ _FEWEST_EACH = 3
 """Maps of a simulation, to know what they have in common."""
 _N_LOOKED_AT = 8
 """Simulations whose maps must be those that the network has seen."""
+_LEAST_SPREAD = 0.1
+"""Variance of the cosmology of a set that others are compared with, over that of the training; of sets in which one
+parameter varies at a time it is a sixth."""
 _SAME = 1e-4
 """Parameters this near are those of one simulation."""
 
@@ -196,7 +199,17 @@ def _unseen(predictor: Predictor, source: SeenSource, own: Suite, set_name: str)
     every = np.arange(suite.n_simulations)
     refuse_seen(predictor, suite, every)
     _refuse_test_simulations(source, own, suite)
+    if _spread_of_cosmology(suite, every) < _LEAST_SPREAD * _spread_of_cosmology(own, np.array(source.training)):
+        told = "its simulations hardly differ in their cosmology, so all others would be unlike them"
+        raise UserError(f"{suite.suite} {suite.set_name}: {told}; name a set that fills the prior")
     return suite, every
+
+
+def _spread_of_cosmology(suite: Suite, simulations: npt.NDArray[np.integer]) -> float:
+    """Variance of the cosmological parameters in units of the prior, of all parameters where none is cosmological."""
+    layout = suite.layout
+    columns = [layout.column(parameter.name) for parameter in layout.cosmological or layout.parameters]
+    return float(layout.to_unit_interval(suite.parameters[simulations])[:, columns].var(axis=0).sum())
 
 
 def _refuse_test_simulations(source: SeenSource, own: Suite, suite: Suite) -> None:
@@ -220,6 +233,19 @@ def _compared(held_out: Chosen) -> Compared:
         for start in range(0, len(rows), BLOCK)
     )
     return Compared(sets, joined_digests(blocks))
+
+
+def reference_remarks(weights: str | Path, path: Path) -> tuple[str, ...]:
+    """What to know of a reference that was made, a line each.
+
+    Args:
+        weights: file or name of the network.
+        path: the reference.
+
+    Raises:
+        UserError: it is damaged, or that of another network.
+    """
+    return read_reference_file(path, weights_checksum(find_weights(weights))).remarks
 
 
 def complete_reference(

@@ -176,5 +176,6 @@ def _judged(
     if telling < LEVEL:
         factor = forgotten_factor(predictor, reference, *sample[0])
         reasons = reasons_of(reference, looked, predictor.layout, predictor.n_pixels, factor)
-    remarks = reference.compared.remarks(n_compared)
+    few = reference.remarks if telling < LEVEL else ()
+    remarks = (*few, *reference.compared.remarks(n_compared))
     return Trust(p, together, reasons, sentence_of(telling, reasons, p), remarks)

@@ -25,6 +25,8 @@ N_COMPONENTS = 4
 _MANY_LAYERS = 32
 FEWEST_HELD_OUT = 5
 """Simulations, below which nothing can be said."""
+ENOUGH_HELD_OUT = 20
+"""Simulations, below which p at 0.05 is a guess: of K such p of a map ends at 1 / (K + 1)."""
 FEWEST_FITTED = 30
 """Maps."""
 FARTHEST = 6.0
@@ -133,6 +135,15 @@ class Reference:
         if not telling:
             return self
         return replace(self, direction_names=tuple(telling), directions=np.stack(list(telling.values()), axis=1))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know before believing its p-values, a line each."""
+        n = self.held_out.n_simulations
+        if n >= ENOUGH_HELD_OUT:
+            return ()
+        told = f"p-values are compared with {n} held-out simulations, fewer than {ENOUGH_HELD_OUT}"
+        return (f"{told}: more of the maps like the training's than 5% may be called unlike (see fieldlevel trust)",)
 
     def scores(self, rows: Rows) -> FloatArray:
         r"""How unusual maps are, (n,).
