@@ -342,6 +342,17 @@ def test_few_held_out_simulations_are_told_of(weights, data, own, tmp_path, caps
     assert len(judge(predictor, ALTERED["shuffled"](own[:30])).remarks) == 1
 
 
+def test_siblings_count_as_one_simulation(predictor, data):
+    suite = open_suite(data, "MockTNG", check=False)
+    stranger = replace(suite, layout=replace(suite.layout, initial_conditions="elsewhere"))
+    unknown = replace(suite, layout=replace(suite.layout, initial_conditions=""))
+    for other, n in ((replace(suite, suite="MockSIMBA"), 1), (stranger, 2), (unknown, 2)):
+        held_out = [(each, SPLIT.validation) for each in (suite, other)]
+        reference = make_reference(predictor, [(suite, SPLIT.train)], held_out)
+        assert reference.held_out.n_simulations == n * len(SPLIT.validation)
+        assert len(reference.held_out.rows) == 2 * 15 * len(SPLIT.validation)
+
+
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())

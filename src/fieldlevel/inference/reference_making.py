@@ -37,6 +37,8 @@ MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
 BLOCK = 128
 _FEWEST_EACH = 3
 """Maps of a simulation, to know what they have in common."""
+_FAR_APART = 2**32
+"""Between the numbers of suites that share nothing."""
 _N_LOOKED_AT = 8
 """Simulations whose maps must be those that the network has seen."""
 _LEAST_SPREAD = 0.1
@@ -78,20 +80,28 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
 def _measure_all(
     predictor: Predictor, chosen: Chosen, most: int, task: str, listener: Listener, change: Alteration = _as_they_are
 ) -> tuple[Measured, IntArray]:
-    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map."""
-    parts, numbers, n_before = [], [], 0
-    for suite, simulations in chosen:
+    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map.
+
+    Simulations of one number that share their initial conditions are one, as they are not exchangeable.
+    """
+    parts, numbers = [], []
+    for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
         refuse_misfit(predictor, suite)
         rows, of_row = _spread(suite, simulations, most // len(chosen))
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             parts.append(measure(predictor, suite.maps[rows[block]], change))
             listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
-        numbers.append(of_row + n_before)
-        n_before += suite.n_simulations
+        numbers.append(of_row + first * _FAR_APART)
     if not parts:
         raise UserError(f"trust: no simulations to {task}; name a set of others with --unseen")
     return Measured.joined(parts), np.concatenate(numbers)
+
+
+def _first_siblings(chosen: Chosen) -> list[int]:
+    """Of each suite the place of the first whose simulations have the same initial conditions, perhaps its own."""
+    whose = [suite.layout.initial_conditions for suite, _ in chosen]
+    return [whose.index(each) if each else place for place, each in enumerate(whose)]
 
 
 def _spread(suite: Suite, simulations: npt.NDArray[np.integer], most: int) -> tuple[IntArray, IntArray]:
