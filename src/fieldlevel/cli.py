@@ -368,8 +368,11 @@ def _plot(found: "Posteriors", path: Path) -> None:
 
 def _trust(command: Trust) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.reference_making import reference_remarks, write_reference
+    from fieldlevel.inference.reference_making import kept_reference, reference_remarks, write_reference
 
+    if command.out is None and command.unseen is None and (kept := kept_reference(command.weights)) is not None:
+        console.say(f"{kept}: is there already and is kept; delete it to make it again, or give --out or --unseen")
+        return 0
     with console.progress_display() as listener:
         path = write_reference(
             command.weights,

@@ -353,6 +353,24 @@ def test_siblings_count_as_one_simulation(predictor, data):
         assert len(reference.held_out.rows) == 2 * 15 * len(SPLIT.validation)
 
 
+def test_a_good_reference_is_kept_unless_another_is_asked_for(weights, data, tmp_path, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    good, path = reference_path(weights).read_bytes(), reference_path(copy)
+    flags = ["trust", str(copy), "--data", str(data), "--device", "cpu"]
+    assert main([*flags, "--unseen", "LHnew"]) == 0
+    other = path.read_bytes()
+    capsys.readouterr()
+    assert main(flags) == 0
+    told = capsys.readouterr().out
+    assert "is kept" in told
+    assert len(told.splitlines()) == 1
+    assert path.read_bytes() == other
+    path.write_bytes(DAMAGE["a byte"](good))
+    assert main(flags) == 0
+    assert path.read_bytes() == good
+
+
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())

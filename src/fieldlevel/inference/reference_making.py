@@ -245,6 +245,24 @@ def _compared(held_out: Chosen) -> Compared:
     return Compared(sets, joined_digests(blocks))
 
 
+def kept_reference(weights: str | Path) -> Path | None:
+    """The reference beside a network that can be used as it is; None where there is none, or a damaged or old one.
+
+    Args:
+        weights: file or name of the network.
+
+    Raises:
+        UserError: no such network.
+    """
+    path = find_weights(weights)
+    checksum = weights_checksum(path)
+    try:
+        read_reference_file(reference_path(path), checksum)
+    except UserError:
+        return None
+    return reference_path(path)
+
+
 def reference_remarks(weights: str | Path, path: Path) -> tuple[str, ...]:
     """What to know of a reference that was made, a line each.
 
