@@ -114,6 +114,7 @@ def test_what_cannot_be_is_refused_before_the_network_runs(weights, maps, capsys
 def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkeypatch):
     class Trust:
         sentence = "these maps are like the training's (p = 0.4)"
+        remarks = ()
 
     monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: Trust())
     assert main(["infer", str(weights), str(maps)]) == 0

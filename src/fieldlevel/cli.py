@@ -286,15 +286,16 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel.inference.evaluation import joint_samples, predict_suite
     from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.inference.predictor import load
-    from fieldlevel.inference.trust.judging import judge_suite
+    from fieldlevel.inference.trust.judging import judge_suite, reference_of
 
     with claimed(command.out, EVALUATION_FILES):
         predictor = load(command.weights, command.device)
+        reference = reference_of(predictor)
         with console.progress_display() as listener:
             suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
             predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
             samples = joint_samples(predictor, suite, predictions, listener=listener, anyway=command.anyway)
-            trust = judge_suite(predictor, suite, predictions.simulation, listener)
+            trust = judge_suite(predictor, suite, predictions.simulation, listener, reference=reference)
         document = write_evaluation(
             command.out, predictor, suite, predictions, str(command.weights), command.device, trust, samples
         )

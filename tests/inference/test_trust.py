@@ -371,6 +371,22 @@ def test_a_good_reference_is_kept_unless_another_is_asked_for(weights, data, tmp
     assert path.read_bytes() == good
 
 
+def test_a_damaged_reference_is_told_of_before_the_network_runs(weights, data, own, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    reference_path(copy).write_bytes(DAMAGE["a byte"](reference_path(weights).read_bytes()))
+    np.save(tmp_path / "own.npy", own[:2])
+    monkeypatch.setattr(MomentNetwork, "forward", lambda *_: pytest.fail("the network ran"))
+    flags = ["--data", str(data), "--suite", "MockTNG", "--set", "LHnew", "--simulations", "all", "--device", "cpu"]
+    evaluate = ["evaluate", str(copy), *flags, "--out", str(tmp_path / "out")]
+    infer = ["infer", str(weights), str(tmp_path / "own.npy"), "--members", str(copy), "--device", "cpu"]
+    for arguments in (evaluate, infer):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.strip().startswith(f"fieldlevel: {reference_path(copy)}: ")
+    with pytest.raises(UserError, match="its checksum is another"):
+        load(copy, "cpu").posterior(own[:2])
+
+
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):
     copy = tmp_path / "weights.safetensors"
     copy.write_bytes(weights.read_bytes())

@@ -21,6 +21,7 @@ from fieldlevel.inference.ensemble import Ensemble, load
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.posterior import Posterior
+from fieldlevel.inference.trust.judging import reference_of
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
@@ -98,6 +99,8 @@ def infer_file(
         raise UserError(f"{maps_path}: has no maps; give one or more")
     place = make_place_for(out, maps_path, *paths)
     place_of_samples = None if n_samples is None else make_place_for(samples_path(out), maps_path, *paths)
+    for member in predictor.members:
+        reference_of(member)  # a damaged one is told of before the first map is read
     try:
         posterior = predictor.posterior(maps, listener=listener, anyway=anyway)
     except UserError as trouble:

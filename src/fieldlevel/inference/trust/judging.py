@@ -118,10 +118,15 @@ def judge(
 
 
 def judge_suite(
-    predictor: MapReader, suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore
+    predictor: MapReader,
+    suite: Suite,
+    simulations: npt.NDArray[np.integer],
+    listener: Listener = ignore,
+    *,
+    reference: Reference | None = None,
 ) -> Trust:
     """The same of some simulations of a suite, read one after the other."""
-    reference, n_maps = reference_of(predictor), suite.layout.n_maps
+    reference, n_maps = reference_of(predictor) if reference is None else reference, suite.layout.n_maps
     chosen = np.unique(simulations)
     if reference is None:
         return not_known(predictor, n_maps * len(chosen))
