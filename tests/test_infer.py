@@ -139,6 +139,7 @@ def test_what_lies_beside_the_weights_of_any_member_stays(weights, maps, tmp_pat
 def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkeypatch):
     class Trust:
         sentence = "these maps are like the training's (p = 0.4)"
+        remarks = ()
 
     monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: Trust())
     assert main(["infer", str(weights), str(maps)]) == 0

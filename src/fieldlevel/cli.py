@@ -286,15 +286,16 @@ def _evaluate(command: Evaluate) -> int:
     from fieldlevel.inference.evaluation import joint_samples, predict_suite
     from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.inference.predictor import load
-    from fieldlevel.inference.trust.judging import judge_suite
+    from fieldlevel.inference.trust.judging import judge_suite, reference_of
 
     with claimed(command.out, EVALUATION_FILES):
         predictor = load(command.weights, command.device)
+        reference = reference_of(predictor)
         with console.progress_display() as listener:
             suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
             predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
             samples = joint_samples(predictor, suite, predictions, listener=listener, anyway=command.anyway)
-            trust = judge_suite(predictor, suite, predictions.simulation, listener)
+            trust = judge_suite(predictor, suite, predictions.simulation, listener, reference=reference)
         document = write_evaluation(
             command.out, predictor, suite, predictions, str(command.weights), command.device, trust, samples
         )
@@ -303,7 +304,7 @@ def _evaluate(command: Evaluate) -> int:
     console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
-    console.say(document["trust"]["sentence"])
+    console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))
     return 0
 
 
@@ -325,7 +326,8 @@ def _infer(command: Infer) -> int:
     console.print_seen(found.seen)
     console.print_outside(found.outside, telling_names(found.layout))
     if found.posterior.trust is not None:
-        console.say(found.posterior.trust.sentence)
+        trust = found.posterior.trust
+        console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))
     console.say(f"posterior of {console.count_maps(len(found.mean))}{mark}: {out}")
     if command.samples is not None:
         console.say(f"samples: {samples_path(out)}")
@@ -370,8 +372,11 @@ def _plot(found: "Posteriors", path: Path) -> None:
 
 def _trust(command: Trust) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.reference_making import write_reference
+    from fieldlevel.inference.reference_making import kept_reference, reference_remarks, write_reference
 
+    if command.out is None and command.unseen is None and (kept := kept_reference(command.weights)) is not None:
+        console.say(f"{kept}: is there already and is kept; delete it to make it again, or give --out or --unseen")
+        return 0
     with console.progress_display() as listener:
         path = write_reference(
             command.weights,
@@ -383,7 +388,8 @@ def _trust(command: Trust) -> int:
             device=command.device,
             listener=listener,
         )
-    console.say(f"what the training's maps are like: {path}")
+    remarks = reference_remarks(command.weights, path)
+    console.say(f"what the training's maps are like: {path}", *(f"note: {remark}" for remark in remarks))
     return 0
 
 

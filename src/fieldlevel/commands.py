@@ -196,7 +196,10 @@ class Infer:
 
 @dataclass(frozen=True)
 class Trust:
-    """Keep what tells maps like a network's training maps from others, beside a network that has no such file yet."""
+    """Keep what tells maps like a network's training maps from others, beside a network that has no such file yet.
+
+    One that is there is kept, unless --unseen or --out is given.
+    """
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network; <weights>.trust.safetensors is written beside it."""
@@ -210,7 +213,7 @@ class Trust:
     """Another set of the same suites, unseen by the network, to take the thresholds from; those of the validation
     simulations when omitted."""
     out: Path | None = None
-    """Another place for the file."""
+    """Another place for the file; another reference there is replaced, any other file is not."""
     device: Device = "auto"
 
 

@@ -1,6 +1,8 @@
 """Maps unlike those of the training are told, with the reason; its own are left in peace; files are read with care."""
 
 import json
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -277,11 +279,112 @@ def test_other_simulations_than_those_of_the_training_are_refused(weights, data,
         write_reference(weights, data, unseen="LH", device="cpu", out=tmp_path / "out.safetensors")
 
 
+def test_other_maps_of_the_right_parameters_are_refused(weights, data, tmp_path):
+    shutil.copytree(data, tmp_path / "data")
+    path = tmp_path / "data" / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    np.save(path, np.float32(HUBBLE) * np.load(path))
+    with pytest.raises(UserError, match="not the simulations that the network was trained on, as their maps") as told:
+        write_reference(weights, tmp_path / "data", device="cpu", out=tmp_path / "t.safetensors")
+    assert len(str(told.value).splitlines()) == 1
+
+
 def test_thresholds_may_come_from_another_set(weights, data, tmp_path):
     path = write_reference(weights, data, unseen="LHnew", device="cpu", out=tmp_path / "weights.trust.safetensors")
     (tmp_path / "weights.safetensors").write_bytes(weights.read_bytes())
     assert path == reference_path(tmp_path / "weights.safetensors")
     assert reference_of(load(tmp_path / "weights.safetensors", "cpu")).held_out.n_simulations == N_UNSEEN
+
+
+def test_maps_that_p_values_are_compared_with_are_known_again(weights, data, own, tmp_path, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    write_reference(copy, data, unseen="LHnew", device="cpu")
+    predictor, told = load(copy, "cpu"), r"of these maps are among those of MockTNG LHnew .*p means nothing"
+    turned = torch.from_numpy(own[:30].copy()).flip(1)
+    for maps in (own[:30], turned):
+        assert len(judge(predictor, maps).remarks) == 1
+    flags = ["--data", str(data), "--suite", "MockTNG", "--set", "LHnew", "--simulations", "all", "--device", "cpu"]
+    assert main(["evaluate", str(copy), *flags, "--out", str(tmp_path / "out")]) == 0
+    assert re.search(f"note: {len(own)} {told}", capsys.readouterr().out)
+    assert len(json.loads((tmp_path / "out" / "metrics.json").read_text())["trust"]["remarks"]) == 1
+    np.save(tmp_path / "own.npy", own[:30])
+    assert main(["infer", str(copy), str(tmp_path / "own.npy"), "--device", "cpu"]) == 0
+    assert re.search(f"note: 30 {told}", capsys.readouterr().out)
+    assert judge(load(weights, "cpu"), own[:30]).remarks == ()
+    small = shrink_weights(copy, tmp_path / "small.safetensors")
+    assert judge(load(small, "cpu"), own[:1]).remarks[0].startswith("1 of these maps is among")
+    assert judge(predictor, toy_maps(np.random.default_rng(9), np.tile(CMD.lows, (2, 1)))).remarks == ()
+
+
+def test_test_simulations_under_another_name_are_no_thresholds(weights, data, tmp_path):
+    suite = open_suite(data, "MockTNG", check=False)
+    shutil.copytree(data, tmp_path / "data")
+    write_set(tmp_path / "data", "LHtest", len(SPLIT.test), 3, suite.parameters[SPLIT.test])
+    with pytest.raises(UserError, match="test simulations of the network"):
+        write_reference(weights, tmp_path / "data", unseen="LHtest", device="cpu", out=tmp_path / "t.safetensors")
+
+
+def test_a_set_at_one_cosmology_gives_no_thresholds(weights, data, tmp_path):
+    with pytest.raises(UserError, match="MockTNG CV: its simulations hardly differ in their cosmology"):
+        write_reference(weights, data, unseen="CV", device="cpu", out=tmp_path / "t.safetensors")
+
+
+def test_few_held_out_simulations_are_told_of(weights, data, own, tmp_path, capsys):
+    shutil.copytree(data, tmp_path / "data")
+    write_set(tmp_path / "data", "LHfew", 10, 6)
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    flags = ["trust", str(copy), "--data", str(tmp_path / "data"), "--device", "cpu"]
+    for set_name, few in (("LHnew", 0), ("LHfew", 1)):
+        assert main([*flags, "--unseen", set_name]) == 0
+        assert capsys.readouterr().out.count("compared with 10 held-out simulations, fewer than 20") == few
+    predictor = load(copy, "cpu")
+    assert len(judge(predictor, ALTERED["shuffled"](own[:30])).remarks) == 1
+
+
+def test_siblings_count_as_one_simulation(predictor, data):
+    suite = open_suite(data, "MockTNG", check=False)
+    stranger = replace(suite, layout=replace(suite.layout, initial_conditions="elsewhere"))
+    unknown = replace(suite, layout=replace(suite.layout, initial_conditions=""))
+    for other, n in ((replace(suite, suite="MockSIMBA"), 1), (stranger, 2), (unknown, 2)):
+        held_out = [(each, SPLIT.validation) for each in (suite, other)]
+        reference = make_reference(predictor, [(suite, SPLIT.train)], held_out)
+        assert reference.held_out.n_simulations == n * len(SPLIT.validation)
+        assert len(reference.held_out.rows) == 2 * 15 * len(SPLIT.validation)
+
+
+def test_a_good_reference_is_kept_unless_another_is_asked_for(weights, data, tmp_path, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    good, path = reference_path(weights).read_bytes(), reference_path(copy)
+    flags = ["trust", str(copy), "--data", str(data), "--device", "cpu"]
+    assert main([*flags, "--unseen", "LHnew"]) == 0
+    other = path.read_bytes()
+    capsys.readouterr()
+    assert main(flags) == 0
+    told = capsys.readouterr().out
+    assert "is kept" in told
+    assert len(told.splitlines()) == 1
+    assert path.read_bytes() == other
+    path.write_bytes(DAMAGE["a byte"](good))
+    assert main(flags) == 0
+    assert path.read_bytes() == good
+
+
+def test_a_damaged_reference_is_told_of_before_the_network_runs(weights, data, own, tmp_path, capsys, monkeypatch):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    reference_path(copy).write_bytes(DAMAGE["a byte"](reference_path(weights).read_bytes()))
+    np.save(tmp_path / "own.npy", own[:2])
+    monkeypatch.setattr(MomentNetwork, "forward", lambda *_: pytest.fail("the network ran"))
+    flags = ["--data", str(data), "--suite", "MockTNG", "--set", "LHnew", "--simulations", "all", "--device", "cpu"]
+    evaluate = ["evaluate", str(copy), *flags, "--out", str(tmp_path / "out")]
+    infer = ["infer", str(weights), str(tmp_path / "own.npy"), "--members", str(copy), "--device", "cpu"]
+    for arguments in (evaluate, infer):
+        assert main(arguments) == 2
+        assert capsys.readouterr().err.strip().startswith(f"fieldlevel: {reference_path(copy)}: ")
+    with pytest.raises(UserError, match="its checksum is another"):
+        load(copy, "cpu").posterior(own[:2])
 
 
 def test_a_finished_training_is_completed_once(weights, data, tmp_path):
@@ -312,6 +415,23 @@ def test_the_command_line_says_whether_maps_are_like_the_trainings(weights, data
     assert len(kept["p_values"]) == len(own)
     assert main(["trust", str(weights), "--data", str(data), "--out", str(tmp_path / "t.safetensors")]) == 0
     assert (tmp_path / "t.safetensors").read_bytes() == reference_path(weights).read_bytes()
+
+
+@pytest.mark.parametrize("victim", ["weights", "maps", "notes", "link"])
+def test_no_other_file_is_replaced_by_a_reference(weights, data, tmp_path, victim, capsys):
+    copy = tmp_path / "weights.safetensors"
+    copy.write_bytes(weights.read_bytes())
+    (tmp_path / "notes.txt").write_text("mine")
+    (tmp_path / "link").symlink_to(copy)
+    maps = data / "Maps_Mtot_MockTNG_LH_z=0.00.npy"
+    path = {"weights": copy, "maps": maps, "notes": tmp_path / "notes.txt", "link": tmp_path / "link"}[victim]
+    before = path.read_bytes()
+    assert main(["trust", str(copy), "--data", str(data), "--out", str(path), "--device", "cpu"]) == 2
+    told = capsys.readouterr().err
+    assert path.name in told
+    assert "measured" not in told
+    assert path.read_bytes() == before
+    assert find_reference(copy) is None
 
 
 def test_a_reference_in_the_package_is_no_network_of_its_own(weights, own, tmp_path, monkeypatch):

@@ -22,6 +22,7 @@ from fieldlevel.inference.ensemble import Ensemble, load
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.posterior import Posterior, refuse_many_samples
+from fieldlevel.inference.trust.judging import reference_of
 from fieldlevel.inference.trust.reference_file import reference_path
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
@@ -104,6 +105,8 @@ def infer_file(
     places = _places([out, *([] if n_samples is None else [samples_path(out)])], plot, maps_path, paths)
     if n_samples is not None:
         refuse_many_samples(n_samples, len(maps), predictor.layout.n_parameters)
+    for member in predictor.members:
+        reference_of(member)  # a damaged one is told of before the first map is read
     try:
         posterior = predictor.posterior(maps, listener=listener, anyway=anyway)
     except UserError as trouble:

@@ -34,7 +34,7 @@ from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
-from fieldlevel.inference.trust.judging import judge
+from fieldlevel.inference.trust.judging import judge, reference_of
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -198,13 +198,13 @@ class Predictor:
             The posterior of n maps.
 
         Raises:
-            UserError: as `predict`; no maps, or not as many simulations.
+            UserError: as `predict`; no maps, or not as many simulations; a damaged reference (`inference.trust`).
         """
         given = as_maps(maps, self.n_pixels)
-        boxes = _simulations(simulations, len(given))
+        boxes, reference = _simulations(simulations, len(given)), reference_of(self)
         density, moments = self._densities(given, batch_size, listener, anyway=anyway)
         told = self.layout.from_unit_interval(*moments)
-        trust = judge(self, given, boxes, listener=listener)
+        trust = judge(self, given, boxes, reference=reference, listener=listener)
         return Posterior(density, self.layout, told, boxes, trust)
 
     def density(self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, *, anyway: bool = False) -> Density:

@@ -5,6 +5,7 @@ calibration, or of another set that the network has not seen; never test maps.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,15 +13,17 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fieldlevel.arrays import IntArray
-from fieldlevel.data.seen import SeenSource
+from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.trust.alterations import ALTERATIONS, Alteration
+from fieldlevel.inference.trust.compared import Compared, joined_digests
 from fieldlevel.inference.trust.map_statistics import Measured, measure
 from fieldlevel.inference.trust.reference_file import (
+    place_for_reference,
     read_reference_file,
     reference_path,
     weights_checksum,
@@ -34,6 +37,13 @@ MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
 BLOCK = 128
 _FEWEST_EACH = 3
 """Maps of a simulation, to know what they have in common."""
+_FAR_APART = 2**32
+"""Between the numbers of suites that share nothing."""
+_N_LOOKED_AT = 8
+"""Simulations whose maps must be those that the network has seen."""
+_LEAST_SPREAD = 0.1
+"""Variance of the cosmology of a set that others are compared with, over that of the training; of sets in which one
+parameter varies at a time it is a sixth."""
 _SAME = 1e-4
 """Parameters this near are those of one simulation."""
 
@@ -70,20 +80,28 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
 def _measure_all(
     predictor: Predictor, chosen: Chosen, most: int, task: str, listener: Listener, change: Alteration = _as_they_are
 ) -> tuple[Measured, IntArray]:
-    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map."""
-    parts, numbers, n_before = [], [], 0
-    for suite, simulations in chosen:
+    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map.
+
+    Simulations of one number that share their initial conditions are one, as they are not exchangeable.
+    """
+    parts, numbers = [], []
+    for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
         refuse_misfit(predictor, suite)
         rows, of_row = _spread(suite, simulations, most // len(chosen))
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             parts.append(measure(predictor, suite.maps[rows[block]], change))
             listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
-        numbers.append(of_row + n_before)
-        n_before += suite.n_simulations
+        numbers.append(of_row + first * _FAR_APART)
     if not parts:
         raise UserError(f"trust: no simulations to {task}; name a set of others with --unseen")
     return Measured.joined(parts), np.concatenate(numbers)
+
+
+def _first_siblings(chosen: Chosen) -> list[int]:
+    """Of each suite the place of the first whose simulations have the same initial conditions, perhaps its own."""
+    whose = [suite.layout.initial_conditions for suite, _ in chosen]
+    return [whose.index(each) if each else place for place, each in enumerate(whose)]
 
 
 def _spread(suite: Suite, simulations: npt.NDArray[np.integer], most: int) -> tuple[IntArray, IntArray]:
@@ -123,10 +141,13 @@ def write_reference(
 
     Raises:
         DataError: a folder that cannot be used.
-        UserError: no such network; other simulations than it was trained on; too few.
+        UserError: no such network; other simulations than it was trained on; too few; a file of that name that is no
+            reference.
     """
     path = find_weights(weights)
     predictor = load(path, device)
+    target = out or reference_path(path)
+    place_for_reference(target, path)
     sources = _chosen_sources(predictor, suite, set_name)
     opened = [open_suite(data, one.suite, predictor.spec.field, one.set_name, check=False) for one in sources]
     for source, each in zip(sources, opened, strict=True):
@@ -137,9 +158,11 @@ def write_reference(
         for source, each in zip(sources, opened, strict=True)
     ]
     if unseen is not None:
-        held_out = [_unseen(predictor, data, source.suite, unseen) for source in sources]
+        held_out = [_unseen(predictor, *each, unseen) for each in zip(sources, opened, strict=True)]
     reference = make_reference(predictor, fitted, held_out, listener)
-    return write_reference_file(out or reference_path(path), reference, weights_checksum(path))
+    if unseen is not None:
+        reference = replace(reference, compared=_compared(held_out))
+    return write_reference_file(target, reference, weights_checksum(path))
 
 
 def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | None) -> list[SeenSource]:
@@ -153,22 +176,104 @@ def _chosen_sources(predictor: Predictor, suite: str | None, set_name: str | Non
 
 
 def _refuse_others(source: SeenSource, suite: Suite) -> None:
-    """Refuse simulations that are not those of the training, as their parameters tell."""
+    """Refuse simulations or maps that are not those of the training, as their parameters and some maps tell."""
     told = f"{suite.suite} {suite.set_name} of {suite.directory}: not the simulations that the network was trained on"
     if source.numbers and max(source.numbers) >= suite.n_simulations:
         raise UserError(f"{told} (it has {suite.n_simulations}); give the folder that it was trained on")
-    if source.seen is None or source.seen.names != suite.layout.names:
+    if source.seen is None:
         return
     known = np.array(source.seen.parameters)[: len(source.training)]
-    if not np.allclose(suite.parameters[list(source.training)], known, atol=_SAME):
+    is_of_names = source.seen.names == suite.layout.names
+    if is_of_names and not np.allclose(suite.parameters[list(source.training)], known, atol=_SAME):
         raise UserError(f"{told}, as their parameters tell; give the folder that it was trained on")
+    if not (_has_maps(source, source.seen, suite) or _was_simulated_alike(source, suite)):
+        raise UserError(f"{told}, as their maps tell; give the folder that it was trained on")
 
 
-def _unseen(predictor: Predictor, data: str | Path, name: str, set_name: str) -> tuple[Suite, IntArray]:
-    suite = open_suite(data, name, predictor.spec.field, set_name, check=False)
+def _has_maps(source: SeenSource, seen: SeenMaps, suite: Suite) -> bool:
+    """Whether the maps of some simulations, of all parts of the training, are those that were seen."""
+    places = np.unique(np.linspace(0, len(source.numbers) - 1, _N_LOOKED_AT).astype(int))
+    return all(
+        seen.maps[place] == "".join(map_digests(suite.read_simulation(source.numbers[place]))) for place in places
+    )
+
+
+def _was_simulated_alike(source: SeenSource, suite: Suite) -> bool:
+    """Whether the maps are mock ones of the same record, simulated anew, whose pixels differ by round-off."""
+    return source.made_from is not None and source.made_from.digest != "" and suite.made_from == source.made_from
+
+
+def _unseen(predictor: Predictor, source: SeenSource, own: Suite, set_name: str) -> tuple[Suite, IntArray]:
+    """All simulations of another set of a suite, none of which the network has seen or is to be tested on."""
+    suite = open_suite(own.directory, source.suite, predictor.spec.field, set_name, check=False)
     every = np.arange(suite.n_simulations)
     refuse_seen(predictor, suite, every)
+    _refuse_test_simulations(source, own, suite)
+    if _spread_of_cosmology(suite, every) < _LEAST_SPREAD * _spread_of_cosmology(own, np.array(source.training)):
+        told = "its simulations hardly differ in their cosmology, so all others would be unlike them"
+        raise UserError(f"{suite.suite} {suite.set_name}: {told}; name a set that fills the prior")
     return suite, every
+
+
+def _spread_of_cosmology(suite: Suite, simulations: npt.NDArray[np.integer]) -> float:
+    """Variance of the cosmological parameters in units of the prior, of all parameters where none is cosmological."""
+    layout = suite.layout
+    columns = [layout.column(parameter.name) for parameter in layout.cosmological or layout.parameters]
+    return float(layout.to_unit_interval(suite.parameters[simulations])[:, columns].var(axis=0).sum())
+
+
+def _refuse_test_simulations(source: SeenSource, own: Suite, suite: Suite) -> None:
+    """Refuse a set that holds test simulations of the network under another name, as their parameters tell."""
+    rest = np.setdiff1d(np.arange(own.n_simulations), source.numbers)
+    rows = SeenMaps(tuple(map(tuple, own.parameters[rest].tolist())), ("",) * len(rest), own.layout.names)
+    found = np.flatnonzero(rows.has_rows(suite.parameters, suite.layout, cosmology_only=False))
+    if len(found):
+        told = f"{len(found)} of its simulations are test simulations of the network (first: {found[0]})"
+        raise UserError(f"{suite.suite} {suite.set_name}: {told}, as their parameters tell; name another set")
+
+
+def _compared(held_out: Chosen) -> Compared:
+    """Which maps of a set are measured, to be known again."""
+    sets = " and ".join(f"{suite.suite} {suite.set_name}" for suite, _ in held_out)
+    each = MOST_HELD_OUT // len(held_out)
+    blocks = (
+        suite.maps[rows[start : start + BLOCK]]
+        for suite, simulations in held_out
+        for rows in (_spread(suite, simulations, each)[0],)
+        for start in range(0, len(rows), BLOCK)
+    )
+    return Compared(sets, joined_digests(blocks))
+
+
+def kept_reference(weights: str | Path) -> Path | None:
+    """The reference beside a network that can be used as it is; None where there is none, or a damaged or old one.
+
+    Args:
+        weights: file or name of the network.
+
+    Raises:
+        UserError: no such network.
+    """
+    path = find_weights(weights)
+    checksum = weights_checksum(path)
+    try:
+        read_reference_file(reference_path(path), checksum)
+    except UserError:
+        return None
+    return reference_path(path)
+
+
+def reference_remarks(weights: str | Path, path: Path) -> tuple[str, ...]:
+    """What to know of a reference that was made, a line each.
+
+    Args:
+        weights: file or name of the network.
+        path: the reference.
+
+    Raises:
+        UserError: it is damaged, or that of another network.
+    """
+    return read_reference_file(path, weights_checksum(find_weights(weights))).remarks
 
 
 def complete_reference(

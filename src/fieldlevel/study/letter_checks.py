@@ -138,7 +138,7 @@ def _was_simulated_with(directory: Path, set_name: str, setting: str, value: obj
         return False
     specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
     of_set = [each for each in specs if isinstance(each, dict) and each.get("set_name") == set_name]
-    known = [each[setting] for each in of_set if setting in each]
+    known = [each.get(setting, getattr(SimulateSpec(), setting)) for each in of_set]
     return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
 
 

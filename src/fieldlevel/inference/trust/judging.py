@@ -35,12 +35,14 @@ class Trust:
         set_p_value: of all maps together, given the answers; None of one map, or where nothing is known.
         reasons: in what they are unlike, in plain words, where they are.
         sentence: all of it in a line.
+        remarks: what else to know of it, a line each.
     """
 
     p_value: FloatArray
     set_p_value: float | None
     reasons: tuple[str, ...]
     sentence: str
+    remarks: tuple[str, ...] = ()
 
     @classmethod
     def of_members(cls, members: "Sequence[Trust]") -> "Trust":
@@ -59,7 +61,8 @@ class Trust:
         telling = float(p[0]) if together is None else together
         worst = min(known, key=lambda member: member.telling_p)
         reasons = worst.reasons if telling < LEVEL else ()
-        return cls(p, together, reasons, sentence_of(telling, reasons, p))
+        remarks = tuple(dict.fromkeys(remark for member in known for remark in member.remarks))
+        return cls(p, together, reasons, sentence_of(telling, reasons, p), remarks)
 
     @property
     def is_known(self) -> bool:
@@ -74,7 +77,8 @@ class Trust:
     def to_json(self) -> dict[str, Any]:
         """What a document keeps of it."""
         known = {"set_p_value": self.set_p_value, "p_values": self.p_value.tolist()} if self.is_known else {}
-        return {"sentence": self.sentence, "reasons": list(self.reasons), **known}
+        remarks = {"remarks": list(self.remarks)} if self.remarks else {}
+        return {"sentence": self.sentence, "reasons": list(self.reasons), **remarks, **known}
 
     @property
     def is_unlike(self) -> bool:
@@ -114,10 +118,15 @@ def judge(
 
 
 def judge_suite(
-    predictor: MapReader, suite: Suite, simulations: npt.NDArray[np.integer], listener: Listener = ignore
+    predictor: MapReader,
+    suite: Suite,
+    simulations: npt.NDArray[np.integer],
+    listener: Listener = ignore,
+    *,
+    reference: Reference | None = None,
 ) -> Trust:
     """The same of some simulations of a suite, read one after the other."""
-    reference, n_maps = reference_of(predictor), suite.layout.n_maps
+    reference, n_maps = reference_of(predictor) if reference is None else reference, suite.layout.n_maps
     chosen = np.unique(simulations)
     if reference is None:
         return not_known(predictor, n_maps * len(chosen))
@@ -157,11 +166,12 @@ def _judged(
 ) -> Trust:
     parts: list[Looked] = []
     sample: list[tuple[Any, IntArray]] = []
-    n_done = 0
+    n_done = n_compared = 0
     for maps, numbers in blocks:
         parts.append(reference.look(measure(predictor, maps), numbers))
         sample = sample or [(maps, numbers)]
         n_done += len(numbers)
+        n_compared += reference.compared.n_among(maps)
         listener(Progress("compare with the training", n_done, n_maps, "maps"))
     looked = Looked.joined(parts)
     p = reference.p_values(looked.rows)
@@ -171,4 +181,6 @@ def _judged(
     if telling < LEVEL:
         factor = forgotten_factor(predictor, reference, *sample[0])
         reasons = reasons_of(reference, looked, predictor.layout, predictor.n_pixels, factor)
-    return Trust(p, together, reasons, sentence_of(telling, reasons, p))
+    few = reference.remarks if telling < LEVEL else ()
+    remarks = (*few, *reference.compared.remarks(n_compared))
+    return Trust(p, together, reasons, sentence_of(telling, reasons, p), remarks)

@@ -18,10 +18,12 @@ from torch import Tensor
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, make_place_for, write_bytes
 from fieldlevel.inference.packaged import SUFFIX, TRUST_ENDING
+from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.map_sets import Rows
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.trust_reference import FEWEST_HELD_OUT, Reference
+from fieldlevel.locks import refuse_foreign
 from fieldlevel.training.weights_file import checksum_of, content_of, read_parts
 
 FORMAT = "1"
@@ -80,6 +82,32 @@ def weights_checksum(weights: Path) -> str:
     return metadata.get("checksum") or checksum_of(state, metadata)
 
 
+def place_for_reference(path: Path, *inputs: Path) -> Path:
+    """See that a reference can be written, in the place of nothing but another reference.
+
+    Args:
+        path: the file.
+        inputs: files that are read for it.
+
+    Returns:
+        The path to write to, where a link leads.
+
+    Raises:
+        UserError: something else has that name, or it cannot be written.
+    """
+    place = make_place_for(path, *inputs)
+    refuse_foreign(path.parent, {path.name: _is_reference})
+    return place
+
+
+def _is_reference(path: Path) -> bool:
+    try:
+        with safe_open(path, framework="pt") as file:
+            return {"format", "weights", "layers", "alterations"} <= (file.metadata() or {}).keys()
+    except (OSError, ValueError, RuntimeError, SafetensorError):
+        return False
+
+
 def write_reference_file(path: Path, reference: Reference, checksum: str) -> Path:
     """Write a reference aside, then under its name.
 
@@ -89,16 +117,18 @@ def write_reference_file(path: Path, reference: Reference, checksum: str) -> Pat
         checksum: of the weights that it belongs to.
 
     Raises:
-        UserError: it cannot be written there, or would be too large.
+        UserError: it cannot be written there, or would be too large; a file of that name that is no reference.
     """
     metadata = {"format": FORMAT, "weights": checksum, "layers": json.dumps(reference.layer_names)}
     metadata["alterations"] = json.dumps(reference.direction_names)
+    if reference.compared.digests:
+        metadata["compared_sets"], metadata["compared_maps"] = reference.compared.to_texts()
     content = content_of(_tensors(reference), metadata)
     if len(content) > MOST_BYTES:
         raise UserError(
             f"{path}: would have {len(content)} bytes, more than {MOST_BYTES}; this network has no reference"
         )
-    write_bytes(make_place_for(path), content)
+    write_bytes(place_for_reference(path), content)
     return path
 
 
@@ -119,7 +149,7 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
             "directions": reference.directions,
         }
     )
-    taken = sum(tensor.nbytes for tensor in fitted.values())
+    taken = sum(tensor.nbytes for tensor in fitted.values()) + sum(map(len, reference.compared.to_texts()))
     held_out = kept_rows(reference.held_out, MOST_BYTES - _BYTES_OF_HEADER - taken)
     return fitted | _in_their_types(
         {
@@ -223,6 +253,7 @@ def _restored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ref
         _texts(metadata["alterations"], len(arrays["directions"].T)),
         arrays["directions"],
         Rows(arrays["rows"], arrays["answers"], tensors["simulation"].long().numpy()),
+        Compared.of_texts(metadata.get("compared_sets", ""), metadata.get("compared_maps", "")),
     )
 
 

@@ -6,12 +6,13 @@ simulations, which neither that fit nor the weights of the network have seen.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.errors import UserError
+from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
 from fieldlevel.inference.trust.map_sets import Rows, set_p, unusualness
@@ -24,6 +25,8 @@ N_COMPONENTS = 4
 _MANY_LAYERS = 32
 FEWEST_HELD_OUT = 5
 """Simulations, below which nothing can be said."""
+ENOUGH_HELD_OUT = 20
+"""Simulations, below which p at 0.05 is a guess: of K such p of a map ends at 1 / (K + 1)."""
 FEWEST_FITTED = 30
 """Maps."""
 FARTHEST = 6.0
@@ -71,6 +74,7 @@ class Reference:
         directions: along which maps lie that were altered (`alterations`), scaled to unit variance of the rows of the
             training along each, (S, D).
         held_out: rows of held-out simulations.
+        compared: which maps these are of, where the network's file does not tell.
     """
 
     layer_names: tuple[str, ...]
@@ -82,6 +86,7 @@ class Reference:
     direction_names: tuple[str, ...]
     directions: FloatArray
     held_out: Rows
+    compared: Compared = field(default_factory=Compared)
 
     @classmethod
     def fit(
@@ -130,6 +135,15 @@ class Reference:
         if not telling:
             return self
         return replace(self, direction_names=tuple(telling), directions=np.stack(list(telling.values()), axis=1))
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What to know before believing its p-values, a line each."""
+        n = self.held_out.n_simulations
+        if n >= ENOUGH_HELD_OUT:
+            return ()
+        told = f"p-values are compared with {n} held-out simulations, fewer than {ENOUGH_HELD_OUT}"
+        return (f"{told}: more of the maps like the training's than 5% may be called unlike (see fieldlevel trust)",)
 
     def scores(self, rows: Rows) -> FloatArray:
         r"""How unusual maps are, (n,).
