@@ -45,7 +45,7 @@ from fieldlevel.suites import (
 )
 
 _N_CV = 27
-_VALUES_EACH = 11
+VALUES_EACH = 11
 MOST_CONDITIONS, MOST_VALUES = 1000, 101
 """Of the set 1P: initial conditions, and values of each parameter."""
 _CV_SEED, _1P_SEED, _EX_SEED = 10_001, 10_067, 10_068
@@ -141,7 +141,7 @@ def _made_rows(spec: SimulateSpec, name: str, layout: Layout) -> list[Row]:
 
 def _blocks(spec: SimulateSpec) -> tuple[int, int]:
     """Initial conditions of the set 1P, and values of each parameter."""
-    return spec.n_seeds or 1, spec.n_values or _VALUES_EACH
+    return spec.n_seeds or 1, spec.n_values or VALUES_EACH
 
 
 def _refuse_blocks(spec: SimulateSpec, name: str) -> None:
@@ -212,7 +212,7 @@ def describe_labels(spec: SimulateSpec, suite: str) -> str:
 
 def _values_in_words(spec: SimulateSpec) -> str:
     n_seeds, n_values = _blocks(spec)
-    values = "the CAMELS values" if n_values == _VALUES_EACH else f"{n_values} values"
+    values = "the CAMELS values" if n_values == VALUES_EACH else f"{n_values} values"
     return values if n_seeds == 1 else f"{values}, from {n_seeds} initial conditions each,"
 
 
@@ -250,7 +250,7 @@ def _fiducial(layout: Layout) -> tuple[float, ...]:
     return tuple(parameter.fiducial for parameter in layout.parameters if parameter.fiducial is not None)
 
 
-def one_parameter(layout: Layout = _USUAL, n_seeds: int = 1, n_values: int = _VALUES_EACH) -> list[Row]:
+def one_parameter(layout: Layout = _USUAL, n_seeds: int = 1, n_values: int = VALUES_EACH) -> list[Row]:
     """Some values of each parameter in turn, the fiducial point only once, in blocks that share their seed.
 
     Args:

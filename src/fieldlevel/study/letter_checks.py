@@ -12,7 +12,7 @@ from fieldlevel.data.transformed import OF_LOGARITHM
 from fieldlevel.errors import UserError, shown
 from fieldlevel.json_files import read_json_object
 from fieldlevel.search.search_settings import MOST_TRIALS
-from fieldlevel.simulate.sets import MOST_CONDITIONS, MOST_VALUES
+from fieldlevel.simulate.sets import MOST_CONDITIONS, MOST_VALUES, VALUES_EACH
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import refuse_values
 from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
@@ -123,22 +123,31 @@ def refuse_simulations(given: SimulateSpec, usual: SimulateSpec, data: Path) -> 
 
 def _refuse_one_parameter(spec: LetterSpec, usual: LetterSpec, data: Path) -> None:
     """Refuse sizes of the set 1P beside a folder of maps, unless it has them; none of it may be wanted in any case."""
-    for setting, of_set in (("one_parameter_seeds", "n_seeds"), ("one_parameter_values", "n_values")):
+    sizes = (("one_parameter_seeds", "n_seeds", 1), ("one_parameter_values", "n_values", VALUES_EACH))
+    for setting, of_set, without in sizes:
         given = getattr(spec, setting)
         is_idle = given not in (getattr(usual, setting), 0)
-        if is_idle and not _was_simulated_with(data, ONE_PARAMETER_SET, of_set, given):
+        if is_idle and not _was_simulated_with(data, ONE_PARAMETER_SET, of_set, given, without):
             raise UserError(f"{setting} = {given}: would have no effect, as the maps are those of --data; leave it out")
 
 
-def _was_simulated_with(directory: Path, set_name: str, setting: str, value: object) -> bool:
-    """Whether a folder's own record says that the set of its mock suites was simulated with this setting."""
+def _was_simulated_with(directory: Path, set_name: str, setting: str, value: object, without: object = None) -> bool:
+    """Whether a folder's own record says that the set of its mock suites was simulated with this setting.
+
+    Args:
+        directory: the folder.
+        set_name: of the suites.
+        setting: of `SimulateSpec`.
+        value: asked for.
+        without: what holds where a record has no such setting.
+    """
     try:
         record = read_json_object(directory / RECORD_NAME)
     except UserError:
         return False
     specs = [each.get("spec") for each in record.values() if isinstance(each, dict)]
     of_set = [each for each in specs if isinstance(each, dict) and each.get("set_name") == set_name]
-    known = [each.get(setting, getattr(SimulateSpec(), setting)) for each in of_set]
+    known = [each.get(setting, without) for each in of_set]
     return bool(known) and all(each in (value, list(value) if isinstance(value, tuple) else value) for each in known)
 
 
