@@ -12,7 +12,6 @@ References:
     Cranmer, Brehmer & Louppe 2020, arXiv:1911.01429 (neural posterior estimation).
 """
 
-from collections import OrderedDict
 from copy import deepcopy
 from typing import Any
 
@@ -23,7 +22,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.cube_flow import KINDS, CubeFlow, Kind
 from fieldlevel.estimators.estimator import Head
 from fieldlevel.estimators.flow_density import FlowDensity, flow_moments
-from fieldlevel.estimators.moment_head import LEAKY_SLOPE, MomentHead
+from fieldlevel.estimators.moment_head import MomentHead, two_layers
 from fieldlevel.estimators.sizes import probability, whole_number
 from fieldlevel.numerics.random import uniform
 
@@ -73,16 +72,7 @@ class FlowHead(Head):
         sizes = {"n_transforms": n_transforms, "n_hidden": n_hidden, "n_bins": n_bins}
         n_outputs, n_context = _size("n_outputs", n_outputs), _size("n_context", n_context)
         self.flow = CubeFlow(n_outputs, n_context, kind, **{name: _size(name, n) for name, n in sizes.items()})
-        n_between = max(1, n_features // 2)
-        self.layers = nn.Sequential(
-            OrderedDict(
-                D1=nn.Dropout(dropout),
-                FC1=nn.Linear(n_features, n_between),
-                A1=nn.LeakyReLU(LEAKY_SLOPE),
-                D2=nn.Dropout(dropout),
-                FC2=nn.Linear(n_between, self.flow.n_numbers),
-            )
-        )
+        self.layers = nn.Sequential(two_layers(n_features, self.flow.n_numbers, dropout))
         self.moments = MomentHead(n_features, n_outputs, dropout) if frozen else None
         if frozen:
             self.fit_rate = 1.0

@@ -18,7 +18,6 @@ References:
 """
 
 import math
-from collections import OrderedDict
 
 import torch
 from torch import Tensor, nn
@@ -27,7 +26,7 @@ from torch.nn import functional
 from fieldlevel.estimators.correlation import CorrelationFactor, whitened_terms
 from fieldlevel.estimators.densities import GaussianCopula
 from fieldlevel.estimators.estimator import Head
-from fieldlevel.estimators.moment_head import LEAKY_SLOPE
+from fieldlevel.estimators.moment_head import two_layers
 from fieldlevel.estimators.moments import loss_from_sums
 from fieldlevel.estimators.sizes import probability, whole_number
 
@@ -63,16 +62,8 @@ class GaussianHead(Head):
         dropout = probability("dropout", dropout)
         self._n_outputs = n_outputs
         self.factor = CorrelationFactor(n_outputs)
-        n_between, n_numbers = max(1, n_features // 2), 2 * n_outputs + self.factor.n_numbers
-        self.layers = nn.Sequential(
-            OrderedDict(
-                D1=nn.Dropout(dropout),
-                FC1=nn.Linear(n_features, n_between),
-                A1=nn.LeakyReLU(LEAKY_SLOPE),
-                D2=nn.Dropout(dropout),
-                FC2=nn.Linear(n_between, n_numbers),
-            )
-        )
+        n_numbers = 2 * n_outputs + self.factor.n_numbers
+        self.layers = nn.Sequential(two_layers(n_features, n_numbers, dropout))
 
     def forward(self, features: Tensor) -> Normal:
         """The normal of features (b, F), in the precision of the weights, under autocast too."""

@@ -16,6 +16,18 @@ LEAKY_SLOPE = 0.2
 """Of the activations, in bodies and heads."""
 
 
+def two_layers(n_features: int, n_numbers: int, dropout: float) -> OrderedDict[str, nn.Module]:
+    """Two linear layers, each behind dropout, by the names of the released networks: (b, F) to (b, n_numbers)."""
+    n_between = max(1, n_features // 2)
+    return OrderedDict(
+        D1=nn.Dropout(dropout),
+        FC1=nn.Linear(n_features, n_between),
+        A1=nn.LeakyReLU(LEAKY_SLOPE),
+        D2=nn.Dropout(dropout),
+        FC2=nn.Linear(n_between, n_numbers),
+    )
+
+
 class Moments(nn.Sequential, Head):
     """Layers, or none, that end in the means of all parameters and the numbers that make their standard deviations.
 
@@ -75,12 +87,4 @@ class MomentHead(Moments):
     def __init__(self, n_features: int, n_outputs: int, dropout: float = 0.0, std_from: StdFrom = "softplus") -> None:
         n_features, n_outputs = whole_number("n_features", n_features), whole_number("n_outputs", n_outputs)
         dropout = probability("dropout", dropout)
-        n_between = max(1, n_features // 2)
-        layers: OrderedDict[str, nn.Module] = OrderedDict(
-            D1=nn.Dropout(dropout),
-            FC1=nn.Linear(n_features, n_between),
-            A1=nn.LeakyReLU(LEAKY_SLOPE),
-            D2=nn.Dropout(dropout),
-            FC2=nn.Linear(n_between, 2 * n_outputs),
-        )
-        super().__init__(layers, std_from)
+        super().__init__(two_layers(n_features, 2 * n_outputs, dropout), std_from)

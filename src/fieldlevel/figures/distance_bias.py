@@ -4,15 +4,8 @@ from collections.abc import Mapping, Sequence
 
 from matplotlib.figure import Figure
 
-from fieldlevel.figures.style import (
-    WIDTH_INCHES,
-    colours_and_markers,
-    columns_that_fit,
-    mark_mock,
-    refuse_empty,
-    styled,
-    typeset_parameter,
-)
+from fieldlevel.figures.parameter_row import parameter_row
+from fieldlevel.figures.style import colours_and_markers, refuse_empty
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.estimates import Estimate
 
@@ -32,9 +25,11 @@ def draw_distance_bias(biases: Biases, parameters: tuple[Parameter, ...], *, moc
         UserError: no method.
     """
     refuse_empty(biases, "method")
-    with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.2))
-        axes = figure.subplots(1, len(parameters), squeeze=False)[0]
+    xlabel, ylabel = (
+        r"rms difference of $\langle\log_{10} P\rangle$ to the nearest [dex]",
+        "size of the bias [% of prior]",
+    )
+    with parameter_row(parameters, xlabel, ylabel, mock=mock) as (figure, axes):
         for panel, parameter in zip(axes, parameters, strict=True):
             width = parameter.high - parameter.low
             for (method, points), (colour, marker) in zip(
@@ -45,11 +40,5 @@ def draw_distance_bias(biases: Biases, parameters: tuple[Parameter, ...], *, moc
                 errors = [100 * bias.error / width for _, bias in each]
                 places = [distance for distance, _ in each]
                 panel.errorbar(places, values, yerr=errors, fmt=marker, color=colour, ms=4, label=method)
-            panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
-            panel.set_xlabel(r"rms difference of $\langle\log_{10} P\rangle$ to the nearest [dex]")
             panel.set_ylim(bottom=0)
-        axes[0].set_ylabel("size of the bias [% of prior]")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns_that_fit(labels))
-        mark_mock(figure, mock)
     return figure

@@ -16,15 +16,8 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from fieldlevel.arrays import FloatArray
-from fieldlevel.figures.style import (
-    WIDTH_INCHES,
-    colours_and_markers,
-    columns_that_fit,
-    mark_mock,
-    refuse_empty,
-    styled,
-    typeset_parameter,
-)
+from fieldlevel.figures.parameter_row import parameter_row
+from fieldlevel.figures.style import colours_and_markers, refuse_empty
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.predictions import Predictions
 
@@ -62,9 +55,8 @@ def draw_risk_coverage(
         UserError: no predictions.
     """
     refuse_empty(predictions, "predictions")
-    with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 3.2))
-        axes = figure.subplots(1, len(parameters), squeeze=False)[0]
+    xlabel, ylabel = "part of the maps that is kept, the surest", "RMSE of these"
+    with parameter_row(parameters, xlabel, ylabel, mock=mock) as (figure, axes):
         for panel, parameter in zip(axes, parameters, strict=True):
             looks = colours_and_markers(len(predictions))
             for (name, tested), (colour, _) in zip(predictions.items(), looks, strict=True):
@@ -72,11 +64,5 @@ def draw_risk_coverage(
                 part = np.arange(1, len(curve) + 1) / len(curve)
                 shown = part >= LEAST
                 panel.plot(part[shown], curve[shown], color=colour, label=name)
-            panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
-            panel.set_xlabel("part of the maps that is kept, the surest")
             panel.set_ylim(bottom=0)
-        axes[0].set_ylabel("RMSE of these")
-        handles, labels = axes[0].get_legend_handles_labels()
-        figure.legend(handles, labels, loc="outside lower center", ncols=columns_that_fit(labels))
-        mark_mock(figure, mock)
     return figure

@@ -1,7 +1,7 @@
 """The page of a letter as HTML that reads nothing from elsewhere, and as Markdown."""
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -49,14 +49,7 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
     Raises:
         UserError: a figure that cannot be read.
     """
-    environment = Environment(
-        loader=PackageLoader("fieldlevel"),
-        autoescape=select_autoescape(["html.jinja", "md.jinja"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"typeset": partial(typeset, names=results.names), "data_uri": data_uri}
+    environment = page_environment(results.names)
     words = {
         "results": results,
         "figures": figures,
@@ -85,6 +78,23 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
     for escaped, plain in (("&#34;", '"'), ("&#39;", "'"), ("&gt;", ">")):  # which make no HTML without a `<`
         markdown = markdown.replace(escaped, plain)
     write_text(path.with_suffix(".md"), markdown)
+
+
+def page_environment(names: Sequence[str]) -> Environment:
+    """What the templates of pages are read with.
+
+    Args:
+        names: of the parameters that are to be typeset.
+    """
+    environment = Environment(
+        loader=PackageLoader("fieldlevel"),
+        autoescape=select_autoescape(["html.jinja", "md.jinja"]),
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"typeset": partial(typeset, names=names), "data_uri": data_uri}
+    return environment
 
 
 def data_uri(path: Path) -> str:

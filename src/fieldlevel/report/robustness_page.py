@@ -3,20 +3,16 @@
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 from typing import Any
-
-from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from fieldlevel.errors import UserError
 from fieldlevel.figures.style import save_figure
 from fieldlevel.files import make_folder, read_text, starts_with, write_text
 from fieldlevel.json_files import holds_json, holds_keys, read_json_object, write_json
 from fieldlevel.locks import refuse_foreign
-from fieldlevel.report.page import ReportFigure, data_uri
+from fieldlevel.report.page import ReportFigure, page_environment
 from fieldlevel.report.robustness_sentences import DEFINITIONS, limits_of, summarise_robustness
-from fieldlevel.report.typeset import typeset
 from fieldlevel.statistics.pairs import write_predictions
 from fieldlevel.study.robustness.fold_measures import Fold, Measures, measure_all
 from fieldlevel.study.robustness.robustness_document import FORMAT, headline, robustness_document
@@ -100,14 +96,7 @@ def _write_pages(
     verdicts: Sequence[Verdict],
     figures: Mapping[str, ReportFigure],
 ) -> None:
-    environment = Environment(
-        loader=PackageLoader("fieldlevel"),
-        autoescape=select_autoescape(["html.jinja", "md.jinja"]),
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"typeset": partial(typeset, names=results.names), "data_uri": data_uri}
+    environment = page_environment(results.names)
     method = headline(measures)
     folds = judge_left_out(results, measures, method) if method else {}
     words = {
