@@ -30,6 +30,8 @@ LETTER_FLAGS = [
     "--summary.validate-every", "3", "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
     "--one-parameter-seeds", "1", "--one-parameter-values", "3",
 ]  # fmt: skip
+SOME = ["--only", "mean map", "power spectrum", "smoothing", "one parameter"]
+"""Experiments of the letters here; `test_runner` has all of them."""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -43,7 +45,7 @@ def one_core():
 @pytest.fixture(scope="module")
 def out(one_core, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "letter"
-    assert main([*LETTER_FLAGS, "--out", str(folder)]) == 0
+    assert main([*LETTER_FLAGS, *SOME, "--out", str(folder)]) == 0
     return folder
 
 
@@ -207,12 +209,22 @@ def test_import_of_the_package_is_light():
 
 def test_letter_prints_the_four_pairs_and_does_nothing_again(out, capsys):
     stamp = (out / "report.html").stat().st_mtime_ns
-    assert main([*LETTER_FLAGS, "--out", str(out)]) == 0
+    assert main([*LETTER_FLAGS, *SOME, "--out", str(out)]) == 0
     printed = capsys.readouterr().out
     assert "MockSIMBA → MockTNG" in printed
     assert "MOCK DATA" in printed
     assert str(out / "report.html") in printed.replace("\n", "")
     assert (out / "report.html").stat().st_mtime_ns == stamp
+
+
+def test_a_letter_is_of_what_its_flags_say(out):
+    document = json.loads((out / "metrics.json").read_text())
+    spec = document["spec"]
+    assert (spec["smoothing"], spec["k_max"], spec["only"]) == ([1.0], [1.0], SOME[1:])
+    assert (spec["summary_trials"], spec["summary"]["n_steps"], spec["train"]["n_steps"]) == (2, 6, 6)
+    assert (spec["one_parameter_seeds"], spec["one_parameter_values"]) == (1, 3)
+    named = {"mean map", "power spectrum", "smoothing 1 px", "one parameter at a time"}
+    assert set(document["experiments"]) == {"four pairs"} | named
 
 
 def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, tmp_path):

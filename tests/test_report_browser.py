@@ -15,8 +15,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.skipif(CHROMIUM is None, reason="no 
 
 
 @pytest.fixture(scope="module")
-def report(tiny_letter, tmp_path_factory):
-    out = tmp_path_factory.mktemp("letter")
+def report(tiny_letter, with_maps, tmp_path_factory):
+    out = with_maps(tmp_path_factory.mktemp("letter"))
     data = prepare_data(tiny_letter, None, out, device="cpu")
     write_letter(out, run_letter(tiny_letter, data, out, device="cpu"))
     return out / "report.html"

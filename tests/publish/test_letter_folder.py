@@ -34,13 +34,14 @@ PARAMETER_NAMES = Layout().names
 
 
 @pytest.fixture(scope="module")
-def finished(tiny_letter, tmp_path_factory) -> Path:
+def finished(tiny_letter, with_maps, blank_figures, tmp_path_factory) -> Path:
     """A letter of two seeds, with its searches, whose maps are gone, beside a network of an earlier one."""
     few = ("mean map", "power", "hydro", "N-body", "smoothing")
     spec = replace(tiny_letter, seeds=2, only=few, k_max=(), map_trials=0, one_parameter_seeds=0)
-    out = tmp_path_factory.mktemp("letter") / "out"
+    out = with_maps(tmp_path_factory.mktemp("letter") / "out")
     data = prepare_data(spec, None, out, device="cpu")
-    write_letter(out, run_letter(spec, data, out, device="cpu"))
+    with blank_figures():
+        write_letter(out, run_letter(spec, data, out, device="cpu"))
     for path in out.glob("data/*/Maps_*.npy"):
         path.unlink()
     shutil.copytree(one(out, "runs/train-MockTNG-*"), out / "runs" / "train-MockTNG-ffffffffffff")

@@ -93,7 +93,10 @@ def test_a_transform_is_known_only_once_it_is_registered(registries):
     assert from_json(TransformSpec, to_json(TransformSpec("mirrored"))) == TransformSpec("mirrored")
 
 
-def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(registries, tiny_letter, tmp_path):
+def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(
+    registries, tiny_letter, with_maps, blank_figures, tmp_path
+):
+    with_maps(tmp_path)
     few = replace(tiny_letter, only=("mean map", "halves"), map_trials=0, summary_trials=0)
     with pytest.raises(UserError, match="only: no experiment 'halves'"):
         prepare_data(few, None, tmp_path)
@@ -104,7 +107,8 @@ def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(registries, 
     register_experiment(NullTest("halves", "halves exchanged", claim, infers=True))
     data = prepare_data(few, usual.directory, tmp_path, device="cpu")
     results = run_letter(few, data, tmp_path, device="cpu")
-    document = write_letter(tmp_path, results)
+    with blank_figures():
+        document = write_letter(tmp_path, results)
 
     assert [key.label for key in results.experiments] == ["four pairs", "mean map", "halves"]
     assert {pair.name for pair in results.of("halves")} == {f"{suite} → {suite}" for suite in SUITES}
@@ -117,8 +121,8 @@ def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(registries, 
     assert read_finished(tmp_path, data.key) == document
 
 
-def test_an_experiment_from_outside_makes_another_letter(registries, tiny_letter, tmp_path):
-    before = prepare_data(tiny_letter, None, tmp_path, device="cpu")
+def test_an_experiment_from_outside_makes_another_letter(registries, tiny_letter, with_maps, tmp_path):
+    before = prepare_data(tiny_letter, None, with_maps(tmp_path), device="cpu")
     register_experiment(NullTest("no monopole twice", "scaled", "As before.", transform=TransformSpec("no monopole")))
     after = prepare_data(tiny_letter, before.directory, tmp_path, device="cpu")
     assert before.key != after.key

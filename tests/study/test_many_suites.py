@@ -31,15 +31,16 @@ def add_third(directory):
 
 
 @pytest.fixture(scope="module")
-def letter(tiny_letter, tmp_path_factory):
-    out = tmp_path_factory.mktemp("letter")
+def letter(tiny_letter, with_maps, blank_figures, tmp_path_factory):
+    out = with_maps(tmp_path_factory.mktemp("letter"))
     few = ("mean map", "power", "hydro", "smoothing")
     spec = replace(tiny_letter, suites=SUITES, only=few, map_trials=0, summary_trials=0)
     directory = prepare_data(replace(tiny_letter, suites=SUITES[:2]), None, out, device="cpu").directory
     add_third(directory)
     data = prepare_data(spec, directory, out, device="cpu")
     results = run_letter(spec, data, out, device="cpu")
-    return out, data, results, write_letter(out, results)
+    with blank_figures():
+        return out, data, results, write_letter(out, results)
 
 
 def test_every_network_is_tested_on_every_suite_its_own_first(letter):

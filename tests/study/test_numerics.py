@@ -123,10 +123,11 @@ def weighing(spec, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def honest(spec, tmp_path_factory):
+def honest(spec, blank_figures, tmp_path_factory):
     """One whose maps do not."""
     place = tmp_path_factory.mktemp("honest")
-    return done(spec, write_folder(place / "cmd", 0.0, is_remedied=False), place / "out")
+    with blank_figures():
+        return done(spec, write_folder(place / "cmd", 0.0, is_remedied=False), place / "out")
 
 
 def outcomes(results: LetterResults) -> dict[str, str]:

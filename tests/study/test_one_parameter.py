@@ -239,13 +239,14 @@ def test_they_are_simulated_where_they_are_wanted(change, n):
 
 
 @pytest.fixture(scope="module")
-def done(tiny_letter, tmp_path_factory):
+def done(tiny_letter, with_maps, blank_figures, tmp_path_factory):
     """A letter of this experiment alone, on simulations of its own."""
-    out = tmp_path_factory.mktemp("letter")
+    out = with_maps(tmp_path_factory.mktemp("letter"))
     spec = replace(tiny_letter, only=("one parameter",), numerics=False, summary_trials=0, map_trials=0)
     data = prepare_data(spec, None, out, "cpu")
     results = run_letter(spec, data, out, "cpu")
-    return spec, data, out, results, write_letter(out, results)
+    with blank_figures():
+        return spec, data, out, results, write_letter(out, results)
 
 
 def test_a_letter_of_it_is_done_from_end_to_end(done):

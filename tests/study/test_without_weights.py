@@ -29,9 +29,15 @@ def do(spec, out, events=()):
     return data, write_letter(out, run_letter(spec, data, out, device="cpu", listener=listener))
 
 
+@pytest.fixture(scope="module", autouse=True)
+def undrawn(blank_figures):
+    with blank_figures():
+        yield
+
+
 @pytest.fixture(scope="module")
-def finished(few, tmp_path_factory):
-    out = tmp_path_factory.mktemp("letter") / "out"
+def finished(few, with_maps, tmp_path_factory):
+    out = with_maps(tmp_path_factory.mktemp("letter") / "out")
     return out, *do(few, out)
 
 

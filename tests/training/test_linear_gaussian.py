@@ -29,8 +29,8 @@ SPEC = TrainSpec(
     network=NetworkSpec(hidden=2, dropout=0.0),
     optimiser=OptimiserSpec(learning_rate=0.06, weight_decay=1e-4),
     batch_size=128,
-    n_steps=900,
-    validate_every=900,
+    n_steps=600,
+    validate_every=600,
     seed=1,
 )
 
