@@ -276,7 +276,7 @@ def _tune(command: Tune) -> int:
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
     lacking = [path for path in weights if kept_reference(path) is None]
     console.say(*(f"weights: {path}" for path in weights))
-    console.say(*(f"note: {path}: no reference beside it; `fieldlevel trust` says why" for path in lacking))
+    console.say(*(f"note: {path.parent.name} has no reference; `fieldlevel trust` says why" for path in lacking))
     return 0
 
 

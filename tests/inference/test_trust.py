@@ -21,6 +21,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference import packaged
+from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.evaluation import evaluate_suite, predict_suite
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.reference_making import (
@@ -36,6 +37,9 @@ from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
 from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.study.jobs import train_missing, weights_of
+from fieldlevel.study.keys import FIRST, ExperimentKey
+from fieldlevel.study.store import Store
 from fieldlevel.suites import HUBBLE
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
@@ -539,3 +543,13 @@ def test_samples_of_joint_posteriors_come_from_the_same_pass(toy, data):
     ]
     np.testing.assert_array_equal(found.samples, np.concatenate(drawn, axis=1))
     np.testing.assert_array_equal(found.predictions.simulation, np.repeat([2, 5], 15))
+
+
+def test_the_networks_of_the_pairs_of_a_letter_get_references(data, tmp_path):
+    suites = {("MockTNG", "LH"): open_suite(data, "MockTNG", check=False)}
+    other, store = replace(TOY, seed=1), Store(tmp_path / "runs")
+    plan = {FIRST: (EvaluateSpec(network=TOY),), ExperimentKey("other"): (EvaluateSpec(network=other),)}
+    train_missing(store, plan, suites, [torch.device("cpu")])
+    of_pairs, of_other = (weights_of(store, each, suites) for each in (TOY, other))
+    assert kept_reference(of_pairs) == reference_path(of_pairs)
+    assert of_other.exists() and find_reference(of_other) is None
