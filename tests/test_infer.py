@@ -12,6 +12,7 @@ from fieldlevel.cli import main
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import predictor as predictor_module
+from fieldlevel.inference.trust.judging import Judging
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -141,6 +142,6 @@ def test_what_trust_says_stands_beside_the_numbers(weights, maps, capsys, monkey
         sentence = "these maps are like the training's (p = 0.4)"
         remarks = ()
 
-    monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: Trust())
+    monkeypatch.setattr(Judging, "verdict", lambda self: Trust())
     assert main(["infer", str(weights), str(maps)]) == 0
     assert "like the training's (p = 0.4)\n" in capsys.readouterr().out

@@ -246,10 +246,10 @@ def _check(command: Check) -> int:
 
 def _train(command: Train) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.calibrated_training import train
-    from fieldlevel.inference.reference_making import complete_reference
+    from fieldlevel.inference.calibrated_training import complete
     from fieldlevel.training.distributed import process_group, rank
     from fieldlevel.training.settings import refuse_unused
+    from fieldlevel.training.trainer import train
 
     refuse_unused(command.spec, [_usual(TRAIN_PRESETS[command.preset](), command.config)])
     with process_group(command.device) as device:
@@ -258,14 +258,14 @@ def _train(command: Train) -> int:
         is_first = rank() == 0
     if is_first:
         with claimed(command.out), console.progress_display() as listener:
-            lacking = complete_reference(weights, command.data, command.device, listener)
+            lacking = complete(weights, command.data, command.device, listener)
         console.say(f"weights: {weights}", *(f"note: {told}" for told in lacking))
     return 0
 
 
 def _tune(command: Tune) -> int:
     from fieldlevel import console
-    from fieldlevel.inference.calibrating import calibrate_trained
+    from fieldlevel.inference.reference_making import kept_reference
     from fieldlevel.search.search_settings import refuse_unused_in_search
     from fieldlevel.search.trial_tables import read_trials
     from fieldlevel.search.tune import tune
@@ -273,38 +273,37 @@ def _tune(command: Tune) -> int:
     refuse_unused_in_search(command.spec, _usual(TuneSpec(TRAIN_PRESETS[command.preset]()), command.config))
     with console.progress_display() as listener:
         weights = tune(command.spec, command.data, command.out, command.device, listener, begin_with=command.begin_with)
-        for path in weights:
-            calibrate_trained(path, command.data, command.device, listener)
     console.print_trials(command.spec.train.suite, read_trials(command.out), command.spec.n_kept)
+    lacking = [path for path in weights if kept_reference(path) is None]
     console.say(*(f"weights: {path}" for path in weights))
+    console.say(*(f"note: {path.parent.name} has no reference; `fieldlevel trust` says why" for path in lacking))
     return 0
 
 
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
     from fieldlevel.data.suite import open_suite
-    from fieldlevel.inference.evaluation import joint_samples, predict_suite
+    from fieldlevel.inference.evaluation import evaluate_suite
     from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
     from fieldlevel.inference.predictor import load
-    from fieldlevel.inference.trust.judging import judge_suite, reference_of
+    from fieldlevel.inference.trust.judging import reference_of
 
     with claimed(command.out, EVALUATION_FILES):
         predictor = load(command.weights, command.device)
         reference = reference_of(predictor)
         with console.progress_display() as listener:
             suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
-            predictions = predict_suite(predictor, suite, command.simulations, listener, anyway=command.anyway)
-            samples = joint_samples(predictor, suite, predictions, listener=listener, anyway=command.anyway)
-            trust = judge_suite(predictor, suite, predictions.simulation, listener, reference=reference)
-        document = write_evaluation(
-            command.out, predictor, suite, predictions, str(command.weights), command.device, trust, samples
-        )
+            found = evaluate_suite(
+                predictor, suite, command.simulations, listener, anyway=command.anyway, reference=reference
+            )
+        told = (str(command.weights), command.device, found.trust, found.samples)
+        document = write_evaluation(command.out, predictor, suite, found.predictions, *told)
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_error_bars(document)
     console.print_remarks(document["remarks"])
     console.print_outside(document["outside_prior"]["maps"], document["outside_prior"]["parameters"])
-    console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))
+    console.say(found.trust.sentence, *(f"note: {remark}" for remark in found.trust.remarks))
     return 0
 
 

@@ -399,7 +399,11 @@ def test_networks_that_lack_a_source_each_tell_what_leaving_one_out_costs(folder
     assert found.transfer.suites == ("MockSIMBA", "MockTNG") and found.transfer.origin == "leave one out"
     names = load(pooled, "cpu").layout.names
     assert [name for name, tau in zip(names, found.transfer.tau, strict=True) if tau is not None] == [*names[:2]]
-    assert not found.sources and "at most 2/3" in load(pooled, "cpu").transfer_guarantee
+    assert "at most 2/3" in load(pooled, "cpu").transfer_guarantee
+    seen = [(each.suite, each.set_name, sorted(each.calibration)) for each in found.sources]
+    assert seen == [(suite, "LH", sorted(SPLIT.calibration)) for suite in ("MockSIMBA", "MockTNG")]
+    assert load(pooled, "cpu").seen_sources[-2:] == found.sources
+    assert calibrate(pooled, folder, without=alone, device="cpu") == found
     with pytest.raises(UserError, match=r"trained on MockTNG; give networks that lack one of MockTNG"):
         calibrate(alone[0], folder, without=alone[:1], device="cpu")
     with pytest.raises(UserError, match="--transfer and --without: give one of them"):

@@ -11,10 +11,9 @@ import fieldlevel
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.inference import predictor as predictor_module
 from fieldlevel.inference.ensemble import Ensemble
 from fieldlevel.inference.predictor import Predictor
-from fieldlevel.inference.trust.judging import Trust
+from fieldlevel.inference.trust.judging import Judging, Trust
 from fieldlevel.layout import Layout
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
@@ -136,7 +135,7 @@ def test_feedback_of_two_suites_is_not_one_parameter(toy, with_suite):
 
 def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
     p_values = iter([0.5, np.nan, 0.01])
-    monkeypatch.setattr(predictor_module, "judge", lambda *given, **options: trust_of(next(p_values)))
+    monkeypatch.setattr(Judging, "verdict", lambda self: trust_of(next(p_values)))
     assert Ensemble.of([toy(), toy(), toy()]).posterior(toy_maps(UNIT)).trust.set_p_value == 0.02
 
 

@@ -9,8 +9,8 @@ from scipy import stats
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.densities import TruncatedNormal
-from fieldlevel.inference import predictor as predictor_module
 from fieldlevel.inference.posterior import Posterior
+from fieldlevel.inference.trust.judging import Judging
 from fieldlevel.layout import Layout
 
 UNIT = [[0.5, 0.5], [0.3, 0.7], [0.02, 0.95], [0.6, 0.4]]
@@ -262,10 +262,11 @@ def test_samples_for_getdist(posterior):
 
 def test_trust_comes_with_the_posterior_of_all_maps(toy, toy_maps, monkeypatch):
     asked = []
-    monkeypatch.setattr(predictor_module, "judge", lambda *given, **_: asked.append(given) or "like the training's")
+    monkeypatch.setattr(Judging, "add", lambda self, *given: asked.append(given))
+    monkeypatch.setattr(Judging, "verdict", lambda self: "like the training's")
     found = toy().posterior(toy_maps(UNIT), simulations=[4, 4, 5, 6])
     assert found.trust == "like the training's"
     assert found[:2].trust is None
-    ((_, maps, simulations),) = asked
+    ((maps, simulations, _),) = asked
     assert len(maps) == 4
-    assert simulations.tolist() == [4, 4, 5, 6]
+    assert np.unique(simulations, return_inverse=True)[1].tolist() == [0, 0, 1, 2]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 
+import fieldlevel
 from fieldlevel.cli import main
 from fieldlevel.data.normalise import Normaliser, fit_inputs
 from fieldlevel.data.seen import record_seen
@@ -18,15 +19,27 @@ from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron
+from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference import packaged
+from fieldlevel.inference.evaluate_spec import EvaluateSpec
+from fieldlevel.inference.evaluation import evaluate_suite, predict_suite
 from fieldlevel.inference.predictor import Predictor, load
-from fieldlevel.inference.reference_making import complete_reference, make_reference, write_reference
+from fieldlevel.inference.reference_making import (
+    complete_reference,
+    kept_reference,
+    make_reference,
+    write_reference,
+)
 from fieldlevel.inference.shrink import shrink_weights
 from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.map_statistics import measure
 from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference, reference_path
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
+from fieldlevel.search.tune_spec import TuneSpec
+from fieldlevel.study.jobs import train_missing, weights_of
+from fieldlevel.study.keys import FIRST, ExperimentKey
+from fieldlevel.study.store import Store
 from fieldlevel.suites import HUBBLE
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
@@ -453,3 +466,90 @@ def test_a_training_writes_its_reference_or_says_why_not(data, tmp_path, capsys)
     assert main([*flags, *split, "--out", str(tmp_path / "few")]) == 0
     assert "no reference is kept" in capsys.readouterr().out
     assert not (tmp_path / "few" / "weights.trust.safetensors").exists()
+
+
+TOY = replace(
+    SPEC,
+    network=NetworkSpec(hidden=1),
+    batch_size=16,
+    n_steps=4,
+    validate_every=2,
+    head_batches=2,
+    statistics_batches=2,
+)
+
+
+def test_a_training_in_python_writes_its_reference_too(data, tmp_path):
+    path = fieldlevel.train(TOY, data, tmp_path / "net", "cpu", check=False)
+    assert kept_reference(path) == reference_path(path)
+    first = reference_path(path).read_bytes()
+    reference_path(path).unlink()
+    assert fieldlevel.train(TOY, data, tmp_path / "net", "cpu", check=False) == path
+    assert reference_path(path).read_bytes() == first
+    other = fieldlevel.train(TOY, data, tmp_path / "other", "cpu", check=False, reference=False)
+    assert find_reference(other) is None
+
+
+def test_the_best_networks_of_a_search_get_references(data, tmp_path):
+    paths = fieldlevel.tune(TuneSpec(TOY, n_trials=2, n_kept=1), data, tmp_path / "search", "cpu", check=False)
+    assert [kept_reference(path) for path in paths] == [reference_path(path) for path in paths]
+
+
+def test_too_few_simulations_are_told_before_any_map_is_looked_at(predictor, data):
+    suite, looked = open_suite(data, "MockTNG", check=False), []
+    with pytest.raises(UserError, match="4 simulations that it has not seen"):
+        make_reference(predictor, [(suite, SPLIT.train)], [(suite, SPLIT.validation[:4])], looked.append)
+    assert not looked
+
+
+@pytest.fixture
+def passes(monkeypatch):
+    """Maps that went through a network, block by block."""
+    seen, forward = [], MomentNetwork.forward
+    monkeypatch.setattr(MomentNetwork, "forward", lambda self, x: seen.append(len(x)) or forward(self, x))
+    return seen
+
+
+def test_a_posterior_is_judged_on_the_way_of_its_maps_through_the_network(predictor, own, passes):
+    found = predictor.posterior(own[:150])
+    assert sum(passes) == 150
+    known, (mean, std) = judge(predictor, own[:150]), predictor.predict(own[:150])
+    np.testing.assert_allclose(found.trust.p_value, known.p_value, rtol=1e-3)
+    assert found.trust.set_p_value == pytest.approx(known.set_p_value, rel=1e-3)
+    assert (found.trust.sentence, found.trust.remarks) == (known.sentence, known.remarks)
+    np.testing.assert_array_equal(found.moments, (mean, std))
+    unlike = ALTERED["smoothed"](own[:150])
+    assert predictor.posterior(unlike).trust.reasons == judge(predictor, unlike).reasons != ()
+
+
+def test_an_evaluation_takes_one_pass_for_answers_and_p_values(predictor, data, passes):
+    suite, reference = open_suite(data, "MockTNG", set_name="LHnew", check=False), reference_of(predictor)
+    found = evaluate_suite(predictor, suite, "all", reference=reference)
+    assert sum(passes) == 15 * N_UNSEEN
+    predictions = predict_suite(predictor, suite, "all")
+    np.testing.assert_array_equal(found.predictions.mean, predictions.mean)
+    np.testing.assert_array_equal(found.predictions.std, predictions.std)
+    known = judge_suite(predictor, suite, np.arange(N_UNSEEN))
+    np.testing.assert_array_equal(found.trust.p_value, known.p_value)
+    assert found.trust.set_p_value == known.set_p_value and found.samples is None
+    assert not evaluate_suite(predictor, suite, "all").trust.is_known
+
+
+def test_samples_of_joint_posteriors_come_from_the_same_pass(toy, data):
+    suite, joint = open_suite(data, "MockTNG", set_name="CV", check=False), toy(joint=True)
+    found = evaluate_suite(joint, suite, [2, 5], anyway=True, n_samples=20)
+    drawn = [
+        joint.density(suite.read_simulation(number), anyway=True).sample(20, seed=number).numpy() for number in (2, 5)
+    ]
+    np.testing.assert_array_equal(found.samples, np.concatenate(drawn, axis=1))
+    np.testing.assert_array_equal(found.predictions.simulation, np.repeat([2, 5], 15))
+
+
+def test_the_networks_of_the_pairs_of_a_letter_get_references(data, tmp_path):
+    suites = {("MockTNG", "LH"): open_suite(data, "MockTNG", check=False)}
+    other, store = replace(TOY, seed=1), Store(tmp_path / "runs")
+    plan = {FIRST: (EvaluateSpec(network=TOY),), ExperimentKey("other"): (EvaluateSpec(network=other),)}
+    train_missing(store, plan, suites, [torch.device("cpu")])
+    of_pairs, of_other = (weights_of(store, each, suites) for each in (TOY, other))
+    assert kept_reference(of_pairs) == reference_path(of_pairs)
+    assert of_other.exists() and find_reference(of_other) is None

@@ -48,8 +48,10 @@ def as_pixels(block: Any, device: torch.device) -> Tensor:
     """Copy some maps to a device as float32; numbers beyond it become infinite."""
     if isinstance(block, Tensor):
         return block.detach().to(device, torch.float32, copy=True)
+    pixels = torch.empty(block.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
     with np.errstate(over="ignore"):
-        return torch.from_numpy(np.array(block, dtype=np.float32)).to(device)
+        pixels.numpy()[...] = block
+    return pixels.to(device, non_blocking=True)
 
 
 def _array(maps: Any) -> Any:

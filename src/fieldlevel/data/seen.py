@@ -6,8 +6,10 @@ order: a map that was turned, mirrored, shifted or shuffled has that of its orig
 (`data.pixels`) tell such maps apart, as the fingerprint of the data must.
 """
 
+import os
 import re
 from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cached_property
 from hashlib import blake2b
@@ -16,7 +18,7 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
@@ -34,6 +36,8 @@ _COARSE = 100
 simulations of different seeds share."""
 
 _MOST_SIMULATIONS = 2**31
+_AT_A_TIME, _MOST_THREADS = 32, 16
+"""Maps whose digests a thread makes at a time, and threads."""
 
 _recorded: dict[tuple[str, int], str] = {}
 """Digests of the maps of a simulation, by the fingerprint of the pixels of its suite and its number: many networks are
@@ -176,6 +180,20 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         listener(Progress(f"remember {suite.suite}", done, len(simulations), "simulations"))
     rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
     return SeenMaps(rows, tuple(digests), suite.layout.names)
+
+
+def find_digests(known: frozenset[str], maps: npt.NDArray[Any]) -> IntArray:
+    """Numbers of the maps whose digests are known, of (n, N, N) on disk or in memory, by several threads.
+
+    Example:
+        >>> maps = np.random.default_rng(0).random((300, 8, 8))
+        >>> find_digests(frozenset(map_digests(maps[[3, 299]])), maps).tolist()
+        [3, 299]
+    """
+    blocks = (maps[start : start + _AT_A_TIME] for start in range(0, len(maps), _AT_A_TIME))
+    with ThreadPoolExecutor(min(_MOST_THREADS, os.cpu_count() or 1)) as pool:
+        digests = [digest for block in pool.map(map_digests, blocks) for digest in block]
+    return np.flatnonzero([digest in known for digest in digests])
 
 
 def map_digests(maps: npt.NDArray[Any]) -> list[str]:

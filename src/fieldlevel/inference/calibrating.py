@@ -241,7 +241,7 @@ def _with_transfer(
         simulations = _of_other_suite(network, suite)
         told = _answers(network, suite, simulations, listener)
         answers.append(_in_outputs_of(predictor.layout, network.layout, told))
-        sources += [] if leaves_out else [_seen(suite, simulations, listener)]
+        sources.append(_seen(suite, simulations, listener))
     sources = [each for number, each in enumerate(sources) if each not in sources[:number]]
     widening = _widening(predictor, directory, listener)
     names = tuple(dict.fromkeys(name for _, name in pairs))

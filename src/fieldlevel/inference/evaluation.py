@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -14,12 +15,29 @@ from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError, shown
 from fieldlevel.inference.predictor import Predictor
+from fieldlevel.inference.trust.judging import Judging, Trust
+from fieldlevel.inference.trust.trust_reference import Reference
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.suites import is_mock, is_nbody
 
 _SAME_REDSHIFT = 5e-3
+
+
+@dataclass(frozen=True, eq=False)
+class Evaluated:
+    """What a network says of the maps of a suite, from one pass.
+
+    Attributes:
+        predictions: its answers beside the truth.
+        samples: of joint posteriors in units of the prior, (S, n, P); None where marginals alone are known.
+        trust: whether the maps are like those of its training.
+    """
+
+    predictions: Predictions
+    samples: FloatArray | None
+    trust: Trust
 
 
 def predict_suite(
@@ -50,67 +68,89 @@ def predict_suite(
         UserError: the network was trained or validated on one of the simulations, or on all of the unseen ones, or on
             maps of another size, slab or unit.
     """
+    chosen, moments = _allowed(predictor, suite, simulations, anyway=anyway), []
+    for done, number in enumerate(map(int, chosen), start=1):
+        with _naming(suite, number):
+            moments.append(predictor.predict(suite.read_simulation(number), anyway=_takes_all(suite, anyway=anyway)))
+        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
+    return _beside_truths(predictor, suite, chosen, moments)
+
+
+def evaluate_suite(
+    predictor: Predictor,
+    suite: Suite,
+    simulations: str | Sequence[int] = "test",
+    listener: Listener = ignore,
+    *,
+    anyway: bool = False,
+    n_samples: int = 500,
+    reference: Reference | None = None,
+) -> Evaluated:
+    """The same, with samples of joint posteriors, and maps compared with those of the training; one pass for all.
+
+    Args:
+        predictor: as of `predict_suite`.
+        suite: as of `predict_suite`.
+        simulations: as of `predict_suite`.
+        listener: hears of the progress.
+        anyway: as of `predict_suite`.
+        n_samples: S, of each map.
+        reference: of the network, to compare with; nothing is known of the maps when None.
+
+    Raises:
+        UserError: as `predict_suite`.
+    """
+    chosen, judging = _allowed(predictor, suite, simulations, anyway=anyway), Judging(predictor, reference)
+    moments, samples, has_density = [], [], getattr(predictor.network.head, "density", None) is not None
+    for done, number in enumerate(map(int, chosen), start=1):
+        maps = suite.read_simulation(number)
+        of_map = np.full(len(maps), number)
+        with _naming(suite, number):
+            density, each = predictor.read(maps, of_map, judging, anyway=_takes_all(suite, anyway=anyway))
+        moments.append(each)
+        if has_density:
+            samples.append(density.sample(n_samples, seed=number).numpy())
+        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
+    predictions = _beside_truths(predictor, suite, chosen, moments)
+    return Evaluated(predictions, np.concatenate(samples, axis=1) if samples else None, judging.verdict())
+
+
+def _allowed(
+    predictor: Predictor, suite: Suite, simulations: str | Sequence[int], *, anyway: bool
+) -> npt.NDArray[np.int64]:
+    """Numbers of the simulations that are asked for, unless they cannot be tested on."""
     refuse_misfit(predictor, suite)
     if not anyway:
         _refuse_other_kind(predictor, suite)
     chosen = _chosen(predictor, suite, simulations)
     refuse_seen(predictor, suite, chosen)
+    return chosen
+
+
+def _takes_all(suite: Suite, *, anyway: bool) -> bool:
+    return anyway or suite.transform.kind != "none"
+
+
+@contextmanager
+def _naming(suite: Suite, number: int) -> Iterator[None]:
+    try:
+        yield
+    except UserError as trouble:
+        raise UserError(f"{suite.files.maps_path}: simulation {number}, {trouble}") from None
+
+
+def _beside_truths(
+    predictor: Predictor,
+    suite: Suite,
+    chosen: npt.NDArray[np.int64],
+    moments: Sequence[tuple[FloatArray, FloatArray]],
+) -> Predictions:
+    mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
     maps = suite.maps_of(chosen)
     of_map = suite.simulation_of_map[maps]
-    moments = []
-    takes_all = anyway or suite.transform.kind != "none"
-    for done, number in enumerate(chosen, start=1):
-        moments.append(_predict_simulation(predictor, suite, int(number), anyway=takes_all))
-        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
-    mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
     theta = truths_of(predictor.layout, suite.suite, suite.layout, suite.parameters)[of_map]
     layout = replace(suite.layout, parameters=predictor.layout.parameters)
     return Predictions(theta, mean, std, simulation=of_map, map_index=maps, layout=layout)
-
-
-def joint_samples(
-    predictor: Predictor,
-    suite: Suite,
-    predictions: Predictions,
-    n_samples: int = 500,
-    listener: Listener = ignore,
-    *,
-    anyway: bool = False,
-) -> FloatArray | None:
-    """Samples of the posteriors of maps that were predicted, in units of the prior; None of marginals alone.
-
-    Args:
-        predictor: the network.
-        suite: the maps that it was tested on.
-        predictions: what it said of them.
-        n_samples: S, of each map.
-        listener: hears of the progress.
-        anyway: as it was tested.
-
-    Returns:
-        (S, n, P), in the order of the predictions.
-    """
-    if getattr(predictor.network.head, "density", None) is None:
-        return None
-    chosen, parts = np.unique(predictions.simulation), []
-    takes_all = anyway or suite.transform.kind != "none"
-    for done, number in enumerate(chosen, start=1):
-        density = predictor.density(suite.read_simulation(int(number)), anyway=takes_all)
-        parts.append(density.sample(n_samples, seed=int(number)).numpy())
-        listener(Progress("draw from posteriors", done, len(chosen), "simulations"))
-    places = [np.flatnonzero(predictions.simulation == number) for number in chosen]
-    samples = np.empty((n_samples, *predictions.mean.shape))
-    samples[:, np.concatenate(places)] = np.concatenate(parts, axis=1)
-    return samples
-
-
-def _predict_simulation(
-    predictor: Predictor, suite: Suite, number: int, *, anyway: bool
-) -> tuple[FloatArray, FloatArray]:
-    try:
-        return predictor.predict(suite.read_simulation(number), anyway=anyway)
-    except UserError as trouble:
-        raise UserError(f"{suite.files.maps_path}: simulation {number}, {trouble}") from None
 
 
 def refuse_misfit(predictor: Predictor, suite: Suite) -> None:

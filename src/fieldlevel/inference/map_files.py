@@ -13,7 +13,7 @@ from fieldlevel.data.cmd_format import SuiteFiles, files_of
 from fieldlevel.data.given import as_maps
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.npy_files import MapHeader, map_to_memory, read_header
-from fieldlevel.data.seen import SeenSource, map_digests, seen_digests
+from fieldlevel.data.seen import SeenSource, find_digests, seen_digests
 from fieldlevel.data.suite import made_from
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for, written_aside
@@ -28,9 +28,6 @@ from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
 from fieldlevel.suites import MOCK_MARK
-
-_BLOCK = 128
-"""Maps that are compared with seen ones at a time."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -229,8 +226,7 @@ def _find_seen(sources: Sequence[SeenSource], maps: npt.NDArray[np.floating]) ->
     known = seen_digests(sources)
     if not known:
         return np.array([], dtype=np.int64)
-    digests = (map_digests(maps[start : start + _BLOCK]) for start in range(0, len(maps), _BLOCK))
-    return np.flatnonzero([digest in known for block in digests for digest in block])
+    return find_digests(known, maps)
 
 
 def _open_maps(path: Path) -> npt.NDArray[np.floating]:

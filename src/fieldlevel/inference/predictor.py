@@ -6,16 +6,17 @@ hold the weights in float16, at half the size (`shrink_weights`).
 """
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
@@ -34,7 +35,9 @@ from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
-from fieldlevel.inference.trust.judging import judge, reference_of
+from fieldlevel.inference.trust.judging import Judging, reference_of, simulation_numbers
+from fieldlevel.inference.trust.layer_statistics import watched
+from fieldlevel.inference.trust.map_statistics import Measured, measured_of
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -44,6 +47,16 @@ from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_checks import REMEDY
 from fieldlevel.training.weights_file import WeightsFile, read_weights_file
 from fieldlevel.wording import name_some
+
+
+class _Block(NamedTuple):
+    """What a network says of some maps, and what was measured of them on the way; moments in units of the prior."""
+
+    place: slice
+    answer: Any
+    mean: FloatArray
+    std: FloatArray
+    measured: Measured | None
 
 
 @dataclass(frozen=True, eq=False)
@@ -169,8 +182,8 @@ class Predictor:
         """
         given = as_maps(maps, self.n_pixels)
         mean, std = np.empty((2, len(given), self.network.n_outputs))
-        for block, _, moments in self._answers(given, batch_size, listener, anyway=anyway):
-            mean[block], std[block] = moments
+        for block in self._blocks(given, batch_size, listener, anyway=anyway):
+            mean[block.place], std[block.place] = block.mean, block.std
         return self.layout.from_unit_interval(mean, std)
 
     def posterior(
@@ -201,43 +214,66 @@ class Predictor:
             UserError: as `predict`; no maps, or not as many simulations; a damaged reference (`inference.trust`).
         """
         given = as_maps(maps, self.n_pixels)
-        boxes, reference = _simulations(simulations, len(given)), reference_of(self)
-        density, moments = self._densities(given, batch_size, listener, anyway=anyway)
-        told = self.layout.from_unit_interval(*moments)
-        trust = judge(self, given, boxes, reference=reference, listener=listener)
-        return Posterior(density, self.layout, told, boxes, trust)
+        boxes, judging = _simulations(simulations, len(given)), Judging(self, reference_of(self))
+        numbers = simulation_numbers(boxes, len(given), self.layout.n_maps)
+        density, moments = self.read(given, numbers, judging, batch_size, listener, anyway=anyway)
+        return Posterior(density, self.layout, moments, boxes, judging.verdict())
 
     def density(self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, *, anyway: bool = False) -> Density:
         """The density of the posterior of every map alone, in units of the prior; arguments as of `posterior`."""
-        return self._densities(as_maps(maps, self.n_pixels), batch_size, ignore, anyway=anyway)[0]
+        given, judging = as_maps(maps, self.n_pixels), Judging(self, None)
+        return self.read(given, np.zeros(len(given), dtype=np.int64), judging, batch_size, anyway=anyway)[0]
 
-    def _densities(
-        self, given: Any, batch_size: int, listener: Listener, *, anyway: bool
+    def read(
+        self,
+        maps: Any,
+        numbers: IntArray,
+        judging: Judging,
+        batch_size: int = 128,
+        listener: Listener = ignore,
+        *,
+        anyway: bool = False,
     ) -> tuple[Density, tuple[FloatArray, FloatArray]]:
-        """With the moments as the network tells them, in units of the prior."""
-        densities, moments = [], []
-        for _, answer, each in self._answers(given, batch_size, listener, anyway=anyway):
-            densities.append(self._density(answer, *each))
-            moments.append(each)
+        """Densities and moments of maps, and what `judging` is to know of them, from one pass through the network.
+
+        Args:
+            maps: raw, (n, N, N), one or more.
+            numbers: of the simulation of each map, (n,).
+            judging: of this network, to which the maps are added.
+            batch_size: maps in a block.
+            listener: told of every block.
+            anyway: as of `predict`.
+
+        Returns:
+            The density of every map, in units of the prior; means and standard deviations as of `predict`.
+
+        Raises:
+            UserError: as `predict`.
+        """
+        densities, moments, watch = [], [], judging.reference is not None
+        for block in self._blocks(maps, batch_size, listener, anyway=anyway, watch=watch):
+            densities.append(self._density(block.answer, block.mean, block.std))
+            moments.append((block.mean, block.std))
+            judging.add(maps[block.place], numbers[block.place], block.measured)
         mean, std = (np.concatenate(part).astype(float) for part in zip(*moments, strict=True))
-        return type(densities[0]).cat(densities), (mean, std)
+        return type(densities[0]).cat(densities), self.layout.from_unit_interval(mean, std)
 
     @property
     def embedding(self) -> Embedding:
         """A module from raw maps to features, e.g. for sbi's `embedding_net`; each call makes a copy of its own."""
         return Embedding(self.network, self.normaliser, self.spec.transform, self.layout, self.n_pixels)
 
-    def _answers(
-        self, given: Any, batch_size: int, listener: Listener, *, anyway: bool
-    ) -> Iterator[tuple[slice, Any, tuple[FloatArray, FloatArray]]]:
-        """Block by block: its place, the answer of the head, means and standard deviations in units of the prior."""
+    def _blocks(
+        self, given: Any, batch_size: int, listener: Listener, *, anyway: bool, watch: bool = False
+    ) -> Iterator[_Block]:
+        """Blocks of maps in their order, with what is compared with a reference where that is to be watched."""
         size = whole_number("batch_size", batch_size)
         for start in range(0, len(given), size):
-            block = slice(start, min(start + size, len(given)))
+            place = slice(start, min(start + size, len(given)))
             with exact_float32():
-                answer, mean, std = self._answer_block(given[block], start, anyway=anyway)
-            yield block, answer, (mean, std * self._scale(mean))
-            listener(Progress("predict", block.stop, len(given), "maps"))
+                block = self._read_block(given[place], place, anyway=anyway, watch=watch)
+            yield block._replace(std=block.std * self._scale(block.mean))
+            listener(Progress("predict", place.stop, len(given), "maps"))
 
     def calibrated(self, mean: FloatArray, std: FloatArray) -> FloatArray:
         """Standard deviations as `predict` gives them, of those that the network itself claims.
@@ -289,18 +325,22 @@ class Predictor:
         return np.ones_like(mean) if self.calibration is None else self.calibration.rescaling.scale(mean)
 
     @torch.no_grad()
-    def _answer_block(self, maps: Any, first: int, *, anyway: bool) -> tuple[Any, FloatArray, FloatArray]:
-        device = next(self.network.parameters()).device
-        numbers = np.arange(first, first + len(maps))
-        pixels = as_pixels(maps, device)
-        refuse_bad_pixels(pixels, first, self.normaliser.offset, is_float16="float16" in str(maps.dtype))
-        normalised = self.normaliser.normalise(transform_maps(pixels, self.spec.transform, numbers, self.layout))
+    def _read_block(self, maps: Any, place: slice, *, anyway: bool, watch: bool) -> _Block:
+        """Standard deviations as the network itself tells them."""
+        network, normaliser, numbers = self.network, self.normaliser, np.arange(place.start, place.stop)
+        pixels = as_pixels(maps, next(network.parameters()).device)
+        refuse_bad_pixels(pixels, place.start, normaliser.offset, is_float16="float16" in str(maps.dtype))
+        seen = transform_maps(pixels, self.spec.transform, numbers, self.layout)
+        normalised = normaliser.normalise(seen)
         if not anyway:
-            refuse_far_levels(self.normaliser, normalised, pixels, numbers, self.spec, self.layout)
-        answer = self.network(normalised[:, None])
-        mean, std = (moment.cpu().numpy() for moment in self.network.posterior_of(answer, len(maps)))
+            refuse_far_levels(normaliser, normalised, pixels, numbers, self.spec, self.layout)
+        with watched(network, len(maps)) if watch else nullcontext() as record:
+            answer = network(normalised[:, None])
+            moments = network.posterior_of(answer, len(maps))
+        mean, std = (moment.cpu().numpy() for moment in moments)
         self._check_answers(mean, std, numbers)
-        return answer, mean, std
+        measured = None if record is None else measured_of(seen + normaliser.offset, record, *moments)
+        return _Block(place, answer, mean, std, measured)
 
     def _check_answers(self, mean: FloatArray, std: FloatArray, numbers: npt.NDArray[np.int64]) -> None:
         bad = ~(np.isfinite(mean).all(axis=1) & np.isfinite(std).all(axis=1) & (std >= 0).all(axis=1))

@@ -29,7 +29,7 @@ from fieldlevel.inference.trust.reference_file import (
     weights_checksum,
     write_reference_file,
 )
-from fieldlevel.inference.trust.trust_reference import Reference
+from fieldlevel.inference.trust.trust_reference import Reference, refuse_few
 from fieldlevel.progress import Listener, Progress, ignore
 
 MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
@@ -68,34 +68,50 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
     Raises:
         UserError: too few of either, or maps of another field, size or slab.
     """
-    usual = _measure_all(predictor, fitted, MOST_FITTED, "fit the maps of the training", listener)
-    held = _measure_all(predictor, held_out, MOST_HELD_OUT, "compare with held-out maps", listener)
+    usual, compared = _choose(predictor, fitted, MOST_FITTED), _choose(predictor, held_out, MOST_HELD_OUT)
+    some = _choose(predictor, fitted, N_ALTERED)
+    refuse_few(_n_maps(usual), len({number for _, _, of_row in compared for number in of_row.tolist()}))
+    fit = _measure_all(predictor, usual, "fit the maps of the training", listener)
+    held = _measure_all(predictor, compared, "compare with held-out maps", listener)
     altered = {
-        name: _measure_all(predictor, fitted, N_ALTERED, f"alter maps, {number}", listener, change)[0]
+        name: _measure_all(predictor, some, f"alter maps, {number}", listener, change)[0]
         for number, (name, change) in enumerate(ALTERATIONS.items(), start=1)
     }
-    return Reference.fit(*usual, *held, altered)
+    return Reference.fit(*fit, *held, altered)
 
 
-def _measure_all(
-    predictor: Predictor, chosen: Chosen, most: int, task: str, listener: Listener, change: Alteration = _as_they_are
-) -> tuple[Measured, IntArray]:
-    """Statistics of at most so many maps, of as many simulations as have some each, and the simulation of each map.
+_Rows = list[tuple[Suite, IntArray, IntArray]]
+"""Suites, each with the numbers of some of its maps and a number for the simulation of each."""
+
+
+def _choose(predictor: Predictor, chosen: Chosen, most: int) -> _Rows:
+    """At most so many maps, of as many simulations as have some each.
 
     Simulations of one number that share their initial conditions are one, as they are not exchangeable.
     """
-    parts, numbers = [], []
+    rows = []
     for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
         refuse_misfit(predictor, suite)
-        rows, of_row = _spread(suite, simulations, most // len(chosen))
+        of_suite, of_row = _spread(suite, simulations, most // len(chosen))
+        rows.append((suite, of_suite, of_row + first * _FAR_APART))
+    return rows
+
+
+def _n_maps(chosen: _Rows) -> int:
+    return sum(len(rows) for _, rows, _ in chosen)
+
+
+def _measure_all(
+    predictor: Predictor, chosen: _Rows, task: str, listener: Listener, change: Alteration = _as_they_are
+) -> tuple[Measured, IntArray]:
+    """Statistics of maps, and the simulation of each."""
+    parts = []
+    for suite, rows, _ in chosen:
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
             parts.append(measure(predictor, suite.maps[rows[block]], change))
             listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
-        numbers.append(of_row + first * _FAR_APART)
-    if not parts:
-        raise UserError(f"trust: no simulations to {task}; name a set of others with --unseen")
-    return Measured.joined(parts), np.concatenate(numbers)
+    return Measured.joined(parts), np.concatenate([of_row for _, _, of_row in chosen])
 
 
 def _first_siblings(chosen: Chosen) -> list[int]:

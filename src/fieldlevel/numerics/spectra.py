@@ -25,6 +25,8 @@ _USUAL_BOX_MPC_H = Layout().box_size_mpc_h
 _LARGEST_BOX_MPC_H = 1e9
 _PIXELS_AT_ONCE = 2**20
 """Of the maps in one array: what the processor's cache just holds in float64."""
+_PIXELS_AT_ONCE_ON_A_GPU = 2**23
+"""Which would wait for each small array."""
 
 
 def power_spectrum_3d(density: Tensor, other: Tensor | None = None) -> tuple[Tensor, Tensor]:
@@ -100,7 +102,8 @@ def power_spectrum_2d(
     """
     _check(maps, box_size_mpc_h)
     n_pixels = maps.shape[-1]
-    n_at_once = max(1, _PIXELS_AT_ONCE // n_pixels**2)
+    is_on_gpu = isinstance(maps, Tensor) and maps.is_cuda
+    n_at_once = max(1, (_PIXELS_AT_ONCE_ON_A_GPU if is_on_gpu else _PIXELS_AT_ONCE) // n_pixels**2)
     blocks = [_shell_power(maps[first : first + n_at_once], first) for first in range(0, len(maps), n_at_once)]
     power = torch.cat(blocks) * box_size_mpc_h**2
     k = _shells(n_pixels, power.device)[2] * (2 * torch.pi / box_size_mpc_h)

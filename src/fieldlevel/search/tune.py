@@ -23,6 +23,7 @@ from fieldlevel.data.suite import Suite
 from fieldlevel.errors import TrainingError, UserError, reason
 from fieldlevel.estimators.network_specs import is_assembled
 from fieldlevel.files import make_folder
+from fieldlevel.inference.calibrated_training import complete
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
@@ -52,8 +53,11 @@ def tune(
     *,
     check: bool = True,
     begin_with: str | Path | None = None,
+    to_use: bool = True,
 ) -> list[Path]:
-    """Search for the hyper-parameters with the lowest validation loss.
+    """Search for the hyper-parameters with the lowest validation loss, and make the best networks ready for use.
+
+    These are calibrated and get a reference as by `fieldlevel.train`.
 
     Test maps are never loaded (but for the legacy normaliser, which measures all).
 
@@ -71,6 +75,7 @@ def tune(
         check: whether to check every map of the suite first; needless for a folder that was checked before.
         begin_with: Optuna database of the released CMD scripts, the best trials of which are the first of the search
             (`search.published_trials`); only of networks on maps.
+        to_use: whether the best networks are to be used, not only what they were trained with.
 
     Returns:
         Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.
@@ -92,7 +97,17 @@ def tune(
             data = _load(spec.train, directory, select_device(device), listener, check=check)
             _work(search, data, listener)
             _make_again(search, data, listener)
-        return search.best_weights()
+        weights = search.best_weights()
+        if to_use:
+            _complete(search, weights, directory, device, listener)
+        return weights
+
+
+def _complete(search: Search, weights: list[Path], directory: str | Path, device: str, listener: Listener) -> None:
+    """Do for the best networks what the end of a training does; once, whoever else works on the search."""
+    with search.locked():
+        for path in weights:
+            complete(path, directory, device, listener)
 
 
 def _trials_for(spec: TuneSpec, database: str | Path) -> list[Point]:

@@ -27,7 +27,7 @@ from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_i
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json, read_spec
-from fieldlevel.study.keys import Plan, SetKey, Tuned, source_sets, trained_set
+from fieldlevel.study.keys import FIRST, Plan, SetKey, Tuned, source_sets, trained_set
 from fieldlevel.study.store import Store
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
@@ -121,6 +121,7 @@ def train_missing(
 ) -> None:
     """Train the networks of some experiments that are not trained yet, one on each device at a time.
 
+    Those of the pairs get a reference of what their maps are like.
     A network that was trained needs its weights no more where `is_predicted` says so of all its tests.
 
     Raises:
@@ -134,18 +135,25 @@ def train_missing(
             if store.folder(run_name(test.network), key).exists():
                 trained_network(store, test.network, suites, needs_weights=not is_predicted(test))
             else:
-                fill = partial(_train, experiment.label, test.network, suites[trained_set(test.network)].directory)
+                directory, is_of_pairs = suites[trained_set(test.network)].directory, experiment == FIRST
+                fill = partial(_train, experiment.label, test.network, directory, is_of_pairs)
                 jobs.setdefault(key, Job(run_name(test.network), key, fill))
     _do_jobs(store, list(jobs.values()), devices, listener)
 
 
 def _train(
-    experiment: str, spec: TrainSpec, directory: Path, folder: Path, device: torch.device, listener: Listener
+    experiment: str,
+    spec: TrainSpec,
+    directory: Path,
+    reference: bool,
+    folder: Path,
+    device: torch.device,
+    listener: Listener,
 ) -> None:
     def named(event: Progress) -> None:
         listener(replace(event, task=f"{experiment}: {event.task}"))
 
-    weights = train(spec, directory, folder, str(device), named, check=False)
+    weights = train(spec, directory, folder, str(device), named, check=False, reference=reference)
     facts = replace(_read_facts(weights), weights_sha256=sha256_of(weights))
     write_json(folder / _FACTS_NAME, asdict(facts))
 
@@ -203,7 +211,7 @@ def _search(
     """Go on with what is in the folder, else with a shorter search, else begin."""
     if shorter is not None and not (folder / "journal.log").exists():
         _begin_with(shorter, folder)
-    tune(spec, directory, folder, str(device), listener, check=False)
+    tune(spec, directory, folder, str(device), listener, check=False, to_use=False)
 
 
 def _search_name(spec: TuneSpec) -> str:

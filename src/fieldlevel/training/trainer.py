@@ -48,44 +48,9 @@ def train(
     *,
     check: bool = True,
 ) -> Path:
-    """Train the network of a spec on a data folder.
+    """Train the network of a spec: `fieldlevel.train` without what lies beside the weights in the end.
 
-    Only the maps of the training and validation simulations are loaded (the legacy normaliser measures all); of sources
-    without labels those of the training simulations alone.
-    Calling it again with the same arguments continues an interrupted run and returns at once from a finished one.
-
-    Args:
-        spec: suite or sources, network, optimiser, split and seed.
-        directory: folder of CMD-format files.
-        out: folder for `weights.safetensors` (lowest validation loss), `history.csv` and `spec.json`; also `resume.pt`
-            while the run is unfinished.
-        device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
-        listener: told of every tenth step.
-        check: whether to check every map of the suite first; needless for a folder that was checked before.
-
-    Returns:
-        Path of the weights file.
-
-    Raises:
-        DataError: a folder that cannot be used.
-        TrainingError: the loss is not finite.
-        UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
-
-    Example:
-        >>> import tempfile, fieldlevel
-        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
-        >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
-        >>> spec = TrainSpec(
-        ...     split=fieldlevel.SplitSpec(train=0.5, validation=0.25),
-        ...     network=fieldlevel.NetworkSpec(hidden=1),
-        ...     batch_size=16,
-        ...     n_steps=4,
-        ...     validate_every=2,
-        ... )
-        >>> weights = train(spec, folder, folder / "network", device="cpu")
-        >>> mean, std = fieldlevel.load(weights).predict(fieldlevel.open_suite(folder, "MockTNG").maps)
-        >>> mean.shape, bool((std >= 0).all())
-        ((120, 6), True)
+    Arguments, result and errors are those of `fieldlevel.train`.
     """
     folder = RunFolder(out)
     spec = check_train_spec(spec, refuse_idle=not folder.has_begun)

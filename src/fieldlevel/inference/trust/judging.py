@@ -1,6 +1,6 @@
 """Are these maps like those of the training? One map by itself, all together, and why not, in a line."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ from fieldlevel.data.given import as_maps
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
 from fieldlevel.inference.map_reader import MapReader
-from fieldlevel.inference.trust.map_statistics import measure
+from fieldlevel.inference.trust.map_statistics import Measured, measure
 from fieldlevel.inference.trust.reasons import reasons_of, sentence_of
 from fieldlevel.inference.trust.reference_file import find_reference, read_reference_file, weights_checksum
 from fieldlevel.inference.trust.trust_reference import Looked, Reference
@@ -22,7 +22,9 @@ from fieldlevel.progress import Listener, Progress, ignore
 
 LEVEL = 0.05
 """Maps of a smaller p-value are called unlike: so many of the maps that are like the training's are, too."""
+_TASK = "compare with the training"
 _BLOCK = 120
+"""Maps that are looked at together, and of which a forgotten factor is looked for."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +88,53 @@ class Trust:
         return self.is_known and self.telling_p < LEVEL
 
 
+class Judging:
+    """Maps that are compared with those of a training, block by block, as a network reads them.
+
+    Args:
+        predictor: the network.
+        reference: of it; nothing is compared where there is none.
+    """
+
+    def __init__(self, predictor: MapReader, reference: Reference | None) -> None:
+        self.predictor = predictor
+        self.reference = reference
+        self._parts: list[Looked] = []
+        self._sample: tuple[Any, IntArray] | None = None
+        self._n_maps = self._n_compared = 0
+
+    def add(self, maps: Any, numbers: IntArray, measured: Measured | None) -> None:
+        """Look at a block of maps.
+
+        Args:
+            maps: raw, (b, N, N).
+            numbers: of the simulation of each, (b,).
+            measured: of them; None where there is no reference.
+        """
+        self._n_maps += len(maps)
+        if self.reference is None or measured is None:
+            return
+        self._parts.append(self.reference.look(measured, numbers))
+        self._sample = self._sample or (maps[:_BLOCK], numbers[:_BLOCK])
+        self._n_compared += self.reference.compared.n_among(maps)
+
+    def verdict(self) -> Trust:
+        """What there is to say of all maps together."""
+        if self.reference is None or self._sample is None:
+            return not_known(self.predictor, self._n_maps)
+        reference, looked = self.reference, Looked.joined(self._parts)
+        p = reference.p_values(looked.rows)
+        together = reference.set_p(looked.rows) if len(p) > 1 else None
+        telling = float(p[0]) if together is None else together
+        reasons: tuple[str, ...] = ()
+        if telling < LEVEL:
+            factor = forgotten_factor(self.predictor, reference, *self._sample)
+            reasons = reasons_of(reference, looked, self.predictor.layout, self.predictor.n_pixels, factor)
+        few = reference.remarks if telling < LEVEL else ()
+        remarks = (*few, *reference.compared.remarks(self._n_compared))
+        return Trust(p, together, reasons, sentence_of(telling, reasons, p), remarks)
+
+
 def judge(
     predictor: MapReader,
     maps: Any,
@@ -108,13 +157,15 @@ def judge(
         UserError: maps of another size or with pixels that no map has; a damaged reference, or one of other weights.
     """
     given = as_maps(maps, predictor.n_pixels)
-    reference = reference_of(predictor) if reference is None else reference
-    if reference is None or len(given) == 0:
+    judging = Judging(predictor, reference_of(predictor) if reference is None else reference)
+    if judging.reference is None or len(given) == 0:
         return not_known(predictor, len(given))
-    numbers = _numbers(simulations, len(given), predictor.layout.n_maps)
-    starts = range(0, len(given), _BLOCK)
-    blocks = ((given[start : start + _BLOCK], numbers[start : start + _BLOCK]) for start in starts)
-    return _judged(predictor, reference, blocks, len(given), listener)
+    numbers = simulation_numbers(simulations, len(given), predictor.layout.n_maps)
+    for start in range(0, len(given), _BLOCK):
+        block = slice(start, min(start + _BLOCK, len(given)))
+        judging.add(given[block], numbers[block], measure(predictor, given[block]))
+        listener(Progress(_TASK, block.stop, len(given), "maps"))
+    return judging.verdict()
 
 
 def judge_suite(
@@ -126,12 +177,15 @@ def judge_suite(
     reference: Reference | None = None,
 ) -> Trust:
     """The same of some simulations of a suite, read one after the other."""
-    reference, n_maps = reference_of(predictor) if reference is None else reference, suite.layout.n_maps
-    chosen = np.unique(simulations)
-    if reference is None:
+    judging = Judging(predictor, reference_of(predictor) if reference is None else reference)
+    chosen, n_maps = np.unique(simulations), suite.layout.n_maps
+    if judging.reference is None:
         return not_known(predictor, n_maps * len(chosen))
-    blocks = ((suite.read_simulation(int(number)), np.full(n_maps, number)) for number in chosen)
-    return _judged(predictor, reference, blocks, n_maps * len(chosen), listener)
+    for done, number in enumerate(map(int, chosen), start=1):
+        maps = suite.read_simulation(number)
+        judging.add(maps, np.full(n_maps, number), measure(predictor, maps))
+        listener(Progress(_TASK, n_maps * done, n_maps * len(chosen), "maps"))
+    return judging.verdict()
 
 
 def reference_of(predictor: MapReader) -> Reference | None:
@@ -151,7 +205,17 @@ def not_known(predictor: MapReader, n_maps: int) -> Trust:
     return Trust(np.full(n_maps, np.nan), None, (), sentence)
 
 
-def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray:
+def simulation_numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray:
+    """A number for the simulation of each of n maps: of the one that is named, else of successive maps.
+
+    Args:
+        simulations: number or name of the simulation of each map, (n,); None where nobody has said.
+        n: maps.
+        n_maps: of a simulation, where nobody has said.
+
+    Raises:
+        UserError: not as many as there are maps.
+    """
     if simulations is None:
         return np.arange(n) // n_maps
     numbers = np.asarray(simulations)
@@ -159,28 +223,3 @@ def _numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -> IntArray
         told = f"simulations of shape {numbers.shape}"
         raise UserError(f"trust: {told}; give the number or name of the simulation of each of the {n} maps")
     return np.unique(numbers, return_inverse=True)[1]
-
-
-def _judged(
-    predictor: MapReader, reference: Reference, blocks: Iterable[tuple[Any, IntArray]], n_maps: int, listener: Listener
-) -> Trust:
-    parts: list[Looked] = []
-    sample: list[tuple[Any, IntArray]] = []
-    n_done = n_compared = 0
-    for maps, numbers in blocks:
-        parts.append(reference.look(measure(predictor, maps), numbers))
-        sample = sample or [(maps, numbers)]
-        n_done += len(numbers)
-        n_compared += reference.compared.n_among(maps)
-        listener(Progress("compare with the training", n_done, n_maps, "maps"))
-    looked = Looked.joined(parts)
-    p = reference.p_values(looked.rows)
-    together = reference.set_p(looked.rows) if len(p) > 1 else None
-    telling = float(p[0]) if together is None else together
-    reasons: tuple[str, ...] = ()
-    if telling < LEVEL:
-        factor = forgotten_factor(predictor, reference, *sample[0])
-        reasons = reasons_of(reference, looked, predictor.layout, predictor.n_pixels, factor)
-    few = reference.remarks if telling < LEVEL else ()
-    remarks = (*few, *reference.compared.remarks(n_compared))
-    return Trust(p, together, reasons, sentence_of(telling, reasons, p), remarks)

@@ -27,18 +27,19 @@ class LayerRecord:
     Attributes:
         n_maps: that go through.
         names: of the layers, in the order in which they ran.
-        shapes: of what they made.
-        parts: statistics of each.
+        parts: statistics of each, but of the last, whose work is done once it is known that none takes its place.
+        last: what that one made.
     """
 
     n_maps: int
     names: list[str] = field(default_factory=list)
-    shapes: list[tuple[int, ...]] = field(default_factory=list)
     parts: list[Tensor] = field(default_factory=list)
+    last: Tensor | None = None
 
     @property
     def widths(self) -> list[int]:
         """Statistics that are taken of each layer."""
+        self._settle()
         return [part[:, :: self._step].shape[1] for part in self.parts]
 
     @property
@@ -47,18 +48,24 @@ class LayerRecord:
 
     def statistics(self) -> Tensor:
         """Those of all layers, (n, F)."""
+        self._settle()
         return torch.cat([part[:, :: self._step] for part in self.parts], dim=1)
+
+    def _settle(self) -> None:
+        if self.last is not None:
+            self.parts.append(channel_statistics(self.last))
+        self.last = None
 
     def add(self, name: str, module: nn.Module, made: Any) -> None:
         """Keep the statistics of what a layer made, in the place of those of the layer that it merely reshapes."""
         if not isinstance(made, Tensor) or made.ndim < 2 or len(made) != self.n_maps or not made.is_floating_point():
             return
-        if self.shapes and self.shapes[-1] == tuple(made.shape) and _only_moves(module):
-            for kept in (self.names, self.shapes, self.parts):
-                kept.pop()
+        if self.last is not None and self.last.shape == made.shape and _only_moves(module):
+            self.names.pop()
+        else:
+            self._settle()
         self.names.append(name)
-        self.shapes.append(tuple(made.shape))
-        self.parts.append(channel_statistics(made))
+        self.last = made
 
 
 def _only_moves(module: nn.Module) -> bool:
@@ -81,7 +88,9 @@ def channel_statistics(made: Tensor) -> Tensor:
     channels = made.detach().flatten(2) if made.ndim > 2 else made.detach()[..., None]
     if channels.shape[-1] == 1:
         return channels[..., 0].float()
-    std, mean = torch.std_mean(channels.float(), dim=-1, correction=0)
+    channels = channels.float()
+    mean = channels.mean(-1)
+    std = (channels - mean[..., None]).square_().mean(-1).sqrt()  # on a CPU much faster than `torch.std_mean`
     return torch.cat([mean, std], dim=1)
 
 

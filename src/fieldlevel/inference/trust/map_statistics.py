@@ -22,7 +22,7 @@ from fieldlevel.arrays import FloatArray
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.inference.map_reader import MapReader
-from fieldlevel.inference.trust.layer_statistics import watched
+from fieldlevel.inference.trust.layer_statistics import LayerRecord, watched
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.numerics.spectra import power_spectrum_2d
 from fieldlevel.progress import Listener, Progress, ignore
@@ -150,8 +150,20 @@ def _measure_block(predictor: MapReader, maps: Any, first: int, change: Callable
     seen = transform_maps(change(pixels), predictor.spec.transform, numbers, predictor.layout)
     with exact_float32(), watched(network, len(seen)) as record:
         mean, std = network.posterior(normaliser.normalise(seen)[:, None])
+    return measured_of(seen + normaliser.offset, record, mean, std)
+
+
+def measured_of(maps: Tensor, record: LayerRecord, mean: Tensor, std: Tensor) -> Measured:
+    """Statistics of maps that a network has read while its layers were watched.
+
+    Args:
+        maps: as the network reads them, before the logarithm, (n, N, N), positive.
+        record: of the layers.
+        mean: posterior means as the network tells them, in units of the prior, (n, P).
+        std: posterior standard deviations, (n, P).
+    """
     answers = torch.cat([mean, std.clamp(min=LEAST_STD).log()], dim=1)
-    of_pixels, power = measure_maps(seen + normaliser.offset)
+    of_pixels, power = measure_maps(maps)
     layers = record.statistics()
-    arrays = [part.double().cpu().numpy() for part in (of_pixels, power, layers, answers)]
+    arrays = [part.cpu().double().numpy() for part in (of_pixels, power, layers, answers)]
     return Measured(arrays[0], arrays[1], arrays[2], arrays[3], tuple(record.names), tuple(record.widths))

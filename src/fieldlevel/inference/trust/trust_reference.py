@@ -109,7 +109,7 @@ class Reference:
         Raises:
             UserError: too few of either.
         """
-        _refuse_few(len(fitted), len(np.unique(held_out_simulation)))
+        refuse_few(len(fitted), len(np.unique(held_out_simulation)))
         n_simulations = len(np.unique(fitted_simulation))
         each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
         components = Components.fit(fitted.layers, fitted.answers, fitted.layer_widths, each, n_simulations)
@@ -174,7 +174,12 @@ class Reference:
         return Looked(Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation), left)
 
 
-def _refuse_few(n_fitted: int, n_held_out: int) -> None:
+def refuse_few(n_fitted: int, n_held_out: int) -> None:
+    """Refuse to tell anything from so many maps of a training and held-out simulations.
+
+    Raises:
+        UserError: with both numbers.
+    """
     if n_fitted < FEWEST_FITTED or n_held_out < FEWEST_HELD_OUT:
         told = f"{n_fitted} maps of the training and {n_held_out} simulations that it has not seen"
         needed = f"{FEWEST_FITTED} and {FEWEST_HELD_OUT} are needed"
