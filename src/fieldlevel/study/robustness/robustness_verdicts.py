@@ -166,6 +166,7 @@ def _left_out(method: str, folds: Mapping[str, FoldVerdict]) -> Iterator[Verdict
         "; ".join(f"{suite}: {text}" for suite, (text, _) in honest.items()),
         _LETTER,
         at_least(most, [outcome for _, outcome in honest.values()]),
+        honest,
     )
     flagged = {suite: fold.flagged for suite, fold in folds.items() if fold.flagged is not None}
     yield from conclude(
