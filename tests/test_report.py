@@ -10,7 +10,8 @@ from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_four_pairs, save_figure
 from fieldlevel.layout import Layout
-from fieldlevel.report.page import ReportFigure, write_report
+from fieldlevel.report.drawn_plates import ReportFigure
+from fieldlevel.report.page import write_report
 from fieldlevel.report.typeset import typeset
 from fieldlevel.statistics.metrics import METRICS, evaluate
 from fieldlevel.statistics.pairs import PairResult, write_predictions
@@ -26,7 +27,7 @@ from fieldlevel.training.train_spec import TrainSpec
 LAYOUT = Layout()
 MINIMA, MAXIMA, PARAMETER_NAMES = LAYOUT.lows, LAYOUT.highs, LAYOUT.names
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"source", "meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -109,8 +110,9 @@ def test_mock_report_says_so_everywhere(make_results, tmp_path):
     page = Page(render(make_results(), tmp_path))
     assert "MOCK DATA" in page.text["title"][0]
     assert any("MOCK DATA" in text for text in page.text["header"])
-    assert len(page.text["caption"]) == 10
-    assert all("MOCK DATA" in text for text in page.text["caption"] + page.text["figcaption"])
+    assert len(page.all("table")) == 10
+    assert len(page.text["figcaption"]) == len(page.all("table")) + len(page.all("img"))
+    assert all("MOCK DATA" in text for text in page.text["figcaption"])
 
 
 def test_real_report_never_says_mock(make_results, tmp_path):
@@ -132,7 +134,8 @@ def test_page_is_self_contained(make_results, tmp_path):
     assert not page.all("link")
     assert all("src" not in script for script in page.all("script"))
     assert "@import" not in page.text["style"][0]
-    assert "url(" not in page.text["style"][0]
+    assert page.text["style"][0].count("url(") == page.text["style"][0].count("url(data:font/woff;base64,") == 3
+    assert all(source["srcset"].startswith("data:image/png;base64,") for source in page.all("source"))
 
 
 def test_page_is_accessible(make_results, tmp_path):

@@ -39,13 +39,13 @@ def darken(figure: Figure) -> Figure:
     Returns:
         The same figure.
     """
-    figure.draw_without_rendering()  # makes the ticks that have to change
     on_images = {id(part) for axes in figure.axes if axes.images for part in (*axes.texts, *axes.lines)}
-    for axes in figure.axes:
-        axes.tick_params(which="both", color=INK, labelcolor=INK)
     for artist in figure.findobj():
         if id(artist) not in on_images:
             _recolour(artist)
+    for axes in figure.axes:
+        for each in (axes, *axes.child_axes):
+            each.tick_params(which="both", color=INK, labelcolor=INK)
     return figure
 
 

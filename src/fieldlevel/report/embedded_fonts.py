@@ -48,10 +48,8 @@ def _rules(letters: str) -> Iterator[str]:
 
 def _subset(path: Path, letters: str) -> bytes:
     """A font of some letters, without the day on which it was made."""
-    unused = [*Options().drop_tables, "FFTM"]
-    options = Options(
-        drop_tables=unused, layout_features=["kern"], hinting=False, notdef_outline=True, recalc_timestamp=False
-    )
+    options = Options(layout_features=["kern"], hinting=False, notdef_outline=True, recalc_timestamp=False)
+    options.drop_tables = [*options.drop_tables, "FFTM"]
     with TTFont(path, recalcTimestamp=False) as font:
         subsetter = Subsetter(options)
         subsetter.populate(text=letters)
