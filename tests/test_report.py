@@ -289,3 +289,63 @@ def test_names_of_suites_make_no_html_and_no_formula(make_results, tmp_path):
     write_predictions(tmp_path / "predictions.csv", {"four pairs": results.pairs})
     assert ",=cmd" not in (tmp_path / "predictions.csv").read_text()
     assert ",'=cmd" in (tmp_path / "predictions.csv").read_text()
+
+
+def test_the_verdict_comes_first_then_contents_then_figures_then_tables(judged, tmp_path):
+    html = render(judged, tmp_path)
+    order = ['class="answer', "<nav", 'id="figures"', 'id="verdicts"', 'id="pairs"']
+    places = [html.index(part) for part in order]
+    assert places == sorted(places)
+    markdown = (tmp_path / "report.md").read_text()
+    order = ["**Do networks infer", "## Figures", "## Verdicts", "## The four pairs"]
+    assert [markdown.index(part) for part in order] == sorted(markdown.index(part) for part in order)
+
+
+def test_every_section_is_in_the_contents_and_every_link_leads_somewhere(judged, tmp_path):
+    page = Page(render(judged, tmp_path))
+    links = [link["href"] for link in page.all("a") if link["href"].startswith("#")]
+    assert links == [f"#{section['aria-labelledby']}" for section in page.all("section")]
+    assert {link[1:] for link in links} <= {tag.get("id") for _, tag in page.tags}
+
+
+def test_every_table_is_folded_and_scrolls_without_its_caption(judged, tmp_path):
+    html = render(judged, tmp_path)
+    tables = html.count("<table")
+    assert html.count("<details") == tables == html.count("</table>\n</div>\n</figure>\n</details>")
+    assert "<details open" not in html
+    assert "<caption" not in html
+
+
+def test_verdicts_have_a_row_for_every_number(judged, tmp_path):
+    findings = {"a → b Omega_m": ("ratio 1.1", "holds"), "a → b sigma_8": ("ratio 2; more", "fails")}
+    verdict = dataclasses.replace(judged.verdicts[0], outcome="fails", findings=findings, measured="joined")
+    page = Page(render(dataclasses.replace(judged, verdicts=[verdict]), tmp_path))
+    rows = [text for text in page.text["tr"] if "ratio" in text]
+    assert [row.startswith("a → b") for row in rows] == [True, True]
+    assert [row.endswith(word) for row, word in zip(rows, ("holds", "fails"), strict=True)] == [True, True]
+    assert "joined" not in "".join(page.text["td"])
+    markdown = (tmp_path / "report.md").read_text()
+    assert "|  | a → b Omega_m | holds | ratio 1.1 |" in markdown
+    assert "|  | a → b sigma_8 | **fails** | ratio 2; more |" in markdown
+
+
+def test_answers_outside_the_prior_are_told_as_such(make_results, tmp_path):
+    pair = make_pair("MockTNG", "MockTNG", bias=1e6)
+    results = dataclasses.replace(make_results(), experiments={FIRST: (pair, *make_results().pairs[1:])})
+    page = Page(render(results, tmp_path))
+    text = next(text for text in page.text["tr"] if "MockTNG → MockTNG" in text)
+    assert text.count("outside the prior") == 3
+    assert "outside the prior" in (tmp_path / "report.md").read_text()
+    assert all("e" not in cell for cell in page.text["td"] if "%" in cell)
+
+
+def test_dark_pages_have_dark_figures_on_screens_alone(make_results, tmp_path):
+    png = tmp_path / "four_pairs.png"
+    write(tmp_path / "report.html", make_results())
+    dark = {"Figure 2": ReportFigure(png, "Caption.", "Words", b"dark")}
+    write(tmp_path / "report.html", make_results(), dark)
+    (source,) = Page((tmp_path / "report.html").read_text()).all("source")
+    assert source == {
+        "media": "screen and (prefers-color-scheme: dark)",
+        "srcset": "data:image/png;base64,ZGFyaw==",
+    }
