@@ -27,7 +27,7 @@ PAGE, INK = "#14181d", "#e3e7ec"
 GREY = 0.06
 """Largest difference of red, green and blue in what counts as a grey."""
 
-Rgba = tuple[float, ...]
+Rgba = tuple[float, float, float, float]
 
 
 def darken(figure: Figure) -> Figure:
@@ -65,7 +65,7 @@ def _change(artist: Any, *names: str) -> None:
             continue
         change: Callable[[Any], None] = getattr(artist, f"set_{name}")
         rows = np.atleast_2d(before) if isinstance(before, np.ndarray) else None
-        change(on_dark(to_rgba(before)) if rows is None else [on_dark(tuple(row)) for row in rows])
+        change(on_dark(to_rgba(before)) if rows is None else [on_dark(to_rgba(tuple(row))) for row in rows])
 
 
 @cache
@@ -76,8 +76,12 @@ def on_dark(rgba: Rgba) -> Rgba:
         >>> on_dark(to_rgba("black")) == to_rgba(INK), on_dark(to_rgba("white")) == to_rgba(PAGE)
         (True, True)
     """
-    rgb, (ink, page) = np.array(to_rgba(rgba)[:3]), (np.array(to_rgba(each)[:3]) for each in (INK, PAGE))
-    if np.ptp(rgb) <= GREY:
-        return (*(ink + rgb.mean() * (page - ink)).tolist(), to_rgba(rgba)[3])
-    brighter = ((1 - share) * rgb + share for share in np.linspace(0, 1, 101))
-    return (*next(each for each in brighter if contrast(each, page) >= CONTRAST).tolist(), to_rgba(rgba)[3])
+    *rgb, alpha = rgba
+    ink, page = (to_rgba(each)[:3] for each in (INK, PAGE))
+    if max(rgb) - min(rgb) <= GREY:
+        share = sum(rgb) / 3
+        red, green, blue = ((1 - share) * one + share * other for one, other in zip(ink, page, strict=True))
+    else:
+        shades = ([c + share * (1 - c) for c in rgb] for share in np.linspace(0, 1, 101))
+        red, green, blue = next(shade for shade in shades if contrast(shade, page) >= CONTRAST)
+    return red, green, blue, alpha

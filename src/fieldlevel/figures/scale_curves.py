@@ -5,6 +5,7 @@ References:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -194,7 +195,8 @@ def _draw_lengths(panel: Axes, pixel_mpc_h: float) -> None:
     if not np.isfinite(pixel_mpc_h):
         return
     panel.tick_params(which="both", top=False)
-    top = panel.secondary_xaxis("top", functions=(lambda x: x * pixel_mpc_h, lambda x: x / pixel_mpc_h))
+    there, back = (partial(np.multiply, factor) for factor in (pixel_mpc_h, 1 / pixel_mpc_h))
+    top = panel.secondary_xaxis("top", functions=(there, back))
     top.set_xlabel(r"smoothing  [Mpc/$h$]")
 
 

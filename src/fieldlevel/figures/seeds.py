@@ -1,6 +1,7 @@
 """How much of a measured error is the luck of one training run: the same network from several seeds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -75,7 +76,7 @@ def _draw_seeds(panel: Axes, scores: Mapping[str, Sequence[Scores]], parameter: 
         summary = Estimate(float(values.mean()), spread, np.nan, np.nan)
         below = row + SEEDS_REACH * np.linspace(-1, 1, len(values) + 2)[1:-1] + SEEDS_BELOW
         panel.plot(factor * values, below, marker, color=colour, markersize=4.5, mec="white", mew=0.4)
-        bar = {"color": BLACK, "capsize": 3, "markersize": 9}
+        bar: dict[str, Any] = {"color": BLACK, "capsize": 3, "markersize": 9}
         panel.errorbar(factor * summary.value, row - SEEDS_BELOW, xerr=factor * spread, fmt="|", **bar)
         beside = panel.get_yaxis_transform()
         panel.text(1.02, row, summary.text(metric.percent), transform=beside, va="center", fontsize=9)

@@ -75,7 +75,7 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
                 write_cell(panel, place, text, shade(image, ratio[place]), size)
         axes[-1].set_xlabel("tested on")
         turn_labels(axes[-1], [suite_in_words(suite) for suite in tested], cell)
-        _draw_ratio_bar(figure, image, np.concatenate(ratios))
+        _draw_ratio_bar(figure, image, np.concatenate(ratios), reach)
         mark_mock(figure, mock)
     return figure
 
@@ -141,9 +141,8 @@ def write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float,
     panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=size, linespacing=1.15)
 
 
-def _draw_ratio_bar(figure: Figure, image: AxesImage, ratios: FloatArray) -> None:
+def _draw_ratio_bar(figure: Figure, image: AxesImage, ratios: FloatArray, high: float) -> None:
     """Beside the matrices, their colours from the power of two below all ratios, 1 at most, to where they end."""
-    high = float(image.norm.vmax or 1)
     known = ratios[np.isfinite(ratios) & (ratios > 0)]
     low = max(2.0 ** np.floor(np.log2(known.min(initial=1))), 1 / high)
     colours = ListedColormap(image.cmap(image.norm(np.geomspace(low, high, 256))))
