@@ -233,6 +233,15 @@ def test_outcomes_are_in_the_document(judged):
     assert all("holds" not in verdict for verdict in verdicts)
 
 
+def test_the_document_has_every_number_of_a_verdict_by_itself(judged):
+    verdict = dataclasses.replace(judged.verdicts[0], findings={"a → b Omega_m": ("ratio 1.1", "holds")})
+    document = metrics_document(dataclasses.replace(judged, verdicts=[verdict]))
+    assert json.loads(json.dumps(document)) == document
+    assert document["verdicts"][0]["findings"] == [
+        {"where": "a → b Omega_m", "measured": "ratio 1.1", "outcome": "holds"}
+    ]
+
+
 def test_infinite_chi2_is_printed_not_hidden(make_results, tmp_path):
     results = make_results(claimed=0.0)
     assert "∞" in Page(render(results, tmp_path)).text["td"]

@@ -104,7 +104,7 @@ def ink(colour: str) -> str:
 
     Example:
         >>> ink(BLUE) == BLUE, ink(PURPLE)
-        (True, '#9f5d83')
+        (True, '#a36186')
     """
     rgb = np.array(to_rgb(colour))
     darker = (to_hex((1 - share) * rgb) for share in np.linspace(0, 1, 101)[1:])

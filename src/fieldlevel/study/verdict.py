@@ -21,8 +21,8 @@ References:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -66,6 +66,13 @@ class Verdict:
     letter: str
     outcome: Outcome
     findings: Mapping[str, Finding] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, with the findings as a list of where, what and which outcome."""
+        findings = [
+            {"where": where, "measured": text, "outcome": outcome} for where, (text, outcome) in self.findings.items()
+        ]
+        return {**asdict(self), "findings": findings}
 
 
 def conclude(
