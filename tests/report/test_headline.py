@@ -72,10 +72,11 @@ def fold(robust, flagged="fails"):
 def test_networks_hold_where_they_are_robust_on_every_suite():
     held = robustness_headline({"a": fold("holds"), "b": fold("holds")}, SUITES, mock=False)
     assert (held.answer, held.outcome) == ("Yes.", "holds")
-    assert "robust on 2 of 2 suites left out" in held.sentence
+    assert "robust on 2, not robust on 0 and undecided on 0 of the 2 suites" in held.sentence
     failed = robustness_headline({"a": fold("holds"), "b": fold("fails"), "c": fold("undecided")}, SUITES, mock=False)
     assert (failed.answer, failed.outcome) == ("No.", "fails")
-    assert "on 1 of 3 suites left out; on b they fail without a sign of it" in failed.sentence
+    assert "robust on 1, not robust on 1 and undecided on 1 of the 3 suites" in failed.sentence
+    assert "; on b they fail without a sign of it" in failed.sentence
     assert robustness_headline({"a": fold("undecided")}, SUITES, mock=False).answer == "Not decided."
 
 

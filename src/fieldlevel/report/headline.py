@@ -82,7 +82,9 @@ def robustness_headline(folds: Mapping[str, FoldVerdict], suites: Sequence[str],
     outcome: Outcome = "fails" if "fails" in robust else "undecided" if "undecided" in robust else "holds"
     silent = [suite for suite, fold in folds.items() if fold.word == "silent failure"]
     ending = f"; on {', '.join(silent)} they fail without a sign of it" if silent else ""
-    sentence = f"{where}, networks are robust on {robust.count('holds')} of {len(folds)} suites left out"
+    counts = f"robust on {robust.count('holds')}, not robust on {robust.count('fails')}"
+    undecided = f" and undecided on {robust.count('undecided')}"
+    sentence = f"{where}, networks are {counts}{undecided} of the {len(folds)} suites that were left out in turn"
     return Headline(question, ANSWERS[outcome], f"{sentence}{ending}.", outcome)
 
 
