@@ -343,7 +343,7 @@ def test_answers_outside_the_prior_are_told_as_such(make_results, tmp_path):
     results = dataclasses.replace(make_results(), experiments={FIRST: (pair, *make_results().pairs[1:])})
     page = Page(render(results, tmp_path))
     text = next(text for text in page.text["tr"] if "MockTNG → MockTNG" in text)
-    assert text.count("outside the prior") == 3
+    assert text.count("outside the prior") == 4
     assert "outside the prior" in (tmp_path / "report.md").read_text()
     assert all("e" not in cell for cell in page.text["td"] if "%" in cell)
 

@@ -15,7 +15,7 @@ ORIGIN_COLUMNS = ("data", "experiment", "train_suite", "test_suite", "seed", *NU
 
 OUTSIDE_PRIOR = "outside the prior"
 """Stands for the measures of answers that lie there: how far tells nothing."""
-_OF_ANSWERS = METRICS.keys() - {"squared_correlation", "mean_std", "mean_relative_std"}
+_OF_ANSWERS = METRICS.keys() - {"squared_correlation", "mean_std"}
 
 PairKey = tuple[str, str, int]
 """Suite that a network was trained on, suite that it was tested on, seed of its training."""
