@@ -10,7 +10,8 @@ from fieldlevel.console import print_letter
 from fieldlevel.errors import UserError
 from fieldlevel.figures import draw_four_pairs, save_figure
 from fieldlevel.layout import Layout
-from fieldlevel.report.page import ReportFigure, write_report
+from fieldlevel.report.drawn_plates import ReportFigure
+from fieldlevel.report.page import write_report
 from fieldlevel.report.typeset import typeset
 from fieldlevel.statistics.metrics import METRICS, evaluate
 from fieldlevel.statistics.pairs import PairResult, write_predictions
@@ -26,7 +27,7 @@ from fieldlevel.training.train_spec import TrainSpec
 LAYOUT = Layout()
 MINIMA, MAXIMA, PARAMETER_NAMES = LAYOUT.lows, LAYOUT.highs, LAYOUT.names
 
-VOID = {"meta", "img", "br", "link", "input", "hr"}
+VOID = {"source", "meta", "img", "br", "link", "input", "hr"}
 
 
 class Page(HTMLParser):
@@ -109,8 +110,9 @@ def test_mock_report_says_so_everywhere(make_results, tmp_path):
     page = Page(render(make_results(), tmp_path))
     assert "MOCK DATA" in page.text["title"][0]
     assert any("MOCK DATA" in text for text in page.text["header"])
-    assert len(page.text["caption"]) == 10
-    assert all("MOCK DATA" in text for text in page.text["caption"] + page.text["figcaption"])
+    assert len(page.all("table")) == 10
+    assert len(page.text["figcaption"]) == len(page.all("table")) + len(page.all("img"))
+    assert all("MOCK DATA" in text for text in page.text["figcaption"])
 
 
 def test_real_report_never_says_mock(make_results, tmp_path):
@@ -132,7 +134,8 @@ def test_page_is_self_contained(make_results, tmp_path):
     assert not page.all("link")
     assert all("src" not in script for script in page.all("script"))
     assert "@import" not in page.text["style"][0]
-    assert "url(" not in page.text["style"][0]
+    assert page.text["style"][0].count("url(") == page.text["style"][0].count("url(data:font/woff;base64,") == 3
+    assert all(source["srcset"].startswith("data:image/png;base64,") for source in page.all("source"))
 
 
 def test_page_is_accessible(make_results, tmp_path):
@@ -230,6 +233,15 @@ def test_outcomes_are_in_the_document(judged):
     assert all("holds" not in verdict for verdict in verdicts)
 
 
+def test_the_document_has_every_number_of_a_verdict_by_itself(judged):
+    verdict = dataclasses.replace(judged.verdicts[0], findings={"a → b Omega_m": ("ratio 1.1", "holds")})
+    document = metrics_document(dataclasses.replace(judged, verdicts=[verdict]))
+    assert json.loads(json.dumps(document)) == document
+    assert document["verdicts"][0]["findings"] == [
+        {"where": "a → b Omega_m", "measured": "ratio 1.1", "outcome": "holds"}
+    ]
+
+
 def test_infinite_chi2_is_printed_not_hidden(make_results, tmp_path):
     results = make_results(claimed=0.0)
     assert "∞" in Page(render(results, tmp_path)).text["td"]
@@ -286,3 +298,63 @@ def test_names_of_suites_make_no_html_and_no_formula(make_results, tmp_path):
     write_predictions(tmp_path / "predictions.csv", {"four pairs": results.pairs})
     assert ",=cmd" not in (tmp_path / "predictions.csv").read_text()
     assert ",'=cmd" in (tmp_path / "predictions.csv").read_text()
+
+
+def test_the_verdict_comes_first_then_contents_then_figures_then_tables(judged, tmp_path):
+    html = render(judged, tmp_path)
+    order = ['class="answer', "<nav", 'id="figures"', 'id="verdicts"', 'id="pairs"']
+    places = [html.index(part) for part in order]
+    assert places == sorted(places)
+    markdown = (tmp_path / "report.md").read_text()
+    order = ["**Do networks infer", "## Figures", "## Verdicts", "## The four pairs"]
+    assert [markdown.index(part) for part in order] == sorted(markdown.index(part) for part in order)
+
+
+def test_every_section_is_in_the_contents_and_every_link_leads_somewhere(judged, tmp_path):
+    page = Page(render(judged, tmp_path))
+    links = [link["href"] for link in page.all("a") if link["href"].startswith("#")]
+    assert links == [f"#{section['aria-labelledby']}" for section in page.all("section")]
+    assert {link[1:] for link in links} <= {tag.get("id") for _, tag in page.tags}
+
+
+def test_every_table_is_folded_and_scrolls_without_its_caption(judged, tmp_path):
+    html = render(judged, tmp_path)
+    tables = html.count("<table")
+    assert html.count("<details") == tables == html.count("</table>\n</div>\n</figure>\n</details>")
+    assert "<details open" not in html
+    assert "<caption" not in html
+
+
+def test_verdicts_have_a_row_for_every_number(judged, tmp_path):
+    findings = {"a → b Omega_m": ("ratio 1.1", "holds"), "a → b sigma_8": ("ratio 2; more", "fails")}
+    verdict = dataclasses.replace(judged.verdicts[0], outcome="fails", findings=findings, measured="joined")
+    page = Page(render(dataclasses.replace(judged, verdicts=[verdict]), tmp_path))
+    rows = [text for text in page.text["tr"] if "ratio" in text]
+    assert [row.startswith("a → b") for row in rows] == [True, True]
+    assert [row.endswith(word) for row, word in zip(rows, ("holds", "fails"), strict=True)] == [True, True]
+    assert "joined" not in "".join(page.text["td"])
+    markdown = (tmp_path / "report.md").read_text()
+    assert "|  | a → b Omega_m | holds | ratio 1.1 |" in markdown
+    assert "|  | a → b sigma_8 | **fails** | ratio 2; more |" in markdown
+
+
+def test_answers_outside_the_prior_are_told_as_such(make_results, tmp_path):
+    pair = make_pair("MockTNG", "MockTNG", bias=1e6)
+    results = dataclasses.replace(make_results(), experiments={FIRST: (pair, *make_results().pairs[1:])})
+    page = Page(render(results, tmp_path))
+    text = next(text for text in page.text["tr"] if "MockTNG → MockTNG" in text)
+    assert text.count("outside the prior") == 4
+    assert "outside the prior" in (tmp_path / "report.md").read_text()
+    assert all("e" not in cell for cell in page.text["td"] if "%" in cell)
+
+
+def test_dark_pages_have_dark_figures_on_screens_alone(make_results, tmp_path):
+    png = tmp_path / "four_pairs.png"
+    write(tmp_path / "report.html", make_results())
+    dark = {"Figure 2": ReportFigure(png, "Caption.", "Words", b"dark")}
+    write(tmp_path / "report.html", make_results(), dark)
+    (source,) = Page((tmp_path / "report.html").read_text()).all("source")
+    assert source == {
+        "media": "screen and (prefers-color-scheme: dark)",
+        "srcset": "data:image/png;base64,ZGFyaw==",
+    }

@@ -107,10 +107,10 @@ def test_every_figure_of_a_whole_letter_has_its_plate_and_sentences(plates):
         "fig2_four_pairs",
         "fig3_nbody",
         "fig4_smoothing",
+        "fig4_residuals",
         "null_tests",
         "total_mass",
         "robustness",
-        "information_smoothing",
         "loss_k_max",
         "information_k_max",
         "calibration",
@@ -151,11 +151,20 @@ def test_fig_3_speaks_of_the_sides_that_there_are(run, plates):
 
 
 def test_fig_4_shows_the_smoothed_maps_of_each_pair(run, plates):
-    figure = plates["fig4_smoothing"].draw()
+    figure = plates["fig4_residuals"].draw()
     for i, panel in enumerate(figure.axes):
         results = [result_of(run, key, i // 2) for key in (FIRST, SMOOTH_1, SMOOTH_3)]
         assert shows(panel, results, i % 2, N_SMOOTHED_SHOWN)
-    assert "0, 1, 3 pixels" in plates["fig4_smoothing"].caption
+    assert "0, 1, 3 pixels" in plates["fig4_residuals"].caption
+
+
+def test_fig_4_begins_with_the_error_against_the_smoothing_in_pixels_and_in_lengths(plates):
+    panel = plates["fig4_smoothing"].draw().axes[0]
+    assert panel.get_xlabel() == "smoothing  [pixels]"
+    (top,) = panel.child_axes
+    top.figure.draw_without_rendering()
+    assert "Mpc" in top.get_xlabel()
+    assert np.allclose(top.get_xlim(), np.array(panel.get_xlim()) * 25 / 64)
 
 
 def test_null_tests_show_the_network_of_the_first_suite_on_its_own_maps(run, plates):
@@ -185,6 +194,9 @@ def test_losses_are_those_of_each_cut_and_end_with_the_maps(run, plates):
         assert np.allclose(point.get_xydata(), [[math.sqrt(2) * math.pi * 64 / 25, run.losses[FIRST][suite]]])
     assert dict(joined[2].get_xydata().tolist()) == {k: v for k, v in K_MAX_LOSSES.items() if math.isfinite(k)}
     assert np.allclose(alone[2].get_xydata(), [[math.sqrt(2) * math.pi * 256 / 25, K_MAX_LOSSES[math.inf]]])
+    drawn = [text.get_text() for text in panel.figure.legends[0].get_texts()]
+    assert drawn == ["MockTNG (MOCK DATA)", "MockSIMBA (MOCK DATA)", "CAMELS IllustrisTNG, public re-run"]
+    assert panel.figure._suptitle is None
     assert "64 x 64 pixels without a cut, drawn where they end, at 11.4 h/Mpc" in plates["loss_k_max"].caption
 
 
@@ -192,7 +204,7 @@ def test_losses_are_those_of_each_cut_and_end_with_the_maps(run, plates):
     ("stem", "keys"),
     [
         ("information_k_max", (CUT_2, CUT_4, FIRST)),
-        ("information_smoothing", (FIRST, SMOOTH_1, SMOOTH_3)),
+        ("fig4_smoothing", (FIRST, SMOOTH_1, SMOOTH_3)),
     ],
 )
 def test_information_is_that_of_each_scale_and_pair(run, plates, stem, keys):
@@ -213,7 +225,7 @@ def test_maps_without_a_cut_stand_where_64_pixels_end(plates):
 
 def test_the_chosen_trial_is_the_star_and_importance_is_no_variance(plates):
     plate = plates["search_power_spectrum_MockTNG"]
-    star = next(line for line in plate.draw().axes[2].lines if line.get_marker() == "*")
+    star = next(line for line in plate.draw().axes[1].lines if line.get_marker() == "*")
     assert np.ravel(star.get_data()).tolist() == [2, -5]
     assert "PED-ANOVA" in plate.caption
     assert "best tenth" in plate.caption
@@ -222,5 +234,5 @@ def test_the_chosen_trial_is_the_star_and_importance_is_no_variance(plates):
 
 def test_captions_name_the_measures_and_the_fit(plates):
     assert "ratio of this RMSE to the RMSE on the own suite" in plates["robustness"].caption
-    assert "cubic in the logarithm of the mean" in plates["total_mass"].caption
+    assert "monotone curve" in plates["total_mass"].caption
     assert "best predictor" not in plates["total_mass"].caption

@@ -40,3 +40,12 @@ def test_the_unit_is_that_of_the_field(examples, field, words):
     label = figure.axes[-1].get_ylabel()
     assert words in label
     assert ("[" in label) == (field != "Mine")
+
+
+def test_panels_bear_the_cosmology_of_their_maps(examples):
+    theta = {suite: np.full((3, 6), 0.3) + 0.1 * number for number, suite in enumerate(examples)}
+    panels = [panel for panel in draw_maps(examples, theta=theta, mock=True).axes if panel.images]
+    written = ["".join(text.get_text() for text in panel.texts) for panel in panels]
+    assert all("Omega" in words and "sigma" in words for words in written)
+    assert all(words.count(" = 0.30") == 2 for words in written[:3])
+    assert all(words.count(" = 0.40") == 2 for words in written[3:])

@@ -72,7 +72,7 @@ def test_a_mean_that_knows_omega_m_is_a_line_with_correlation_one():
     assert text.startswith("$r$ = 1,")
     assert "= 0%" in text
     assert text.endswith("= 1")
-    assert "cubic" in guess.get_label()
+    assert "monotone" in guess.get_label()
 
 
 def test_correlation_keeps_its_sign_and_is_undefined_for_a_constant():

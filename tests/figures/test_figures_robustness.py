@@ -80,3 +80,14 @@ def test_an_undefined_ratio_leaves_the_cell_without_colour(pairs):
     transfer = {broken.name: ratio(np.inf)}
     panel = draw_robustness_matrix([pairs[3], broken], transfer, mock=True).axes[0]
     assert "ratio ∞" in cells(panel)[1, 0].get_text()
+
+
+@pytest.mark.parametrize(("ratio", "ends"), [(3.0, (1, 4)), (0.3, (0.25, 4)), (40.0, (1, 16)), (0.02, (1 / 16, 16))])
+def test_the_colour_bar_has_the_colours_in_use_alone(pairs, ratio, ends):
+    """The colours themselves stay symmetric about 1."""
+    crossing = next(pair for pair in pairs if pair.crosses_suites)
+    transfer = {crossing.name: {name: Estimate(ratio, 0.1, 0, 0) for name in ("Omega_m", "sigma_8")}}
+    *panels, bar = draw_robustness_matrix([crossing], transfer, mock=True).axes
+    norm = panels[0].images[0].norm
+    assert norm.vmin * norm.vmax == pytest.approx(1)
+    assert np.allclose(bar.get_ylim(), ends)

@@ -45,3 +45,13 @@ def test_fractions_are_shown_in_per_cent(four):
 def test_unknown_measures_are_refused():
     with pytest.raises(UserError, match="no measure 'mse'; choose from rmse"):
         draw_seed_spread(SCORES, "mse", mock=True)
+
+
+def test_no_seed_covers_another_and_numbers_stand_beside_the_panel():
+    panel = draw_seed_spread({"a → a": [seed(0.02)] * 5}, "rmse", mock=True).axes[0]
+    heights = next(line for line in panel.lines if len(line.get_xdata()) == 5).get_ydata()
+    assert (np.diff(heights) > 0.08).all()
+    mean = panel.containers[0].lines[0].get_ydata()[0]
+    assert mean < heights.min() + 0.2
+    assert panel.texts[0].get_transform() == panel.get_yaxis_transform()
+    assert panel.texts[0].get_position()[0] > 1

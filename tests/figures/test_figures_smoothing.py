@@ -5,6 +5,7 @@ from matplotlib.colors import to_hex
 from fieldlevel.errors import UserError
 from fieldlevel.figures import choose_maps, draw_information, draw_losses, draw_smoothing, draw_smoothing_pairs
 from fieldlevel.figures.scale_curves import BETWEEN_CURVES, N_SMOOTHED_SHOWN
+from fieldlevel.figures.style import ink
 from fieldlevel.statistics.estimates import Estimate
 
 
@@ -30,7 +31,7 @@ def test_accuracies_are_written_in_the_colours_of_their_smoothings(smoothed):
             accuracy = smoothed[pixels].scores[name]["mean_relative_std"].text(percent=True, with_error=False)
             assert text.get_text().startswith(f"{pixels} px:")
             assert text.get_text().endswith(f"= {accuracy}")
-            assert to_hex(text.get_color()) == to_hex(points.get_color())
+            assert to_hex(text.get_color()) == to_hex(ink(points.get_color()))
         assert len({points.get_color() for points in drawn}) == len({points.get_marker() for points in drawn}) == 4
 
 
@@ -116,6 +117,17 @@ def test_curves_stand_beside_one_another_in_their_order_on_any_axis():
         on_paper = panel.transAxes.inverted().transform(panel.transData.transform(np.c_[places.ravel(), np.ones(6)]))
         distance = np.diff(on_paper[:, 0].reshape(3, 2), axis=0)
         assert np.allclose(distance, BETWEEN_CURVES)
+
+
+def test_curves_of_one_cut_stand_nearer_to_one_another_than_to_the_next_cut():
+    """40 h/Mpc and the end of 256 pixels, 45.5 h/Mpc, are a twentieth of a panel apart."""
+    curve = [(cut, row(0.05, 0.03)) for cut in (5.0, 10.0, 20.0, 40.0, np.inf)]
+    panel = draw_information({str(n): curve for n in range(4)}, "k_max", k_end=45.5, mock=True).axes[0]
+    drawn = np.array([container.lines[0].get_xdata() for container in panel.containers[::2]])
+    alone = np.array([container.lines[0].get_xdata()[0] for container in panel.containers[1::2]])
+    places = np.log(np.column_stack([drawn, alone]))
+    assert np.ptp(places, axis=0).max() < 0.5 * np.diff(places.mean(axis=0)).min()
+    assert (np.diff(places, axis=0) > 0).all()
 
 
 def test_losses_end_where_the_maps_of_each_curve_end_with_the_published_ones_dashed():

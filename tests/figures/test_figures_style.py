@@ -4,10 +4,12 @@ import sys
 import matplotlib as mpl
 import numpy as np
 import pytest
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 
 from fieldlevel import figures
 from fieldlevel.errors import UserError
+from fieldlevel.figures import style
 from fieldlevel.figures.style import colours_and_markers, plot_within
 from fieldlevel.layout import CAMELS_PARAMETERS
 from fieldlevel.statistics.estimates import Estimate
@@ -118,3 +120,15 @@ def test_points_outside_the_limits_stand_at_the_edge():
 def test_nothing_to_draw_is_refused(draw):
     with pytest.raises(UserError, match="to draw; give at least one"):
         draw()
+
+
+@pytest.mark.parametrize("colour", style.COLOURS)
+def test_letters_in_the_colour_of_a_curve_can_be_read_on_white(colour):
+    rgb = to_rgb(style.ink(colour))
+    assert style.contrast(rgb, (1, 1, 1)) >= 4.5
+    assert np.argsort(rgb, kind="stable").tolist() == np.argsort(to_rgb(colour), kind="stable").tolist()
+
+
+def test_contrast_is_that_of_the_guidelines():
+    assert style.contrast((0, 0, 0), (1, 1, 1)) == pytest.approx(21)
+    assert style.contrast(to_rgb("#767676"), (1, 1, 1)) == pytest.approx(4.54, abs=0.01)

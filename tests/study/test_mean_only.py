@@ -4,7 +4,7 @@ import pytest
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite, split_simulations
 from fieldlevel.layout import CRITICAL_DENSITY
-from fieldlevel.study.mean_only import predict_from_mean
+from fieldlevel.study.mean_only import guess_from_mean, pool_violators, predict_from_mean
 
 SPLIT = SplitSpec(train=0.7, validation=0.1)
 
@@ -54,3 +54,31 @@ def test_only_test_simulations_are_predicted(tmp_path):
     test = split_simulations(60, SPLIT.seed, SPLIT.train, SPLIT.validation).test
     assert sorted(set(found.predictions.simulation)) == sorted(test)
     np.testing.assert_allclose(found.mean_density, suite.maps[found.predictions.map_index].mean((1, 2)), rtol=1e-6)
+
+
+def test_the_guess_from_the_mean_never_turns_over(tmp_path):
+    """Few maps are very dense; a cubic fitted to them all falls there."""
+    found = predict_from_mean(write(tmp_path, 0.4), SPLIT)
+    ordered = found.predictions.mean[np.argsort(found.mean_density)]
+    steps = np.diff(ordered, axis=0)
+    assert all((column >= 0).all() or (column <= 0).all() for column in steps.T)
+    assert (steps[:, 0] >= 0).all()
+
+
+@pytest.mark.parametrize(
+    ("heights", "weights", "expected"),
+    [
+        ([1.0, 2.0, 3.0], [1, 1, 1], [1, 2, 3]),
+        ([3.0, 2.0, 1.0], [1, 1, 1], [2, 2, 2]),
+        ([1.0, 3.0, 0.0], [1, 1, 2], [1, 1, 1]),
+        ([0.0, 2.0, 1.0, 5.0, 4.0], [1, 3, 1, 1, 1], [0, 1.75, 1.75, 4.5, 4.5]),
+    ],
+)
+def test_violators_are_pooled(heights, weights, expected):
+    assert pool_violators(np.array(heights), np.array(weights)).tolist() == expected
+
+
+def test_a_falling_curve_is_found_as_well_and_kept_beyond_its_ends():
+    x = np.arange(1.0, 301.0)
+    guess = guess_from_mean(x, -x[:, None], np.array([0.5, 150.0, 900.0]))[:, 0]
+    assert guess == pytest.approx([-5.5, -150, -295.5], abs=2)

@@ -107,7 +107,13 @@ def test_the_report_tells_the_verdicts_first_and_marks_mock_data(small):
     place, *_ = small
     for name in ("report.md", "report.html"):
         text = (place / "out" / name).read_text()
-        assert text.index("MOCK DATA") < text.index("Verdicts") < text.index("Every suite against every suite")
+        verdict = text.index("Do networks hold on a suite of simulations that they have never seen?")
+        assert text.index("MOCK DATA") < verdict < text.index("Every suite against every suite")
+        figures, verdicts = (
+            text.index(f"## {title}" if name == "report.md" else f'id="{title.lower()}"')
+            for title in ("Figures", "Verdicts")
+        )
+        assert verdict < figures < verdicts
         assert "Three suites leave one to train on" in text
         assert "silent failure" in text.lower()
     markdown = (place / "out" / "report.md").read_text()

@@ -29,7 +29,7 @@ from fieldlevel.figures.style import (
 from fieldlevel.layout import SURFACE_DENSITY, Layout, Parameter
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS
-from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.pairs import OUTSIDE_PRIOR, PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
 
 TESTS_PER_ROW = 5
@@ -43,7 +43,8 @@ def draw_null_tests(results: Mapping[str, PairResult], *, mock: bool) -> Figure:
     """Draw the inferred mean against the truth of original maps and of maps that were robbed of their structure.
 
     A network that infers something follows the diagonal. Means far outside the prior are triangles at the edge. R^2,
-    above each panel, is over all tested maps. The cosmological parameters stand below one another.
+    above each panel, is over all tested maps; it is not given where they lie outside the prior. The cosmological
+    parameters stand below one another.
 
     Args:
         results: by what was done to the maps, e.g. `original maps`, `mean maps`, `shuffled pixels`.
@@ -86,8 +87,8 @@ def _draw_null_test(panel: Axes, result: PairResult, parameter: Parameter, headi
         panel.set_ylabel(f"{typeset_parameter(parameter)}  (mean)")
     else:
         panel.tick_params(labelleft=False)
-    r2 = result.scores[parameter.name]["r2"].text(with_error=False)
-    panel.set_title(f"{heading}{METRICS['r2'].latex} = {r2}", pad=4)
+    r2 = result.text(parameter.name, "r2", with_error=False)
+    panel.set_title(heading + (r2 if r2 == OUTSIDE_PRIOR else f"{METRICS['r2'].latex} = {r2}"), pad=4)
 
 
 def draw_total_mass(
@@ -95,8 +96,8 @@ def draw_total_mass(
 ) -> Figure:
     """Draw the cosmological parameters against the mean surface density of each map, with a guess from that mean alone.
 
-    The line is the guess, a cubic in the logarithm of the mean that was fitted on other maps; the numbers are the
-    correlation coefficient and the accuracy of the guess.
+    The line is the guess, a monotone curve that was fitted on other maps; the numbers are the correlation coefficient
+    and the accuracy of the guess.
 
     Args:
         mean_density: mean of each map, shape (n,) [(Msun/h) / (Mpc/h)^2].
@@ -128,9 +129,7 @@ def draw_total_mass(
 
 def _draw_guess(panel: Axes, density: FloatArray, truth: FloatArray, guess: FloatArray) -> None:
     panel.plot(density, truth, ".", color=BLUE, alpha=0.3, markersize=3, mew=0, rasterized=True)
-    panel.plot(
-        density, guess, color=VERMILLION, linewidth=1.5, label="cubic in log of the mean, fitted on training maps"
-    )
+    panel.plot(density, guess, color=VERMILLION, linewidth=1.5, label="monotone fit to training maps")
     low, high = truth.min(), truth.max()
     panel.set_ylim(low - 0.05 * (high - low) - 1e-6, high + 0.4 * (high - low) + 1e-6)
     panel.legend(loc="upper left", fontsize=9, borderaxespad=0.2)

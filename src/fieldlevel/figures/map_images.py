@@ -10,23 +10,42 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
+from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
 from fieldlevel.arrays import FloatArray
-from fieldlevel.figures.style import WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_unit
+from fieldlevel.figures.style import (
+    WIDTH_INCHES,
+    mark_mock,
+    refuse_empty,
+    styled,
+    typeset_parameter,
+    typeset_unit,
+)
 from fieldlevel.layout import Layout
 
+MOST_WRITTEN = 2
+"""Parameters that have room in a panel."""
 USUAL_LENGTH_MPC_H = 5.0
 """Of the scale bar in boxes like those of CAMELS."""
 
 
-def draw_maps(maps: Mapping[str, FloatArray], layout: Layout = Layout(), field: str = "Mtot", *, mock: bool) -> Figure:
+def draw_maps(
+    maps: Mapping[str, FloatArray],
+    layout: Layout = Layout(),
+    field: str = "Mtot",
+    theta: Mapping[str, FloatArray] | None = None,
+    *,
+    mock: bool,
+) -> Figure:
     """Draw example maps in columns, one row a suite, on one colour scale (the letter's Fig. 1).
 
     Args:
         maps: of each suite, shape (n_examples, N, N) in the unit of the field, positive.
         layout: of the maps, for the side of the box and the unit.
         field: name of the field.
+        theta: parameters of each map of each suite, shape (n_examples, P), columns in the order of the layout's
+            parameters; the cosmological ones are written into the panels. Nothing is written without them.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
@@ -49,11 +68,21 @@ def draw_maps(maps: Mapping[str, FloatArray], layout: Layout = Layout(), field: 
                 panel.set(xticks=[], yticks=[])
                 panel.set_visible(panel.has_data())
             row[0].set_ylabel(suite)
+            for panel, truth in zip(row, (theta or {}).get(suite, ()), strict=False):
+                _write_parameters(panel, truth, layout)
         _draw_scale_bar(axes[0, 0], _round_length(layout.box_size_mpc_h))
         bar = figure.colorbar(image, ax=axes, extend="both", aspect=30, pad=0.01, ticks=MaxNLocator(6))
         bar.set_label(_colour_label(field, layout))
         mark_mock(figure, mock)
     return figure
+
+
+def _write_parameters(panel: Axes, theta: FloatArray, layout: Layout) -> None:
+    """The first two cosmological parameters, white with a dark edge, in the upper left corner."""
+    columns = layout.cosmological_columns[:MOST_WRITTEN]
+    words = ",  ".join(f"{typeset_parameter(layout.parameters[c])} = {theta[c]:.2f}" for c in columns)
+    edge = [withStroke(linewidth=2, foreground="black")]
+    panel.text(0.03, 0.97, words, transform=panel.transAxes, color="white", va="top", fontsize=9, path_effects=edge)
 
 
 def _colour_label(field: str, layout: Layout) -> str:

@@ -5,6 +5,7 @@ References:
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -22,6 +23,7 @@ from fieldlevel.figures.style import (
     WIDTH_INCHES,
     colours_and_markers,
     columns_that_fit,
+    ink,
     mark_mock,
     refuse_empty,
     styled,
@@ -32,6 +34,7 @@ from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
+from fieldlevel.suites import MOCK_MARK
 
 N_SMOOTHED_SHOWN = 20
 """Maps drawn with error bars, each once for every smoothing."""
@@ -46,6 +49,8 @@ BETWEEN_CURVES = 0.018
 """Distance of the error bars that belong to one scale, as a fraction of the width of a panel."""
 MOST_BESIDE = 0.3
 """Of the width of a panel: from the first to the last of many curves."""
+BESIDE_OF_NEAREST = 0.3
+"""The same, of the distance of two neighbouring scales: curves of one scale never reach to those of the next."""
 USUAL_ROWS, ROW_INCHES = 2, 0.2
 """Rows of a legend below panels of the usual height; what each further one adds to the figure."""
 MARKER = 0.025
@@ -125,7 +130,9 @@ def _draw_scales(panel: Axes, scales: Mapping[float, PairResult], parameter: Par
         label = f"{pixels:g} px:  {METRICS[LETTER_ACCURACY].latex} = {accuracy}"
         draw_error_bars(panel, pair.predictions, parameter, look, n=N_SMOOTHED_SHOWN, shift=float(shift), label=label)
     layout = {"handlelength": 0.8, "borderaxespad": 0.2, "columnspacing": 1.0, "labelspacing": 0.3}
-    panel.legend(loc="upper center", ncols=2, fontsize=9, labelcolor="linecolor", **layout)
+    legend = panel.legend(loc="upper center", ncols=2, fontsize=9, **layout)
+    for text, (colour, _) in zip(legend.get_texts(), looks, strict=True):
+        text.set_color(ink(colour))
 
 
 def draw_information(
@@ -170,8 +177,10 @@ def draw_information(
         for place, block in blocks_of(figure, parameters):
             axes = place.subplots(1, len(block), squeeze=False)[0]
             for panel, parameter in zip(axes, block, strict=True):
-                panel.set_title(typeset_parameter(parameter), loc="left", pad=4)
+                panel.text(0.04, 0.06, typeset_parameter(parameter), transform=panel.transAxes, fontsize=11)
                 _frame_scales(panel, scale, scales.values(), ends.values(), len(curves))
+                if scale == "smoothing":
+                    _draw_lengths(panel, layout.box_size_mpc_h / layout.n_pixels if layout.n_pixels else np.nan)
                 _draw_curves(panel, curves, parameter, METRICS[metric].percent, k_end)
                 _draw_published(panel, published or {}, parameter, METRICS[metric].percent)
                 panel.set_ylim(bottom=0)
@@ -179,6 +188,16 @@ def draw_information(
         _draw_legend(figure, names)
         mark_mock(figure, mock)
     return figure
+
+
+def _draw_lengths(panel: Axes, pixel_mpc_h: float) -> None:
+    """Write the smoothing above a panel as a length, where the size of a pixel is known."""
+    if not np.isfinite(pixel_mpc_h):
+        return
+    panel.tick_params(which="both", top=False)
+    there, back = (partial(np.multiply, factor) for factor in (pixel_mpc_h, 1 / pixel_mpc_h))
+    top = panel.secondary_xaxis("top", functions=(there, back))
+    top.set_xlabel(r"smoothing  [Mpc/$h$]")
 
 
 def _parameters_of_curves(curves: Mapping[str, Curve], layout: Layout) -> tuple[Parameter, ...]:
@@ -201,7 +220,8 @@ def draw_losses(
         published: the same from elsewhere, drawn dashed.
         ends: by name, wavenumber where the maps of a curve end [h/Mpc]; there stand those without a cut, open and not
             joined.
-        mock: whether to write MOCK DATA into the figure.
+        mock: whether to write MOCK DATA into the figure: beside the names of the curves, where there are published
+            ones, which are of other data.
 
     Raises:
         UserError: no curve, or a map without a cut of which nobody says where it ends.
@@ -210,6 +230,8 @@ def draw_losses(
     drawn = {**curves, **published}
     known = _ends_of(drawn, ends)
     looks = [(*look, "-") for look in colours_and_markers(len(curves))] + [(BLACK, "v", "--")] * len(published)
+    mark = f" ({MOCK_MARK})" if mock and published else ""
+    labels = {name: name + (mark if name in curves else "") for name in drawn}
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 3.4))
         panel = figure.subplots()
@@ -217,11 +239,11 @@ def draw_losses(
         for (name, curve), (colour, marker, dashes) in zip(drawn.items(), looks, strict=True):
             cuts = np.array(sorted(curve))
             place = np.where(np.isinf(cuts), known.get(name, np.nan), cuts)
-            look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "label": name}
+            look: dict[str, Any] = {"color": colour, "marker": marker, "linestyle": dashes, "label": labels[name]}
             _draw_scale_curve(panel, place, np.array([curve[cut] for cut in cuts]), None, np.isinf(cuts), look)
         panel.set_ylabel("validation loss")
-        figure.legend(loc="outside lower center", ncols=columns_that_fit(list(drawn)))
-        mark_mock(figure, mock)
+        figure.legend(loc="outside lower center", ncols=columns_that_fit(list(labels.values())))
+        mark_mock(figure, mock and not published)
     return figure
 
 
@@ -257,20 +279,28 @@ def _draw_scale_curve(
 def _draw_curves(panel: Axes, curves: Mapping[str, Curve], parameter: Parameter, percent: bool, k_end: float) -> None:
     factor = 100 if percent else 1
     looks = colours_and_markers(len(curves))
+    nearest = _nearest(panel, {k_end if np.isinf(at) else at for curve in curves.values() for at, _ in curve})
     for number, ((name, curve), (colour, marker)) in enumerate(zip(curves.items(), looks, strict=True)):
         points = sorted(curve, key=lambda point: point[0])
         estimates = [row[parameter.name] for _, row in points]
         value, error = (factor * np.array([getattr(e, part) for e in estimates]) for part in ("value", "error"))
         at = np.array([at for at, _ in points])
-        distance = _between(len(curves)) * (number - (len(curves) - 1) / 2)
+        distance = _between(len(curves), nearest) * (number - (len(curves) - 1) / 2)
         place = _beside(panel, np.where(np.isinf(at), k_end, at), distance)
         look: dict[str, Any] = {"color": colour, "marker": marker, "label": name}
         _draw_scale_curve(panel, place, value, error, np.isinf(at), look)
 
 
-def _between(n_curves: int) -> float:
-    """Distance of curves that stand beside one another, smaller where they are many."""
-    return min(BETWEEN_CURVES, MOST_BESIDE / max(n_curves - 1, 1))
+def _between(n_curves: int, nearest: float = 1.0) -> float:
+    """Distance of curves that stand beside one another, smaller where they are many or scales are near."""
+    return min(BETWEEN_CURVES, min(MOST_BESIDE, BESIDE_OF_NEAREST * nearest) / max(n_curves - 1, 1))
+
+
+def _nearest(panel: Axes, scales: Iterable[float]) -> float:
+    """Smallest distance of two scales, of the width of a panel; 1 where there is one."""
+    to_panel = panel.transScale + panel.transLimits
+    places = to_panel.transform([(at, 0.0) for at in sorted(scales)])[:, 0]
+    return float(np.diff(places).min(initial=1.0))
 
 
 def _beside(panel: Axes, at: FloatArray, distance: float) -> FloatArray:

@@ -54,7 +54,8 @@ def draw_search(
         states: of each trial: complete, pruned or failed, in any case; running or waiting ones are not drawn.
         parameters: value of each hyper-parameter in each trial, shape (n_trials,), by name.
         importance: by name, the PED-ANOVA importance of each hyper-parameter, taken by itself, for a trial to be among
-            the best tenth, normalised to a sum of 1; empty after too few trials.
+            the best tenth, normalised to a sum of 1; empty after too few trials, when the history has the width of
+            both.
         mock: whether to write MOCK DATA into the figure.
 
     Raises:
@@ -70,9 +71,11 @@ def draw_search(
     with styled():
         figure = Figure(figsize=(WIDTH_INCHES, 2.8 + 1.9 * n_rows))
         upper, lower = figure.subfigures(2, 1, squeeze=False, height_ratios=[2.8, 1.9 * n_rows]).ravel()
-        history, bars = upper.subplots(1, 2, width_ratios=[2, 1])
+        widths = [2, 1] if importance else [1]
+        history, *bars = upper.subplots(1, len(widths), width_ratios=widths, squeeze=False)[0]
         _draw_trials(history, loss, state, limits)
-        _draw_importance(bars, importance)
+        for panel in bars:
+            _draw_importance(panel, importance)
         panels = lower.subplots(n_rows, min(len(parameters), PANELS_PER_ROW), squeeze=False)
         _draw_slices(panels, parameters, loss, state == "COMPLETE", limits)
         mark_mock(figure, mock)
@@ -127,10 +130,6 @@ def _draw_trials(panel: Axes, loss: FloatArray, state: npt.NDArray[np.str_], lim
 def _draw_importance(panel: Axes, importance: Mapping[str, float]) -> None:
     panel.set_xlabel("importance, best tenth")
     panel.tick_params(axis="y", length=0)
-    if not importance:
-        panel.set(xticks=[], yticks=[])
-        panel.text(0.5, 0.5, "too few\nfinished trials", transform=panel.transAxes, ha="center", va="center")
-        return
     ordered = sorted(importance.items(), key=lambda item: item[1])
     bars = panel.barh([_in_words(name) for name, _ in ordered], [share for _, share in ordered], color=SKY_BLUE)
     panel.bar_label(bars, fmt="%.2f", padding=2, fontsize=9)

@@ -1,6 +1,7 @@
 """How much of a measured error is the luck of one training run: the same network from several seeds."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -22,6 +23,9 @@ from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS, Metric, Scores
 from fieldlevel.statistics.shared_parameters import main_parameters
 
+SEEDS_BELOW, SEEDS_REACH = 0.14, 0.34
+"""Of the distance of two rows: mean above and seeds below the middle, and how far seeds spread about theirs."""
+
 
 def draw_seed_spread(
     scores: Mapping[str, Sequence[Scores]],
@@ -31,6 +35,8 @@ def draw_seed_spread(
     mock: bool,
 ) -> Figure:
     """Draw the error of every seed of every pair, with mean and standard deviation over the seeds.
+
+    Each seed has its own height, so that none covers another; the numbers stand beside the panel.
 
     Args:
         scores: by the name of the pair, what each seed scored.
@@ -68,10 +74,12 @@ def _draw_seeds(panel: Axes, scores: Mapping[str, Sequence[Scores]], parameter: 
         values = np.array([seed[parameter.name][metric.key].value for seed in seeds])
         spread = float(values.std(ddof=1)) if len(values) > 1 else np.nan
         summary = Estimate(float(values.mean()), spread, np.nan, np.nan)
-        below = np.full(len(values), row + 0.18)
-        panel.plot(factor * values, below, marker, color=colour, alpha=0.7, markersize=5, mew=0)
-        panel.errorbar(factor * summary.value, row, xerr=factor * spread, fmt="|", color=BLACK, capsize=3, markersize=9)
-        panel.text(factor * summary.value, row - 0.15, summary.text(metric.percent), ha="center", fontsize=9)
+        below = row + SEEDS_REACH * np.linspace(-1, 1, len(values) + 2)[1:-1] + SEEDS_BELOW
+        panel.plot(factor * values, below, marker, color=colour, markersize=4.5, mec="white", mew=0.4)
+        bar: dict[str, Any] = {"color": BLACK, "capsize": 3, "markersize": 9}
+        panel.errorbar(factor * summary.value, row - SEEDS_BELOW, xerr=factor * spread, fmt="|", **bar)
+        beside = panel.get_yaxis_transform()
+        panel.text(1.02, row, summary.text(metric.percent), transform=beside, va="center", fontsize=9)
     panel.set_xlabel(f"{typeset_parameter(parameter)}:  {metric.latex}" + ("  [%]" if metric.percent else ""))
-    panel.margins(x=0.2)
+    panel.margins(x=0.08)
     panel.tick_params(axis="y", length=0)

@@ -11,13 +11,14 @@ References:
 from collections.abc import Iterator, Sequence, Sized
 from contextlib import contextmanager
 from functools import cache
-from itertools import pairwise
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import matplotlib.style
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
 from matplotlib.mathtext import MathTextParser
 
@@ -33,6 +34,9 @@ BLUE, VERMILLION, PURPLE = "#0072B2", "#D55E00", "#CC79A7"
 OWN_SUITE_COLOUR, OTHER_SUITE_COLOUR = BLUE, VERMILLION
 COLOURS = (BLUE, VERMILLION, GREEN, PURPLE, ORANGE, SKY_BLUE)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
+
+CONTRAST = 4.5
+"""Of letters on white: what WCAG 2.1 asks for."""
 
 WIDTH_INCHES = 7.1
 """Text width of a two-column journal page."""
@@ -80,6 +84,32 @@ def styled() -> Iterator[None]:
 def colours_and_markers(n: int) -> list[tuple[str, str]]:
     """A colour and a marker for each of n things; no two of the first 42 have both in common."""
     return [(COLOURS[i % len(COLOURS)], MARKERS[i % len(MARKERS)]) for i in range(n)]
+
+
+def luminance(rgb: Sequence[float]) -> float:
+    """Relative luminance of a colour, red, green and blue from 0 to 1 (WCAG 2.1)."""
+    linear = [c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in rgb[:3]]
+    return float(np.dot(linear, (0.2126, 0.7152, 0.0722)))
+
+
+def contrast(one: Sequence[float], other: Sequence[float]) -> float:
+    """Of two colours, from 1 (none) to 21 (black on white), as WCAG 2.1 defines it."""
+    dark, bright = sorted((luminance(one), luminance(other)))
+    return (bright + 0.05) / (dark + 0.05)
+
+
+@cache
+def ink(colour: str) -> str:
+    """The colour itself, darkened as far as letters need to be read on white.
+
+    Example:
+        >>> ink(BLUE) == BLUE, ink(PURPLE)
+        (True, '#a36186')
+    """
+    rgb = np.array(to_rgb(colour))
+    darker = (to_hex((1 - share) * rgb) for share in np.linspace(0, 1, 101)[1:])
+    shades = chain([colour], darker)
+    return next(shade for shade in shades if contrast(to_rgb(shade), (1, 1, 1)) >= CONTRAST)
 
 
 def mark_mock(figure: Figure, mock: bool) -> None:

@@ -4,7 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import LogNorm
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import ListedColormap, LogNorm
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 
@@ -31,6 +32,7 @@ CELL_METRICS = ("bias", "rmse")
 
 SMALLEST_REACH, LARGEST_REACH = 4.0, 16.0
 """Ratios where the colours end, at the earliest and at the latest."""
+RATIO_TICKS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16)
 
 MOST_WITH_ERRORS = 4
 """Suites abreast in whose cells errors have room."""
@@ -73,7 +75,7 @@ def draw_robustness_matrix(pairs: Sequence[PairResult], transfer: TransferRatios
                 write_cell(panel, place, text, shade(image, ratio[place]), size)
         axes[-1].set_xlabel("tested on")
         turn_labels(axes[-1], [suite_in_words(suite) for suite in tested], cell)
-        _draw_ratio_bar(figure, image, reach)
+        _draw_ratio_bar(figure, image, np.concatenate(ratios), reach)
         mark_mock(figure, mock)
     return figure
 
@@ -139,9 +141,15 @@ def write_cell(panel: Axes, place: tuple[int, int], text: str, luminance: float,
     panel.text(column, row, text, color=colour, ha="center", va="center", fontsize=size, linespacing=1.15)
 
 
-def _draw_ratio_bar(figure: Figure, image: AxesImage, reach: float) -> None:
-    bar = figure.colorbar(image, ax=figure.axes, extend="both", aspect=35, pad=0.01)
+def _draw_ratio_bar(figure: Figure, image: AxesImage, ratios: FloatArray, high: float) -> None:
+    """Beside the matrices, their colours from the power of two below all ratios, 1 at most, to where they end."""
+    known = ratios[np.isfinite(ratios) & (ratios > 0)]
+    low = max(2.0 ** np.floor(np.log2(known.min(initial=1))), 1 / high)
+    colours = ListedColormap(image.cmap(image.norm(np.geomspace(low, high, 256))))
+    shown = ScalarMappable(LogNorm(low, high), colours)
+    extend = ("neither", "min", "max", "both")[bool(known.min(initial=1) < low) + 2 * bool(known.max(initial=1) > high)]
+    bar = figure.colorbar(shown, ax=figure.axes, extend=extend, aspect=35, pad=0.01)
     bar.set_label("ratio = RMSE / RMSE on own suite")
-    ticks = [tick for tick in (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1, 2, 4, 8, 16) if 1 / reach <= tick <= reach]
+    ticks = [tick for tick in RATIO_TICKS if low <= tick <= high]
     bar.set_ticks(ticks, labels=[f"{tick:g}" if tick >= 1 else f"1/{1 / tick:g}" for tick in ticks])
     bar.minorticks_off()

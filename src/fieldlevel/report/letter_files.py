@@ -3,11 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from fieldlevel.figures.style import save_figure
-from fieldlevel.files import make_folder
 from fieldlevel.json_files import write_json
 from fieldlevel.locks import refuse_foreign
-from fieldlevel.report.page import ReportFigure, write_report
+from fieldlevel.report.drawn_plates import ReportFigure, draw_plates
+from fieldlevel.report.page import write_report
 from fieldlevel.statistics.pairs import write_predictions
 from fieldlevel.study.document import letter_document
 from fieldlevel.study.finished import OURS, forget_letter
@@ -45,8 +44,4 @@ def draw_letter(folder: Path, results: LetterResults) -> dict[str, ReportFigure]
     Returns:
         What the report embeds, by heading.
     """
-    make_folder(folder)
-    return {
-        plate.heading: ReportFigure(save_figure(plate.draw(), folder / plate.stem)[1], plate.caption, plate.description)
-        for plate in letter_plates(results)
-    }
+    return draw_plates(folder, letter_plates(results))

@@ -2,14 +2,17 @@
 
 import base64
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined, select_autoescape
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import read_bytes, write_text
+from fieldlevel.report.drawn_plates import ReportFigure
+from fieldlevel.report.embedded_fonts import embedded_fonts
+from fieldlevel.report.headline import letter_headline, tally
 from fieldlevel.report.sentences import findings, open_questions, summarise
 from fieldlevel.report.transfer_table import transfer_tables
 from fieldlevel.report.typeset import typeset
@@ -22,20 +25,8 @@ from fieldlevel.study.published_accuracies import BIBTEX, SOURCE, SOURCE_URL, pu
 from fieldlevel.study.results import LetterResults
 from fieldlevel.suites import MOCK_MARK
 
-
-@dataclass(frozen=True)
-class ReportFigure:
-    """A PNG to embed.
-
-    Attributes:
-        path: the PNG file.
-        caption: what it shows, in sentences.
-        description: the same for who cannot see it.
-    """
-
-    path: Path
-    caption: str
-    description: str
+FONTS = "/* fonts */"
+"""Where a style sheet takes them up."""
 
 
 def write_report(path: Path, results: LetterResults, figures: Mapping[str, ReportFigure]) -> None:
@@ -60,6 +51,8 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
         "weighed": WEIGHED,
         "training_words": training_words,
         "mark": MOCK_MARK if results.is_mock else "",
+        "headline": letter_headline(results),
+        "tally": tally(results.verdicts),
         "summary": summarise(results),
         "proven": list(findings(results)),
         "open_questions": list(open_questions(results)),
@@ -73,8 +66,21 @@ def write_report(path: Path, results: LetterResults, figures: Mapping[str, Repor
         "bibtex": BIBTEX,
         "folder": path.parent,
     }
-    write_text(path, environment.get_template("report.html.jinja").render(words))
-    markdown = environment.get_template("report.md.jinja").render(words)
+    write_pages(path, environment, "report", words)
+
+
+def write_pages(path: Path, environment: Environment, template: str, words: Mapping[str, Any]) -> None:
+    """Render an HTML page with the letters that it needs, and the same as Markdown beside it.
+
+    Args:
+        path: HTML file to write; the Markdown file beside it has the suffix .md.
+        environment: that reads the templates.
+        template: name of both templates, without their endings.
+        words: what stands in them.
+    """
+    html = environment.get_template(f"{template}.html.jinja").render(words)
+    write_text(path, html.replace(FONTS, embedded_fonts(html), 1))
+    markdown = environment.get_template(f"{template}.md.jinja").render(words)
     for escaped, plain in (("&#34;", '"'), ("&#39;", "'"), ("&gt;", ">")):  # which make no HTML without a `<`
         markdown = markdown.replace(escaped, plain)
     write_text(path.with_suffix(".md"), markdown)
@@ -93,7 +99,7 @@ def page_environment(names: Sequence[str]) -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"typeset": partial(typeset, names=names), "data_uri": data_uri}
+    environment.filters |= {"typeset": partial(typeset, names=names), "data_uri": data_uri, "png": png}
     return environment
 
 
@@ -107,4 +113,9 @@ def data_uri(path: Path) -> str:
         content = read_bytes(path, "draw the figures first")
     except UserError as error:
         raise UserError(str(error).replace(f"{path}: ", f"{path}: figure ", 1)) from None
+    return png(content)
+
+
+def png(content: bytes) -> str:
+    """The bytes of a PNG as part of a page."""
     return f"data:image/png;base64,{base64.b64encode(content).decode('ascii')}"

@@ -7,11 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from fieldlevel.errors import UserError
-from fieldlevel.figures.style import save_figure
-from fieldlevel.files import make_folder, read_text, starts_with, write_text
+from fieldlevel.files import read_text, starts_with
 from fieldlevel.json_files import holds_json, holds_keys, read_json_object, write_json
 from fieldlevel.locks import refuse_foreign
-from fieldlevel.report.page import ReportFigure, page_environment
+from fieldlevel.report.drawn_plates import ReportFigure, draw_plates
+from fieldlevel.report.headline import robustness_headline, tally
+from fieldlevel.report.page import page_environment, write_pages
 from fieldlevel.report.robustness_sentences import DEFINITIONS, limits_of, summarise_robustness
 from fieldlevel.statistics.pairs import write_predictions
 from fieldlevel.study.robustness.fold_measures import Fold, Measures, measure_all
@@ -66,13 +67,7 @@ def write_robustness(out: Path, results: RobustnessResults) -> dict[str, Any]:
     (out / "summary.json").unlink(missing_ok=True)
     measures = measure_all(results)
     verdicts = list(judge_robustness(results, measures))
-    make_folder(out / "figures")
-    figures = {
-        plate.heading: ReportFigure(
-            save_figure(plate.draw(), out / "figures" / plate.stem)[1], plate.caption, plate.description
-        )
-        for plate in robustness_plates(results, measures)
-    }
+    figures = draw_plates(out / "figures", robustness_plates(results, measures))
     write_predictions(out / "predictions.csv", {role.label: pairs for role, pairs in results.tested.items()})
     _write_pages(out, results, measures, verdicts, figures)
     paths, told = [each.path for each in figures.values()], list(summarise_robustness(results, measures))
@@ -109,19 +104,17 @@ def _write_pages(
         "folder": out,
         "definitions": DEFINITIONS,
         "words": {suite: (results.method_of(method, suite), fold.word) for suite, fold in folds.items()},
+        "headline": robustness_headline(folds, results.suites, results.is_mock),
+        "tally": tally(verdicts),
         "summary": list(summarise_robustness(results, measures)),
         "limits": list(limits_of(results)),
         "tables": [table for table in _tables(results, measures) if table.rows],
         "has_adaptation": any(measures.adapted.values()),
         "has_controls": any(measures.controls.values()),
         "has_choices": any(choice.scores for choice in (*results.choices.values(), *results.adapting.values())),
-        "facts": {**results.facts, **results.provenance},
+        "facts_told": {**results.facts, **results.provenance},
     }
-    write_text(out / "report.html", environment.get_template("robustness.html.jinja").render(words))
-    markdown = environment.get_template("robustness.md.jinja").render(words)
-    for escaped, plain in (("&#34;", '"'), ("&#39;", "'"), ("&gt;", ">")):  # which make no HTML without a `<`
-        markdown = markdown.replace(escaped, plain)
-    write_text(out / "report.md", markdown)
+    write_pages(out / "report.html", environment, "robustness", words)
 
 
 def _tables(results: RobustnessResults, measures: Measures) -> Iterable[_Table]:

@@ -6,12 +6,16 @@ from pathlib import Path
 from typing import Any
 
 from fieldlevel.layout import Layout
-from fieldlevel.statistics.metrics import Scores
+from fieldlevel.statistics.metrics import METRICS, Scores
 from fieldlevel.statistics.predictions import NUMBER_COLUMNS, Predictions, csv_columns, write_table
 from fieldlevel.suites import MOCK_MARK, is_mock
 
 ORIGIN_COLUMNS = ("data", "experiment", "train_suite", "test_suite", "seed", *NUMBER_COLUMNS)
 """First columns of the table of all experiments: where from, and which map; those of the parameters follow."""
+
+OUTSIDE_PRIOR = "outside the prior"
+"""Stands for the measures of answers that lie there: how far tells nothing."""
+_OF_ANSWERS = METRICS.keys() - {"squared_correlation", "mean_std"}
 
 PairKey = tuple[str, str, int]
 """Suite that a network was trained on, suite that it was tested on, seed of its training."""
@@ -63,6 +67,20 @@ class PairResult:
     def name(self) -> str:
         """The pair in words, e.g. `SIMBA → IllustrisTNG`."""
         return f"{self.train_suite} → {self.test_suite}"
+
+    def is_outside_prior(self, name: str) -> bool:
+        """Whether answers of a parameter must lie outside its prior: their RMSE is above the width of the prior.
+
+        Truths and answers within the prior are nowhere further apart than that.
+        """
+        parameter = self.layout.parameters[self.layout.column(name)]
+        return self.scores[name]["rmse"].value > parameter.high - parameter.low
+
+    def text(self, name: str, key: str, with_error: bool = True) -> str:
+        """A measure of a parameter in words, `outside the prior` where that is all that can be said of the answers."""
+        if key in _OF_ANSWERS and self.is_outside_prior(name):
+            return OUTSIDE_PRIOR
+        return self.scores[name][key].text(METRICS[key].percent, with_error)
 
 
 Experiments = Mapping[Any, Sequence[PairResult]]

@@ -65,7 +65,7 @@ def metrics_document(results: LetterResults) -> dict[str, Any]:
         **({"numerics": [_weighed_document(row) for row in results.weighed]} if results.weighed else {}),
         **({"one_parameter": responses} if responses else {}),
         "mean_only": {suite: scores_to_json(found.scores) for suite, found in results.mean_only.items()},
-        "verdicts": [asdict(verdict) for verdict in results.verdicts],
+        "verdicts": [verdict.to_json() for verdict in results.verdicts],
         "error_bar_definitions": dict(DEFINITIONS),
         "error_bars": {
             pair: {name: each.to_json() for name, each in found.items()} for pair, found in results.error_bars.items()

@@ -45,9 +45,16 @@ def _map_plates(results: LetterResults) -> Iterator[Plate]:
     yield Plate(
         "fig1_maps",
         "Figure 1",
-        f"Example maps of {every} on one colour scale; {results.cosmological[0]} grows from left to right.",
+        f"Example maps of {every} on one colour scale; {results.cosmological[0]} grows from left to right, and the "
+        "universes of a column are as much alike as the simulations allow.",
         f"{rows} of square maps of the projected matter density, one row a suite.",
-        lambda: draw_maps(results.examples, results.layout, results.spec.train.field, mock=results.is_mock),
+        lambda: draw_maps(
+            results.examples,
+            results.layout,
+            results.spec.train.field,
+            results.example_parameters,
+            mock=results.is_mock,
+        ),
         place=10,
     )
 

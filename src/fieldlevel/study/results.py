@@ -55,6 +55,7 @@ class LetterResults:
         searches: for hyper-parameters, by what the networks read and by suite.
         mean_only: a predictor that knows the mean of a map alone, by suite.
         examples: maps of each suite for Fig. 1, (n_examples, N, N).
+        example_parameters: of these, (n_examples, P), columns in the order of the layout's parameters.
         facts: what the data is, in words: origin, fingerprints, the split and its seed.
         provenance: version, commit, hardware, date.
         verdicts: what each experiment claims and what became of it.
@@ -77,6 +78,7 @@ class LetterResults:
     searches: Searches = field(default_factory=dict)
     mean_only: Mapping[str, MeanOnly] = field(default_factory=dict)
     examples: Mapping[str, FloatArray] = field(default_factory=dict)
+    example_parameters: Mapping[str, FloatArray] = field(default_factory=dict)
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, str | int | float] = field(default_factory=dict)
     verdicts: Sequence[Verdict] = ()

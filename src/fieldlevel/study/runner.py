@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite, check_distinct, open_suite
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import sha256_of, write_text
@@ -29,6 +28,7 @@ from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
+from fieldlevel.study.example_maps import choose_examples
 from fieldlevel.study.experiments import asked, known_experiments
 from fieldlevel.study.feedback_response import one_parameter_tables
 from fieldlevel.study.jobs import (
@@ -52,9 +52,6 @@ from fieldlevel.study.results import LetterResults, suite_matrix
 from fieldlevel.study.store import Store
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.workers import choose_devices
-
-N_EXAMPLES = 4
-"""Maps of each suite in Fig. 1."""
 
 
 def run_letter(
@@ -101,6 +98,7 @@ def run_letter(
         if is_first:
             show_pairs(first_seed(done[FIRST]))
     plan = experiments(spec, data.suites, data.directory, found_by(found))
+    chosen = choose_examples({name: data.of(name) for name in data.suites}, spec.train.split)
     results = LetterResults(
         suites=data.suites,
         experiments=done,
@@ -112,7 +110,8 @@ def run_letter(
         trained={key: _first_networks(store, tests, data) for key, tests in plan.items()},
         searches=found,
         mean_only={suite: predict_from_mean(data.of(suite), spec.train.split) for suite in data.suites},
-        examples={name: _examples(data.of(name), spec) for name in data.suites},
+        examples={name: np.array([data.of(name).read_simulation(int(n))[0] for n in chosen[name]]) for name in chosen},
+        example_parameters={name: data.of(name).parameters[numbers] for name, numbers in chosen.items()},
         facts=describe_data(spec, data),
         one_parameter_tables=one_parameter_tables(data.opened),
         n_particles={name: particles_a_side(data.of(name).files) for name in data.suites},
@@ -209,12 +208,3 @@ def _read_predictions(folder: Path) -> Predictions:
         reason = str(error)
     told = f"{path}: changed or damaged since it was written"
     raise UserError(f"{told} ({reason}); delete {folder} and give the command again")
-
-
-def _examples(suite: Suite, spec: LetterSpec) -> FloatArray:
-    """The first slab of simulations spread over the range of Omega_m, from the training set."""
-    column = next(iter(suite.layout.cosmological_columns), 0)
-    known = spec.train.split.divide(suite.n_simulations).train
-    ordered = known[np.argsort(suite.parameters[known, column])]
-    places = ((np.arange(N_EXAMPLES) + 0.5) / N_EXAMPLES * len(ordered)).astype(int)
-    return np.array([suite.read_simulation(int(number))[0] for number in ordered[places]])

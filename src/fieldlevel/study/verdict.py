@@ -21,8 +21,8 @@ References:
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
 
 import numpy as np
 
@@ -56,6 +56,7 @@ class Verdict:
         measured: the numbers with their errors, and why one is undecided.
         letter: what the letter found.
         outcome: whether the claim holds: it fails where one of its numbers fails, else it is undecided where one is.
+        findings: `measured` number by number, by where each was measured; empty where it is told as a whole.
     """
 
     experiment: str
@@ -64,6 +65,14 @@ class Verdict:
     measured: str
     letter: str
     outcome: Outcome
+    findings: Mapping[str, Finding] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON types, with the findings as a list of where, what and which outcome."""
+        findings = [
+            {"where": where, "measured": text, "outcome": outcome} for where, (text, outcome) in self.findings.items()
+        ]
+        return {**asdict(self), "findings": findings}
 
 
 def conclude(
@@ -73,7 +82,7 @@ def conclude(
     if findings:
         measured = "; ".join(f"{where}: {text}" for where, (text, _) in findings.items())
         outcome = all_hold(outcome for _, outcome in findings.values())
-        yield Verdict(experiment, claim, criterion, measured, letter, outcome)
+        yield Verdict(experiment, claim, criterion, measured, letter, outcome, findings)
 
 
 def all_hold(outcomes: Iterable[Outcome]) -> Outcome:

@@ -6,7 +6,7 @@ squared correlation, which stands beside it, says how much of that is left for w
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.pairs import OUTSIDE_PRIOR, PairResult
 from fieldlevel.study.verdict import (
     INFERENCE_R2,
     PRECONDITION,
@@ -56,5 +56,6 @@ def judge_inference(
 def _r2(network: PairResult, result: PairResult, name: str, infers: bool) -> Finding:
     r2, correlation = result.scores[name]["r2"], result.scores[name]["squared_correlation"]
     outcome = above(r2, INFERENCE_R2) if infers else at_most(r2, NO_INFERENCE_R2)
-    text = f"R² = {r2.interval()}, squared correlation {correlation.text()}"
+    told = OUTSIDE_PRIOR if result.is_outside_prior(name) else f"R² = {r2.interval()}"
+    text = f"{told}, squared correlation {correlation.text()}"
     return finding_if_known(network, [name], text, outcome)

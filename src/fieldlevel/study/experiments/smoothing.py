@@ -27,7 +27,7 @@ class Smoothing(Ladder):
         return spec.smoothing
 
     def plates(self, results: LetterResults) -> Iterator[Plate]:
-        """Residuals by smoothing, and the error against it."""
+        """The error against the smoothing, then residuals map by map."""
         steps = {scale: by_suites(each) for scale, each in self.steps(results).items()}
         if not steps:
             return
@@ -39,18 +39,19 @@ class Smoothing(Ladder):
         yield Plate(
             "fig4_smoothing",
             "Figure 4",
+            "Error of networks trained and tested on maps after smoothing by a Gaussian, in pixels (below) and Mpc/h "
+            "(above), " + where_in_words(results),
+            f"Curves of the error of {results.cosmology} that change with the scale.",
+            lambda: draw_information(self.curves(results), "smoothing", layout=results.layout, mock=results.is_mock),
+            place=40,
+        )
+        yield Plate(
+            "fig4_residuals",
+            "Figure 4, map by map",
             f"Posterior mean minus truth of networks trained and tested on maps smoothed by a Gaussian of {scales} "
             f"pixels, for all {number} pairs; error bars of up to {N_SMOOTHED_SHOWN} maps, side by side at their "
             "truth. The numbers are the mean of sigma over mu, over all tested maps.",
             "Scatter plots of residuals in one colour for each smoothing.",
             lambda: draw_smoothing_pairs(pairs, mock=results.is_mock),
-            place=40,
-        )
-        yield Plate(
-            "information_smoothing",
-            "Information against smoothing",
-            "Error of networks trained and tested on maps after smoothing by a Gaussian, " + where_in_words(results),
-            f"Curves of the error of {results.cosmology} that change with the scale.",
-            lambda: draw_information(self.curves(results), "smoothing", layout=results.layout, mock=results.is_mock),
-            place=80,
+            place=41,
         )

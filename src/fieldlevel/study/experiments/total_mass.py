@@ -42,7 +42,7 @@ class TotalMass(Experiment):
             "total_mass",
             "Total mass",
             f"Mean surface density of each test map of {suite} against {results.cosmology}, and what a network that "
-            "knows nothing else could say: a cubic in the logarithm of the mean, fitted on the training maps and kept "
+            "knows nothing else could say: a monotone curve, fitted on the training maps and kept "
             "within the prior. The numbers: correlation with the mean, accuracy of the fit on the test maps.",
             "Scatter plots of the mean density of maps against a parameter, with a curve.",
             lambda: draw_total_mass(

@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -54,7 +53,7 @@ def robustness_document(
         "sentences": list(sentences),
         "suites": list(results.suites),
         "parameters": list(results.names),
-        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdicts": [verdict.to_json() for verdict in verdicts],
         "folds": {
             name: {suite: fold.word for suite, fold in judge_left_out(results, measures, name).items()}
             for name in measures.left_out

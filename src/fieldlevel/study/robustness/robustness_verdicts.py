@@ -93,6 +93,11 @@ def _robust(fold: Fold, bound: float) -> Finding:
     return _joined(fold, lambda each: _ratio(each, each.ratio, bound))
 
 
+def _apart(folds: Mapping[str, Fold], judge: Callable[[FoldMeasure], Finding]) -> dict[str, Finding]:
+    """The finding of each parameter by itself, by where it was measured."""
+    return {f"{where} {name}": judge(each) for where, fold in folds.items() for name, each in fold.items()}
+
+
 def _ratio(each: FoldMeasure, ratio: Estimate, bound: float) -> Finding:
     error = each.scores["rms_relative_error"].text(percent=True)
     text = f"{ratio.interval()} times the oracle's, {error}"
@@ -129,7 +134,7 @@ def _flagged(fold: Fold, set_p: float | None) -> Finding | None:
 def judge_robustness(results: RobustnessResults, measures: Measures) -> Iterator[Verdict]:
     """All verdicts of a study: of the chosen methods first, then of each method, the adaptation, the cost, controls."""
     for method in sorted(measures.left_out, key=lambda name: name != CHOSEN):
-        yield from _left_out(method, judge_left_out(results, measures, method))
+        yield from _left_out(method, measures.left_out[method], judge_left_out(results, measures, method))
     yield from _adapted(measures)
     yield from _cost(measures)
     yield from _controls(results, measures)
@@ -147,14 +152,14 @@ def _told(method: str) -> str:
     return "leave one out, methods chosen" if method == CHOSEN else f"leave one out, {method}"
 
 
-def _left_out(method: str, folds: Mapping[str, FoldVerdict]) -> Iterator[Verdict]:
+def _left_out(method: str, measured: Mapping[str, Fold], folds: Mapping[str, FoldVerdict]) -> Iterator[Verdict]:
     name = _told(method)
     yield from conclude(
         f"{name}: robust",
         "On a suite that it has never seen a network errs hardly more than one that was trained there.",
         f"RMSE at most {ROBUST_RATIO} times the oracle's on every left-out suite, beyond the error; {_KNOWS}",
         _LETTER,
-        {suite: fold.robust for suite, fold in folds.items()},
+        _apart(measured, lambda each: _ratio(each, each.ratio, ROBUST_RATIO)),
     )
     honest = {suite: fold.honest for suite, fold in folds.items()}
     most = max(1, len(folds) - 1)
@@ -166,6 +171,7 @@ def _left_out(method: str, folds: Mapping[str, FoldVerdict]) -> Iterator[Verdict
         "; ".join(f"{suite}: {text}" for suite, (text, _) in honest.items()),
         _LETTER,
         at_least(most, [outcome for _, outcome in honest.values()]),
+        _apart(measured, _honest_parameter),
     )
     flagged = {suite: fold.flagged for suite, fold in folds.items() if fold.flagged is not None}
     yield from conclude(
@@ -199,7 +205,7 @@ def at_least(n: int, outcomes: list[Outcome]) -> Outcome:
 def _adapted(measures: Measures) -> Iterator[Verdict]:
     """Of the adaptation with all maps that there are."""
     found = {
-        f"{suite} ({role.method})": _robust(fold, ADAPTED_RATIO)
+        f"{suite} ({role.method})": fold
         for suite, roles in measures.adapted.items()
         for role, fold in roles.items()
         if role.detail == ALL_TARGET
@@ -209,7 +215,7 @@ def _adapted(measures: Measures) -> Iterator[Verdict]:
         "A network that may see maps of the suite, without labels, errs hardly more than one that was taught there.",
         f"RMSE at most {ADAPTED_RATIO} times that of the oracle with equal labelled rows, beyond the error; {_KNOWS}",
         _LETTER,
-        found,
+        _apart(found, lambda each: _ratio(each, each.ratio, ADAPTED_RATIO)),
     )
 
 
@@ -220,7 +226,7 @@ def _cost(measures: Measures) -> Iterator[Verdict]:
             "One network on all suites errs on each hardly more than the network of that suite alone.",
             f"RMSE at most {OWN_COST} times that of the single-suite network (the oracle), beyond the error; {_KNOWS}",
             _LETTER,
-            {suite: _robust(fold, OWN_COST) for suite, fold in suites.items()},
+            _apart(suites, lambda each: _ratio(each, each.ratio, OWN_COST)),
         )
 
 
