@@ -4,6 +4,7 @@ from pathlib import Path
 
 from fieldlevel.inference.calibrating import calibrate_trained
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.training import distributed, trainer
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -16,6 +17,7 @@ def train(
     listener: Listener = ignore,
     *,
     check: bool = True,
+    verbose: bool = False,
 ) -> Path:
     """Train the network of a spec (`training.trainer.train`), then calibrate it where its split has simulations for it.
 
@@ -25,10 +27,12 @@ def train(
         spec: suite or sources, network, optimiser, split and seed.
         directory: folder of CMD-format files.
         out: folder for `weights.safetensors` (lowest validation loss), `weights.calibration.json` where there are
-            calibration simulations, `history.csv` and `spec.json`; also `resume.pt` while the run is unfinished.
+            calibration simulations, `history.csv` (a row at every validation) and `spec.json`; also `resume.pt` while
+            the run is unfinished.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
-        listener: told of every tenth step.
+        listener: told of every tenth step, e.g. `fieldlevel.TensorBoard("curves")`.
         check: whether to check every map of the suite first; needless for a folder that was checked before.
+        verbose: whether to show the progress, too.
 
     Returns:
         Path of the weights file.
@@ -37,9 +41,28 @@ def train(
         DataError: a folder that cannot be used.
         TrainingError: the loss is not finite.
         UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
+
+    Example:
+        >>> import csv, tempfile, fieldlevel
+        >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
+        >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
+        >>> spec = TrainSpec(
+        ...     split=fieldlevel.SplitSpec(train=0.5, validation=0.25),
+        ...     network=fieldlevel.NetworkSpec(hidden=1),
+        ...     batch_size=16,
+        ...     n_steps=4,
+        ...     validate_every=2,
+        ... )
+        >>> events = []
+        >>> weights = train(spec, folder, folder / "network", device="cpu", listener=events.append)
+        >>> sorted(events[-1].numbers), events[-1].done, events[-1].total
+        (['learning_rate', 'loss', 'validation_loss'], 4, 4)
+        >>> [row["step"] for row in csv.DictReader((folder / "network" / "history.csv").open())]
+        ['2', '4']
     """
-    weights = trainer.train(spec, directory, out, device, listener, check=check)
-    if distributed.rank() == 0:
-        calibrate_trained(weights, directory, device, listener)
+    with telling(listener, verbose and distributed.rank() == 0) as told:
+        weights = trainer.train(spec, directory, out, device, told, check=check)
+        if distributed.rank() == 0:
+            calibrate_trained(weights, directory, device, told)
     distributed.barrier()
     return weights
