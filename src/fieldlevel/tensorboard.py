@@ -31,6 +31,7 @@ class TensorBoard:
         self._writer = writer(str(folder))
 
     def __call__(self, event: Progress) -> None:
+        """Write the numbers of one event."""
         for name, number in event.numbers.items():
             self._writer.add_scalar(f"{event.task}/{name}", number, event.done)
         if "validation_loss" in event.numbers or event.done >= event.total:

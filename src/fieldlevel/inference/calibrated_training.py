@@ -43,7 +43,7 @@ def train(
         UserError: settings that cannot be used, or an `out` that belongs to another spec or other data.
 
     Example:
-        >>> import csv, tempfile, fieldlevel
+        >>> import tempfile, fieldlevel
         >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
         >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
         >>> spec = TrainSpec(
@@ -55,10 +55,10 @@ def train(
         ... )
         >>> events = []
         >>> weights = train(spec, folder, folder / "network", device="cpu", listener=events.append)
-        >>> sorted(events[-1].numbers), events[-1].done, events[-1].total
-        (['learning_rate', 'loss', 'validation_loss'], 4, 4)
-        >>> [row["step"] for row in csv.DictReader((folder / "network" / "history.csv").open())]
-        ['2', '4']
+        >>> [event.done for event in events if "validation_loss" in event.numbers]
+        [2, 4]
+        >>> [line[:2] for line in (folder / "network" / "history.csv").read_text().splitlines()[1:]]
+        ['2,', '4,']
     """
     with telling(listener, verbose and distributed.rank() == 0) as told:
         weights = trainer.train(spec, directory, out, device, told, check=check)

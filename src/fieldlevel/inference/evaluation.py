@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,8 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.suites import is_mock, is_nbody
 
+WHICH = Literal["test", "all", "unseen"]
+"""Simulations of a suite, in a word."""
 _SAME_REDSHIFT = 5e-3
 
 
