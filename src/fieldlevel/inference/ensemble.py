@@ -102,7 +102,7 @@ class Ensemble:
         """The same with what there is to say of these maps: `Predictor.remarks_on`."""
         return tuple(dict.fromkeys(remark for member in self.members for remark in member.remarks_on(made_from)))
 
-    def outside_prior(self, mean: FloatArray, std: FloatArray) -> BoolArray:
+    def outside_prior(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> BoolArray:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
         return self.layout.outside_prior(mean, std)
 

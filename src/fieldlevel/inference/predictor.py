@@ -95,14 +95,11 @@ class Predictor:
     checksum: str = ""
 
     def __repr__(self) -> str:
-        return f"<Predictor of {self._in_words}>"
-
-    @property
-    def _in_words(self) -> str:
         suites = ", ".join(source.suite for source in self.spec.all_sources)
         mark = f", {MOCK_MARK}" if self.is_mock else ""
         names = self.layout.names if len(self.layout.names) <= 8 else (*self.layout.names[:7], "...")
-        return f"{suites}{mark}: {', '.join(names)} from {self.spec.field} maps of {self.n_pixels} x {self.n_pixels}"
+        maps = f"{self.spec.field} maps of {self.n_pixels} x {self.n_pixels}"
+        return f"<Predictor of {suites}{mark}: {', '.join(names)} from {maps}>"
 
     @property
     def sources(self) -> tuple[SeenSource, ...]:
@@ -164,7 +161,7 @@ class Predictor:
         """
         return (*self.remarks, *other_simulator(self.sources, made_from))
 
-    def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+    def outside_prior(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> npt.NDArray[np.bool_]:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
         return self.layout.outside_prior(mean, std)
 
@@ -274,7 +271,7 @@ class Predictor:
             yield block, answer, (mean, std * self._scale(mean))
             listener(Progress("predict", block.stop, len(given), "maps"))
 
-    def calibrated(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+    def calibrated(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> FloatArray:
         """Standard deviations as `predict` gives them, of those that the network itself claims.
 
         Args:
@@ -287,7 +284,7 @@ class Predictor:
         own = as_array(std)
         return own if self.calibration is None else own * self._scale(self.layout.to_unit_interval(mean))
 
-    def transfer_std(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+    def transfer_std(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> FloatArray:
         """Standard deviations for maps of a suite that the network was not trained on (`inference.transfer_errors`).
 
         Args:
