@@ -55,6 +55,24 @@ def test_what_came_of_it_is_told(steps, tmp_path):
     assert repr(made) == f"<StudyReport in {tmp_path / 'out'}, MOCK DATA: 1 of 2 claims hold>"
 
 
+def test_a_study_of_robustness_finds_the_runs_of_a_letter(monkeypatch, tmp_path):
+    folders = []
+
+    def prepare(spec, data, folder, *_):
+        folders.append(folder)
+        return LetterData(tmp_path, ("A", "B", "C"), {}, "key")
+
+    def run(spec, data, folder, *_):
+        folders.append(folder)
+
+    monkeypatch.setattr(making, "prepare_robustness", prepare)
+    monkeypatch.setattr(making.robustness_runner, "run_robustness", run)
+    monkeypatch.setattr(making.robustness_page, "write_robustness", lambda folder, results: DOCUMENT)
+    made = make_robustness("half", out=tmp_path / "out", shared=tmp_path / "letter")
+    assert (made.folder, made.document) == (tmp_path / "out", DOCUMENT)
+    assert folders == [tmp_path / "letter"] * 2
+
+
 def test_files_of_somebody_else_stay(steps, tmp_path):
     (tmp_path / "report.html").write_text("mine")
     with pytest.raises(UserError, match="was not written by this command"):
