@@ -4,14 +4,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from fieldlevel import console
+from fieldlevel import console, progress_bars
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
 from fieldlevel.progress import Progress
 
 
 def test_without_a_terminal_a_task_reports_now_and_then_and_at_its_end(monkeypatch, capsys):
     clock = iter([0.0, 1.0, 16.0, 17.0, 18.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: next(clock))
     with console.progress_display() as listener:
         for done in range(1, 6):
             listener(Progress("simulate", done, 5, "simulations", "x" if done == 5 else ""))
@@ -23,7 +23,7 @@ def test_without_a_terminal_a_task_reports_now_and_then_and_at_its_end(monkeypat
 
 def test_a_task_that_begins_again_is_timed_anew(monkeypatch, capsys):
     clock = iter([0.0, 100.0, 200.0, 201.0, 216.0])
-    monkeypatch.setattr(console.time, "monotonic", lambda: next(clock))
+    monkeypatch.setattr(progress_bars.time, "monotonic", lambda: next(clock))
     with console.progress_display() as listener:
         for done in (1, 5, 1, 2, 3):
             listener(Progress("train", done, 5, "steps"))

@@ -115,23 +115,18 @@ def _letter(command: Letter) -> int:
 
 
 def _letter_alone(command: Letter) -> int:
-    from fieldlevel import console, report
+    from fieldlevel import console
+    from fieldlevel.report.making import make_letter
     from fieldlevel.study.letter_checks import refuse_unused
-    from fieldlevel.study.letter_data import prepare_data
-    from fieldlevel.study.runner import run_letter
 
     refuse_unused(command.spec, _usual(_scale_of(command), command.config), command.data)
-    with claimed(command.out, report.OURS), console.progress_display() as listener:
-        data = prepare_data(
-            command.spec, command.data, command.out, command.device, _processes(command.device), listener
+    workers = _processes(command.device)
+    with console.progress_display() as listener:
+        made = make_letter(
+            *(command.spec, command.data, command.out, command.device, workers, listener),
+            show_pairs=console.print_pairs,
         )
-        document = report.read_finished(command.out, data.key, *data.earlier)
-        if document is None:
-            results = run_letter(
-                command.spec, data, command.out, command.device, listener, console.print_pairs, _cores()
-            )
-            document = report.write_letter(command.out, results)
-    console.print_letter(document, command.out)
+    console.print_letter(made.document, command.out)
     return 0
 
 
@@ -146,19 +141,14 @@ def _robustness(command: Robustness) -> int:
 def _study(command: Robustness, shared: Path) -> int:
     """A robustness study; data and runs lie below a folder that a letter may have too."""
     from fieldlevel import console
-    from fieldlevel.report import robustness_page as page
-    from fieldlevel.study.robustness.robustness_data import prepare_robustness
-    from fieldlevel.study.robustness.robustness_runner import run_robustness
+    from fieldlevel.report.making import make_robustness
 
-    with claimed(command.out, page.ROBUSTNESS_FILES), console.progress_display() as listener:
-        data = prepare_robustness(
-            command.spec, command.data, shared, command.device, _processes(command.device), listener
+    workers = _processes(command.device)
+    with console.progress_display() as listener:
+        made = make_robustness(
+            command.spec, command.data, command.out, command.device, workers, listener, shared=shared
         )
-        document = page.read_finished_robustness(command.out, data.key)
-        if document is None:
-            results = run_robustness(command.spec, data, shared, command.device, listener, _cores())
-            document = page.write_robustness(command.out, results)
-    console.print_robustness(document, command.out)
+    console.print_robustness(made.document, command.out)
     return 0
 
 
@@ -282,22 +272,12 @@ def _tune(command: Tune) -> int:
 
 def _evaluate(command: Evaluate) -> int:
     from fieldlevel import console
-    from fieldlevel.data.suite import open_suite
-    from fieldlevel.inference.evaluation import evaluate_suite
-    from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
-    from fieldlevel.inference.predictor import load
-    from fieldlevel.inference.trust.judging import reference_of
+    from fieldlevel.inference.evaluating import evaluate
 
-    with claimed(command.out, EVALUATION_FILES):
-        predictor = load(command.weights, command.device)
-        reference = reference_of(predictor)
-        with console.progress_display() as listener:
-            suite = open_suite(command.data, command.suite, predictor.spec.field, command.set_name, listener=listener)
-            found = evaluate_suite(
-                predictor, suite, command.simulations, listener, anyway=command.anyway, reference=reference
-            )
-        told = (str(command.weights), command.device, found.trust, found.samples)
-        document = write_evaluation(command.out, predictor, suite, found.predictions, *told)
+    where = (command.data, command.suite, command.set_name, command.simulations, command.out, command.device)
+    with console.progress_display() as listener:
+        found = evaluate(command.weights, *where, listener, anyway=command.anyway)
+    document, trust = found.document, found.trust
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_error_bars(document)

@@ -1,37 +1,25 @@
-"""Everything that the command line prints: progress bars, tables, messages. No other module prints."""
+"""Everything that the command line prints: tables, messages and `progress_bars`. No other module prints."""
 
 import math
 import sys
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from datetime import timedelta
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import markup
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
-from rich.progress import Progress as Bars
 from rich.table import Table
 
-from fieldlevel import streams
+from fieldlevel import progress_bars, streams
 from fieldlevel.errors import printable
 from fieldlevel.layout import Layout
-from fieldlevel.progress import Listener, Progress
 from fieldlevel.suites import MOCK_MARK, is_mock
 from fieldlevel.wording import name_some
 
 if TYPE_CHECKING:
     from fieldlevel.arrays import FloatArray, IntArray
     from fieldlevel.statistics.pairs import PairResult
-
-SECONDS_BETWEEN_LINES = 15.0
-"""Where the output is no terminal, a task reports at most this often."""
-
-SECONDS_OF_ESTIMATE = 600.0
-"""The time left follows from the pace of the last so many seconds."""
 
 N_MAPS_SHOWN = 10
 """Posteriors that are printed; the file has them all."""
@@ -54,70 +42,8 @@ def escape(text: str) -> str:
     return markup.escape(printable(text))
 
 
-@contextmanager
-def progress_display() -> Iterator[Listener]:
-    """A bar for every task on a terminal; on a pipe or in a log file a line now and then."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield _LineListener()
-        return
-    columns = (
-        TextColumn("{task.description:<22}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn("{task.fields[unit]}"),
-        TimeElapsedColumn(),
-        TextColumn("left"),
-        TimeRemainingColumn(),
-        TextColumn("{task.fields[detail]}"),
-    )
-    with Bars(*columns, console=console, speed_estimate_period=SECONDS_OF_ESTIMATE) as bars:
-        yield _BarListener(bars)
-
-
-class _BarListener:
-    """One rich bar a task; a task that begins again, as with another seed, has its clock set back."""
-
-    def __init__(self, bars: Bars) -> None:
-        self.bars = bars
-        self.known: dict[str, TaskID] = {}
-
-    def __call__(self, event: Progress) -> None:
-        if event.task not in self.known:
-            self.known[event.task] = self.bars.add_task(escape(event.task), unit=event.unit, detail="")
-        bar = self.known[event.task]
-        if event.done < self.bars.tasks[bar].completed:
-            self.bars.reset(bar)
-        self.bars.update(bar, completed=event.done, total=event.total, unit=event.unit, detail=escape(event.detail))
-
-
-class _LineListener:
-    """A line at the end of a task and now and then before, with the time left at the pace since its first event.
-
-    A task that begins again, as with another seed, is timed anew.
-    """
-
-    def __init__(self) -> None:
-        self.last: dict[str, float] = {}
-        self.first: dict[str, tuple[float, int]] = {}
-        self.done: dict[str, int] = {}
-
-    def __call__(self, event: Progress) -> None:
-        now = time.monotonic()
-        finished = event.done >= event.total
-        if event.done < self.done.get(event.task, 0):
-            self.first[event.task], self.last[event.task] = (now, event.done), now
-        self.done[event.task] = event.done
-        began, done_before = self.first.setdefault(event.task, (now, event.done))
-        if not finished and now - self.last.setdefault(event.task, now) < SECONDS_BETWEEN_LINES:
-            return
-        self.last[event.task] = now
-        words = [f"{event.task}: {event.done}/{event.total} {event.unit}", event.detail]
-        if not finished and event.done > done_before:
-            left = (now - began) / (event.done - done_before) * (event.total - event.done)
-            words.insert(1, f"{timedelta(seconds=round(left))} left")
-        sys.stderr.write(printable(" ".join(word for word in words if word)) + "\n")
-        sys.stderr.flush()
+progress_display = progress_bars.progress_display
+"""A bar for every task on a terminal; on a pipe or in a log file a line now and then."""
 
 
 def print_letter(document: Mapping[str, Any], out: Path) -> None:

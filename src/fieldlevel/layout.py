@@ -12,12 +12,16 @@ import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
-from fieldlevel.arrays import BoolArray, FloatArray
+from fieldlevel.arrays import BoolArray, FloatArray, as_array
 from fieldlevel.errors import UserError, shown
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 CRITICAL_DENSITY = 2.775e11
 """Critical density today [(Msun/h) / (Mpc/h)^3]."""
@@ -37,6 +41,8 @@ LONGEST_TEXT = 300
 _LONGEST_NAME, _LONGEST_SYMBOL = 50, 80
 """Characters of a parameter's, without the suite that it belongs to alone."""
 _MOST_PARAMETERS = 1000
+_MOST_NAMED = 8
+"""Parameters that the `repr` of a layout names."""
 _MOST_SLABS = 1_000_000
 
 
@@ -172,6 +178,8 @@ class Layout:
 
     Example:
         >>> layout = Layout()
+        >>> layout.select(["Omega_m", "sigma_8"])
+        <Layout: Omega_m, sigma_8; 5 slabs of 5 Mpc/h of a box of 25 Mpc/h, z = 0>
         >>> layout.n_maps, layout.names[:2], f"{layout.slab_mass(0.3):.3e}"
         (15, ('Omega_m', 'sigma_8'), '2.602e+14')
     """
@@ -213,6 +221,13 @@ class Layout:
         texts = [self.initial_conditions, *(text for unit in self.units for text in unit)]
         if wrong := next((text for text in texts if not is_line(text)), None):
             raise UserError(f"layout: text {shown(wrong)}; give at most {LONGEST_TEXT} characters of one line")
+
+    def __repr__(self) -> str:
+        names = self.names if len(self.names) <= _MOST_NAMED else (*self.names[: _MOST_NAMED - 1], "...")
+        pixels = f", {self.n_pixels} pixels a side" if self.n_pixels else ""
+        return (
+            f"<Layout{' of mock maps' * self.is_mock}: {', '.join(names)}; {self.slabs}{pixels}, z = {self.redshift:g}>"
+        )
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -308,11 +323,11 @@ class Layout:
         """
         return replace(self, parameters=tuple(self.parameters[self.column(name)] for name in names))
 
-    def to_unit_interval(self, theta: FloatArray) -> FloatArray:
+    def to_unit_interval(self, theta: "npt.ArrayLike | Tensor") -> FloatArray:
         """Map parameters from their priors to [0, 1], linearly in all of them, as the released CMD scripts do.
 
         Args:
-            theta: physical parameters, shape (..., P), columns in the order of `parameters`.
+            theta: physical parameters, shape (..., P), columns in the order of `parameters`; array, tensor or list.
 
         Returns:
             Array of the same shape.
@@ -321,10 +336,12 @@ class Layout:
             >>> Layout().to_unit_interval(np.array([0.3, 0.8, 4.0, 0.25, 0.5, 2.0])).round(3).tolist()
             [0.5, 0.5, 1.0, 0.0, 0.0, 1.0]
         """
-        unit: FloatArray = (theta - self.lows) / (self.highs - self.lows)
+        unit: FloatArray = (as_array(theta) - self.lows) / (self.highs - self.lows)
         return unit
 
-    def from_unit_interval(self, mean: FloatArray, std: FloatArray) -> tuple[FloatArray, FloatArray]:
+    def from_unit_interval(
+        self, mean: "npt.ArrayLike | Tensor", std: "npt.ArrayLike | Tensor"
+    ) -> tuple[FloatArray, FloatArray]:
         """Map posterior means and standard deviations of unit-interval targets back to physical units.
 
         Args:
@@ -335,9 +352,9 @@ class Layout:
             Mean and standard deviation in physical units, the same shapes.
         """
         width = self.highs - self.lows
-        return mean * width + self.lows, std * width
+        return as_array(mean) * width + self.lows, as_array(std) * width
 
-    def outside_prior(self, mean: FloatArray, std: FloatArray) -> BoolArray:
+    def outside_prior(self, mean: "npt.ArrayLike | Tensor", std: "npt.ArrayLike | Tensor") -> BoolArray:
         """Which posteriors cannot be ones inside the prior.
 
         That is where the mean lies beyond an edge by more than three of its standard deviations or by more than a tenth
@@ -355,7 +372,7 @@ class Layout:
             >>> Layout().outside_prior(mean, std).tolist()
             [False, True, False, False, False, False]
         """
-        low, high = self.lows, self.highs
+        mean, std, low, high = as_array(mean), as_array(std), self.lows, self.highs
         beyond = np.maximum(low - mean, mean - high)
         is_beyond = (beyond > 0) & (beyond > FAR_OUTSIDE_SIGMAS * std)
         width = high - low

@@ -214,12 +214,16 @@ def _leave_if_unguarded() -> None:
 
 
 def _check_script() -> None:
-    """Refuse a script that workers cannot read."""
+    """Refuse a script that workers cannot read, or that would do its work once more in each, before any is started."""
     _leave_if_unguarded()
     main = sys.modules["__main__"]
     path = getattr(main, "__file__", None)
-    if path is not None and getattr(main, "__spec__", None) is None and not Path(path).exists():
+    if path is None or getattr(main, "__spec__", None) is not None:
+        return
+    if not Path(path).exists():
         raise UserError(f"workers: a script from {path} cannot have several, as each reads it; save it as a file")
+    if b"__name__" not in Path(path).read_bytes():
+        raise UserError(f"{path}: several workers need a main guard in the script: {_GUARD}")
 
 
 @contextmanager

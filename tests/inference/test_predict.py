@@ -242,3 +242,32 @@ def test_remarks_say_what_a_network_was_trained_on():
     assert "permuted labels" in predictor_of(network, spec=TrainSpec(labels="permuted")).remarks[0]
     assert "smoothing 2" in predictor_of(network, spec=TrainSpec(transform=TransformSpec("smoothing", 2.0))).remarks[0]
     assert "gravity-only" in predictor_of(network, spec=TrainSpec(suite="Nbody_SIMBA")).remarks[0]
+
+
+@pytest.mark.parametrize("give", [torch.from_numpy, np.asarray, np.ndarray.tolist])
+def test_what_is_told_of_answers_takes_tensors_and_lists(predictor, maps, give):
+    mean, std = predictor.predict(maps)
+    np.testing.assert_array_equal(predictor.outside_prior(give(mean), give(std)), predictor.outside_prior(mean, std))
+    np.testing.assert_array_equal(predictor.calibrated(give(mean), give(std)), std)
+    unit = predictor.layout.to_unit_interval(give(mean))
+    back, _ = predictor.layout.from_unit_interval(give(unit), give(std))
+    np.testing.assert_allclose(back, mean, rtol=1e-12)
+
+
+@pytest.mark.parametrize("box", [3, "box", np.int64(3), torch.tensor(3), [3]])
+def test_the_simulation_of_one_map_may_be_a_number_alone(predictor, maps, box):
+    assert predictor.posterior(maps[0], simulations=box).simulations.shape == (1,)
+
+
+@pytest.mark.parametrize("give", [torch.from_numpy, np.asarray])
+def test_an_embedding_takes_one_map_or_several_as_array_or_tensor(predictor, maps, give):
+    several, one = predictor.embedding(give(maps)), predictor.embedding(give(maps[0]))
+    assert several.shape == (12, predictor.network.n_features)
+    torch.testing.assert_close(one, several[:1], rtol=BATCHES, atol=BATCHES)
+
+
+def test_progress_is_shown_where_it_is_asked_for(predictor, maps, capsys):
+    predictor.predict(maps, verbose=True)
+    assert capsys.readouterr().err == "predict: 12/12 maps\n"
+    predictor.posterior(maps)
+    assert capsys.readouterr().err == ""

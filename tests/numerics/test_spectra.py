@@ -143,7 +143,15 @@ def test_a_map_without_structure_has_no_power():
     assert power.max() < 1e-28
 
 
-@pytest.mark.parametrize("shape", [(16, 16), (2, 16, 8), (0, 16, 16), (1, 2, 16, 16), (3, 1, 1), (16,)])
+@pytest.mark.parametrize("make", [np.asarray, torch.tensor])
+def test_one_map_is_one_of_one(make):
+    one = 1 + np.random.default_rng(3).random((16, 16))
+    (k, alone), (k_among, among) = power_spectrum_2d(make(one)), power_spectrum_2d(make(one[None]))
+    assert alone.shape == (1, 8)
+    assert (alone == among).all() and (k == k_among).all()
+
+
+@pytest.mark.parametrize("shape", [(16, 8), (2, 16, 8), (0, 16, 16), (1, 2, 16, 16), (3, 1, 1), (16,)])
 def test_power_refuses_other_shapes(shape):
     with pytest.raises(UserError, match=r"shape .*; give \(n, N, N\)"):
         power_spectrum_2d(np.ones(shape))

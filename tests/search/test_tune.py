@@ -345,6 +345,7 @@ def test_progress_counts_the_steps_of_all_trials(tuning, directory, tmp_path):
     of_search = [event for event in events if event.task == "tune MockTNG"]
     assert [event.done for event in of_search] == [8, 10, 16, 20, 24, 30, 30, 38, 40, 46, 50, 54, 60, 60]
     assert {(event.total, event.unit) for event in of_search} == {(60, "steps")}
+    assert {event.numbers["trial"] for event in of_search if "loss" in event.numbers} == {0, 1}
     assert of_search[-1].detail.startswith("trial 1 complete, best ")
 
 

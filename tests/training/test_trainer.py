@@ -209,6 +209,37 @@ def test_interrupted_run_ends_with_the_same_bits(spec, directory, tmp_path, meth
         assert one | {"seconds": ""} == other | {"seconds": ""}
 
 
+def test_history_has_a_row_at_every_validation_while_the_run_goes_on(spec, directory, tmp_path):
+    found = {}
+
+    def listener(event):
+        path = tmp_path / "run" / "history.csv"
+        if event.task.startswith("train") and path.exists():
+            found[event.done] = [int(row["step"]) for row in read_history(path.parent)]
+
+    train(spec, directory, tmp_path / "run", "cpu", listener)
+    assert found == {10: [8], 16: [8], 20: [8, 16], 24: [8, 16], 30: [8, 16, 24]}
+
+
+def test_resumed_run_has_no_row_twice(spec, directory, tmp_path, monkeypatch):
+    """The state is put off, so that the history of the run that was interrupted is ahead of it."""
+    monkeypatch.setattr(resume, "QUICK", -1.0)
+    monkeypatch.setattr(resume, "SHARE", 1e-9)
+    run, seen = tmp_path / "run", []
+    with pytest.raises(InterruptionError):
+        train(spec, directory, run, "cpu", interrupt_at(20))
+    assert [row["step"] for row in read_history(run)] == ["8", "16"]
+    assert torch.load(run / "resume.pt", weights_only=True)["step"] == 8
+
+    def listener(event):
+        if event.task.startswith("train"):
+            seen.append([row["step"] for row in read_history(run)])
+
+    train(spec, directory, run, "cpu", listener)
+    assert seen[0] == ["8"]
+    assert [row["step"] for row in read_history(run)] == ["8", "16", "24", "30"]
+
+
 KILLED_WHILE_SAVING = """
 import io, os, signal, sys, torch
 from pathlib import Path
@@ -476,3 +507,19 @@ def test_progress_counts_steps_and_tells_the_losses(spec, training, validation):
     assert {(event.task, event.total, event.unit) for event in events} == {("train MockTNG", 30, "steps")}
     assert events[0].detail.startswith("loss ")
     assert "validation" in events[-1].detail
+
+
+def test_progress_carries_the_numbers_of_the_history(spec, training, validation):
+    events = []
+    history = train_network(spec, training, validation, listener=events.append).history
+    told = [event for event in events if "validation_loss" in event.numbers]
+    assert [event.done for event in told] == [row.step for row in history]
+    for event, row in zip(told, history, strict=True):
+        expected = {"loss": row.training_loss, "learning_rate": row.learning_rate}
+        assert event.numbers == expected | {"validation_loss": row.validation_loss}
+    assert {tuple(event.numbers) for event in events} - {tuple(told[0].numbers)} == {("loss", "learning_rate")}
+
+
+def test_a_trained_network_is_told_in_a_line(spec, training, validation):
+    trained = train_network(spec, training, validation)
+    assert repr(trained) == f"<TrainedNetwork after 30 steps: validation loss {trained.validation_loss:.4g}>"

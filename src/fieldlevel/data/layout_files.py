@@ -78,6 +78,14 @@ def write_layout(files: SuiteFiles, layout: Layout) -> Path:
 
     Returns:
         The file.
+
+    Example:
+        >>> import tempfile
+        >>> files = SuiteFiles(Path(tempfile.mkdtemp()), "Wide")
+        >>> write_layout(files, Layout(box_size_mpc_h=50.0, n_slabs=2, slab_thickness_mpc_h=25.0)).name
+        'layout_LH_Wide.json'
+        >>> find_layout(files).slabs
+        '2 slabs of 25 Mpc/h of a box of 50 Mpc/h'
     """
     always = {name: getattr(layout, name) for name in ("box_size_mpc_h", "slab_thickness_mpc_h", "n_slabs")}
     write_json(files.layout_path, always | differences(files, layout))

@@ -36,6 +36,7 @@ from fieldlevel.data.weighing import is_weighed, mass_defects, unit_defect
 from fieldlevel.errors import DataError, UserError, printable
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.suites import known_suites, label_suite
 from fieldlevel.wording import name_some
 
@@ -65,12 +66,13 @@ class _Tables(NamedTuple):
     defects: list[str]
 
 
-def check_directory(directory: str | Path, listener: Listener = ignore) -> list[str]:
+def check_directory(directory: str | Path, listener: Listener = ignore, *, verbose: bool = False) -> list[str]:
     """Find every defect of a folder of CMD files.
 
     Args:
         directory: folder of map and parameter files.
         listener: told about maps read.
+        verbose: whether to show the progress, too.
 
     Returns:
         One line a defect; an empty list for a sound folder.
@@ -79,7 +81,8 @@ def check_directory(directory: str | Path, listener: Listener = ignore) -> list[
         >>> check_directory("no-such-folder")
         ['no-such-folder: no such folder; name the folder that holds the map files']
     """
-    return inspect_directory(directory, listener)[0]
+    with telling(listener, verbose) as told:
+        return inspect_directory(directory, told)[0]
 
 
 def directory_remarks(directory: str | Path, listener: Listener = ignore) -> list[str]:

@@ -51,6 +51,10 @@ class Split(NamedTuple):
     test: IndexArray
     calibration: IndexArray = np.zeros(0, dtype=np.int64)
 
+    def __repr__(self) -> str:
+        sizes = (f"{len(numbers)} {name}" for name, numbers in zip(self._fields, self, strict=True))
+        return f"<Split of simulations: {', '.join(sizes)}>"
+
 
 def split_simulations(
     n_simulations: int, seed: int = 1, train: float = 0.90, validation: float = 0.05, calibration: float = 0.0
@@ -74,6 +78,8 @@ def split_simulations(
         UserError: fractions that are none, one of the sets would be empty, or the seed is out of range.
 
     Example:
+        >>> split_simulations(1000)
+        <Split of simulations: 900 train, 50 validation, 50 test, 0 calibration>
         >>> split_simulations(1000).test[:5].tolist()
         [264, 209, 316, 896, 513]
     """

@@ -36,7 +36,8 @@ from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
-from fieldlevel.suites import is_mock
+from fieldlevel.progress_bars import telling
+from fieldlevel.suites import MOCK_MARK, is_mock
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +86,11 @@ class Suite:
     parameters: Float64Array
     transform: TransformSpec = _AS_THEY_ARE
     layout: Layout = dataclasses.field(default_factory=Layout)
+
+    def __repr__(self) -> str:
+        name = f"{self.suite} {self.set_name}{f', {MOCK_MARK}' if self.is_mock else ''}"
+        maps = f"{self.n_maps} {self.field} maps of {self.n_pixels} x {self.n_pixels} pixels"
+        return f"<Suite {name}: {maps}, {self.n_simulations} simulations of {self.parameters.shape[-1]} parameters>"
 
     @property
     def n_simulations(self) -> int:
@@ -269,6 +275,7 @@ def open_suite(
     *,
     check: bool = True,
     listener: Listener = ignore,
+    verbose: bool = False,
 ) -> Suite:
     """Open a suite in CMD format, or refuse it with the words of the checker.
 
@@ -280,6 +287,7 @@ def open_suite(
         set_name: e.g. `"LH"`.
         check: whether to read every pixel once; without it only header, size and labels are checked.
         listener: told about maps read.
+        verbose: whether to show the progress, too.
 
     Returns:
         The suite.
@@ -292,6 +300,8 @@ def open_suite(
         >>> toy = fieldlevel.SimulateSpec(n_simulations=8, n_particles=16, n_mesh=16, n_pixels=16)
         >>> folder = fieldlevel.simulate_suite(toy, tempfile.mkdtemp(), device="cpu")
         >>> suite = open_suite(folder, "MockTNG")
+        >>> suite
+        <Suite MockTNG LH, MOCK DATA: 120 Mtot maps of 16 x 16 pixels, 8 simulations of 6 parameters>
         >>> suite.maps.shape, suite.parameters.shape
         ((120, 16, 16), (8, 6))
     """
@@ -302,7 +312,9 @@ def open_suite(
         more = f" and {len(found) - _MOST_NAMED} more" if len(found) > _MOST_NAMED else ""
         missing = f"{files.maps_path}: no such file; the folder holds {there}{more}"
         raise DataError([missing, *orphan_defects(files.directory, found)])
-    if defects := check_suite(files, listener) if check else check_tables(files):
+    with telling(listener, verbose) as told:
+        defects = check_suite(files, told) if check else check_tables(files)
+    if defects:
         raise DataError(defects)
     maps = map_to_memory(files.maps_path, read_header(files.maps_path))
     layout = replace(find_layout(files), n_pixels=int(maps.shape[-1]))

@@ -1,5 +1,17 @@
 """Figures of the letter and of this package: a table in, a matplotlib Figure out.
 
+All of it is public, as `fieldlevel.figures`. Each figure of mock maps says so where `mock=True`; `save_figure` writes
+one as PDF and PNG.
+
+Example:
+    >>> import fieldlevel, numpy as np
+    >>> layout = fieldlevel.Layout().select(["Omega_m", "sigma_8"])
+    >>> centre = (layout.lows + layout.highs) / 2
+    >>> samples = centre + 0.02 * np.random.default_rng(1).standard_normal((500, 2))
+    >>> figure = fieldlevel.figures.draw_corner(samples, layout.parameters, joint=True, mock=True)
+    >>> type(figure).__name__
+    'Figure'
+
 References:
     Villaescusa-Navarro et al. 2021, arXiv:2109.10360.
 """

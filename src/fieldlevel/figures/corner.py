@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
 from scipy.ndimage import gaussian_filter
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, as_array
 from fieldlevel.figures.parameter_panels import choice_in_words, choose_parameters
 from fieldlevel.figures.style import COLOURS, WIDTH_INCHES, mark_mock, refuse_empty, styled, typeset_parameter
 from fieldlevel.layout import Parameter
@@ -33,7 +33,8 @@ def draw_corner(samples: FloatArray, parameters: Sequence[Parameter], *, joint: 
     the marginals alone, as contours would claim that the parameters are independent.
 
     Args:
-        samples: from each posterior, in physical units, (S, n, P); the first three maps are drawn.
+        samples: from each posterior, in physical units, (S, n, P), or of one map, (S, P); the first three maps are
+            drawn.
         parameters: of the columns; the twelve first are drawn, cosmological ones before others.
         joint: whether correlations are known.
         mock: whether to write MOCK DATA into the figure.
@@ -41,6 +42,8 @@ def draw_corner(samples: FloatArray, parameters: Sequence[Parameter], *, joint: 
     Raises:
         UserError: no map.
     """
+    samples = as_array(samples)
+    samples = samples[:, None] if samples.ndim == 2 else samples
     refuse_empty(samples[0], "map")
     shown = choose_parameters(parameters)
     columns = [parameters.index(parameter) for parameter in shown]

@@ -5,6 +5,7 @@ References:
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, as_array
 from fieldlevel.figures.style import (
     WIDTH_INCHES,
     mark_mock,
@@ -41,7 +42,8 @@ def draw_maps(
     """Draw example maps in columns, one row a suite, on one colour scale (the letter's Fig. 1).
 
     Args:
-        maps: of each suite, shape (n_examples, N, N) in the unit of the field, positive.
+        maps: of each suite, shape (n_examples, N, N), or one map, (N, N), in the unit of the field, positive; arrays or
+            tensors.
         layout: of the maps, for the side of the box and the unit.
         field: name of the field.
         theta: parameters of each map of each suite, shape (n_examples, P), columns in the order of the layout's
@@ -52,9 +54,9 @@ def draw_maps(
         UserError: no suite.
     """
     refuse_empty(maps, "suite")
-    logarithms = {suite: np.log10(examples + (field == "Mstar")) for suite, examples in maps.items()}
+    logarithms = {suite: np.log10(_several(examples) + (field == "Mstar")) for suite, examples in maps.items()}
     lowest, highest = np.percentile(np.concatenate([x.ravel() for x in logarithms.values()]), [0.5, 99.7])
-    n_columns = max(len(examples) for examples in maps.values())
+    n_columns = max(map(len, logarithms.values()))
     with styled():
         height = (WIDTH_INCHES - 1.0) / n_columns * len(maps) + 0.25
         tight = ConstrainedLayoutEngine(w_pad=0.02, h_pad=0.02, wspace=0, hspace=0)
@@ -105,3 +107,8 @@ def _draw_scale_bar(panel: Axes, length_mpc_h: float) -> None:
     panel.plot([left, left + length_mpc_h], [height, height], color="white", linewidth=2, solid_capstyle="butt")
     label = rf"${length_mpc_h:g}\,{{\rm Mpc}}/h$"
     panel.text(left + length_mpc_h / 2, height + 0.025 * side, label, color="white", ha="center", va="bottom")
+
+
+def _several(maps: Any) -> FloatArray:
+    given = as_array(maps)
+    return given[None] if given.ndim == 2 else given

@@ -5,6 +5,7 @@ from pathlib import Path
 from fieldlevel.inference.calibrating import calibrate_trained
 from fieldlevel.inference.reference_making import complete_reference
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.training import distributed, trainer
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -18,6 +19,7 @@ def train(
     *,
     check: bool = True,
     reference: bool = True,
+    verbose: bool = False,
 ) -> Path:
     """Train the network of a spec, calibrate it where its split has simulations for it, and write its reference.
 
@@ -30,11 +32,13 @@ def train(
         directory: folder of CMD-format files.
         out: folder for `weights.safetensors` (lowest validation loss), `weights.calibration.json` where there are
             calibration simulations, `weights.trust.safetensors` where there are simulations enough to compare maps
-            with (`inference.trust`), `history.csv` and `spec.json`; also `resume.pt` while the run is unfinished.
+            with (`inference.trust`), `history.csv` (a row at every validation) and `spec.json`; also `resume.pt` while
+            the run is unfinished.
         device: `"auto"`, `"cpu"`, `"cuda"` or `"cuda:<n>"`.
-        listener: told of every tenth step.
+        listener: told of every tenth step, e.g. `fieldlevel.TensorBoard("curves")`.
         check: whether to check every map of the suite first; needless for a folder that was checked before.
         reference: whether to keep what the maps of the training are like, which is a pass over some of them.
+        verbose: whether to show the progress, too.
 
     Returns:
         Path of the weights file.
@@ -55,14 +59,20 @@ def train(
         ...     n_steps=4,
         ...     validate_every=2,
         ... )
-        >>> weights = train(spec, folder, folder / "network", device="cpu")
+        >>> events = []
+        >>> weights = train(spec, folder, folder / "network", device="cpu", listener=events.append)
+        >>> [event.done for event in events if "validation_loss" in event.numbers]
+        [2, 4]
+        >>> [line[:2] for line in (folder / "network" / "history.csv").read_text().splitlines()[1:]]
+        ['2,', '4,']
         >>> mean, std = fieldlevel.load(weights).predict(fieldlevel.open_suite(folder, "MockTNG").maps)
         >>> mean.shape, bool((std >= 0).all())
         ((120, 6), True)
     """
-    weights = trainer.train(spec, directory, out, device, listener, check=check)
-    if distributed.rank() == 0:
-        complete(weights, directory, device, listener, reference=reference)
+    with telling(listener, verbose and distributed.rank() == 0) as told:
+        weights = trainer.train(spec, directory, out, device, told, check=check)
+        if distributed.rank() == 0:
+            complete(weights, directory, device, told, reference=reference)
     distributed.barrier()
     return weights
 

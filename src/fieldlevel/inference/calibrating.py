@@ -27,6 +27,7 @@ from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.transfer_errors import Answers, Origin, TransferErrors, fit_tau
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.statistics.rescaling import LEAST_SIMULATIONS, Rescaling, fit_rescaling
 from fieldlevel.suites import are_twins, is_nbody
 from fieldlevel.training.weights_file import read_weights_file
@@ -78,6 +79,7 @@ def calibrate(
     without: Sequence[str | Path] = (),
     device: str = "auto",
     listener: Listener = ignore,
+    verbose: bool = False,
 ) -> Calibration:
     """Calibrate a network on other simulations than those of its training, and measure its errors on other suites.
 
@@ -97,6 +99,7 @@ def calibrate(
             the one that it lacks.
         device: where networks predict.
         listener: hears of the progress.
+        verbose: whether to show the progress, too.
 
     Returns:
         What was written.
@@ -116,11 +119,12 @@ def calibrate(
     if transfer and without:
         raise UserError("calibrate: --transfer and --without: give one of them")
     make_place_for(calibration_path(path), path)
-    calibration = _calibrated_on(predictor, directory, suite, set_name, listener) if suite else _known(predictor)
-    predictor = replace(predictor, calibration=calibration)
-    if transfer or without:
-        pairs = _left_out(predictor, without, device) if without else [(predictor, each) for each in transfer]
-        calibration = _with_transfer(predictor, directory, set_name, pairs, bool(without), listener)
+    with telling(listener, verbose) as told:
+        calibration = _calibrated_on(predictor, directory, suite, set_name, told) if suite else _known(predictor)
+        predictor = replace(predictor, calibration=calibration)
+        if transfer or without:
+            pairs = _left_out(predictor, without, device) if without else [(predictor, each) for each in transfer]
+            calibration = _with_transfer(predictor, directory, set_name, pairs, bool(without), told)
     write_calibration(path, calibration)
     return calibration
 

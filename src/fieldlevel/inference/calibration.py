@@ -56,6 +56,13 @@ class Calibration:
         if len(self.rescaling.coefficients) != n or (self.transfer is not None and len(self.transfer.tau) != n):
             raise ValueError(f"coefficients of other parameters than {', '.join(self.names[:20])}")
 
+    def __repr__(self) -> str:
+        fitted = (
+            f"fitted on {self.n_simulations} simulations of {' '.join(self.fitted_on)}" if self.fitted_on else "none"
+        )
+        other = ", errors on other suites measured" if self.transfer is not None else ""
+        return f"<Calibration of {', '.join(self.names[:8])}{', ...' * (len(self.names) > 8)}: {fitted}{other}>"
+
     @property
     def is_fitted(self) -> bool:
         """Whether standard deviations were compared with errors, also where nothing had to be changed."""

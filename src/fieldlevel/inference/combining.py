@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.arrays import as_array
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.densities import Density
 from fieldlevel.inference.marginal_product import product_of_marginals
@@ -63,7 +64,7 @@ def boxes_of(simulations: Any, n_maps: int, told: str = "") -> npt.NDArray[Any]:
     """Numbers or names of the simulations of maps as an array that can be sorted.
 
     Args:
-        simulations: as somebody gave them.
+        simulations: as somebody gave them; of one map it may be one number or name.
         n_maps: maps.
         told: the beginning of what is said where they are none.
 
@@ -76,9 +77,11 @@ def boxes_of(simulations: Any, n_maps: int, told: str = "") -> npt.NDArray[Any]:
     """
     remedy = "give the number of the simulation of each map"
     try:
-        boxes = np.asarray(simulations)
+        boxes = as_array(simulations)
     except (TypeError, ValueError):
         raise UserError(f"{told}simulations {shown(simulations)} for {n_maps} maps; {remedy}") from None
+    if boxes.ndim == 0 and n_maps == 1:
+        boxes = boxes[None]
     if boxes.shape != (n_maps,):
         raise UserError(f"{told}simulations of shape {boxes.shape} for {n_maps} maps; {remedy}")
     each = boxes.tolist()

@@ -12,10 +12,11 @@ import copy
 from typing import Self
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fieldlevel.data.given import as_maps
+from fieldlevel.data.given import as_maps, as_pixels
 from fieldlevel.data.normalise import AnyNormaliser
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.data.transformed import transform_maps
@@ -45,11 +46,11 @@ class Embedding(nn.Module):
         self.n_pixels = n_pixels
         self.eval()
 
-    def forward(self, maps: Tensor) -> Tensor:
+    def forward(self, maps: npt.ArrayLike | Tensor) -> Tensor:
         """Features of raw maps.
 
         Args:
-            maps: in the units of the training field, (b, N, N), (b, 1, N, N), or one map, (N, N).
+            maps: in the units of the training field, (b, N, N), (b, 1, N, N), or one map, (N, N); tensor or array.
 
         Returns:
             (b, F), float32; NaN of maps with pixels that no map has, such as the random numbers with which other
@@ -59,7 +60,8 @@ class Embedding(nn.Module):
             UserError: another shape.
         """
         device = next(self.network.parameters(), torch.empty(0)).device
-        pixels: Tensor = as_maps(maps, self.n_pixels).to(device, torch.float32)
+        given = as_maps(maps, self.n_pixels)
+        pixels = given.to(device, torch.float32) if isinstance(given, Tensor) else as_pixels(given, device)
         is_map = (pixels.isfinite() & (pixels >= 0) & (pixels + self._normaliser.offset > 0)).flatten(1).all(1)
         pixels = pixels.where(is_map[:, None, None], 1.0)
         transformed = transform_maps(pixels, self._transform, np.arange(len(pixels)), self._layout)

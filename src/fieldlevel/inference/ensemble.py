@@ -31,6 +31,7 @@ from fieldlevel.inference.predictor import load as load_predictor
 from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 
 Weighting = Literal["equal", "validation loss"]
 Several = list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...]
@@ -101,15 +102,25 @@ class Ensemble:
         """The same with what there is to say of these maps: `Predictor.remarks_on`."""
         return tuple(dict.fromkeys(remark for member in self.members for remark in member.remarks_on(made_from)))
 
-    def outside_prior(self, mean: FloatArray, std: FloatArray) -> BoolArray:
+    def outside_prior(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> BoolArray:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
         return self.layout.outside_prior(mean, std)
 
+    def __repr__(self) -> str:
+        return f"<Ensemble of {len(self.members)}: {', '.join(map(repr, self.members))}>"
+
     def predict(
-        self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
+        self,
+        maps: npt.ArrayLike | Tensor,
+        batch_size: int = 128,
+        listener: Listener = ignore,
+        *,
+        anyway: bool = False,
+        verbose: bool = False,
     ) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the mixture, in physical units; arguments as of `Predictor.predict`."""
-        moments = [member.predict(maps, batch_size, listener, anyway=anyway) for member in self.members]
+        with telling(listener, verbose) as told:
+            moments = [member.predict(maps, batch_size, told, anyway=anyway) for member in self.members]
         return self._mixed(moments)
 
     def posterior(
@@ -120,15 +131,17 @@ class Ensemble:
         *,
         simulations: npt.ArrayLike | None = None,
         anyway: bool = False,
+        verbose: bool = False,
     ) -> Posterior:
         """The mixture of the members' posteriors; arguments and errors of `Predictor.posterior`.
 
         It is joint where those of all members are.
         """
-        each = [
-            member.posterior(maps, batch_size, listener, simulations=simulations, anyway=anyway)
-            for member in self.members
-        ]
+        with telling(listener, verbose) as told:
+            each = [
+                member.posterior(maps, batch_size, told, simulations=simulations, anyway=anyway)
+                for member in self.members
+            ]
         if len(each) == 1:
             return each[0]
         mixture = Mixture([posterior.density for posterior in each], self.weights.tolist())

@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,8 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.suites import is_mock, is_nbody
 
+WHICH = Literal["test", "all", "unseen"]
+"""Simulations of a suite, in a word."""
 _SAME_REDSHIFT = 5e-3
 
 

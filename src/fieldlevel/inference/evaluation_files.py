@@ -1,6 +1,6 @@
 """The folder of one evaluation: `predictions.csv` and, written last, `metrics.json`, which speaks of it."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,8 @@ from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.numerics.device import select_device
 from fieldlevel.statistics.error_bars import DEFINITIONS, judge_error_bars, tarp_to_json
-from fieldlevel.statistics.metrics import METRICS, evaluate, scores_to_json
+from fieldlevel.statistics.metrics import METRICS, scores_to_json
+from fieldlevel.statistics.metrics import evaluate as measure
 from fieldlevel.statistics.pairs import ORIGIN_COLUMNS, PairResult, write_predictions
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import meaningful_names
@@ -49,10 +50,7 @@ def write_evaluation(
     trust: Trust | None = None,
     samples: FloatArray | None = None,
 ) -> dict[str, Any]:
-    """Write what a network says of a suite, and how good that is.
-
-    A document that is there goes first, so that none stands beside predictions of which it does not speak. Where the
-    network or the suite is gravity-only, the cosmological parameters are scored alone.
+    """Write what a network says of a suite, and how good that is: `describe_evaluation`, then `store_evaluation`.
 
     Args:
         folder: claimed.
@@ -67,9 +65,42 @@ def write_evaluation(
     Returns:
         What `metrics.json` holds.
     """
-    measured, spec = evaluate(predictions), predictor.spec
-    pair = PairResult(spec.suite, suite.suite, predictions, measured, spec.seed)
-    scores = {name: measured[name] for name in meaningful_names(pair)}
+    pair = tested_pair(predictor, suite, predictions)
+    document = describe_evaluation(predictor, suite, pair, weights, device, trust, samples)
+    store_evaluation(folder, pair, document)
+    return document
+
+
+def store_evaluation(folder: Path, pair: PairResult, document: Mapping[str, Any]) -> None:
+    """Write `predictions.csv` and `metrics.json` into a folder that was claimed.
+
+    A document that is there goes first, so that none stands beside predictions of which it does not speak.
+    """
+    (folder / "metrics.json").unlink(missing_ok=True)
+    write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
+    write_json(folder / "metrics.json", document)
+
+
+def tested_pair(predictor: Predictor, suite: Suite, predictions: Predictions) -> PairResult:
+    """What a network says of a suite, measured."""
+    return PairResult(predictor.spec.suite, suite.suite, predictions, measure(predictions), predictor.spec.seed)
+
+
+def describe_evaluation(
+    predictor: Predictor,
+    suite: Suite,
+    pair: PairResult,
+    weights: str,
+    device: str,
+    trust: Trust | None = None,
+    samples: FloatArray | None = None,
+) -> dict[str, Any]:
+    """How good a network is on a suite, as plain JSON; arguments as of `write_evaluation`.
+
+    Where the network or the suite is gravity-only, the cosmological parameters are scored alone.
+    """
+    predictions, spec = pair.predictions, predictor.spec
+    scores = {name: pair.scores[name] for name in meaningful_names(pair)}
     outside = predictions.map_index[outside_maps(predictions.mean, predictions.std, predictor.layout)].tolist()
     document: dict[str, Any] = {
         "data_mark": MOCK_MARK if suite.is_mock or predictor.is_mock else "",
@@ -95,9 +126,6 @@ def write_evaluation(
     }
     if trust is not None:
         document["trust"] = trust.to_json()
-    (folder / "metrics.json").unlink(missing_ok=True)
-    write_predictions(folder / "predictions.csv", {"evaluate": (pair,)})
-    write_json(folder / "metrics.json", document)
     return document
 
 
@@ -135,7 +163,7 @@ def _transfer_document(
     if predictor.calibration is not None and predictor.calibration.transfer is not None:
         std = predictor.transfer_std(predictions.mean, predictions.std)
         known: BoolArray = np.asarray(np.isfinite(std).all(axis=0))
-        scores = evaluate(replace(predictions, std=np.where(known, std, predictions.std)))
+        scores = measure(replace(predictions, std=np.where(known, std, predictions.std)))
         told_of = [name for name in names if known[predictions.layout.column(name)]]
         told["scores"] = scores_to_json({name: scores[name] for name in told_of})
     return {"transfer": told}

@@ -20,7 +20,12 @@ TRUST_ENDING = f".trust{SUFFIX}"
 
 
 def trained_names() -> list[str]:
-    """Names of the networks that come with the package, in alphabetical order."""
+    """Names of the networks that come with the package, in alphabetical order.
+
+    Example:
+        >>> "MockTNG" in trained_names()
+        True
+    """
     found = FOLDER.glob(f"*{SUFFIX}")
     return sorted(path.stem for path in found if not path.name.endswith(TRUST_ENDING))
 

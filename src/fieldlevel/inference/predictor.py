@@ -16,7 +16,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.arrays import FloatArray, IntArray, as_array
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
@@ -41,7 +41,8 @@ from fieldlevel.inference.trust.map_statistics import Measured, measured_of
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import exact_float32, select_device
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.suites import is_mock, is_nbody
+from fieldlevel.progress_bars import telling
+from fieldlevel.suites import MOCK_MARK, is_mock, is_nbody
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_checks import REMEDY
@@ -80,6 +81,15 @@ class Predictor:
         calibration: how its standard deviations are rescaled, and by what they grow on other suites; None where it was
             not calibrated.
         checksum: of its weights file; empty of a network that is in none.
+
+    Example:
+        >>> predictor = load("MockTNG", "cpu")
+        >>> predictor
+        <Predictor of MockTNG, MOCK DATA: Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 from Mtot maps of 256 x 256>
+        >>> one_map = 1e11 * torch.rand(256, 256, generator=torch.Generator().manual_seed(1))
+        >>> mean, std = predictor.predict(one_map, anyway=True)
+        >>> mean.shape, std.shape
+        ((1, 6), (1, 6))
     """
 
     network: Estimator
@@ -96,6 +106,13 @@ class Predictor:
     calibration_simulations: npt.NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     calibration: Calibration | None = None
     checksum: str = ""
+
+    def __repr__(self) -> str:
+        suites = ", ".join(source.suite for source in self.spec.all_sources)
+        mark = f", {MOCK_MARK}" if self.is_mock else ""
+        names = self.layout.names if len(self.layout.names) <= 8 else (*self.layout.names[:7], "...")
+        maps = f"{self.spec.field} maps of {self.n_pixels} x {self.n_pixels}"
+        return f"<Predictor of {suites}{mark}: {', '.join(names)} from {maps}>"
 
     @property
     def sources(self) -> tuple[SeenSource, ...]:
@@ -117,6 +134,11 @@ class Predictor:
     def is_mock(self) -> bool:
         """Whether the network was trained on mock maps, labelled or not."""
         return self.layout.is_mock or any(is_mock(source.suite) for source in self.spec.all_sources)
+
+    @property
+    def device(self) -> str:
+        """Where it computes."""
+        return str(next(self.network.parameters()).device)
 
     @property
     def n_pixels(self) -> int:
@@ -152,12 +174,18 @@ class Predictor:
         """
         return (*self.remarks, *other_simulator(self.sources, made_from))
 
-    def outside_prior(self, mean: FloatArray, std: FloatArray) -> npt.NDArray[np.bool_]:
+    def outside_prior(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> npt.NDArray[np.bool_]:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
         return self.layout.outside_prior(mean, std)
 
     def predict(
-        self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, listener: Listener = ignore, *, anyway: bool = False
+        self,
+        maps: npt.ArrayLike | Tensor,
+        batch_size: int = 128,
+        listener: Listener = ignore,
+        *,
+        anyway: bool = False,
+        verbose: bool = False,
     ) -> tuple[FloatArray, FloatArray]:
         """Infer the posterior mean and standard deviation of every parameter for every map.
 
@@ -171,6 +199,7 @@ class Predictor:
             batch_size: maps in a block.
             listener: told of every block.
             anyway: also answer for maps whose level lies far from that of the training (`inference.level`).
+            verbose: whether to show the progress, too.
 
         Returns:
             Means and standard deviations in physical units, each (n, P), columns in the order of
@@ -182,8 +211,9 @@ class Predictor:
         """
         given = as_maps(maps, self.n_pixels)
         mean, std = np.empty((2, len(given), self.network.n_outputs))
-        for block in self._blocks(given, batch_size, listener, anyway=anyway):
-            mean[block.place], std[block.place] = block.mean, block.std
+        with telling(listener, verbose) as told:
+            for block in self._blocks(given, batch_size, told, anyway=anyway):
+                mean[block.place], std[block.place] = block.mean, block.std
         return self.layout.from_unit_interval(mean, std)
 
     def posterior(
@@ -194,6 +224,7 @@ class Predictor:
         *,
         simulations: npt.ArrayLike | None = None,
         anyway: bool = False,
+        verbose: bool = False,
     ) -> Posterior:
         """Infer the posterior of every map: moments, intervals, samples and densities in physical units.
 
@@ -204,8 +235,9 @@ class Predictor:
             batch_size: maps in a block.
             listener: told of every block.
             simulations: number or name of the simulation that each map is of, (n,): maps of one box are no independent
-                looks at the parameters. None where nobody knows.
+                looks at the parameters; of one map it may be the number alone. None where nobody knows.
             anyway: also answer for maps whose level lies far from that of the training.
+            verbose: whether to show the progress, too.
 
         Returns:
             The posterior of n maps.
@@ -216,7 +248,8 @@ class Predictor:
         given = as_maps(maps, self.n_pixels)
         boxes, judging = _simulations(simulations, len(given)), Judging(self, reference_of(self))
         numbers = simulation_numbers(boxes, len(given), self.layout.n_maps)
-        density, moments = self.read(given, numbers, judging, batch_size, listener, anyway=anyway)
+        with telling(listener, verbose) as told:
+            density, moments = self.read(given, numbers, judging, batch_size, told, anyway=anyway)
         return Posterior(density, self.layout, moments, boxes, judging.verdict())
 
     def density(self, maps: npt.ArrayLike | Tensor, batch_size: int = 128, *, anyway: bool = False) -> Density:
@@ -275,7 +308,7 @@ class Predictor:
             yield block._replace(std=block.std * self._scale(block.mean))
             listener(Progress("predict", place.stop, len(given), "maps"))
 
-    def calibrated(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+    def calibrated(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> FloatArray:
         """Standard deviations as `predict` gives them, of those that the network itself claims.
 
         Args:
@@ -285,9 +318,10 @@ class Predictor:
         Returns:
             (n, P); as given where the network was not calibrated.
         """
-        return std if self.calibration is None else std * self._scale(self.layout.to_unit_interval(mean))
+        own = as_array(std)
+        return own if self.calibration is None else own * self._scale(self.layout.to_unit_interval(mean))
 
-    def transfer_std(self, mean: FloatArray, std: FloatArray) -> FloatArray:
+    def transfer_std(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> FloatArray:
         """Standard deviations for maps of a suite that the network was not trained on (`inference.transfer_errors`).
 
         Args:
@@ -304,7 +338,7 @@ class Predictor:
             told = f"{self.source}: its errors on other suites were not measured"
             raise UserError(f"{told}; measure them with `fieldlevel calibrate ... --transfer SUITE`")
         width = self.layout.highs - self.layout.lows
-        return width * self.calibration.transfer.std(self.layout.to_unit_interval(mean), std / width)
+        return width * self.calibration.transfer.std(self.layout.to_unit_interval(mean), as_array(std) / width)
 
     @property
     def transfer_guarantee(self) -> str:

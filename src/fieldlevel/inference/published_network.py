@@ -31,6 +31,7 @@ from fieldlevel.estimators.published_states import PublishedState, is_weights_fi
 from fieldlevel.files import check_regular, make_place_for, sha256_of
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.suites import NBODY_PREFIX, camels_suites, mock_suites, nbody_twin
 from fieldlevel.training.presets import released_preset
 from fieldlevel.training.settings import RULES
@@ -87,6 +88,7 @@ def import_published(
     maps: str | Path | None = None,
     smoothing: float | None = None,
     listener: Listener = ignore,
+    verbose: bool = False,
 ) -> Path:
     """Turn a network of the released CMD scripts into a weights file of this package.
 
@@ -105,6 +107,7 @@ def import_published(
         smoothing: standard deviation of the Gaussian that the maps were smoothed with [pixels]; from the name when
             omitted.
         listener: told of the maps measured.
+        verbose: whether to show the progress, too.
 
     Returns:
         `out`.
@@ -120,7 +123,8 @@ def import_published(
     origin = _origin(source, suite, field, smoothing)
     given = _given_statistics(source, mean, std, maps_path)
     target = _make_place(Path(out), source, maps_path)
-    normaliser, told = _normaliser(source, origin, given, maps_path, published.n_pixels, listener)
+    with telling(listener, verbose) as hears:
+        normaliser, told = _normaliser(source, origin, given, maps_path, published.n_pixels, hears)
     spec = _spec(origin, published.hidden)
     split = spec.split.divide(N_SIMULATIONS)
     save_network(

@@ -31,6 +31,7 @@ from fieldlevel.mapmaking.suitable import cut_slabs, source_of_radius
 from fieldlevel.mapmaking.thinning import Thinning, check_enough, mass_given_back
 from fieldlevel.numerics.neighbours import neighbour_distance
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.snapshots.identities import particle_numbers
 from fieldlevel.snapshots.opening import MASS_TOLERANCE
 from fieldlevel.snapshots.snapshot import Snapshot
@@ -58,6 +59,8 @@ def project_snapshots(
     workers: int = 1,
     listener: Listener = ignore,
     shard: Shard = _WHOLE,
+    *,
+    verbose: bool = False,
 ) -> list[int]:
     """Project snapshots into a folder of CMD files, one simulation each in their order; resumable.
 
@@ -72,6 +75,7 @@ def project_snapshots(
         workers: processes on the CPU; each holds one snapshot in memory.
         listener: hears of every snapshot.
         shard: which part of the snapshots to project.
+        verbose: whether to show the progress, too.
 
     Returns:
         Numbers of the snapshots that are still missing, those of other shards.
@@ -86,8 +90,8 @@ def project_snapshots(
     plans = plan_projection(files, spec, folder)
     fractions = dict(zip((plan.name for plan in plans), sets_of(spec).values(), strict=True))
     make = partial(_project_number, files, spec, fractions)
-    with _not_left_empty(folder):
-        return produce_maps(plans, folder, make, devices, shard, "project", listener)
+    with _not_left_empty(folder), telling(listener, verbose) as told:
+        return produce_maps(plans, folder, make, devices, shard, "project", told)
 
 
 def _as_paths(paths: Sequence[Path | str] | Path | str) -> list[Path]:

@@ -79,7 +79,8 @@ def power_spectrum_2d(
     without power, as smoothed maps have them, stay empty.
 
     Args:
-        maps: densities (not their logarithm), shape (n, N, N); a memory-mapped file is read in blocks.
+        maps: densities (not their logarithm), shape (n, N, N), or one map, (N, N), which is one of n = 1; a
+            memory-mapped file is read in blocks.
         box_size_mpc_h: side of the maps [Mpc/h], `Layout.box_size_mpc_h`; that of CMD when omitted.
         corners: also the shells from the Nyquist wavenumber to the corner of the Fourier square, which lack directions;
             without them the last shell is that of the Nyquist wavenumber.
@@ -101,6 +102,7 @@ def power_spectrum_2d(
         ((32,), (2, 32), 1.0)
     """
     _check(maps, box_size_mpc_h)
+    maps = maps[None] if maps.ndim == 2 else maps
     n_pixels = maps.shape[-1]
     is_on_gpu = isinstance(maps, Tensor) and maps.is_cuda
     n_at_once = max(1, (_PIXELS_AT_ONCE_ON_A_GPU if is_on_gpu else _PIXELS_AT_ONCE) // n_pixels**2)
@@ -117,7 +119,7 @@ def _check(maps: object, box_size_mpc_h: float) -> None:
     if not isinstance(maps, np.ndarray | Tensor) or not _is_real(maps):
         raise UserError("power_spectrum_2d: maps are no array or tensor of real numbers; give one, (n, N, N)")
     shape = tuple(maps.shape)
-    if len(shape) != 3 or shape[0] < 1 or shape[1] != shape[2] or shape[1] < 2:
+    if len(shape) not in (2, 3) or shape[0] < 1 or shape[-2] != shape[-1] or shape[-1] < 2:
         raise UserError(f"power_spectrum_2d: maps have shape {shape}; give (n, N, N) with n > 0 and N > 1")
     if not isinstance(box_size_mpc_h, Real) or not 0 < box_size_mpc_h < _LARGEST_BOX_MPC_H:
         raise UserError(f"power_spectrum_2d: box_size_mpc_h is {box_size_mpc_h}; give the side of the maps in Mpc/h")

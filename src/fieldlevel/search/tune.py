@@ -7,7 +7,7 @@ References:
     Akiba et al. 2019, arXiv:1907.10902 (Optuna).
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -27,6 +27,7 @@ from fieldlevel.inference.calibrated_training import complete
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.search.published_trials import Point, published_trials
 from fieldlevel.search.search_settings import MOST_TRIALS, refuse_unused_in_search
 from fieldlevel.search.space import PUBLISHED, search_space, trial_spec
@@ -54,6 +55,7 @@ def tune(
     check: bool = True,
     begin_with: str | Path | None = None,
     to_use: bool = True,
+    verbose: bool = False,
 ) -> list[Path]:
     """Search for the hyper-parameters with the lowest validation loss, and make the best networks ready for use.
 
@@ -76,6 +78,7 @@ def tune(
         begin_with: Optuna database of the released CMD scripts, the best trials of which are the first of the search
             (`search.published_trials`); only of networks on maps.
         to_use: whether the best networks are to be used, not only what they were trained with.
+        verbose: whether to show the progress, too.
 
     Returns:
         Weights files of the best trials, `trial-<number>/weights.safetensors`, the best first.
@@ -91,15 +94,15 @@ def tune(
         refuse_unused_in_search(spec)
     trials = [] if begin_with is None else _trials_for(spec, begin_with)
     fingerprints = fingerprints_of([source.suite for source in open_data(spec.train, directory, check=False)])
-    with _quiet_optuna():
+    with _quiet_optuna(), telling(listener, verbose) as told:
         search = open_search(spec, Path(out), fingerprints, trials)
         if len(search.finished()) < spec.n_trials or search.lost():
-            data = _load(spec.train, directory, select_device(device), listener, check=check)
-            _work(search, data, listener)
-            _make_again(search, data, listener)
+            data = _load(spec.train, directory, select_device(device), told, check=check)
+            _work(search, data, told)
+            _make_again(search, data, told)
         weights = search.best_weights()
         if to_use:
-            _complete(search, weights, directory, device, listener)
+            _complete(search, weights, directory, device, told)
         return weights
 
 
@@ -242,15 +245,22 @@ def _save(path: Path, spec: TrainSpec, trained: TrainedNetwork, data: _Data, num
 def _in_search(search: Search, number: int, listener: Listener) -> Listener:
     """Listener to one trial that tells how far the whole search is."""
     n_before = search.spec.train.n_steps * len(search.finished())
-    return lambda event: _tell(search, n_before + event.done, f"trial {number}: {event.detail}", listener)
+
+    def tell(event: Progress) -> None:
+        numbers = {"trial": number, **event.numbers}
+        _tell(search, n_before + event.done, f"trial {number}: {event.detail}", listener, numbers)
+
+    return tell
 
 
-def _tell(search: Search, n_steps: int, detail: str, listener: Listener) -> None:
+def _tell(
+    search: Search, n_steps: int, detail: str, listener: Listener, numbers: Mapping[str, float] | None = None
+) -> None:
     """Count the steps of all trials; those that stopped early count as if they had not."""
     spec = search.spec
     best = "".join(f", best {value_of(trial):.2f}" for trial in search.best()[:1])
     total = spec.n_trials * spec.train.n_steps
-    listener(Progress(f"tune {spec.train.suite}", n_steps, total, "steps", f"{detail}{best}"))
+    listener(Progress(f"tune {spec.train.suite}", n_steps, total, "steps", f"{detail}{best}", numbers or {}))
 
 
 def _check_spec(spec: TuneSpec) -> TuneSpec:

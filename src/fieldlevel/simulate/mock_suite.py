@@ -27,6 +27,7 @@ from fieldlevel.mapmaking.production import Maps, produce_maps
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.numerics.memory import check_fits
 from fieldlevel.progress import Listener, ignore
+from fieldlevel.progress_bars import telling
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.feedback import HydroParticles
 from fieldlevel.simulate.sets import Row, check_suite, describe_labels, layout_of_spec, pinned, rows_of_set
@@ -84,6 +85,7 @@ def simulate_suite(
     shard: Shard = _WHOLE,
     *,
     keep_snapshots: bool = False,
+    verbose: bool = False,
 ) -> Path:
     """Simulate suites on shared gravity runs, and their gravity-only twin, into a folder of CMD files.
 
@@ -98,6 +100,7 @@ def simulate_suite(
         listener: hears of every simulation.
         shard: which part of the simulations to run; the files get their names when the last part is done.
         keep_snapshots: also write the particles of each simulation, `snapshots/<suite>/<set>_<n>/`.
+        verbose: whether to show the progress, too.
 
     Returns:
         The folder.
@@ -113,7 +116,8 @@ def simulate_suite(
         >>> np.load(folder / "Maps_Mtot_MockTNG_LH_z=0.00.npy").shape
         (15, 16, 16)
     """
-    fill_folder(spec, directory, device, workers, listener, shard, keep_snapshots=keep_snapshots)
+    with telling(listener, verbose) as told:
+        fill_folder(spec, directory, device, workers, told, shard, keep_snapshots=keep_snapshots)
     return Path(directory)
 
 

@@ -43,6 +43,10 @@ class PairResult:
     train_set: str = "LH"
     test_set: str = "LH"
 
+    def __repr__(self) -> str:
+        mark = f", {MOCK_MARK}" if self.is_mock else ""
+        return f"<PairResult {self.name}{mark}: seed {self.seed}, {self.predictions.n_maps} maps>"
+
     @property
     def key(self) -> PairKey:
         """By which the same network on the same suite is found in other experiments."""

@@ -85,6 +85,11 @@ class Predictions:
             first = self.map_index[int(np.argmax(broken))]
             raise UserError(f"predictions: {name} of map {first} is not finite; train the network again")
 
+    def __repr__(self) -> str:
+        return (
+            f"<Predictions of {self.n_maps} maps of {self.n_simulations} simulations: {', '.join(self.layout.names)}>"
+        )
+
     @property
     def n_maps(self) -> int:
         """Number of tested maps."""

@@ -30,7 +30,7 @@ from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import MeanOnly
 from fieldlevel.study.particle_weighing import WeighedSet, weigh
 from fieldlevel.study.verdict import Verdict
-from fieldlevel.suites import is_mock, is_nbody
+from fieldlevel.suites import MOCK_MARK, is_mock, is_nbody
 
 TITLE = "Robust marginalization of baryonic effects at the field level"
 
@@ -85,6 +85,12 @@ class LetterResults:
     n_particles: Mapping[str, int | None] = field(default_factory=dict)
     one_parameter_tables: Mapping[str, OneParameterTable] = field(default_factory=dict)
     title: str = TITLE
+
+    def __repr__(self) -> str:
+        mark = f", {MOCK_MARK}" if self.is_mock else ""
+        held = sum(verdict.outcome == "holds" for verdict in self.verdicts)
+        told = f"{len(self.experiments)} experiments, {held} of {len(self.verdicts)} verdicts hold"
+        return f"<LetterResults of {', '.join(self.suites)}{mark}: {told}>"
 
     def __post_init__(self) -> None:
         mock = sorted({s for pair in self.pairs for s in (pair.train_suite, pair.test_suite) if is_mock(s)})

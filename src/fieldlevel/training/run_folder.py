@@ -21,6 +21,8 @@ from fieldlevel.training.weights_file import read_weights_file
 class RunFolder:
     """Where a training keeps what it knows: `spec.json`, `resume.pt` until it is done, `history.csv` and the weights.
 
+    The history grows by a row at every validation.
+
     Args:
         path: of the folder, which need not be there.
     """
@@ -88,7 +90,11 @@ class RunFolder:
         write_text(self.spec, to_json(spec) + "\n")
 
     def write_history(self, history: Sequence[HistoryRow]) -> None:
-        """Write what the validations found, as CSV."""
+        """Write what the validations found so far, as CSV.
+
+        The file is replaced as a whole: whoever looks meanwhile finds complete rows, and a run that goes on from an
+        earlier state than the last that the file tells of has no row twice.
+        """
         with written_aside(self.path / "history.csv") as aside, aside.open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(field.name for field in fields(HistoryRow))

@@ -74,6 +74,9 @@ class TrainedNetwork:
     history: tuple[HistoryRow, ...]
     validation_loss: float
 
+    def __repr__(self) -> str:
+        return f"<TrainedNetwork after {self.history[-1].step} steps: validation loss {self.validation_loss:.4g}>"
+
 
 def validation_loss(network: Estimator, validation: MapSet, batch_size: int) -> float:
     """Exact loss of all symmetries of every map, in evaluation mode; several ranks share the maps.
@@ -133,7 +136,7 @@ class TrainingState:
         self.history.append(
             HistoryRow(self.step, self.take_step.rate(self.step - 1), training_loss, loss, self.seconds)
         )
-        listener(self._progress(training_loss))
+        listener(self._progress(training_loss, validation_loss=loss))
 
     def best_network(self) -> TrainedNetwork:
         """The network with its best weights, settled for prediction; the training ends with it."""
@@ -240,11 +243,12 @@ class TrainingState:
             f"if it persists, `fieldlevel check` the maps"
         )
 
-    def _progress(self, loss: float) -> Progress:
+    def _progress(self, loss: float, **found: float) -> Progress:
+        numbers = {"loss": loss, "learning_rate": self.take_step.rate(self.step - 1), **found}
         detail = f"loss {loss:.2f}"
         if self.history:
             detail += f", validation {self.history[-1].validation_loss:.2f}"
-        return Progress(f"train {self.spec.suite}", self.step, self.spec.n_steps, "steps", detail)
+        return Progress(f"train {self.spec.suite}", self.step, self.spec.n_steps, "steps", detail, numbers)
 
 
 def check_state(state: Mapping[str, Any], own: Mapping[str, Any], n_steps: int, n_maps: int) -> None:

@@ -1,15 +1,15 @@
 """Training one network: steps, validation, the best checkpoint, and going on after an interruption.
 
-The work is counted in optimiser steps. At validations the whole state is written to `resume.pt`, less often where
-writing is slow and would take more than a twentieth of the time; a run that was killed at any moment starts there and,
-on a CPU or one GPU, ends with the same bits as one that was not.
+The work is counted in optimiser steps. At validations `history.csv` gets a row, and the whole state is written to
+`resume.pt`, less often where writing is slow and would take more than a twentieth of the time; a run that was killed at
+any moment starts there and, on a CPU or one GPU, ends with the same bits as one that was not.
 
 Inside `distributed.process_group` several processes train one network, on shares of every batch. All call the same
 functions with the same arguments and a folder that all of them see; the first alone writes files and tells the
 listener.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,7 +34,7 @@ from fieldlevel.training.sources import (
     outputs_of,
     seen_sources,
 )
-from fieldlevel.training.state import TrainedNetwork, TrainingState
+from fieldlevel.training.state import HistoryRow, TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -68,7 +68,8 @@ def train(
     if distributed.rank() == 0:
         folder.write_spec(spec)
     key, *earlier = [digest(spec, each) for each in fingerprints_of(suites)]
-    trained = _train(spec, training, validation, ResumeFile(folder.resume, key, earlier), listener)
+    file = ResumeFile(folder.resume, key, earlier)
+    trained = _train(spec, training, validation, file, listener, folder.write_history)
     if distributed.rank() == 0:
         folder.write_history(trained.history)
         save_network(
@@ -119,12 +120,14 @@ def _train(
     validation: MapSet,
     file: ResumeFile | None,
     listener: Listener,
+    keep: Callable[[Sequence[HistoryRow]], None] = lambda history: None,
 ) -> TrainedNetwork:
-    """`train_network` with a checked spec."""
+    """`train_network` with a checked spec; `keep` is given the history when it has changed."""
     with seeded(spec.seed, training.maps.device):
         state = TrainingState(spec, training, validation)
         for _ in validations(state, file, listener):
-            pass
+            if state.history and distributed.rank() == 0:
+                keep(state.history)
         return state.best_network()
 
 

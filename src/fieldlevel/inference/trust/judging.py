@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.arrays import FloatArray, IntArray, as_array
 from fieldlevel.data.given import as_maps
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
@@ -45,6 +45,9 @@ class Trust:
     reasons: tuple[str, ...]
     sentence: str
     remarks: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        return f"<Trust in {len(self.p_value)} map{'s' * (len(self.p_value) != 1)}: {self.sentence}>"
 
     @classmethod
     def of_members(cls, members: "Sequence[Trust]") -> "Trust":
@@ -218,7 +221,7 @@ def simulation_numbers(simulations: npt.ArrayLike | None, n: int, n_maps: int) -
     """
     if simulations is None:
         return np.arange(n) // n_maps
-    numbers = np.asarray(simulations)
+    numbers = np.atleast_1d(as_array(simulations)) if n == 1 else as_array(simulations)
     if numbers.shape != (n,):
         told = f"simulations of shape {numbers.shape}"
         raise UserError(f"trust: {told}; give the number or name of the simulation of each of the {n} maps")

@@ -12,6 +12,7 @@ from fieldlevel.study.robustness.choosing import Choice, Tested
 from fieldlevel.study.robustness.robust_methods import POOLED
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
 from fieldlevel.study.robustness.roles import SINGLE, Role
+from fieldlevel.suites import MOCK_MARK
 
 CHOSEN = "chosen"
 """Of each fold the method that inner leave-one-out found best there."""
@@ -52,6 +53,10 @@ class RobustnessResults:
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     is_mock: bool = False
+
+    def __repr__(self) -> str:
+        mark = f", {MOCK_MARK}" if self.is_mock else ""
+        return f"<RobustnessResults of {', '.join(self.suites)}{mark}: {len(self.tested)} roles of networks tested>"
 
     @property
     def names(self) -> tuple[str, ...]:
