@@ -54,11 +54,15 @@ for modules, absent in json.loads(sys.argv[1]):
 
 WORK = {
     "simulate": ["fieldlevel.simulate.mock_suite"],
-    "snapshots": ["fieldlevel.mapmaking.projection", "fieldlevel.numerics.neighbours_numba", "fieldlevel.numerics.discs_numba"],
+    "snapshots": [
+        "fieldlevel.mapmaking.projection",
+        "fieldlevel.numerics.neighbours_numba",
+        "fieldlevel.numerics.discs_numba",
+    ],
     "tune": ["fieldlevel.search.tune", "fieldlevel.search.published_trials"],
     "report": ["fieldlevel.figures"],
     "letter": ["fieldlevel.report", "fieldlevel.study.runner", "fieldlevel.study.robustness.robustness_runner"],
-}  # fmt: skip
+}
 """What each extra is for."""
 
 
