@@ -35,7 +35,7 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/made
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[letter,snapshots]'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[letter]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/made

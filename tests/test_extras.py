@@ -159,6 +159,6 @@ def test_each_extra_brings_what_its_work_imports(tmp_path):
 def test_packages_are_known_by_their_extras():
     for package, extra in EXTRAS.items():
         assert package in direct(extra)
-    named = set().union(*(direct(extra) for extra in {*WORK, "flows", "getdist", "pandas", "sbi", "all"}))
+    named = set().union(*(direct(extra) for extra in {*WORK, "hdf5", "flows", "getdist", "pandas", "sbi", "all"}))
     assert named == set(EXTRAS)
     assert direct("all") == named - {"sbi"}

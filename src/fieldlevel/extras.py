@@ -12,7 +12,7 @@ from fieldlevel.errors import UserError
 
 EXTRAS = {
     "h5py": "snapshots",
-    "hdf5plugin": "snapshots",
+    "hdf5plugin": "hdf5",
     "numba": "snapshots",
     "scipy": "simulate",
     "optuna": "tune",
