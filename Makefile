@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= letter-output
 SCALE ?= laptop
 
-.PHONY: letter test lint types layers check clean
+.PHONY: letter test lint types layers package check clean
 
 letter: $(VENV)/installed
 	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)
@@ -23,6 +23,9 @@ types: $(VENV)/installed-dev
 layers: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
+package: $(VENV)/installed-dev
+	.ci/package $(BIN)/python
+
 check: lint types layers test
 
 $(VENV)/made:
@@ -32,7 +35,7 @@ $(VENV)/made:
 	@touch $@
 
 $(VENV)/installed: pyproject.toml constraints.txt | $(VENV)/made
-	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable .
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[letter]'
 	@touch $@
 
 $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/made

@@ -16,7 +16,7 @@ def source(tmp_path_factory) -> Path:
     shutil.copytree(
         ROOT / "src", source / "src", ignore=shutil.ignore_patterns("__pycache__", "*.egg-info", ".*", "*.nb[ci]")
     )
-    for name in ("pyproject.toml", "README.md", "LICENSE"):
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
     folder = source / "src" / "fieldlevel" / "trained"
     folder.mkdir(exist_ok=True)

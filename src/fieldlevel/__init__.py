@@ -161,7 +161,14 @@ def __getattr__(name: str) -> "Any":
         return importlib.import_module(f"fieldlevel.{name}")
     if name not in _PUBLIC:
         raise AttributeError(f"module 'fieldlevel' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"fieldlevel.{_PUBLIC[name]}"), name)
+    try:
+        module = importlib.import_module(f"fieldlevel.{_PUBLIC[name]}")
+    except ModuleNotFoundError as error:
+        extras = importlib.import_module("fieldlevel.extras")
+        if (told := extras.lacking(error)) is None:
+            raise
+        raise importlib.import_module("fieldlevel.errors").UserError(told) from None
+    return getattr(module, name)
 
 
 def __dir__() -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from fieldlevel import interrupts, streams, trouble
+from fieldlevel import extras, interrupts, streams, trouble
 from fieldlevel.arguments import name_of, parse
 from fieldlevel.commands import (
     Calibrate,
@@ -50,6 +50,8 @@ _N_DRAWN = 50_000
 """Samples of each posterior that a corner plot is made of."""
 ROBUSTNESS = "robustness"
 """Named with --only of a letter."""
+_EXTRA_OF: dict[type, str] = {Letter: "letter", Robustness: "letter"}
+"""Of commands that need several extras, the one that brings all of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_extensions()
             command = parse(given)
             _check_launch(command)
-            return _RUN[type(command)](command)
+            return _run(command)
     except UserError as error:
         console.error(str(error))
         return 2
@@ -89,6 +91,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         console.error(told)
         return 1
+
+
+def _run(command: Command) -> int:
+    """The exit code of a command; what it needs of an extra that is not installed is told in a line."""
+    try:
+        return _RUN[type(command)](command)
+    except ModuleNotFoundError as error:
+        told = extras.lacking(error, _EXTRA_OF.get(type(command)))
+        if told is None:
+            raise
+        raise UserError(told) from None
 
 
 def _check_launch(command: Command) -> None:
@@ -277,7 +290,7 @@ def _evaluate(command: Evaluate) -> int:
     where = (command.data, command.suite, command.set_name, command.simulations, command.out, command.device)
     with console.progress_display() as listener:
         found = evaluate(command.weights, *where, listener, anyway=command.anyway)
-    document, trust = found.document, found.trust
+    document = found.document
     title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_error_bars(document)

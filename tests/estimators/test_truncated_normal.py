@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from scipy import stats
+from scipy import special, stats
 from torch import Tensor
 
 from fieldlevel.estimators.truncated_normal import (
     LEAST_STD,
     UNIFORM_STD,
     Parent,
+    inverse_log_ndtr,
     nearest_moments,
     parent_of,
     widest_std,
@@ -72,6 +73,15 @@ def test_scipy_agrees():
     x = torch.tensor([0.07, 0.9, 0.99]).double()
     np.testing.assert_allclose(parent.log_density(x), theirs.logpdf(x.numpy()), rtol=MOMENTS)
     np.testing.assert_allclose(parent.log_cdf(x)[0].exp(), theirs.cdf(x.numpy()), rtol=MOMENTS)
+
+
+def test_inverse_of_the_logarithmic_distribution_function_is_that_of_scipy():
+    tail = torch.logspace(-15, 300, 20_001, dtype=torch.float64)
+    body = torch.linspace(0.01, 1000, 20_001, dtype=torch.float64)
+    edges = torch.tensor([-torch.inf, 0.0, 1e-18], dtype=torch.float64)
+    log_p = torch.cat([-tail, -body, edges])
+    expected = special.ndtri_exp(log_p.clamp(max=0.0).numpy())
+    np.testing.assert_allclose(inverse_log_ndtr(log_p).numpy(), expected, rtol=1e-12, atol=1e-14)
 
 
 @pytest.mark.parametrize("p", [1e-9, 1e-3, 0.25, 0.5, 0.9, 1 - 1e-6])

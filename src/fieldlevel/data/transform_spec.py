@@ -4,9 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
-import tyro
-
 from fieldlevel.errors import UserError, shown
+from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
 
 if TYPE_CHECKING:

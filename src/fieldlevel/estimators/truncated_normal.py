@@ -26,9 +26,8 @@ from functools import cache
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
-from torch.special import log_ndtr
+from torch.special import log_ndtr, ndtri
 
 UNIFORM_STD = 12.0**-0.5
 """Of the uniform density on the unit interval."""
@@ -46,6 +45,8 @@ _AT_A_TIME = 1024
 """Densities whose integrals are worked on together: they stay in the cache of a processor."""
 _N_ITERATIONS = 60
 _LEAST_BETA = 1e-9
+_FAR_TAIL = -600.0
+"""Logarithm of probabilities from which on they are not exact as numbers."""
 
 
 @dataclass(frozen=True)
@@ -189,5 +190,27 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def inverse_log_ndtr(log_p: Tensor) -> Tensor:
-    """The z with log Phi(z) = log_p, for the standard normal distribution function Phi."""
-    return torch.from_numpy(np.asarray(special.ndtri_exp(log_p.clamp(max=0.0).cpu().numpy())))
+    """The z with log Phi(z) = log_p, for the standard normal distribution function Phi.
+
+    Args:
+        log_p: float64, any shape; what is above zero by round-off counts as zero.
+
+    Example:
+        >>> inverse_log_ndtr(torch.tensor([-1e4, math.log(0.25), 0.0], dtype=torch.float64))
+        tensor([-141.3798,   -0.6745,       inf], dtype=torch.float64)
+    """
+    log_p = log_p.clamp(max=0.0)
+    is_below = log_p < -math.log(2)
+    tail: Tensor = ndtri(torch.where(is_below, log_p.exp(), -torch.expm1(log_p)))
+    z = torch.where(is_below, tail, -tail)
+    if (is_far := (log_p < _FAR_TAIL) & log_p.isfinite()).any():
+        z[is_far] = _far_quantile(log_p[is_far])
+    return z
+
+
+def _far_quantile(log_p: Tensor) -> Tensor:
+    """The same where p is too small for a number: Newton's method, as log Phi has the slope -z - 1 / z there."""
+    z = -(-2 * log_p - (-4 * math.pi * log_p).log()).sqrt()
+    for _ in range(3):
+        z = z + (log_ndtr(z) - log_p) / (z + 1 / z)
+    return z

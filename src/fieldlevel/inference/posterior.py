@@ -25,8 +25,8 @@ from fieldlevel.arrays import BoolArray, FloatArray
 from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.densities import Density
 from fieldlevel.estimators.sizes import whole_number
+from fieldlevel.extras import need
 from fieldlevel.inference.combining import combine_density, refuse_shared_boxes
-from fieldlevel.inference.extras import need
 from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.memory import check_fits
@@ -233,7 +233,7 @@ class Posterior:
         Raises:
             UserError: pandas is not installed.
         """
-        pandas = need("pandas", "pandas")
+        pandas = need("pandas")
         moments = np.stack([self.mean, self.std], axis=-1).reshape(len(self), -1)
         columns = [f"{name}_{moment}" for name in self.names for moment in ("mean", "std")]
         return pandas.DataFrame(moments, columns=columns, index=pandas.RangeIndex(len(self), name="map"))
@@ -254,7 +254,7 @@ class Posterior:
         Raises:
             UserError: GetDist is not installed.
         """
-        getdist = need("getdist", "getdist")
+        getdist = need("getdist")
         return getdist.MCSamples(
             samples=self[i].sample(n_samples, seed)[:, 0],
             names=list(self.names),

@@ -23,8 +23,8 @@ from torch.distributions import Distribution, Independent, Uniform
 
 from fieldlevel.data.given import as_maps
 from fieldlevel.errors import UserError
+from fieldlevel.extras import known
 from fieldlevel.inference.ensemble import Ensemble
-from fieldlevel.inference.extras import known
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.layout import Layout

@@ -18,6 +18,7 @@ from concurrent.futures import ThreadPoolExecutor
 import torch
 from torch import Tensor
 
+from fieldlevel.extras import refuse_without
 from fieldlevel.numerics.discs import paint_points
 
 _CORNERS_AT_ONCE = {"cpu": 2**17, "cuda": 2**24}
@@ -76,6 +77,7 @@ def paint_layers_exact(
 
 
 def _add_compiled(image: Tensor, discs: Tensor) -> None:
+    refuse_without("numba")
     from fieldlevel.numerics import discs_numba  # noqa: PLC0415 (slow to import)
 
     discs_numba.add_discs(image.numpy(), discs.numpy())

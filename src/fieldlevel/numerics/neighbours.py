@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.errors import UserError
+from fieldlevel.extras import refuse_without
 from fieldlevel.numerics.neighbour_groups import grouped_neighbour_distance
 
 
@@ -37,6 +38,7 @@ def neighbour_distance(positions: Tensor, box: float, k: int, workers: int = 1) 
     wrapped = wrapped.where(wrapped < box, 0.0)
     if positions.is_cuda:
         return grouped_neighbour_distance(wrapped, box, k)
+    refuse_without("numba")
     from fieldlevel.numerics import neighbours_numba  # noqa: PLC0415 (slow to import)
 
     return torch.from_numpy(neighbours_numba.tree_neighbour_distance(wrapped.numpy(), float(box), k, workers))

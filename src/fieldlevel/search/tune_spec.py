@@ -4,8 +4,7 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import tyro
-
+from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.train_spec import TrainSpec, is_of_network
 

@@ -21,6 +21,7 @@ import torch
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import differences
 from fieldlevel.errors import UserError, shown
+from fieldlevel.extras import refuse_without
 from fieldlevel.mapmaking.contents import Plan, plan_name
 from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.production import Maps, produce_maps
@@ -141,6 +142,7 @@ def fill_folder(
         devices = devices * workers
     kept = Path(directory) / "snapshots" if keep_snapshots else None
     if kept is not None:
+        refuse_without("h5py")
         _refuse_unkept(spec, plans, Path(directory), kept)
     make = partial(_simulate, spec, tuple(map(facts_of, spec.suites)), rows, kept)
     there = tuple(plan for plan in plans if Ledger(plan, Path(directory)).is_finished())

@@ -3,8 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
-import tyro
-
+from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
 from fieldlevel.suites import mock_suites
 

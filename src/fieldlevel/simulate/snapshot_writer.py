@@ -6,16 +6,20 @@ References:
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import h5py
 import numpy as np
 
+from fieldlevel.extras import need
 from fieldlevel.files import make_folder, written_aside
 from fieldlevel.layout import CRITICAL_DENSITY, Layout
 from fieldlevel.numerics.cosmology import OMEGA_B, Growth
 from fieldlevel.simulate.feedback import HydroParticles, Species
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.suites import HUBBLE, MOCK_ORIGIN, layout_of
+
+if TYPE_CHECKING:
+    import h5py
 
 SNAPSHOT_NAME = "snapshot_090.hdf5"
 """Today, as CAMELS numbers it."""
@@ -41,9 +45,9 @@ def write_snapshot(
     counts = np.zeros(_N_TYPES, dtype=np.int64)
     for name, species in kinds.items():
         counts[_TYPES[name]] = len(species.position)
-    layout = layout_of(suite, spec.set_name)
+    layout, hdf5 = layout_of(suite, spec.set_name), need("h5py")
     make_folder(path.parent)
-    with written_aside(path) as aside, h5py.File(aside, "w") as file:
+    with written_aside(path) as aside, hdf5.File(aside, "w") as file:
         file.create_group("Header").attrs.update(_header(counts, suite, layout, parameters))
         for name, species in kinds.items():
             _write_kind(file.create_group(f"PartType{_TYPES[name]}"), species, spec, layout, parameters[0])
@@ -72,7 +76,7 @@ def _header(counts: np.ndarray, suite: str, layout: Layout, parameters: Sequence
     }
 
 
-def _write_kind(group: h5py.Group, species: Species, spec: SimulateSpec, layout: Layout, Omega_m: float) -> None:
+def _write_kind(group: "h5py.Group", species: Species, spec: SimulateSpec, layout: Layout, Omega_m: float) -> None:
     """Peculiar velocities today are dx/dD dD/da H_0, with H_0 = 100 km/s per Mpc/h."""
     box = layout.box_size_mpc_h
     cell_kpc_h = box * 1e3 / spec.n_mesh

@@ -147,7 +147,9 @@ def _import_filters(dataset: h5py.Dataset, code: int, name: str) -> None:
     try:
         import hdf5plugin  # noqa: F401, PLC0415 (optional, and registers its filters when imported)
     except ImportError:
-        raise DataError([f"{told}, which needs the package hdf5plugin: pip install hdf5plugin"]) from None
+        raise DataError(
+            [f"{told}, which needs the package hdf5plugin: pip install hdf5plugin, or 'fieldlevel[hdf5]'"]
+        ) from None
     if not h5py.h5z.filter_avail(code):
         raise DataError([f"{told}, which hdf5plugin has not either; write the file again with gzip or none"])
 

@@ -5,11 +5,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal
 
-import tyro
-
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.estimators.network_specs import MOMENTS, NetworkSpec, Option, PerceptronSpec
+from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
 from fieldlevel.training.source_spec import SourceSpec
 
