@@ -131,6 +131,12 @@ class TrainSpec:
         """Where the maps come from: `sources`, or the one suite."""
         return self.sources or (SourceSpec(self.suite, self.set_name),)
 
+    @classmethod
+    def place(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a letter, of a study or of a search as those of their networks on maps."""
+        train = values.get("train")
+        return train if isinstance(train, dict) else values
+
 
 def summary_training() -> TrainSpec:
     """Training of a perceptron on summaries: short steps, many of them, no symmetries to draw."""
