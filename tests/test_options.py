@@ -119,7 +119,7 @@ def test_a_value_that_is_none_is_refused_with_those_that_there_are(capsys):
         main(["train", "--data", "d", "--inputs", "power_spectra"])
     assert stop.value.code == 2
     words = capsys.readouterr().err
-    assert "'power_spectra' is none of maps, power-spectrum, one-point-PDF" in words
+    assert "invalid choice 'power_spectra' for argument '--inputs'. Expected one of ('maps', 'power-spectrum'" in words
     assert words.count("\n") == 1
 
 

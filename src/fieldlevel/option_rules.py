@@ -110,19 +110,13 @@ def _choice_of_words(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[str] |
     if get_origin(info.type) is not Literal or not any(" " in str(name) for name in names):
         return None
     spelled = tuple(map(without_spaces, names))
-
-    def read(words: list[str]) -> str:
-        name = name_meant(words[0], names)
-        if name is None:
-            raise ValueError(f"{words[0]!r} is none of {', '.join(spelled)}")
-        return name
-
     return PrimitiveConstructorSpec(
         nargs=1,
         metavar=f"{{{','.join(spelled)}}}",
-        instance_from_str=read,
+        instance_from_str=lambda words: name_meant(words[0], names) or words[0],
         is_instance=lambda value: value in names,
         str_from_instance=lambda name: [without_spaces(name)],
+        choices=tuple(dict.fromkeys((*spelled, *names))),
     )
 
 

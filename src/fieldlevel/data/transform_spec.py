@@ -33,8 +33,8 @@ class TransformSpec:
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
     kind: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(map(without_spaces, KINDS))}}}")] = "none"
-    """smoothing: by a Gaussian; k_max: Fourier modes of the logarithm beyond it are cut; mean map: its mean everywhere;
-    shuffled pixels: in random order; random phases: of the Fourier modes of the logarithm; no monopole: scaled to the
+    """smoothing: by a Gaussian; k_max: Fourier modes of the logarithm beyond it are cut; mean-map: its mean everywhere;
+    shuffled-pixels: in random order; random-phases: of the Fourier modes of the logarithm; no-monopole: scaled to the
     mean density at Omega_m = 0.3."""
     scale: float = 0.0
     """Standard deviation in pixels (smoothing), wavenumber in h/Mpc (k_max)."""
