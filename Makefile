@@ -5,7 +5,10 @@ BIN := $(VENV)/bin
 OUT ?= letter-output
 SCALE ?= laptop
 
-.PHONY: letter test lint types layers package check clean
+.PHONY: demo letter test lint types layers package check clean
+
+demo: $(VENV)/installed
+	$(BIN)/fieldlevel demo
 
 letter: $(VENV)/installed
 	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)

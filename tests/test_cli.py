@@ -214,6 +214,8 @@ def test_letter_prints_the_four_pairs_and_does_nothing_again(out, capsys):
     assert "MockSIMBA → MockTNG" in printed
     assert "MOCK DATA" in printed
     assert str(out / "report.html") in printed.replace("\n", "")
+    assert main(["letter", "--config", str(out), "--out", str(out), "--device", "cpu"]) == 0
+    assert capsys.readouterr().out == printed
     assert (out / "report.html").stat().st_mtime_ns == stamp
 
 

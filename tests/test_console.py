@@ -105,3 +105,47 @@ def test_maps_outside_the_prior_are_told_with_the_parameters_that_tell_it(capsys
     for names, words in ((["h"], "h"), (["a", "b"], "a or b"), (["a", "b", "c"], "a, b or c")):
         console.print_outside([3], names)
         assert f"with {words} wider than or outside the prior: 1 map (3)" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n", [2, 5, 35])
+def test_posteriors_of_many_parameters_fit_80_columns(monkeypatch, capsys, n):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"parameter_{number}" for number in range(n)]
+    layout = replace(Layout(), parameters=tuple(Parameter(name, cosmological=True) for name in names))
+    mean = np.arange(2 * n, dtype=float).reshape(2, n) / n
+    console.print_posteriors(mean, 0.01 + 0 * mean, layout)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    headings = [line.split() for line in lines if line.startswith("map")]
+    assert [name for each in headings for name in each[1:]] == names
+    assert len([line for line in lines if line.startswith("1 ")]) == len(headings)
+    assert sum(line.count("±") for line in lines) == 2 * n
+
+
+def test_trials_of_many_settings_fit_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    names = [f"a_long_setting_{number}" for number in range(9)]
+    trials = [
+        {"number": str(i), "value": str(-i), **dict.fromkeys(names, "0.123456"), "state": "complete", "error": ""}
+        for i in range(3)
+    ]
+    console.print_trials("MockTNG", trials, 2)
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[0] == "MockTNG: best of 3 trials, 3 of them complete · MOCK DATA"
+    assert all(name.replace("_", " ") in " ".join(lines) for name in names)
+    assert [line.split()[:2] for line in lines[2:4]] == [["2", "-2"], ["1", "-1"]]
+
+
+def test_error_bars_of_long_names_fit_80_columns(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    estimate = {"value": 0.68, "error": 0.02}
+    row = {
+        "coverage": {"0.68": estimate, "0.95": estimate},
+        "quarters": [{"0.68": estimate}] * 4,
+        "uniformity": {"p_value": 0.5},
+    }
+    console.print_error_bars({"error_bars": {"A_AGN1[IllustrisTNG]": row}})
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    assert max(map(len, lines)) <= 80
+    assert lines[-1].split() == ["A_AGN1[IllustrisTNG]", *2 * ["0.68", "±", "0.02"], *4 * ["0.68"], "0.50"]

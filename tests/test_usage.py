@@ -6,7 +6,6 @@ from fieldlevel.cli import main
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ([], "no command; see fieldlevel --help"),
         (["simulat"], "unrecognised command simulat; did you mean simulate? see fieldlevel --help"),
         (["-x"], "unrecognised option -x; see fieldlevel --help"),
         (

@@ -19,6 +19,7 @@ from fieldlevel.commands import (
     Calibrate,
     Check,
     Command,
+    Demo,
     Evaluate,
     Import,
     Infer,
@@ -36,7 +37,7 @@ from fieldlevel.extensions import load_extensions
 from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
 from fieldlevel.search.tune_spec import TuneSpec
-from fieldlevel.spec_io import Spec, is_json, overlay_file
+from fieldlevel.spec_io import Spec, is_json, overlay_file, settings_file
 from fieldlevel.study.keys import PAIRS_LABELS
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.scales import SCALES
@@ -114,9 +115,11 @@ def _check_launch(command: Command) -> None:
 
 def _letter(command: Letter) -> int:
     """The letter; robustness, where it is asked for, comes after it in a folder of its own."""
+    from fieldlevel.study.letter_checks import with_experiments
     from fieldlevel.study.robustness.robustness_data import refuse_few
     from fieldlevel.study.robustness.robustness_scales import of_letter
 
+    command = replace(command, spec=with_experiments(command.spec))
     others = tuple(word for word in command.spec.only if word != ROBUSTNESS)
     if others == command.spec.only:
         return _letter_alone(command)
@@ -175,7 +178,7 @@ def _scale_name(command: Letter | Robustness) -> str:
 
 def _usual(preset: Spec, config: Path | None) -> Spec:
     """What nobody gave as a setting of this command: that of the preset, or of another run's spec."""
-    if config is None or not is_json(read_text(config)):
+    if config is None or not is_json(read_text(settings_file(config))):
         return preset
     return overlay_file(preset, config)
 
@@ -441,7 +444,20 @@ def _cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
+def _demo(command: Demo) -> int:
+    from fieldlevel import console
+    from fieldlevel.demo import run_demo
+
+    place = _place_of_plot(command.out)
+    with console.progress_display() as listener:
+        found = run_demo(place, command.device, listener)
+    console.print_demo(found)
+    console.say(f"figure: {command.out}")
+    return 0
+
+
 _RUN: dict[type, Callable[[Any], int]] = {
+    Demo: _demo,
     Letter: _letter,
     Robustness: _robustness,
     Simulate: _simulate,

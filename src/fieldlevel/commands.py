@@ -19,8 +19,23 @@ Scale = Literal["laptop", "half", "letter"]
 
 
 @dataclass(frozen=True)
+class Demo:
+    """Maps, posteriors beside the truth, whether to trust them: in under a minute.
+
+    By a network of the package, on example maps of the package: mock data.
+    """
+
+    out: Path = Path("fieldlevel-demo.png")
+    """The figure, .png or .pdf."""
+    device: Device = "cpu"
+
+
+@dataclass(frozen=True)
 class Letter:
-    """Data, networks, every test of the letter, figures, report; run it again to continue or to see the result."""
+    """Data, networks, every test, figures, report; run it again to continue.
+
+    Where all is done, the same command shows the result.
+    """
 
     data: Path | None = None
     """Folder of CMD files; without it mock suites are simulated first."""
@@ -30,14 +45,19 @@ class Letter:
     """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs; half: the same of 128^3
     particles. When omitted: letter with --data, laptop without."""
     config: Path | None = None
-    """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
+    """TOML file, spec.json of a run or its folder, that overrides the scale's spec; flags override the file."""
+    set_name: Annotated[str | None, tyro.conf.arg(name="set", metavar="SET")] = None
+    """Set of simulations to work with: short for --train.set, and for --simulate.set where the suites are simulated."""
     device: Device = "auto"
     spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
 
 
 @dataclass(frozen=True)
 class Robustness:
-    """Leave each of three suites or more out, train on the others, test there; run it again to continue."""
+    """Leave each suite out, train on the others, test there; run it again to go on.
+
+    Of three suites or more.
+    """
 
     data: Path | None = None
     """Folder of CMD files; without it mock suites are simulated first."""
@@ -47,14 +67,19 @@ class Robustness:
     """laptop: small maps, narrow networks, one seed, hours on two CPU cores; letter: the letter's sizes, GPUs; half:
     the same of 128^3 particles. When omitted: letter with --data, laptop without."""
     config: Path | None = None
-    """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
+    """TOML file, spec.json of a run or its folder, that overrides the scale's spec; flags override the file."""
+    set_name: Annotated[str | None, tyro.conf.arg(name="set", metavar="SET")] = None
+    """Set of simulations to work with: short for --train.set, and for --simulate.set where the suites are simulated."""
     device: Device = "auto"
     spec: Annotated[RobustnessSpec, Flat] = field(default_factory=RobustnessSpec)
 
 
 @dataclass(frozen=True)
 class Simulate:
-    """Simulate mock suites and their gravity-only twin as CMD files; run it again to continue, or to add a suite."""
+    """Simulate mock suites as CMD files; run it again to continue, or to add a suite.
+
+    Their gravity-only twin is made too, from the same gravity runs.
+    """
 
     out: Path = Path("mock-data")
     """Folder for the files; several shards may work in it at once."""
@@ -62,6 +87,8 @@ class Simulate:
     """Preset of the spec below, by accuracy (docs/simulator.md). laptop: 64^2 maps of 64^3 particles, time steps right
     to 20% in P(k), two CPU cores; half: 256^2 maps of 128^3 particles, steps right to 3% up to k = 10 h/Mpc, GPUs;
     letter: the same of 256^3 particles, as many as CAMELS has, force softening 0.05 Mpc/h."""
+    config: Path | None = None
+    """TOML file, or a folder of simulated maps, that overrides the scale's spec; flags override it."""
     suite: Annotated[str | None, tyro.conf.arg(metavar="SUITE")] = None
     """Short for --suites of one."""
     shard: Annotated[str, tyro.conf.arg(metavar="I/N")] = "1/1"
@@ -78,7 +105,7 @@ class Simulate:
 
 @dataclass(frozen=True)
 class Project:
-    """Turn snapshots into CMD maps, a simulation each in their order; run it again to continue."""
+    """Turn snapshots into CMD maps, one simulation each; run it again to continue."""
 
     snapshots: Annotated[
         tuple[Path, ...], tyro.conf.Positional, tyro.conf.arg(metavar="SNAPSHOT ...", help_behavior_hint="(required)")
@@ -96,16 +123,16 @@ class Project:
 
 @dataclass(frozen=True)
 class Check:
-    """Is this data folder sound? Lists every defect, and remarks; exit code 2 if there is a defect."""
+    """Is this data folder sound? Lists every defect; exit code 2 if there is one."""
 
     directory: Annotated[Path, tyro.conf.Positional]
 
 
 @dataclass(frozen=True)
 class Train:
-    """Train one network on the training simulations of a suite; run it again to continue.
+    """Train one network on simulations of a suite; run it again to continue.
 
-    `torchrun --nproc-per-node 2 -m fieldlevel train ...` trains it on two GPUs, the same network.
+    On two GPUs: `torchrun --nproc-per-node 2 -m fieldlevel train ...`.
     """
 
     data: Path
@@ -115,7 +142,7 @@ class Train:
     preset: Literal["released", "modern"] = "modern"
     """released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the faster one."""
     config: Path | None = None
-    """TOML file, or spec.json of a run, that overrides the preset; flags override the file."""
+    """TOML file, spec.json of a run or its folder, that overrides the preset; flags override the file."""
     suites: tuple[str, ...] = ()
     """Suites to train on together, with labels, in equal shares of every batch: short for `sources`."""
     align_with: Annotated[str | None, tyro.conf.arg(metavar="SUITE")] = None
@@ -129,7 +156,10 @@ class Train:
 
 @dataclass(frozen=True)
 class Tune:
-    """Search for the hyper-parameters of a network and keep the best ones; run it again, or beside itself, to go on."""
+    """Search for hyper-parameters and keep the best networks; run it again to go on.
+
+    Several processes may work on one search, each started like the first.
+    """
 
     data: Path
     """Folder of CMD files."""
@@ -139,7 +169,8 @@ class Tune:
     """Of everything that is not searched. released: the benchmark recipe of the CAMELS Multifield Dataset; modern: the
     faster one."""
     config: Path | None = None
-    """TOML file that overrides the preset, which is its table [train], or spec.json of a run; flags override it."""
+    """TOML file that overrides the preset, which is its table [train], or spec.json of a run or its folder; flags
+    override it."""
     begin_with: Path | None = None
     """Optuna database of the released CMD scripts (SQLite): the search begins with its five best trials."""
     device: Device = "auto"
@@ -148,7 +179,7 @@ class Tune:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Test a network on the simulations of a suite that it has never seen."""
+    """Test a network on simulations of a suite that it has never seen."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
@@ -169,7 +200,7 @@ class Evaluate:
 
 @dataclass(frozen=True)
 class Infer:
-    """Posterior mean and standard deviation of each parameter for each map of an .npy file."""
+    """Posterior mean and standard deviation of each parameter for maps of a file."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
@@ -196,9 +227,10 @@ class Infer:
 
 @dataclass(frozen=True)
 class Trust:
-    """Keep what tells maps like a network's training maps from others, beside a network that has no such file yet.
+    """Keep what tells maps like those of a network's training from others.
 
-    One that is there is kept, unless --unseen or --out is given.
+    For a network that has no such file yet; one that is there is kept, unless
+    --unseen or --out is given.
     """
 
     weights: Annotated[Path, tyro.conf.Positional]
@@ -219,9 +251,9 @@ class Trust:
 
 @dataclass(frozen=True)
 class Calibrate:
-    """Make the standard deviations of a trained network honest, on simulations that it has never seen.
+    """Make error bars of a network honest, on simulations that it has never seen.
 
-    They count as seen from then on. Writes <weights>.calibration.json beside the weights.
+    They count as seen from then on. Writes <weights>.calibration.json.
     """
 
     weights: Annotated[Path, tyro.conf.Positional]
@@ -241,7 +273,7 @@ class Calibrate:
 
 @dataclass(frozen=True)
 class Shrink:
-    """Store a network in half the space: weights in float16, everything else as it was."""
+    """Store a network in half the space, its weights in float16."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
@@ -251,7 +283,7 @@ class Shrink:
 
 @dataclass(frozen=True)
 class Import:
-    """Turn a network of the released CMD scripts into a weights file, which every command takes."""
+    """Turn a network of the released CMD scripts into a weights file."""
 
     weights: Annotated[Path, tyro.conf.Positional]
     """weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt, ..._smoothing_<pixels>.pt, or another name."""
@@ -272,7 +304,8 @@ class Import:
 
 
 Command = (
-    Letter
+    Demo
+    | Letter
     | Robustness
     | Simulate
     | Project

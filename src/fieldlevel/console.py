@@ -2,9 +2,10 @@
 
 import math
 import sys
+import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from rich import markup
@@ -19,7 +20,14 @@ from fieldlevel.wording import name_some
 
 if TYPE_CHECKING:
     from fieldlevel.arrays import FloatArray, IntArray
+    from fieldlevel.demo import Demo
     from fieldlevel.statistics.pairs import PairResult
+
+_FOUR_SHARES = len("0.68 0.68 0.68 0.68")
+_PADDING = 2
+"""Characters between columns."""
+_GAP_OF_MAPS = 6
+"""Characters between maps."""
 
 N_MAPS_SHOWN = 10
 """Posteriors that are printed; the file has them all."""
@@ -172,13 +180,31 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     complete = [trial for trial in trials if trial["state"] == "complete"]
     mark = f" · {MOCK_MARK}" if is_mock(suite) else ""
     title = f"{suite}: best of {len(trials)} trials, {len(complete)} of them complete{mark}"
-    table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     names = [name for name in trials[0] if name not in ("state", "error")]
-    for name in names:
-        table.add_column(name.replace("_", " "), justify="right")
-    for trial in sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]:
-        table.add_row(*(f"{float(trial[name]):.4g}" for name in names))
-    Console().print(table)
+    best = sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]
+    rows = [[f"{float(trial[name]):.4g}" for name in names] for trial in best]
+    say(title)
+    _print_in_parts([name.replace("_", " ") for name in names], rows, justify="right")
+
+
+def _print_in_parts(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], *, justify: Literal["left", "right"] = "left"
+) -> None:
+    """A table; where it is wider than the terminal, one below the other, each with the first column."""
+    console, columns = Console(), list(zip(*[headings, *rows], strict=True))
+    widths = [_PADDING + max(map(len, column)) for column in columns]
+    parts: list[list[int]] = [[]]
+    for number in range(1, len(columns)):
+        if parts[-1] and widths[0] + sum(widths[i] for i in [*parts[-1], number]) - _PADDING > console.width:
+            parts.append([])
+        parts[-1].append(number)
+    for part in parts:
+        table = Table(box=None, pad_edge=False, padding=(0, _PADDING, 0, 0))
+        for number in (0, *part):
+            table.add_column(escape(headings[number]), justify=justify)
+        for row in rows:
+            table.add_row(*(escape(row[number]) for number in (0, *part)))
+        console.print(table)
 
 
 def print_posteriors(mean: "FloatArray", std: "FloatArray", layout: Layout) -> None:
@@ -194,10 +220,44 @@ def print_posteriors(mean: "FloatArray", std: "FloatArray", layout: Layout) -> N
 
     names = [parameter.name for parameter in main_parameters([layout])]
     columns = [layout.column(name) for name in names]
-    table = Table("map", *map(escape, names), box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for number, moments in enumerate(np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, columns]):
-        table.add_row(str(number), *(Estimate(value, error, np.nan, np.nan).text() for value, error in moments))
+    shown = np.stack([mean, std], axis=-1)[:N_MAPS_SHOWN, columns]
+    rows = [
+        [str(number), *(Estimate(value, error, np.nan, np.nan).text() for value, error in moments)]
+        for number, moments in enumerate(shown)
+    ]
+    _print_in_parts(["map", *names], rows)
+
+
+def print_demo(found: "Demo") -> None:
+    """Maps in characters, posteriors beside the truth, and whether the network takes the maps for its own.
+
+    Args:
+        found: what the network says of maps of two suites or more.
+    """
+    from fieldlevel.demo import in_characters  # noqa: PLC0415 (keeps `--help` fast)
+    from fieldlevel.statistics.estimates import Estimate  # noqa: PLC0415
+
+    mark = f"{MOCK_MARK}: " if found.is_mock else ""
+    say(f"{mark}maps of {' and '.join(found.maps)} that network {found.network} has never seen", "")
+    drawn = [in_characters(maps[0]) for maps in found.maps.values()]
+    width = len(drawn[0][0]) + _GAP_OF_MAPS
+    say("".join(suite.ljust(width) for suite in found.maps).rstrip())
+    say(*("".join(line.ljust(width) for line in lines).rstrip() for lines in zip(*drawn, strict=True)), "")
+    names = [parameter.name for parameter in found.parameters]
+    table = _plain_table(f"Network {found.network}: posterior of each map", ("map", *names))
+    for suite in found.maps:
+        for number, moments in enumerate(np.stack(found.moments(suite), axis=-1)):
+            told = (Estimate(mean, std, np.nan, np.nan).text() for mean, std in moments)
+            table.add_row(escape(f"{suite} {number}"), *told)
+    table.add_row("[bold]truth", *(f"[bold]{parameter.fiducial:g}" for parameter in found.parameters))
     Console().print(table)
+    for suite, posterior in found.posteriors.items():
+        off = ", ".join(f"{name} {sigma:+.1f}" for name, sigma in zip(names, found.sigmas_off(suite), strict=True))
+        say("", f"{suite}: off the truth by, in error bars: {off}")
+        if posterior.trust is not None:
+            say(
+                *textwrap.wrap(f"trust: {posterior.trust.sentence}", 80, break_on_hyphens=False, break_long_words=False)
+            )
 
 
 def print_remarks(remarks: Sequence[str]) -> None:
@@ -249,8 +309,11 @@ def print_error_bars(document: Mapping[str, Any]) -> None:
         document: contents of its `metrics.json`.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for heading in ("truths inside", "68%", "95%", "68% by quarter of the mean", "PIT p"):
-        table.add_column(heading, justify="left" if heading == "truths inside" else "right", no_wrap=True)
+    table.add_column("truths inside", no_wrap=True)
+    for heading in ("68%", "95%"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("68% by quarter of the mean", justify="right", min_width=_FOUR_SHARES)
+    table.add_column("PIT p", justify="right", no_wrap=True)
     for name, found in document["error_bars"].items():
         levels = [_cell(found["coverage"][level], percent=False) for level in ("0.68", "0.95")]
         quarters = [_short(quarter["0.68"]["value"]) for quarter in found["quarters"]]

@@ -13,14 +13,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from functools import cache, partial
 from pathlib import Path
-from typing import Any, TypeVar, get_args, get_type_hints
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from fieldlevel.errors import UserError, shown
 from fieldlevel.files import read_text
+from fieldlevel.spellings import name_meant
 
 Spec = TypeVar("Spec")
 
 STRICT: dict[str, Any] = {"extra": "forbid", "strict": True}
+
+SPEC_FILES = ("spec.json", "metrics.json", "summary.json", "provenance.json")
+"""Where a folder tells the spec of what is in it: of a training or search, a letter, a robustness study, maps."""
 
 
 def to_json(spec: Any) -> str:
@@ -170,19 +174,50 @@ def overlay_file(spec: Spec, path: Path) -> Spec:
 
     Args:
         spec: the preset to start from.
-        path: TOML, or JSON as `spec.json` of a run has it. The spec of a network may stand for that in a search or a
-            letter.
+        path: TOML, or JSON as `spec.json` of a run has it, or the folder of a run (`settings_file`). The spec of a
+            network may stand for that in a search or a letter, and what holds such a part for the part.
 
     Raises:
         UserError: not such a file, unknown key, wrong type.
     """
+    path = settings_file(path)
     text = read_text(path, "give a file of TOML, or the spec.json of a run, with --config")
     if not (is_json(text) or path.suffix == ".json"):
         return overlay_toml(spec, path)
     values = _parsed(partial(json.loads, object_pairs_hook=_each_once), text.lstrip("\ufeff"), f"{path}: not JSON")
     if not isinstance(values, dict):
         raise UserError(f"{path}: not an object of JSON; give the spec.json of a run with --config")
-    return _overlay(spec, _placed(spec, values), path)
+    placed = _placed(spec, values, path)
+    base: Spec = _beneath(spec, placed)
+    return _overlay(base, placed, path)
+
+
+def _beneath(spec: Any, values: Mapping[str, Any]) -> Any:
+    """The spec that settings override: of a whole spec the usual one, as that leaves out what has its default."""
+    left_out = getattr(type(spec), "__omitted__", ())
+    is_whole = values.keys() >= {each.name for each in dataclasses.fields(spec)} - {*left_out}
+    base = type(spec)() if is_whole else spec
+    parts = {name: part for name in values if _is_spec(part := getattr(base, name, None)) and _is_table(values[name])}
+    return dataclasses.replace(base, **{name: _beneath(part, values[name]) for name, part in parts.items()})
+
+
+def _is_table(value: object) -> bool:
+    return isinstance(value, Mapping)
+
+
+def settings_file(path: Path) -> Path:
+    """The file that has the settings: of a folder, the first of `SPEC_FILES` in it.
+
+    Raises:
+        UserError: a folder that has none of them.
+    """
+    if not path.is_dir():
+        return path
+    found = next((path / name for name in SPEC_FILES if (path / name).is_file()), None)
+    if found is None:
+        known = f"{', '.join(SPEC_FILES[:-1])} or {SPEC_FILES[-1]}"
+        raise UserError(f"{path}: a folder without {known}; give the folder of a run, or a file, with --config")
+    return found
 
 
 def is_json(text: str) -> bool:
@@ -233,10 +268,15 @@ def _overlay(spec: Spec, values: dict[str, Any], path: Path) -> Spec:
     return from_json(type(spec), text, source=str(path))
 
 
-def _placed(spec: Any, values: dict[str, Any]) -> dict[str, Any]:
+def _placed(spec: Any, values: dict[str, Any], path: Path) -> dict[str, Any]:
     """Settings as those of a part of the spec, where its class says that they may be, by a method `place`."""
     place = getattr(type(spec), "place", None)
-    placed: dict[str, Any] = values if place is None else place(values)
+    told = values.get("spec")
+    own = told if isinstance(told, dict) else values  # a finished letter has its spec among its results
+    try:
+        placed: dict[str, Any] = own if place is None else place(own)
+    except UserError as error:
+        raise UserError(f"{path}: {error}") from None
     return placed
 
 
@@ -259,7 +299,9 @@ def _with_field_names(kind: type[Any], values: Mapping[str, Any], source: str) -
 
 
 def _with_names_inside(kind: Any, value: Any, source: str) -> Any:
-    """Settings of a nested spec, or of each of several."""
+    """Settings of a nested spec, or of each of several; a choice by its name where it is spelled without spaces."""
+    if get_origin(kind) is Literal and isinstance(value, str):
+        return name_meant(value, map(str, get_args(kind))) or value
     if isinstance(value, Mapping) and dataclasses.is_dataclass(kind) and isinstance(kind, type):
         return _with_field_names(kind, value, source)
     several = get_args(kind)[:1]

@@ -62,8 +62,6 @@ def _unknown(lines: Sequence[str]) -> str:
 def _told(lines: Sequence[str], unknown: str, arguments: Sequence[str], command: str) -> str:
     """What is wrong, in lower case as other errors are."""
     told = " ".join(line.strip() for line in lines).rstrip(".") or "cannot be read"
-    if not arguments:
-        return "no command"
     if not command and not arguments[0].startswith("-"):
         told = f"unrecognised command {arguments[0]}"
     elif unknown:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from fieldlevel.errors import UserError, shown
 from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
+from fieldlevel.spellings import name_meant, without_spaces
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -22,15 +23,17 @@ _REGISTERED: dict[str, "MapTransform"] = {}
 class TransformSpec:
     """What is done to a map before anything else.
 
+    A kind may be spelled without spaces, `mean-map`, and is the same.
+
     Raises:
         UserError: a kind that is neither of the package nor registered.
     """
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
 
-    kind: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(KINDS)}}}")] = "none"
-    """smoothing: by a Gaussian; k_max: Fourier modes of the logarithm beyond it are cut; mean map: its mean everywhere;
-    shuffled pixels: in random order; random phases: of the Fourier modes of the logarithm; no monopole: scaled to the
+    kind: Annotated[str, tyro.conf.arg(metavar=f"{{{','.join(map(without_spaces, KINDS))}}}")] = "none"
+    """smoothing: by a Gaussian; k_max: Fourier modes of the logarithm beyond it are cut; mean-map: its mean everywhere;
+    shuffled-pixels: in random order; random-phases: of the Fourier modes of the logarithm; no-monopole: scaled to the
     mean density at Omega_m = 0.3."""
     scale: float = 0.0
     """Standard deviation in pixels (smoothing), wavenumber in h/Mpc (k_max)."""
@@ -38,6 +41,8 @@ class TransformSpec:
     """Of shuffles and phases, with the number of the map."""
 
     def __post_init__(self) -> None:
+        if isinstance(self.kind, str):
+            object.__setattr__(self, "kind", name_meant(self.kind, (*KINDS, *_REGISTERED)) or self.kind)
         if isinstance(self.kind, str) and self.kind not in (*KINDS, *_REGISTERED):
             allowed = ", ".join(map(repr, (*KINDS, *_REGISTERED)))
             raise UserError(f"transform.kind = {shown(self.kind)}: input should be one of {allowed}")

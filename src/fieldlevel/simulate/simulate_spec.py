@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar, Literal, get_args
 
+from fieldlevel.errors import UserError
 from fieldlevel.options import tyro
 from fieldlevel.spec_io import STRICT
 from fieldlevel.suites import mock_suites
@@ -70,3 +71,25 @@ class SimulateSpec:
     """Pixels a side of a map."""
     n_neighbours: int = 32
     """The disc of a particle reaches to this neighbour."""
+
+    @classmethod
+    def place(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a letter or study as those of its simulations; the record of a folder as those of its suites.
+
+        Raises:
+            UserError: maps of different settings.
+        """
+        simulate = values.get("simulate")
+        if isinstance(simulate, dict):
+            return simulate
+        specs = [dict(each["spec"]) for each in values.values() if isinstance(each, dict) and _is_recorded(each)]
+        suites = tuple(dict.fromkeys(spec.pop("suite") for spec in specs))
+        if any(spec != specs[0] for spec in specs):
+            raise UserError("records maps of different settings; give a file that has one of them, TOML or JSON")
+        return {"suites": suites, **specs[0]} if specs else values
+
+
+def _is_recorded(record: dict[str, Any]) -> bool:
+    """Whether a record of maps has the settings of a suite, and not of a gravity-only twin."""
+    spec = record.get("spec")
+    return isinstance(spec, dict) and spec.get("suite") in mock_suites()

@@ -15,6 +15,7 @@ from fieldlevel.search.search_settings import MOST_TRIALS
 from fieldlevel.simulate.sets import MOST_CONDITIONS, MOST_VALUES, VALUES_EACH
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.spec_io import refuse_values
+from fieldlevel.spellings import without_spaces
 from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
 from fieldlevel.study.keys import Plan
 from fieldlevel.study.letter_plan import check_suites, everything, sets_wanted, usual_suites, wanted
@@ -66,6 +67,22 @@ def check_letter(spec: LetterSpec) -> None:
             raise UserError(_told_of_no_experiment(spec, plan, words))
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, wanted(spec, plan))
+
+
+def with_experiments(spec: LetterSpec) -> LetterSpec:
+    """The spec with experiments to do by their own words, where they are spelled without spaces: `power-spectrum`."""
+    if not spec.only:
+        return spec
+    labels = [key.label for key in planned(replace(spec, one_parameter_seeds=1, numerics=True))]
+    return replace(spec, only=tuple(_own_words(words, labels) for words in spec.only))
+
+
+def _own_words(words: str, labels: Sequence[str]) -> str:
+    """The beginning of a label that words are when both are spelled without spaces; else the words."""
+    if any(label.startswith(words) for label in labels):
+        return words
+    spelled = (label for label in labels if without_spaces(label).startswith(words))
+    return next((label[: len(words)] for label in spelled), words)
 
 
 def _is_in(plan: Plan, words: str) -> bool:

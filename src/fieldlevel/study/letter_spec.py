@@ -31,9 +31,9 @@ class LetterSpec:
     k_max: tuple[float, ...] = (5.0, 10.0, 20.0, 40.0)
     """Cuts of the wavenumber in h/Mpc to train on again."""
     only: tuple[str, ...] = ()
-    """Experiments to do beside the four pairs, each by its first words, e.g. smoothing; all when empty. Of three suites
-    or more also robustness, which is never done unless it is named: `fieldlevel robustness` with this letter's data and
-    networks, in the folder robustness of --out."""
+    """Experiments to do beside the four pairs, each by its first words, e.g. power-spectrum; all when empty. Of three
+    suites or more also robustness, which is never done unless it is named: `fieldlevel robustness` with this letter's
+    data and networks, in the folder robustness of --out."""
     numerics: bool = True
     """Test the networks on sets of other numbers of particles too (thinned ones, coarser and finer simulations), and
     train others on maps of random numbers of particles, where the folder has such sets; suites that are simulated get

@@ -64,7 +64,7 @@ class TrainSpec:
     body of one's own reads either."""
     labels: Literal["true", "permuted", "permuted suites"] = "true"
     """permuted: those of the training and validation simulations in random order, from which nothing can be learnt.
-    permuted suites: parameters are true, but which source a training simulation is of is told in random order, so that
+    permuted-suites: parameters are true, but which source a training simulation is of is told in random order, so that
     nothing can be learnt from that."""
     normaliser: Literal["train", "suite"] = "train"
     """Statistics of log10(map) over the training maps, or over the whole suite as in the released scripts (legacy)."""
@@ -115,7 +115,7 @@ class TrainSpec:
     source; of several with labels the cosmological ones of all, and each other one by suite."""
 
     calibration: Literal["none", "sigma of mean"] = "sigma of mean"
-    """What is done with the calibration simulations of the split once the network is trained. `sigma of mean`: standard
+    """What is done with the calibration simulations of the split once the network is trained. `sigma-of-mean`: standard
     deviations are multiplied by a smooth function of the mean (`inference.calibration`), where that helps."""
 
     method: str = POOLED
@@ -129,6 +129,12 @@ class TrainSpec:
     def all_sources(self) -> tuple[SourceSpec, ...]:
         """Where the maps come from: `sources`, or the one suite."""
         return self.sources or (SourceSpec(self.suite, self.set_name),)
+
+    @classmethod
+    def place(cls, values: dict[str, Any]) -> dict[str, Any]:
+        """Settings of a letter, of a study or of a search as those of their networks on maps."""
+        train = values.get("train")
+        return train if isinstance(train, dict) else values
 
 
 def summary_training() -> TrainSpec:
