@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= letter-output
 SCALE ?= laptop
 
-.PHONY: letter test lint types layers check clean
+.PHONY: letter test lint types layers docs check clean
 
 letter: $(VENV)/installed
 	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)
@@ -23,6 +23,9 @@ types: $(VENV)/installed-dev
 layers: $(VENV)/installed-dev
 	$(BIN)/lint-imports
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 check: lint types layers test
 
 $(VENV)/made:
@@ -39,5 +42,9 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: pyproject.toml constraints.txt | $(VENV)/made
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) site
