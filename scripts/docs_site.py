@@ -18,6 +18,8 @@ from html.parser import HTMLParser
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from notebook_pages import notebook_page, read_notebook, run_notebook
+
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PACKAGE = ROOT / "src" / "fieldlevel"
@@ -154,17 +156,17 @@ def commands_page() -> str:
     return "\n".join([f"{start} 130 interrupted, 143 terminated.\n", *parts])
 
 
-def notebook_page(path: Path) -> str:
-    """A notebook as a page: its text, and its code in blocks.
+def notebooks() -> list[Path]:
+    """Those of the repository."""
+    return sorted((ROOT / "notebooks").glob("*.ipynb"))
 
-    Example:
-        >>> notebook_page(ROOT / "notebooks" / "own-snapshots.ipynb").startswith("# ")
-        True
-    """
-    cells = json.loads(path.read_text())["cells"]
-    texts = [("".join(cell["source"]), cell["cell_type"]) for cell in cells]
-    parts = [text if kind == "markdown" else f"```python\n{text}\n```" for text, kind in texts]
-    return "\n\n".join([parts[0], f"*The notebook: [{path.name}]({path.name}).*", *parts[1:], ""])
+
+def notebook_results() -> Iterator[tuple[str, str | bytes]]:
+    """Pages of the notebooks after their run, and figures, by path in the site."""
+    for notebook in notebooks():
+        text, figures = notebook_page(notebook.stem, run_notebook(notebook))
+        yield f"notebooks/{notebook.stem}.md", with_site_links(text, PurePosixPath("notebooks") / notebook.name)
+        yield from ((f"notebooks/{name}", figure) for name, figure in figures.items())
 
 
 def changelog_page() -> str:
@@ -174,13 +176,13 @@ def changelog_page() -> str:
 
 
 def generated_pages() -> dict[str, tuple[str, PurePosixPath]]:
-    """By path in the site: text, and the file of the repository to which its links are relative."""
+    """By path in the site: text, of notebooks before their run, and the file to whose place its links are relative."""
     own = {"reference/python.md": python_page(), "reference/commands.md": commands_page(), **module_pages()}
     pages = {path: (text, PurePosixPath("docs") / path) for path, text in own.items()}
     pages["changelog.md"] = (changelog_page(), PurePosixPath("CHANGELOG.md"))
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
+    for notebook in notebooks():
         source = PurePosixPath("notebooks") / notebook.name
-        pages[site_path(source)] = (notebook_page(notebook), source)
+        pages[site_path(source)] = (notebook_page(notebook.stem, read_notebook(notebook))[0], source)
     for page in sorted((ROOT / "results").glob("*/README.md")):
         source = PurePosixPath(page.relative_to(ROOT).as_posix())
         pages[str(source)] = (page.read_text(), source)
@@ -224,6 +226,10 @@ def on_files(files: Any, *, config: Any) -> Any:
     for path, (text, source) in generated_pages().items():
         files.append(File.generated(config, path, content=with_site_links(text, source)))
         texts.append((text, source))
+    for path, content in notebook_results():
+        if (page := files.get_file_from_path(path)) is not None:
+            files.remove(page)
+        files.append(File.generated(config, path, content=content))
     targets = {target for text, source in texts for target in linked(text, source)}
     for target in sorted(targets):
         copied = target.parts[0] in ("results", "notebooks", "examples") and target.suffix != ".md"

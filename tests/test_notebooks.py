@@ -5,43 +5,42 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from notebook_pages import notebook_page, read_notebook, run_notebook
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-
-
-@pytest.fixture
-def beside_examples(tmp_path, monkeypatch) -> Path:
-    """A folder in the place of notebooks/."""
-    (tmp_path / "examples").symlink_to(ROOT / "examples")
-    (tmp_path / "notebooks").mkdir()
-    monkeypatch.chdir(tmp_path / "notebooks")
-    return tmp_path
-
-
-def cells(path: Path, kind: str) -> list[dict]:
-    return [cell for cell in json.loads(path.read_text())["cells"] if cell["cell_type"] == kind]
+N_FIGURES = {"infer-and-plot": 2, "own-snapshots": 1, "train-and-test": 1}
 
 
 def test_there_are_three():
-    assert [path.stem for path in NOTEBOOKS] == ["infer-and-plot", "own-snapshots", "train-and-test"]
+    assert [path.stem for path in NOTEBOOKS] == list(N_FIGURES)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
-def test_code_runs(path, beside_examples, monkeypatch):
+def test_runs_and_becomes_a_page(path, monkeypatch):
     monkeypatch.setitem(mpl.rcParams, "backend", "agg")
-    names: dict[str, object] = {"__name__": "notebook"}
-    for number, cell in enumerate(cells(path, "code")):
-        exec(compile("".join(cell["source"]), f"{path.stem}, code cell {number}", "exec"), names)
-    assert names["predictor"].predict is not None
+    page, figures = notebook_page(path.stem, run_notebook(path))
+    assert len(figures) == N_FIGURES[path.stem]
+    assert all(figure.startswith(b"\x89PNG") and f"]({name})" in page for name, figure in figures.items())
+    assert "```text\n" in page
+    assert str(ROOT) not in page
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_kept_without_outputs(path):
-    assert json.loads(path.read_text())["nbformat"] == 4
-    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in cells(path, "code"))
+    notebook = json.loads(path.read_text())
+    assert notebook["nbformat"] == 4
+    code = [cell for cell in notebook["cells"] if cell["cell_type"] == "code"]
+    assert all(cell["outputs"] == [] and cell["execution_count"] is None for cell in code)
 
 
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_begins_with_a_heading(path):
-    assert "".join(cells(path, "markdown")[0]["source"]).startswith("# ")
+    assert read_notebook(path)[0].source.startswith("# ")
+
+
+def test_a_cell_that_fails_is_told(tmp_path):
+    cells = [{"cell_type": "code", "source": ["1 / 0"]}]
+    (tmp_path / "wrong.ipynb").write_text(json.dumps({"cells": cells}))
+    with pytest.raises(ZeroDivisionError):
+        run_notebook(tmp_path / "wrong.ipynb")

@@ -1,13 +1,10 @@
 """The pages, their blocks, and the hook of the site that makes more of them."""
 
-import importlib.util
 import json
 import re
 import shutil
-import sys
 from dataclasses import dataclass
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 from hydro_snapshot import write_hydro_snapshot
@@ -64,20 +61,6 @@ def read_page(path: Path) -> Page:
 
 PATTERNS = ("README.md", "docs/*.md", "results/*/README.md", "notebooks/*.ipynb")
 PAGES = [read_page(path) for pattern in PATTERNS for path in sorted(ROOT.glob(pattern))]
-
-
-def load_site() -> ModuleType:
-    """scripts/docs_site.py as a module."""
-    specification = importlib.util.spec_from_file_location("docs_site", ROOT / "scripts" / "docs_site.py")
-    module = importlib.util.module_from_spec(specification)
-    sys.modules["docs_site"] = module
-    specification.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture(scope="session")
-def site() -> ModuleType:
-    return load_site()
 
 
 @pytest.fixture(params=PAGES, ids=lambda page: str(page.path))

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+import docs_site
 import pytest
 
 ROOT = Path(__file__).parents[2]
@@ -21,9 +22,9 @@ def anchors(text: str) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def made(site) -> set[str]:
+def made() -> set[str]:
     """Pages of the site that are in no file."""
-    return {f"docs/{path}" for path in site.generated_pages() if path.startswith("reference/")}
+    return {f"docs/{path}" for path in docs_site.generated_pages() if path.startswith("reference/")}
 
 
 def test_files_that_are_linked_to_exist(page, made):

@@ -4,6 +4,8 @@ import doctest
 import re
 from pathlib import Path, PurePosixPath
 
+import docs_site
+import notebook_pages
 import pytest
 
 import fieldlevel
@@ -12,12 +14,15 @@ ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
-def made(site) -> dict[str, str]:
-    return {path: text for path, (text, _) in site.generated_pages().items()}
+def made() -> dict[str, str]:
+    return {path: text for path, (text, _) in docs_site.generated_pages().items()}
 
 
-def test_examples_of_the_hook(site):
-    assert doctest.testmod(site).failed == 0
+@pytest.mark.parametrize("module", [docs_site, notebook_pages], ids=lambda module: module.__name__)
+def test_examples_of_the_hook(module):
+    done = doctest.testmod(module)
+    assert done.attempted > 0
+    assert done.failed == 0
 
 
 @pytest.mark.parametrize("name", fieldlevel.__all__)
@@ -31,23 +36,23 @@ def test_every_module_is_told_once(made):
     assert sorted(blocks) == sorted(".".join(path.relative_to(ROOT / "src").with_suffix("").parts) for path in paths)
 
 
-def test_every_command_and_its_settings_are_told(site, made):
-    for name in site.commands():
+def test_every_command_and_its_settings_are_told(made):
+    for name in docs_site.commands():
         assert f"\n## {name}\n" in made["reference/commands.md"]
-    assert "--network.hidden" in site.help_of("train")
+    assert "--network.hidden" in docs_site.help_of("train")
     assert not set("╭│╰─") & set(made["reference/commands.md"])
 
 
-def test_navigation_has_every_page(site, made):
+def test_navigation_has_every_page(made):
     navigation = (ROOT / "mkdocs.yml").read_text()
     own = {path.name for path in (ROOT / "docs").glob("*.md")}
     listed = {path for path in made if "modules/" not in path} | own
     assert {path for path in listed if f": {path}\n" not in navigation} == set()
 
 
-def test_links_of_pages_become_links_of_the_site(site):
+def test_links_of_pages_become_links_of_the_site():
     text = "[a](../docs/trust.md#x) ![b](figures/b.png) [c](https://arxiv.org/abs/1) [d](#here)"
-    turned = site.with_site_links(text, PurePosixPath("results/README.md"))
+    turned = docs_site.with_site_links(text, PurePosixPath("results/README.md"))
     assert turned == "[a](../trust.md#x) ![b](figures/b.png) [c](https://arxiv.org/abs/1) [d](#here)"
 
 
@@ -61,8 +66,8 @@ def test_links_of_pages_become_links_of_the_site(site):
         ('<img src="a.png">', False),
     ],
 )
-def test_what_a_browser_fetches_is_found(html, is_fetched, site):
-    assert bool(site.fetched(html)) == is_fetched
+def test_what_a_browser_fetches_is_found(html, is_fetched):
+    assert bool(docs_site.fetched(html)) == is_fetched
 
 
 def test_notebooks_become_pages(made):
@@ -71,8 +76,8 @@ def test_notebooks_become_pages(made):
     assert '```python\npredictor = fieldlevel.load("MockTNG")' in page
 
 
-def test_changes_are_told(site, monkeypatch, tmp_path):
-    monkeypatch.setattr(site, "ROOT", tmp_path)
-    assert site.changelog_page().startswith("# ")
+def test_changes_are_told(monkeypatch, tmp_path):
+    monkeypatch.setattr(docs_site, "ROOT", tmp_path)
+    assert docs_site.changelog_page().startswith("# ")
     (tmp_path / "CHANGELOG.md").write_text("# Changes\n\n* one\n")
-    assert site.changelog_page() == "# Changes\n\n* one\n"
+    assert docs_site.changelog_page() == "# Changes\n\n* one\n"
