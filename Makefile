@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 OUT ?= letter-output
 SCALE ?= laptop
 
-.PHONY: demo letter test lint types layers package check clean
+.PHONY: demo letter test lint types layers package docs check clean
 
 demo: $(VENV)/installed
 	$(BIN)/fieldlevel demo
@@ -29,6 +29,9 @@ layers: $(VENV)/installed-dev
 package: $(VENV)/installed-dev
 	.ci/package $(BIN)/python
 
+docs: $(VENV)/installed-docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
 check: lint types layers test
 
 $(VENV)/made:
@@ -45,5 +48,9 @@ $(VENV)/installed-dev: pyproject.toml constraints.txt | $(VENV)/made
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
 	@touch $@ $(VENV)/installed
 
+$(VENV)/installed-docs: $(VENV)/installed-dev
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[docs]'
+	@touch $@
+
 clean:
-	rm -rf $(VENV) $(OUT)
+	rm -rf $(VENV) $(OUT) site
