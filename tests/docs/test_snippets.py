@@ -13,7 +13,7 @@ from fieldlevel.cli import main, parse
 
 ROOT = Path(__file__).parents[2]
 SHELL = ("", "sh", "bash", "text")
-GUIDES = ("quick-start", "cmd-data", "snapshots", "trust")
+GUIDES = ("quick-start", "cmd-data", "snapshots", "trust", "python")
 """Pages whose blocks are run from the first to the last."""
 LONG = ("letter",)
 """Commands that other tests run."""
