@@ -27,8 +27,8 @@ APART = 0.23
 """That of the markers of two sets of one number of particles, of few networks; a step of the number is 0.69."""
 EDGE = 1.25
 """Factor from those that stand beside to the edge of the panel."""
-STRIP = 0.3
-"""Height of the strip below the markers that is left to the words, of that of the markers."""
+STRIP = 0.03
+"""Height of the strip below the markers that is left to each letter of their marks, of that of the markers."""
 MOST_TICKS = 7
 
 
@@ -120,7 +120,7 @@ def _write_marks(axes: np.ndarray, marks: Mapping[float, str]) -> None:
         return
     for panel in axes[0]:
         low, high = panel.get_ylim()  # of a column
-        panel.set_ylim(low - STRIP * (high - low), high)
+        panel.set_ylim(low - STRIP * (2 + max(map(len, marks.values()))) * (high - low), high)
     for panel in axes.flat:
         for place, mark in marks.items():
             panel.text(
