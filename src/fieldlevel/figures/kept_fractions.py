@@ -27,7 +27,7 @@ APART = 0.23
 """That of the markers of two sets of one number of particles, of few networks; a step of the number is 0.69."""
 EDGE = 1.25
 """Factor from those that stand beside to the edge of the panel."""
-STRIP = 0.03
+STRIP = 0.026
 """Height of the strip below the markers that is left to each letter of their marks, of that of the markers."""
 MOST_TICKS = 7
 

@@ -49,7 +49,8 @@ class LetterSpec:
     for every suite; when empty, that of `train` and all that the folder has of its sets thinned, tracers and
     smoothed."""
     numerics_smoothing: tuple[float, ...] = ()
-    """Gaussian smoothings in pixels to train and test all these networks again on maps of."""
+    """Gaussian smoothings in pixels: all these networks are trained again on maps smoothed so, and tested on such maps,
+    which hold less of what only more particles resolve. For each a training for every suite and set."""
     one_parameter_seeds: int = 10
     """Test whether answers move when only feedback moves, where the folder has the set 1P of some suite; suites that
     are simulated get it from so many initial conditions. 0 leaves the experiment out."""

@@ -1,8 +1,8 @@
 """Whether networks weigh particles: the same simulations with fewer and more of them.
 
 Which sets there are is told by their names (`fieldlevel.study.numerics_sets`). A network that was trained on maps of
-random numbers of particles is asked the same, and so are those on maps that are smoothed besides, which have no
-structure that more particles would resolve.
+random numbers of particles is asked the same, and so are those on maps that are smoothed besides, which hold less of
+what only more particles resolve.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
