@@ -108,7 +108,7 @@ def blank_figures() -> Callable[[], AbstractContextManager[None]]:
     @contextmanager
     def blank() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr("fieldlevel.report.letter_files.save_figure", save_name)
+            patch.setattr("fieldlevel.report.drawn_plates.save_figure", save_name)
             yield
 
     return blank

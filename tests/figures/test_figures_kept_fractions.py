@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from fieldlevel.errors import UserError
-from fieldlevel.figures.kept_fractions import Answer, draw_kept_fractions
+from fieldlevel.figures.kept_fractions import APART, BESIDE, Answer, draw_kept_fractions
 from fieldlevel.layout import Layout
 
 TWO = Layout().select(["Omega_m", "sigma_8"])
@@ -50,6 +52,27 @@ def test_fractions_stand_below_the_axis(texts):
     assert {"1/4", "1/2", "1", "8", "MOCK DATA"} <= set(written)
     assert "MOCK DATA" not in texts(draw_kept_fractions(BOTH, TWO, mock=False))
     assert {"trained on LH", "trained on LHthinned"} <= set(written)
+
+
+def test_sets_of_one_number_of_particles_stand_beside_one_another(texts):
+    """Those that are no random part with their marks, in every panel at one place for all networks."""
+    others = [replace(answer(0.125, 0.1 * place, False), mark=mark) for place, mark in enumerate(("lattice", "128³"))]
+    networks = {"trained on LH": [*PLAIN, answer(0.125, 0.3), *others], "trained on LHthinned": others}
+    figure = draw_kept_fractions({"A": networks}, TWO, mock=True)
+    panel = figure.axes[0]
+    joined, alone, _ = (each.lines[0] for each in panel.containers)
+    at = dict(zip(np.round(alone.get_ydata(), 3), alone.get_xdata(), strict=True))
+    random = joined.get_xdata()[0]
+    apart = np.exp(APART)
+    assert at[0.1] / random == pytest.approx(apart)
+    assert random / at[0.0] == pytest.approx(apart)
+    assert at[-0.1] / random == pytest.approx(64)
+    marks = {each.get_text(): each.get_position()[0] for each in panel.texts}
+    assert set(marks) == {"lattice", "128³"}
+    assert marks["128³"] == pytest.approx(at[0.1] * np.exp(BESIDE / 2))
+    low, high = panel.get_xlim()
+    assert low < min(at.values()) < max(at.values()) < high
+    assert texts(figure).count("lattice") == 2
 
 
 def test_nothing_is_refused():

@@ -1,7 +1,7 @@
 """What networks say of maps against the number of particles that the maps were made of."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Any
 
@@ -23,6 +23,12 @@ from fieldlevel.layout import Layout, Parameter
 
 BESIDE = 0.05
 """Distance of the markers of two networks on one set, in factors of e of the number of particles."""
+APART = 0.23
+"""That of the markers of two sets of one number of particles, of few networks; a step of the number is 0.69."""
+EDGE = 1.25
+"""Factor from those that stand beside to the edge of the panel."""
+STRIP = 0.026
+"""Height of the strip below the markers that is left to each letter of their marks, of that of the markers."""
 MOST_TICKS = 7
 
 
@@ -35,11 +41,13 @@ class Answer:
         is_random: whether they are a random part of all particles of the base.
         moments: mean error, its scatter over simulations (NaN of a single one) and mean standard deviation, in units of
             the parameter, by its name.
+        mark: what is written below the markers of the set; nothing when empty.
     """
 
     density: float
     is_random: bool
     moments: Mapping[str, tuple[float, float, float]]
+    mark: str = ""
 
 
 def draw_kept_fractions(
@@ -47,7 +55,8 @@ def draw_kept_fractions(
 ) -> Figure:
     """Draw mean error and scatter of networks against the particles that are left, with their own claim as a band.
 
-    Answers to random parts of all particles are joined and filled, the others stand alone and are open.
+    Answers to random parts of all particles are joined and filled, the others stand alone and are open, with their
+    marks below; those of one number of particles and of different marks stand beside one another.
 
     Args:
         answers: by suite and by the name of the network.
@@ -61,6 +70,8 @@ def draw_kept_fractions(
     refuse_empty(layout.parameters, "parameter")
     for suite, networks in answers.items():
         refuse_empty([each for found in networks.values() for each in found], f"answer of {suite}")
+    every = [each for networks in answers.values() for found in networks.values() for each in found]
+    places = _places(every)
     names = list(dict.fromkeys(name for networks in answers.values() for name in networks))
     looks = dict(zip(names, colours_and_markers(len(names)), strict=True))
     with styled():
@@ -72,13 +83,50 @@ def draw_kept_fractions(
             for panel, parameter in zip(row, layout.parameters, strict=True):
                 for place, name in enumerate(networks):
                     shift = BESIDE * (place - (len(networks) - 1) / 2)
-                    _draw_network(panel, networks[name], parameter, looks[name], name, np.exp(shift))
+                    shown = [replace(each, density=_place(places, each)) for each in networks[name]]
+                    _draw_network(panel, shown, parameter, looks[name], name, np.exp(shift))
                 panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
                 panel.set_ylabel(f"{typeset_parameter(parameter)}: mean $-$ truth")
-        _frame(axes, {each.density for networks in answers.values() for found in networks.values() for each in found})
+        _frame(axes, {each.density for each in every}, places.values())
+        _write_marks(axes, {_place(places, each): each.mark for each in every if each.mark})
         figure.legend(*_handles(axes.flat, names), loc="outside lower center", ncols=columns_that_fit(names))
         mark_mock(figure, mock)
     return figure
+
+
+def _places(answers: Iterable[Answer]) -> dict[tuple[float, str], float]:
+    """Where the sets stand, by number and mark: in the middle, else to the right, to the left, further right.
+
+    What is a random part of all particles, or alone, is in the middle.
+    """
+    marks: dict[float, dict[str, None]] = {}
+    for each in sorted(answers, key=lambda each: (not each.is_random, each.mark)):
+        marks.setdefault(each.density, {})[each.mark] = None
+    steps = [sign * step for step in range(1, 10) for sign in (1, -1)]
+    return {
+        (density, mark): density * np.exp(APART * step)
+        for density, found in marks.items()
+        for mark, step in zip(found, [0, *steps], strict=False)
+    }
+
+
+def _place(places: Mapping[tuple[float, str], float], answer: Answer) -> float:
+    return places[answer.density, answer.mark]
+
+
+def _write_marks(axes: np.ndarray, marks: Mapping[float, str]) -> None:
+    """What stands alone by its name, below the markers of every panel."""
+    if not marks:
+        return
+    for panel in axes[0]:
+        low, high = panel.get_ylim()  # of a column
+        panel.set_ylim(low - STRIP * (2 + max(map(len, marks.values()))) * (high - low), high)
+    for panel in axes.flat:
+        for place, mark in marks.items():
+            panel.text(
+                place, 0.03, mark, transform=panel.get_xaxis_transform(), rotation=90, ha="center", va="bottom",
+                fontsize=6.5,
+            )  # fmt: skip
 
 
 def _draw_network(
@@ -109,15 +157,15 @@ def _columns(answers: Sequence[Answer], parameter: Parameter) -> tuple[np.ndarra
     return tuple(np.array(rows, dtype=float).T)
 
 
-def _frame(axes: np.ndarray, densities: Iterable[float]) -> None:
-    """A logarithmic axis with the fractions as such below it."""
-    places = sorted(densities)
+def _frame(axes: np.ndarray, densities: Iterable[float], drawn: Iterable[float]) -> None:
+    """A logarithmic axis with the fractions as such below it, and room for what is drawn beside them."""
+    places, beside = sorted(densities), list(drawn)
     shown = places if len(places) <= MOST_TICKS else [2.0**power for power in _powers(places)]
     for panel in axes.flat:
         panel.set_xscale("log")
         panel.set_xticks(shown, [_fraction(place) for place in shown])
         panel.set_xticks([], minor=True)
-        panel.set_xlim(places[0] / 1.4, places[-1] * 1.4)
+        panel.set_xlim(min(places[0] / 1.4, min(beside) / EDGE), max(places[-1] * 1.4, max(beside) * EDGE))
     for panel in axes[-1]:
         panel.set_xlabel("particles that are left")
 

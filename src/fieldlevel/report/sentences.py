@@ -6,7 +6,7 @@ import numpy as np
 
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.pairs import PairResult, on_own_suite
-from fieldlevel.study.keys import NUMERICS
+from fieldlevel.study.keys import NUMERICS, numerics_key
 from fieldlevel.study.numerics_sets import training_words
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.verdict import SIGNIFICANCE, Outcome
@@ -31,22 +31,31 @@ def _pair_sentence(pair: PairResult, names: Sequence[str]) -> str:
 def _weighing_sentences(results: LetterResults) -> Iterator[str]:
     """What is known without the number of particles, where that was asked."""
     own_set, name = results.spec.train.set_name, results.judged[0]
-    for set_name, pairs in results.remedied_pairs.items():
-        ending = _WEIGHING[_outcome(results, f"{NUMERICS}, {set_name}")].format(name=name)
+    for (smoothing, set_name), pairs in results.remedies.items():
+        key = numerics_key("" if set_name == own_set else set_name, smoothing)
+        ending = _WEIGHING[_outcome(results, key.label)].format(name=name)
+        trained, tested = _maps_in_words(set_name, own_set, smoothing)
         for suite, pair in on_own_suite(pairs).items():
             with_it, without = (
                 " and ".join(f"{each} to {_percent(network, each)}" for each in results.judged)
                 for network in (pair, results.own[suite])
             )
             yield (
-                f"Trained on {suite} {set_name}, {training_words(set_name)}, and tested on maps as they are, "
-                f"the network infers {with_it}, where the one trained on {own_set} infers {without}; {ending}."
+                f"Trained on {suite} {trained}, and tested on {tested}, the network infers {with_it}, "
+                f"where the one trained on {own_set} infers {without}; {ending}."
             )
     if not results.remedied_pairs and _outcome(results, NUMERICS) == "fails":
         yield (
             f"The networks weigh particles: what they say of {name} holds for maps of as many particles as those that "
             f"they were trained on; what it is known to without is not told by {own_set}."
         )
+
+
+def _maps_in_words(set_name: str, own_set: str, smoothing: float) -> tuple[str, str]:
+    """That a network was trained on, and that it was tested on."""
+    smoothed = f"smoothed by {smoothing:g} px" if smoothing else ""
+    parts = (set_name, training_words(set_name) if set_name != own_set else "", smoothed)
+    return ", ".join(filter(None, parts)), "maps that are smoothed alike" if smoothing else "maps as they are"
 
 
 _WEIGHING: Mapping[Outcome, str] = {

@@ -109,6 +109,7 @@ def _weighed_document(row: WeighedSet) -> dict[str, Any]:
         "suite": row.suite,
         "train_set": row.train_set,
         "test_set": row.test_set,
+        **({"smoothing": row.smoothing} if row.smoothing else {}),
         "particles": row.told.words,
         "density": row.density,
         "n_simulations": row.n_simulations,

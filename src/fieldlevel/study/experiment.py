@@ -8,6 +8,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.figures.plate import Plate
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.study.keys import Plan, Tests
@@ -61,6 +62,12 @@ class Experiment(ABC):
     @abstractmethod
     def plates(self, results: LetterResults) -> Iterator[Plate]:
         """Its figures; nothing where it was not done."""
+
+
+def trained_on(train: TrainSpec, set_name: str, smoothing: float = 0.0) -> TrainSpec:
+    """The same network on another set, and on maps smoothed by a Gaussian of so many pixels; not at all by 0."""
+    transform = TransformSpec("smoothing", smoothing) if smoothing else train.transform
+    return replace(train, set_name=set_name, transform=transform)
 
 
 def across(train: TrainSpec, tested: Mapping[str, Sequence[str]], n_seeds: int, set_name: str | None = None) -> Tests:

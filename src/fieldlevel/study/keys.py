@@ -37,8 +37,9 @@ class ExperimentKey:
     @property
     def label(self) -> str:
         """In words, for tables and files; nothing is read from it."""
-        words = ", ".join(filter(None, (self.name or self.kind, self.sets)))
-        return words if self.scale is None else f"{words} {self.scale:g} {self.unit}"
+        words = self.name or self.kind
+        at_scale = words if self.scale is None else f"{words} {self.scale:g} {self.unit}"
+        return ", ".join(filter(None, (at_scale, self.sets)))
 
 
 FIRST = ExperimentKey("pairs", name="four pairs")
@@ -76,14 +77,38 @@ def pairs_key(suites: Sequence[str]) -> ExperimentKey:
     return FIRST if len(suites) == 2 else ExperimentKey(FIRST.kind, name=PAIRS_LABELS[1])
 
 
-def remedied_pairs_key(suites: Sequence[str], set_name: str) -> ExperimentKey:
+def remedied_pairs_key(suites: Sequence[str], set_name: str, smoothing: float = 0.0) -> ExperimentKey:
     """The pairs of networks that were trained on another set.
+
+    Args:
+        suites: that are compared.
+        set_name: that the networks were trained on.
+        smoothing: of all maps, in pixels.
 
     Example:
         >>> remedied_pairs_key(["A", "B"], "LHthinned").label
         'four pairs, LHthinned'
     """
-    return replace(pairs_key(suites), name=pairs_key(suites).label, sets=set_name)
+    return _smoothed(replace(pairs_key(suites), name=pairs_key(suites).label, sets=set_name), smoothing)
+
+
+def numerics_key(sets: str = "", smoothing: float = 0.0) -> ExperimentKey:
+    """Tests on maps of other numbers of particles.
+
+    Args:
+        sets: that networks are trained and tested on.
+        smoothing: of all maps, in pixels.
+
+    Example:
+        >>> numerics_key("LH → LHthin2").label, numerics_key("LH → LHthin2", 2.0).label
+        ('numerics, LH → LHthin2', 'numerics smoothed 2 px, LH → LHthin2')
+    """
+    return _smoothed(ExperimentKey(NUMERICS, sets=sets), smoothing)
+
+
+def _smoothed(key: ExperimentKey, smoothing: float) -> ExperimentKey:
+    words = f"{key.name or key.kind} smoothed"
+    return replace(key, scale=smoothing, unit="px", name=words) if smoothing else key
 
 
 def trained_set(network: TrainSpec) -> SetKey:

@@ -20,6 +20,7 @@ from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
 from fieldlevel.study.keys import Plan
 from fieldlevel.study.letter_plan import check_suites, everything, sets_wanted, usual_suites, wanted
 from fieldlevel.study.letter_spec import SHARED, LetterSpec
+from fieldlevel.study.numerics_sets import TRAINING_SUFFIXES
 from fieldlevel.suites import nbody_twin
 from fieldlevel.training import settings
 from fieldlevel.training.train_spec import TrainSpec
@@ -33,7 +34,8 @@ def check_letter(spec: LetterSpec) -> None:
     Raises:
         UserError: with the setting and what is allowed.
     """
-    distinct = "positive numbers, each once"
+    distinct, own_set = "positive numbers, each once", spec.train.set_name
+    trainable = (own_set, *(f"{own_set}{suffix}" for suffix in TRAINING_SUFFIXES))
     refuse_values(
         spec,
         {
@@ -51,8 +53,15 @@ def check_letter(spec: LetterSpec) -> None:
             "summary_trials": (0 <= spec.summary_trials <= MOST_TRIALS, f"numbers from 0 to {MOST_TRIALS:,}"),
             "smoothing": (_are_scales(spec.smoothing), distinct),
             "k_max": (_are_scales(spec.k_max), distinct),
+            "numerics_smoothing": (_are_scales(spec.numerics_smoothing), distinct),
+            "numerics_train": (
+                set(spec.numerics_train) <= set(trainable)
+                and len(set(spec.numerics_train)) == len(spec.numerics_train),
+                f"some of {', '.join(trainable)}, each once",
+            ),
         },
     )
+    _refuse_without_numerics(spec)
     if spec.suites:
         check_suites(spec.suites)
     own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite, "sources": ()}
@@ -67,6 +76,15 @@ def check_letter(spec: LetterSpec) -> None:
             raise UserError(_told_of_no_experiment(spec, plan, words))
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, wanted(spec, plan))
+
+
+def _refuse_without_numerics(spec: LetterSpec) -> None:
+    """Refuse settings of an experiment that is left out."""
+    for setting in ("numerics_train", "numerics_smoothing"):
+        if getattr(spec, setting) and not spec.numerics:
+            given = " ".join(map(str, getattr(spec, setting)))
+            told = "would have no effect beside --no-numerics (numerics = false)"
+            raise UserError(f"{setting} = {given}: {told}; give one of the two")
 
 
 def with_experiments(spec: LetterSpec) -> LetterSpec:
@@ -171,7 +189,7 @@ def _was_simulated_with(directory: Path, set_name: str, setting: str, value: obj
 def planned(spec: LetterSpec) -> Plan:
     """All that a letter of these settings could do, if every suite had a gravity-only twin, thinned sets and 1P."""
     suites, own = spec.suites or usual_suites(), spec.train.set_name
-    names = (own, f"{own}thin2", f"{own}thinned", ONE_PARAMETER_SET)
+    names = (own, f"{own}thin2", *(spec.numerics_train or (f"{own}thinned",)), ONE_PARAMETER_SET)
     sets = dict.fromkeys(suites, sets_wanted(spec, names))
     return everything(spec, suites, {suite: nbody_twin(suite) for suite in suites}, sets)
 

@@ -17,12 +17,12 @@ from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.sets import pinned, rows_of_set
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
-from fieldlevel.simulate.variants import OF_VARIANTS
+from fieldlevel.simulate.variants import OF_VARIANTS, variants_of
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
 from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
-from fieldlevel.study.letter_plan import choose_suites, experiments, simulations, used_sets
+from fieldlevel.study.letter_plan import choose_suites, experiments, refuse_absent, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.numerics_data import apart, lack_of_memory, numerics_simulations
 from fieldlevel.study.numerics_sets import parse_numerics_set
@@ -166,6 +166,8 @@ def _check_before_simulating(spec: LetterSpec) -> None:
     if train.set_name != simulate.set_name or train.field not in simulate.fields:
         made = f"{', '.join(simulate.fields)} of set {simulate.set_name}"
         raise UserError(f"train: {train.field} of set {train.set_name}, but {made} would be simulated; name the same")
+    names = [variant.set_name for variant in variants_of(numerics_simulations(spec)[0])]
+    refuse_absent(spec, dict.fromkeys(simulations(spec).suites, names), "those to be simulated")
     first = simulations(spec).suites[0]
     layout = replace(layout_of(first, simulate.set_name), n_pixels=simulate.n_pixels)
     _check_split(spec, len(rows_of_set(simulate, first)), layout)
@@ -182,12 +184,14 @@ def _check_scales(spec: LetterSpec, layout: Layout) -> None:
     """Refuse transforms of the wanted experiments that leave such maps as they are, or nothing of them."""
     for transform in trained_transforms(spec):
         if (reason := idle_scale(transform, layout.n_pixels, layout)) is not None:
-            unit, flag = _SCALES[transform.kind]
-            given = f"{transform.kind}: {transform.scale:g} {unit}"
+            unit, setting = _SCALES[transform.kind], transform.kind
+            if setting == "smoothing" and transform.scale not in spec.smoothing:
+                setting = "numerics_smoothing"
+            given, flag = f"{setting}: {transform.scale:g} {unit}", f"--{setting.replace('_', '-')}"
             raise UserError(f"{given}, but {reason} with {flag}, or choose experiments with --only")
 
 
-_SCALES = {"k_max": ("h/Mpc", "--k-max"), "smoothing": ("pixels", "--smoothing")}
+_SCALES = {"k_max": "h/Mpc", "smoothing": "pixels"}
 
 
 def _check_sizes(spec: LetterSpec, opened: Mapping[str, Suite]) -> None:

@@ -27,7 +27,7 @@ from fieldlevel.study.keys import (
     trained_set,
 )
 from fieldlevel.study.letter_spec import LetterSpec, summary_train
-from fieldlevel.study.numerics_sets import sets_of
+from fieldlevel.study.numerics_sets import sets_of, trained_sets
 from fieldlevel.suites import camels_suites, hydro_twins, is_mock, is_nbody, mock_suites, nbody_twin
 from fieldlevel.training.settings import SUITE_NAME
 from fieldlevel.training.train_spec import TrainSpec
@@ -154,9 +154,11 @@ def experiments(spec: LetterSpec, suites: Sequence[str], directory: Path, tuned:
         tuned: what searches found; networks on gravity-only twins share it with those on the first suite.
 
     Raises:
-        UserError: an experiment that the folder has no maps for.
+        UserError: an experiment, or a set to train on, that the folder has no maps for.
     """
-    plan = everything(spec, suites, _twins(spec, suites, directory), _other_sets(spec, suites, directory))
+    sets = _other_sets(spec, suites, directory)
+    refuse_absent(spec, sets, str(directory))
+    plan = everything(spec, suites, _twins(spec, suites, directory), sets)
     there = {key: tests for key, tests in plan.items() if tests}
     for words in spec.only:
         if not any(key.label.startswith(words) for key in there):
@@ -183,6 +185,23 @@ def sets_wanted(spec: LetterSpec, names: Sequence[str]) -> tuple[str, ...]:
     """
     own, is_asked = spec.train.set_name, spec.one_parameter_seeds > 0
     return tuple(name for name in names if name == own or (is_asked if name == ONE_PARAMETER_SET else spec.numerics))
+
+
+def refuse_absent(spec: LetterSpec, sets: Mapping[str, Sequence[str]], where: str) -> None:
+    """Refuse sets to train on that no suite has.
+
+    Args:
+        spec: of the letter.
+        sets: names of all sets of each suite.
+        where: they are, for people.
+
+    Raises:
+        UserError: with the first of them.
+    """
+    there = trained_sets(sets, spec.train.set_name)
+    if absent := [name for name in spec.numerics_train if name not in there]:
+        told = f"numerics_train: {absent[0]}, which no suite of {where} has"
+        raise UserError(f"{told}; choose from {', '.join(there)}, or make it")
 
 
 def _owners(plan: Plan) -> dict[str, str]:

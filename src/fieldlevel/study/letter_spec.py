@@ -17,7 +17,13 @@ class LetterSpec:
     """Every test of two suites or more: pairs, nulls, power spectrum, N-body, smoothing."""
 
     __pydantic_config__: ClassVar[dict[str, Any]] = STRICT
-    __omitted__: ClassVar[tuple[str, ...]] = ("numerics", "one_parameter_seeds", "one_parameter_values")
+    __omitted__: ClassVar[tuple[str, ...]] = (
+        "numerics",
+        "numerics_train",
+        "numerics_smoothing",
+        "one_parameter_seeds",
+        "one_parameter_values",
+    )
 
     suites: tuple[str, ...] = ()
     """The suites to compare, two or more: a network of each is tested on all; when empty, the two that the folder
@@ -38,6 +44,13 @@ class LetterSpec:
     """Test the networks on sets of other numbers of particles too (thinned ones, coarser and finer simulations), and
     train others on maps of random numbers of particles, where the folder has such sets; suites that are simulated get
     them."""
+    numerics_train: tuple[str, ...] = ()
+    """Sets that the networks tested on other numbers of particles are trained on, e.g. LH LHthinned, a training each
+    for every suite; when empty, that of `train` and all that the folder has of its sets thinned, tracers and
+    smoothed."""
+    numerics_smoothing: tuple[float, ...] = ()
+    """Gaussian smoothings in pixels: all these networks are trained again on maps smoothed so, and tested on such maps,
+    which hold less of what only more particles resolve. For each a training for every suite and set."""
     one_parameter_seeds: int = 10
     """Test whether answers move when only feedback moves, where the folder has the set 1P of some suite; suites that
     are simulated get it from so many initial conditions. 0 leaves the experiment out."""

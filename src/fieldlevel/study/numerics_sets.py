@@ -76,6 +76,19 @@ class NumericsSet:
         of_kind = f"the {_KINDS[self.kind]}" if self.kind else "them"
         return ", ".join(filter(None, (simulated, kept and f"{kept}{of_kind}"))) or "all particles"
 
+    @property
+    def mark(self) -> str:
+        """The same in as few letters as a figure has room for; none of random parts of all particles.
+
+        Example:
+            >>> [parse_numerics_set(name).mark for name in ("LHn128", "LHn512thin8", "LHlattice2", "LHthin2gas")]
+            ['128³', '1/8 of 512³', 'lattice', 'gas']
+        """
+        if self.n_particles is None:
+            return "lattice" if self.lattice > 1 else _KINDS.get(self.kind, "")
+        kept = "" if self.fraction == 1 else f"1/{1 / self.fraction:g} of "
+        return f"{kept}{self.n_particles}³"
+
     def density(self, n_base: int | None) -> float | None:
         """Particles over those of the base; None where it is not known how many these are.
 
@@ -135,6 +148,22 @@ def training_sets(names: Iterable[str], train_set: str) -> tuple[str, ...]:
     """
     there = set(names)
     return tuple(f"{train_set}{suffix}" for suffix in TRAINING_SUFFIXES if f"{train_set}{suffix}" in there)
+
+
+def trained_sets(sets: Mapping[str, Sequence[str]], train_set: str, chosen: Sequence[str] = ()) -> tuple[str, ...]:
+    """The set of a letter and those that some suite has to train on in its place.
+
+    Args:
+        sets: names of all sets of each suite.
+        train_set: of the letter.
+        chosen: those of them that are wanted; all when empty.
+
+    Example:
+        >>> trained_sets({"A": ["LH", "LHtracers"], "B": ["LH", "LHthinned"]}, "LH")
+        ('LH', 'LHtracers', 'LHthinned')
+    """
+    found = dict.fromkeys([train_set, *(each for names in sets.values() for each in training_sets(names, train_set))])
+    return tuple(name for name in found if not chosen or name in chosen)
 
 
 def training_words(set_name: str) -> str:

@@ -4,7 +4,7 @@ A network that weighs single particles takes half of them with twice the mass ea
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,7 @@ class WeighedSet:
         is_doubled: whether twice as many particles a side were simulated, and all kept.
         n_simulations: that were tested.
         parameters: what became of each.
+        smoothing: of all maps, those of the training too, in pixels.
     """
 
     suite: str
@@ -72,6 +73,13 @@ class WeighedSet:
     is_doubled: bool
     n_simulations: int
     parameters: Mapping[str, Weighing]
+    smoothing: float = 0.0
+
+    @property
+    def network(self) -> str:
+        """What it was trained on, in words."""
+        smoothed = f", smoothed by {self.smoothing:g} px" if self.smoothing else ""
+        return f"{self.suite} {self.train_set}{smoothed}"
 
     @property
     def is_base(self) -> bool:
@@ -85,7 +93,7 @@ class WeighedSet:
 
 
 def weigh(
-    tested: Sequence[PairResult], names: Sequence[str], n_particles: Mapping[str, int | None]
+    tested: Sequence[PairResult], names: Sequence[str], n_particles: Mapping[str, int | None], smoothing: float = 0.0
 ) -> tuple[WeighedSet, ...]:
     """What networks say of sets, each beside its base.
 
@@ -93,6 +101,7 @@ def weigh(
         tested: networks on sets and on the bases of these; sets without are left out.
         names: of the parameters.
         n_particles: a side, of the bases, by suite.
+        smoothing: of all maps, in pixels.
 
     Returns:
         One for each network and set, by training set and suite.
@@ -105,7 +114,8 @@ def weigh(
         told = parse_numerics_set(result.test_set)
         base = known.get((result.train_suite, result.train_set, told.base))
         if base is not None:
-            found.append(_weighed(base, result, told, names, n_particles.get(result.train_suite)))
+            weighed = _weighed(base, result, told, names, n_particles.get(result.train_suite))
+            found.append(replace(weighed, smoothing=smoothing))
     return tuple(found)
 
 

@@ -145,19 +145,46 @@ class LetterResults:
         return {key: results for key, results in self.done.items() if key.kind not in _WITH_TABLE}
 
     @property
+    def remedies(self) -> dict[tuple[float, str], tuple[PairResult, ...]]:
+        """The pairs of networks that were trained on other or on smoothed maps, first seed.
+
+        By the smoothing of all maps in pixels, 0 of those as they are, and by the name of the training set.
+        """
+        pairs = {key: each for key, each in self.done.items() if key.kind == FIRST.kind and key != FIRST}
+        return {(key.scale or 0.0, key.sets): each for key, each in pairs.items()}
+
+    @property
     def remedied_pairs(self) -> dict[str, tuple[PairResult, ...]]:
-        """The pairs of networks that were trained on other sets, by the name of the set, first seed."""
-        return {key.sets: pairs for key, pairs in self.done.items() if key.kind == FIRST.kind and key != FIRST}
+        """Those of them on maps that are not smoothed, by the name of the training set."""
+        return {set_name: pairs for (smoothing, set_name), pairs in self.remedies.items() if not smoothing}
+
+    @property
+    def smoothed_pairs(self) -> dict[tuple[float, str], tuple[PairResult, ...]]:
+        """Those on smoothed maps, by the smoothing in pixels and the name of the training set."""
+        return {place: pairs for place, pairs in self.remedies.items() if place[0]}
+
+    @property
+    def numerics_by_smoothing(self) -> dict[float, tuple[PairResult, ...]]:
+        """Networks on sets that differ in the number of particles, first seed, by the smoothing of all maps."""
+        found: dict[float, tuple[PairResult, ...]] = {}
+        for key, results in self.done.items():
+            if key.kind == NUMERICS:
+                found[key.scale or 0.0] = found.get(key.scale or 0.0, ()) + results
+        return found
 
     @property
     def numerics(self) -> tuple[PairResult, ...]:
-        """Networks on sets that differ in the number of particles, first seed."""
-        return tuple(result for key, results in self.done.items() if key.kind == NUMERICS for result in results)
+        """Those on maps that are not smoothed."""
+        return self.numerics_by_smoothing.get(0.0, ())
 
     @cached_property
     def weighed(self) -> tuple[WeighedSet, ...]:
-        """What these say of the parameters that claims are about, each set beside its base."""
-        return weigh(self.numerics, self.judged, self.n_particles)
+        """What all of these say of the parameters that claims are about, each set beside its base."""
+        return tuple(
+            row
+            for smoothing, tested in self.numerics_by_smoothing.items()
+            for row in weigh(tested, self.judged, self.n_particles, smoothing)
+        )
 
     @cached_property
     def feedback_responses(self) -> tuple[FeedbackResponse, ...]:

@@ -5,7 +5,6 @@ References:
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from fieldlevel.figures.interval_coverage import draw_calibration
 from fieldlevel.figures.plate import Plate
@@ -17,10 +16,10 @@ from fieldlevel.figures.transfer_matrices import draw_suite_matrices
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import Scores
 from fieldlevel.statistics.pairs import PairResult
-from fieldlevel.study.experiment import Experiment, across, on_all
-from fieldlevel.study.keys import FIRST, Plan, pairs_key, remedied_pairs_key
+from fieldlevel.study.experiment import Experiment, across, on_all, trained_on
+from fieldlevel.study.keys import FIRST, Plan, Tests, pairs_key, remedied_pairs_key
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.numerics_sets import training_sets
+from fieldlevel.study.numerics_sets import trained_sets
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.verdict import (
     PRECONDITION,
@@ -48,14 +47,20 @@ class FourPairs(Experiment):
         return {pairs_key(suites): on_all(spec.train, suites, spec.seeds)}
 
     def tests_on_sets(self, spec: LetterSpec, sets: Mapping[str, Sequence[str]]) -> Plan:
-        """The same for networks whose training maps have random numbers of particles, on maps as they are."""
-        own = spec.train.set_name
-        plan = {}
-        for set_name in dict.fromkeys(each for names in sets.values() for each in training_sets(names, own)):
-            trained = [suite for suite, names in sets.items() if set_name in names]
-            tested = {suite: sorted(sets, key=lambda name: name != suite) for suite in trained}
-            tests = across(replace(spec.train, set_name=set_name), tested, spec.seeds, own)
-            plan[remedied_pairs_key(tuple(sets), set_name)] = tests
+        """The same for networks whose training maps have random numbers of particles, on maps as they are.
+
+        Where these are smoothed too, with those whose training maps are smoothed alone beside them.
+        """
+        trained, own = trained_sets(sets, spec.train.set_name, spec.numerics_train), spec.train.set_name
+        remedies = [name for name in trained if name != own]
+        plan = {remedied_pairs_key(tuple(sets), name): _both_ways(spec, sets, name, spec.seeds) for name in remedies}
+        for smoothing in spec.numerics_smoothing if remedies else ():
+            plan |= {
+                remedied_pairs_key(tuple(sets), name, smoothing): _both_ways(
+                    spec, sets, name, spec.other_seeds, smoothing
+                )
+                for name in trained
+            }
         return plan
 
     def judge(self, results: LetterResults) -> Iterator[Verdict]:
@@ -126,6 +131,15 @@ class FourPairs(Experiment):
             place=91,
         )
         yield from _seed_plates(results)
+
+
+def _both_ways(
+    spec: LetterSpec, sets: Mapping[str, Sequence[str]], set_name: str, n_seeds: int, smoothing: float = 0.0
+) -> Tests:
+    """Networks of the suites that have a set, trained on it and tested on the letter's own of every suite."""
+    trained = [suite for suite, names in sets.items() if set_name in names]
+    tested = {suite: sorted(sets, key=lambda name: name != suite) for suite in trained}
+    return across(trained_on(spec.train, set_name, smoothing), tested, n_seeds, spec.train.set_name)
 
 
 def _transfer(own: PairResult, other: PairResult, name: str, ratio: Estimate) -> Finding:
