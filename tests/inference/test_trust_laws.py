@@ -8,7 +8,7 @@ from torch import nn
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
 from fieldlevel.inference.trust.layer_statistics import watched
-from fieldlevel.inference.trust.map_sets import Rows, effective_number, set_p
+from fieldlevel.inference.trust.map_sets import Rows, effective_number, set_p, unusualness
 from fieldlevel.inference.trust.map_statistics import measure_maps, power_bins
 from fieldlevel.inference.trust.reference_file import kept_rows
 from fieldlevel.inference.trust.regression import Regression
@@ -85,14 +85,23 @@ def test_unlike_sets_are_caught_the_sooner_the_more_simulations_they_have():
     assert rates[1] == 1.0
 
 
-def test_a_shift_along_a_known_direction_is_caught_sooner():
+@pytest.mark.parametrize("way", [1.0, -1.0], ids=["along", "against"])
+def test_a_shift_along_or_against_a_known_direction_is_caught_sooner(way):
     rng = np.random.default_rng(3)
     held_out, direction = toy_rows(rng, 40), np.eye(N_NUMBERS)[:, :1]
-    sets = [toy_rows(rng, 5, shift=1.0 * direction[:, 0]) for _ in range(40)]
+    sets = [toy_rows(rng, 5, shift=way * direction[:, 0]) for _ in range(40)]
     blind, pointed = (
         flagged([set_p(each, held_out, BETWEEN, directions) for each in sets]) for directions in (NOWHERE, direction)
     )
     assert pointed > blind + 0.2
+
+
+def test_a_map_is_as_unusual_as_its_reverse_and_the_more_so_the_farther_it_goes_along_a_known_direction():
+    rng = np.random.default_rng(6)
+    rows, one, directions = rng.normal(size=(50, N_NUMBERS)), np.ones(N_NUMBERS), np.eye(N_NUMBERS)[:, :2]
+    found = unusualness(rows, directions, one)
+    assert np.allclose(found, unusualness(-rows, directions, one))
+    assert np.allclose(found - unusualness(rows, directions[:, :0], one), (rows[:, :2] ** 2).max(1))
 
 
 def test_a_set_at_one_cosmology_is_not_flagged_for_what_the_regression_lacks_there():

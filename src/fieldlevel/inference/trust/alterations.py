@@ -1,8 +1,8 @@
 """What commonly makes maps unlike those of a training, done on purpose: each is a direction to look in.
 
 A direction that is known beforehand is told from chance far sooner than one of a hundred, and it has a name. Other
-faults than these lie partly along them: maps of half of the particles are noisier and sharper, those of stronger
-feedback smoother.
+faults than these lie partly along them or against them: maps of half of the particles are noisier and sharper, those of
+stronger feedback smoother, which is the reverse of sharper too.
 """
 
 import math

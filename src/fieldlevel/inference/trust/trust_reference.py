@@ -148,8 +148,8 @@ class Reference:
     def scores(self, rows: Rows) -> FloatArray:
         r"""How unusual maps are, (n,).
 
-        \(|u|^2 / \sqrt{2 S} + \max_c (u \cdot d_c)_+^2\) of a row u: its length, which tells anything unusual, in its
-        standard deviations, and how far it goes along the directions of what is often wrong.
+        \(|u|^2 / \sqrt{8 S} + \max_c (u \cdot d_c)^2\) of a row u: its length, which tells anything unusual, in its
+        standard deviations, and how far it goes along or against a direction of what is often wrong.
         """
         return unusualness(rows.rows, self.directions, np.ones(rows.rows.shape[1]))
 
