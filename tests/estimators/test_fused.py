@@ -162,23 +162,6 @@ def test_repeats_to_the_bit():
     assert all(torch.equal(one, other) for one, other in zip(*runs, strict=True))
 
 
-@pytest.fixture
-def bfloat16_products(monkeypatch) -> None:
-    """The interpreter multiplies the bits of bfloat16 as if they were integers; here it multiplies the numbers."""
-    if DEVICE == "cuda":
-        return
-    from triton.language import bfloat16, float32  # noqa: PLC0415
-    from triton.runtime.interpreter import InterpreterBuilder  # noqa: PLC0415
-
-    multiply = InterpreterBuilder.create_dot
-
-    def create_dot(builder, a, b, *others):
-        a, b = (builder.cast_impl(x, float32) if x.dtype.scalar == bfloat16 else x for x in (a, b))
-        return multiply(builder, a, b, *others)
-
-    monkeypatch.setattr(InterpreterBuilder, "create_dot", create_dot)
-
-
 @pytest.mark.usefixtures("bfloat16_products", "engine")
 def test_bfloat16_is_as_good_as_that_of_the_modules():
     """Both errors are about the exact gradients; the interpreter truncates where a GPU rounds, hence twice."""

@@ -141,6 +141,22 @@ def test_going_back_forgets_what_was_recorded():
     assert_same(weights_of(state), whole)
 
 
+def test_forgetting_one_recording_leaves_another_alone():
+    """PyTorch frees the workspace of cuBLAS on the stream of a recording that goes: that stream must be its own."""
+    spec = replace(SPEC, squared_error_steps=0)
+    whole = train(new_state(spec))
+    state, other = new_state(spec), new_state(spec)
+    with seeded(1, CUDA):
+        state.advance(ignore)
+        with seeded(2, CUDA):
+            other.advance(ignore)
+        del other
+        torch.cuda.empty_cache()
+        while state.step < spec.n_steps:
+            state.advance(ignore)
+    assert_same(weights_of(state), whole)
+
+
 def test_a_run_begun_on_the_cpu_goes_on_on_the_gpu():
     spec = replace(SPEC, precision="float32")
     begun = new_state(spec, torch.device("cpu"))

@@ -2,9 +2,12 @@
 
 References:
     PyTorch documentation, "CUDA Graphs": side stream before recording, memory of its own for the graph.
+    pytorch/pytorch#193402: graphs of one stream share the workspace of cuBLAS, which goes with the first of them.
 """
 
 from collections.abc import Callable
+from itertools import count
+from weakref import WeakValueDictionary
 
 import torch
 from torch import Tensor
@@ -14,6 +17,9 @@ from fieldlevel.training.precision import side_stream
 
 N_EAGER = 3
 """Steps before the recording, in which libraries choose their algorithms and the optimiser makes its state."""
+
+_ALIVE: "WeakValueDictionary[tuple[torch.device, int], CapturedStep]" = WeakValueDictionary()
+"""By the stream that each was recorded on, so that none has that of another."""
 
 
 class CapturedStep:
@@ -29,7 +35,9 @@ class CapturedStep:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._stream = side_stream(0, device)
+        number = next(number for number in count() if (device, number) not in _ALIVE)
+        _ALIVE[device, number] = self
+        self._stream = side_stream(-number, device)
         self._n_calls = 0
         self._graph: torch.cuda.CUDAGraph | None = None
         self._argument = torch.empty(0)

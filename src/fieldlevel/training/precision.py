@@ -67,7 +67,7 @@ def side_by_side(tasks: Sequence[Callable[[], None]], device: torch.device) -> N
 
 @cache
 def side_stream(number: int, device: torch.device) -> torch.cuda.Stream:
-    """Always the same ones: cuBLAS keeps a workspace for every stream that it has seen. 0 is that of recordings."""
+    """Always the same ones: cuBLAS keeps a workspace for each that it has seen. 0 and below are for recordings."""
     return torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
 

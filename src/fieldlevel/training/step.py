@@ -79,7 +79,8 @@ class TrainingStep:
         if not self._captured:
             self._compile(chosen)
         if warms_up not in self._captured:
-            self._captured = {warms_up: CapturedStep(self._device)}  # frees what the warm-up recorded
+            self._captured.clear()  # frees what the warm-up recorded
+            self._captured[warms_up] = CapturedStep(self._device)
         return self._captured[warms_up](take, chosen)
 
     def rate(self, step: int) -> float:
