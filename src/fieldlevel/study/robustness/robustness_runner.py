@@ -20,7 +20,6 @@ from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.jobs import affordable, train_missing, weights_of
-from fieldlevel.study.keys import tested_set
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.robustness.choosing import Choice, choose, full_size, over_all
 from fieldlevel.study.robustness.controls import controls_of
@@ -30,8 +29,9 @@ from fieldlevel.study.robustness.robustness_data import as_letter, folds_of
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
 from fieldlevel.study.robustness.roles import ALL_TARGET, Role, Roles, as_plan
-from fieldlevel.study.robustness.set_tests import set_p_value
+from fieldlevel.study.robustness.set_tests import set_test_once
 from fieldlevel.study.robustness.suite_distances import suite_distances
+from fieldlevel.study.robustness.tested_at_once import do_tests
 from fieldlevel.study.runner import is_predicted, test_once
 from fieldlevel.study.store import Store
 from fieldlevel.workers import choose_devices
@@ -105,7 +105,9 @@ Done = dict[Role, tuple[PairResult, ...]]
 def _do(store: Store, data: LetterData, device: str, workers: int, listener: Listener, roles: Roles) -> Done:
     """Train and test the networks of some roles, unless that was done."""
     devices = affordable(choose_devices(device, workers), data.opened)
-    train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data))
+    told = tuple(test for role, tests in roles.items() if role.kind in TOLD_OF_SETS for test in tests)
+    use = partial(do_tests, store, data.directory, told)
+    train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data), use)
     n, done = sum(map(len, roles.values())), itertools.count(1)
 
     def tested(test: EvaluateSpec) -> PairResult:
@@ -174,7 +176,7 @@ def _set_tests(
     for role in (role for role in roles if role.kind in TOLD_OF_SETS):
         for test, pair in zip(roles[role], tested[role], strict=True):
             weights = weights_of(store, test.network, data.opened)
-            suite, numbers = data.opened[tested_set(test)], pair.predictions.simulation
-            if (p := set_p_value(weights, suite, numbers, device)) is not None:
+            numbers = pair.predictions.simulation
+            if (p := set_test_once(store, test, weights, data.opened, numbers, device)) is not None:
                 found.setdefault((role, pair.test_suite), []).append(p)
     return {place: min(1.0, len(each) * min(each)) for place, each in found.items()}
