@@ -140,7 +140,21 @@ def _robustness(command: Robustness) -> int:
     from fieldlevel.study.robustness.robustness_scales import robustness_scale
 
     refuse_unused(command.spec, _usual(robustness_scale(_scale_name(command)), command.config), command.data)
-    return _study(command, command.out)
+    return _plan(command) if command.plan else _study(command, command.out)
+
+
+def _plan(command: Robustness) -> int:
+    from fieldlevel import console
+    from fieldlevel.study.robustness.robustness_checks import check_robustness
+    from fieldlevel.study.robustness.robustness_data import prepare_robustness
+    from fieldlevel.study.robustness.robustness_plan import plan_robustness
+
+    check_robustness(command.spec)
+    with console.progress_display() as listener:
+        is_there = command.data is not None
+        data = prepare_robustness(command.spec, command.data, command.out, "cpu", 1, listener) if is_there else None
+    console.print_plan(plan_robustness(command.spec, command.times, data, command.out))
+    return 0
 
 
 def _study(command: Robustness, shared: Path) -> int:
@@ -156,7 +170,8 @@ def _study(command: Robustness, shared: Path) -> int:
         )
         document = page.read_finished_robustness(command.out, data.key)
         if document is None:
-            results = run_robustness(command.spec, data, shared, command.device, listener, _cores())
+            workers = command.workers or _workers(command.device)
+            results = run_robustness(command.spec, data, shared, command.device, listener, workers)
             document = page.write_robustness(command.out, results)
     console.print_robustness(document, command.out)
     return 0
@@ -443,6 +458,13 @@ def _processes(device: str) -> int:
     from fieldlevel.numerics.device import select_device
 
     return 2 if select_device(device).type == "cuda" else _cores()
+
+
+def _workers(device: str) -> int:
+    """Networks that are trained at a time on the CPU, or on each GPU."""
+    from fieldlevel.numerics.device import select_device
+
+    return 1 if select_device(device).type == "cuda" else _cores()
 
 
 def _cores() -> int:

@@ -11,6 +11,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
+from fieldlevel.study.robustness.step_times import StepTimes
 from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
@@ -49,6 +50,13 @@ class Robustness:
     config: Path | None = None
     """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
+    workers: int | None = None
+    """Networks that are trained side by side on the CPU, or on each GPU; when omitted as many as there are cores, or
+    one on each GPU."""
+    plan: bool = False
+    """Only tell how many networks would be trained, what of them is left, and how long one device would take."""
+    times: StepTimes = field(default_factory=StepTimes)
+    """How long the device takes, for --plan."""
     spec: Annotated[RobustnessSpec, Flat] = field(default_factory=RobustnessSpec)
 
 
