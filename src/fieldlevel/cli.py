@@ -170,8 +170,7 @@ def _study(command: Robustness, shared: Path) -> int:
         )
         document = page.read_finished_robustness(command.out, data.key)
         if document is None:
-            workers = command.workers or _workers(command.device)
-            results = run_robustness(command.spec, data, shared, command.device, listener, workers)
+            results = run_robustness(command.spec, data, shared, command.device, listener, _cores())
             document = page.write_robustness(command.out, results)
     console.print_robustness(document, command.out)
     return 0
@@ -458,13 +457,6 @@ def _processes(device: str) -> int:
     from fieldlevel.numerics.device import select_device
 
     return 2 if select_device(device).type == "cuda" else _cores()
-
-
-def _workers(device: str) -> int:
-    """Networks that are trained at a time on the CPU, or on each GPU."""
-    from fieldlevel.numerics.device import select_device
-
-    return 1 if select_device(device).type == "cuda" else _cores()
 
 
 def _cores() -> int:

@@ -50,9 +50,6 @@ class Robustness:
     config: Path | None = None
     """TOML file, or spec.json of a run, that overrides the scale's spec; flags override the file."""
     device: Device = "auto"
-    workers: int | None = None
-    """Networks that are trained side by side on the CPU, or on each GPU; when omitted as many as there are cores, or
-    one on each GPU."""
     plan: bool = False
     """Only tell how many networks would be trained, what of them is left, and how long one device would take."""
     times: StepTimes = field(default_factory=StepTimes)

@@ -27,7 +27,7 @@ from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_i
 from fieldlevel.search.tune import tune
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import digest, from_json, read_spec
-from fieldlevel.study.keys import Plan, SetKey, Tests, Tuned, source_sets, trained_set
+from fieldlevel.study.keys import Plan, SetKey, Tuned, source_sets, trained_set
 from fieldlevel.study.store import Store
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
@@ -98,7 +98,7 @@ Searches = Mapping[tuple[str, str], SearchRun]
 
 Fill = Callable[[Path, torch.device, Listener], object]
 """Work in a run folder, on a device."""
-Use = Callable[[Tests, Path, torch.device], object]
+Use = Callable[[tuple[EvaluateSpec, ...], Path, torch.device], object]
 """What is done with the weights of a network that was just trained, for its tests; can be pickled."""
 
 
@@ -145,7 +145,7 @@ def train_missing(
         TrainingError: a loss is not finite.
     """
     jobs: dict[str, Job] = {}
-    asked: dict[str, Tests] = {}
+    asked: dict[str, tuple[EvaluateSpec, ...]] = {}
     for experiment, tests in plan.items():
         for test in tests:
             key = network_key(store, test.network, suites)
@@ -160,7 +160,14 @@ def train_missing(
     _do_jobs(store, list(jobs.values()), devices, listener)
 
 
-def _filled(fill: Fill, use: Use, tests: Tests, folder: Path, device: torch.device, listener: Listener) -> None:
+def _filled(
+    fill: Fill,
+    use: Use,
+    tests: tuple[EvaluateSpec, ...],
+    folder: Path,
+    device: torch.device,
+    listener: Listener,
+) -> None:
     fill(folder, device, listener)
     use(tests, folder / "weights.safetensors", device)
 

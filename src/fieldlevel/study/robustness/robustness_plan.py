@@ -108,7 +108,7 @@ def _counted(
     roles: Roles, spec: RobustnessSpec, times: StepTimes, is_left: Callable[[TrainSpec], bool]
 ) -> Iterator[PlannedKind]:
     """Kinds of networks in the order in which they are first needed, each network once."""
-    first = {test.network: role.kind for role, tests in reversed(roles.items()) for test in tests}
+    first = {test.network: role.kind for role, tests in reversed(list(roles.items())) for test in tests}
     by_kind: dict[str, list[TrainSpec]] = {role.kind: [] for role in roles}
     for network, kind in first.items():
         by_kind[kind].append(network)

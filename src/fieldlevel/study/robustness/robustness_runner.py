@@ -9,8 +9,6 @@ import itertools
 from functools import partial
 from pathlib import Path
 
-import torch
-
 from fieldlevel.data.suite import check_distinct, open_suite
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import describe_software
@@ -53,7 +51,7 @@ def run_robustness(
         out: folder whose `runs` are used; complete ones are not repeated.
         device: where the networks run.
         listener: hears of the progress.
-        workers: processes on the CPU, of one thread each if there are several, or on each GPU.
+        workers: processes on the CPU, of one thread each if there are several.
 
     Returns:
         Predictions, choices and what the figures need.
@@ -95,18 +93,12 @@ def run_robustness(
     )
 
 
-def _devices(name: str, workers: int) -> list[torch.device]:
-    """One for each process."""
-    chosen = choose_devices(name, workers)
-    return chosen * workers if chosen[0].type == "cuda" else chosen
-
-
 Done = dict[Role, tuple[PairResult, ...]]
 
 
 def _do(store: Store, data: LetterData, device: str, workers: int, listener: Listener, roles: Roles) -> Done:
     """Train and test the networks of some roles, unless that was done."""
-    devices = affordable(_devices(device, workers), data.opened)
+    devices = affordable(choose_devices(device, workers), data.opened)
     told = tuple(test for role, tests in roles.items() if role.kind in TOLD_OF_SETS for test in tests)
     use = partial(do_tests, store, data.directory, told)
     train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data), use)
