@@ -151,7 +151,21 @@ def _robustness(command: Robustness) -> int:
     from fieldlevel.study.robustness.robustness_scales import robustness_scale
 
     refuse_unused(command.spec, _usual(robustness_scale(_scale_name(command)), command.config), command.data)
-    return _study(command, command.out)
+    return _plan(command) if command.plan else _study(command, command.out)
+
+
+def _plan(command: Robustness) -> int:
+    from fieldlevel import console
+    from fieldlevel.study.robustness.robustness_checks import check_robustness
+    from fieldlevel.study.robustness.robustness_data import prepare_robustness
+    from fieldlevel.study.robustness.robustness_plan import plan_robustness
+
+    check_robustness(command.spec)
+    with console.progress_display() as listener:
+        is_there = command.data is not None
+        data = prepare_robustness(command.spec, command.data, command.out, "cpu", 1, listener) if is_there else None
+    console.print_plan(plan_robustness(command.spec, command.times, data, command.out))
+    return 0
 
 
 def _study(command: Robustness, shared: Path) -> int:

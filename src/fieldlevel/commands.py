@@ -11,6 +11,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
+from fieldlevel.study.robustness.step_times import StepTimes
 from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
@@ -71,6 +72,10 @@ class Robustness:
     set_name: Annotated[str | None, tyro.conf.arg(name="set", metavar="SET")] = None
     """Set of simulations to work with: short for --train.set, and for --simulate.set where the suites are simulated."""
     device: Device = "auto"
+    plan: bool = False
+    """Only tell how many networks would be trained, what of them is left, and how long one device would take."""
+    times: StepTimes = field(default_factory=StepTimes)
+    """How long the device takes, for --plan."""
     spec: Annotated[RobustnessSpec, Flat] = field(default_factory=RobustnessSpec)
 
 

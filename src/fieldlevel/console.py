@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from fieldlevel.arrays import FloatArray, IntArray
     from fieldlevel.demo import Demo
     from fieldlevel.statistics.pairs import PairResult
+    from fieldlevel.study.robustness.robustness_plan import PlannedKind
 
 _FOUR_SHARES = len("0.68 0.68 0.68 0.68")
 _PADDING = 2
@@ -102,6 +103,20 @@ def print_robustness(document: Mapping[str, Any], out: Path) -> None:
         table.add_row(escape(verdict["experiment"]), shown, escape(verdict["criterion"]))
     console.print(table)
     say(*(f"{name}: {out / name}" for name in ("report.html", "report.md", "summary.json", "predictions.csv")))
+
+
+def print_plan(kinds: "Sequence[PlannedKind]") -> None:
+    """How many networks a robustness study trains, and for how long.
+
+    Args:
+        kinds: of networks, with their numbers.
+    """
+    table = _plain_table("To train", ("networks", "number", "left", "steps", "minutes of a device"))
+    for each in kinds:
+        table.add_row(each.kind, str(each.n_networks), str(each.n_left), f"{each.steps:,}", f"{each.minutes:.0f}")
+    numbers = [sum(getattr(each, name) for each in kinds) for name in ("n_networks", "n_left", "steps")]
+    table.add_row("together", *(f"{n:,}" for n in numbers), f"{sum(each.minutes for each in kinds):.0f}")
+    Console().print(table)
 
 
 def _plain_table(title: str, columns: Sequence[str]) -> Table:

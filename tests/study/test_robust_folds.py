@@ -50,6 +50,8 @@ def toy_penalty(tmp_path, monkeypatch):
 
 
 def folds_of(suites=SUITES, **changes):
+    """By default with everything that is done for some left-out suites alone, for all."""
+    changes = {"curve_folds": 4, "control_folds": 4, "adaptation_inner": 3, **changes}
     spec = RobustnessSpec(train=TrainSpec(split=SplitSpec(train=0.8, validation=0.1)), **changes)
     cosmology = np.random.default_rng(0).uniform(size=(N, 2))
     rows = {suite: Rows.of(spec.train.split, N, spec.choice_part) for suite in suites}
@@ -208,6 +210,9 @@ def test_a_method_of_siblings_is_left_out_where_suites_have_none(monkeypatch):
         ({"seeds": 0}, "seeds = 0"),
         ({"test_set": "LH"}, "test_set = LH: the set of the training"),
         ({"choice_hidden": 0}, "choice_hidden = 0"),
+        ({"adaptation_seeds": 0}, "adaptation_seeds = 0"),
+        ({"adaptation_inner": 0}, "adaptation_inner = 0"),
+        ({"control_folds": -1}, "control_folds = -1: allowed are numbers from 0"),
     ],
 )
 def test_what_cannot_be_is_refused_first(changes, told):

@@ -14,8 +14,10 @@ from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.layout import Layout
 from fieldlevel.report.robustness_page import read_finished_robustness, write_robustness
 from fieldlevel.study.robustness.robustness_data import choose_suites, prepare_robustness
+from fieldlevel.study.robustness.robustness_plan import plan_robustness
 from fieldlevel.study.robustness.robustness_runner import run_robustness
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
+from fieldlevel.study.robustness.step_times import StepTimes
 from fieldlevel.training.presets import modern_preset
 
 SUITES = ("MockTNG", "MockSIMBA", "MockAstrid", "MockEAGLE")
@@ -147,6 +149,84 @@ def test_a_killed_study_continues_to_the_same_answers(small, tmp_path):
     for role, pairs in results.tested.items():
         for one, other in zip(pairs, again.tested[role], strict=True):
             np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
+
+
+def trained(listener_of):
+    """Names of the networks that are trained, by what the listener is told."""
+    return {event.task for event in listener_of if ": train " in event.task}
+
+
+def without_weights(out):
+    for path in out.glob("runs/*/*"):
+        if path.name.startswith("weights") or path.name == "resume.pt":
+            path.unlink()
+
+
+def test_a_network_is_tested_before_its_folder_is_complete_so_that_weights_may_be_lost(small, tmp_path):
+    place, spec, _, results, _ = small
+    first, second = [], []
+
+    def stop(event):
+        first.append(event)
+        if event.task.startswith("leave one out") and event.task.endswith("train MockTNG"):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        study(spec, place / "cmd", tmp_path / "out", stop)
+    done = {path.name for path in (tmp_path / "out" / "runs").iterdir() if path.name.startswith("train-")}
+    assert done
+    without_weights(tmp_path / "out")
+    _, again = study(spec, place / "cmd", tmp_path / "out", second.append)
+    stopped = {event.task for event in first[-1:]}
+    assert trained(first) & trained(second) <= stopped
+    assert trained(second) >= stopped
+    for role, pairs in results.tested.items():
+        for one, other in zip(pairs, again.tested[role], strict=True):
+            np.testing.assert_array_equal(one.predictions.mean, other.predictions.mean)
+
+
+def test_set_tests_are_known_where_the_weights_are_gone(small, tmp_path, monkeypatch):
+    place, spec, _, _, _ = small
+    monkeypatch.setattr("fieldlevel.study.robustness.set_tests.set_p_value", lambda *_: 0.25)
+    spec, out, events = replace(spec, parts=()), tmp_path / "out", []
+    _, results = study(spec, place / "cmd", out)
+    assert set(results.set_p.values()) == {0.25}
+    assert len(results.set_p) == 9
+    without_weights(out)
+    monkeypatch.setattr("fieldlevel.study.robustness.set_tests.set_p_value", lambda *_: 0.75)
+    assert study(spec, place / "cmd", out, events.append)[1].set_p == results.set_p
+    assert not trained(events)
+    (lost, *_) = out.glob("runs/set-test-MockTNG-on-MockSIMBA-*")
+    (lost / "set_test.json").unlink()
+    with pytest.raises(UserError, match=r"set_test\.json: damaged"):
+        study(spec, place / "cmd", out)
+    lost.rmdir()
+    known = study(spec, place / "cmd", out)[1].set_p
+    assert {suite for place in results.set_p.keys() - known.keys() for suite in place[1:]} == {"MockSIMBA"}
+
+
+def test_a_plan_counts_what_is_left(small, capsys):
+    place, spec, data, *_ = small
+    kinds = plan_robustness(spec, StepTimes(beside_s=6.0), data, place / "out")
+    assert [(each.kind, each.n_networks, each.n_left, each.minutes) for each in kinds] == [
+        ("matrix", 3, 0, 0.0),
+        ("all suites", 1, 0, 0.0),
+        ("leave one out", 3, 0, 0.0),
+        ("inner", 3, 0, 0.0),
+    ]
+    (matrix, *_) = plan_robustness(spec, StepTimes(1000.0, 1000.0, 6.0), data, place / "empty")
+    assert (matrix.n_left, matrix.steps, matrix.minutes) == (3, 12, pytest.approx(3 * (6 + 4) / 60))
+    assert len(list((place / "out" / "runs").glob("train-*"))) == sum(each.n_networks for each in kinds)
+    config = place / "plan.toml"
+    config.write_text(
+        'methods = ["pooled"]\nadapt_with = ["pooled"]\nparts = ["leave one out"]\nseeds = 1\nchoice_part = 0.2\n'
+        "[train]\nbatch_size = 8\n[train.split]\ntrain = 0.8\nvalidation = 0.1\n"
+    )
+    command = ["robustness", "--data", str(place / "cmd"), "--out", str(place / "new"), "--config", str(config)]
+    assert main([*command, "--plan", "--times.beside-s", "3"]) == 0
+    told = capsys.readouterr().out
+    assert "leave one out  3       3     12,000" in told
+    assert not (place / "new").exists()
 
 
 def test_a_matrix_alone_is_tested_on_a_set_of_its_own(tmp_path):

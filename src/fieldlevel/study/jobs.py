@@ -96,6 +96,12 @@ Searches = Mapping[tuple[str, str], SearchRun]
 """By what the networks read and by suite."""
 
 
+Fill = Callable[[Path, torch.device, Listener], object]
+"""Work in a run folder, on a device."""
+Use = Callable[[tuple[EvaluateSpec, ...], Path, torch.device], object]
+"""What is done with the weights of a network that was just trained, for its tests; can be pickled."""
+
+
 @dataclass(frozen=True)
 class Job:
     """A run folder to fill.
@@ -108,7 +114,7 @@ class Job:
 
     name: str
     key: str
-    fill: Callable[[Path, torch.device, Listener], object]
+    fill: Fill
 
 
 def train_missing(
@@ -118,17 +124,29 @@ def train_missing(
     devices: Sequence[torch.device],
     listener: Listener = ignore,
     is_predicted: Callable[[EvaluateSpec], bool] = lambda test: False,
+    use: Use | None = None,
 ) -> None:
     """Train the networks of some experiments that are not trained yet, one on each device at a time.
 
     Those of the pairs get a reference of what their maps are like.
     A network that was trained needs its weights no more where `is_predicted` says so of all its tests.
 
+    Args:
+        store: of the runs.
+        plan: the experiments.
+        suites: maps by name and set.
+        devices: one for each process.
+        listener: hears of the progress.
+        is_predicted: whether a test was done.
+        use: what to do with a network, its tests and its weights where it was trained, before its folder has its final
+            name: who finds that later finds what was asked of the network too, and may lose the weights.
+
     Raises:
         UserError: the folder of a trained network lacks a file, or one is damaged.
         TrainingError: a loss is not finite.
     """
     jobs: dict[str, Job] = {}
+    asked: dict[str, tuple[EvaluateSpec, ...]] = {}
     for experiment, tests in plan.items():
         for test in tests:
             key = network_key(store, test.network, suites)
@@ -138,7 +156,22 @@ def train_missing(
                 directory, is_of_pairs = suites[trained_set(test.network)].directory, experiment == FIRST
                 fill = partial(_train, experiment.label, test.network, directory, is_of_pairs)
                 jobs.setdefault(key, Job(run_name(test.network), key, fill))
+                asked[key] = (*asked.get(key, ()), test)
+    if use is not None:
+        jobs = {key: replace(job, fill=partial(_filled, job.fill, use, asked[key])) for key, job in jobs.items()}
     _do_jobs(store, list(jobs.values()), devices, listener)
+
+
+def _filled(
+    fill: Fill,
+    use: Use,
+    tests: tuple[EvaluateSpec, ...],
+    folder: Path,
+    device: torch.device,
+    listener: Listener,
+) -> None:
+    fill(folder, device, listener)
+    use(tests, folder / "weights.safetensors", device)
 
 
 def _train(

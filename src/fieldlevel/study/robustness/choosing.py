@@ -84,9 +84,24 @@ def _score(
 
 
 def full_size(choices: Sequence[Choice], n_best: int) -> tuple[str, ...]:
-    """Methods to train at full size: pooling, and of each fold so many others that are best; the same in all folds."""
-    named = [[each.method for each in choice.ranked if each.method != POOLED][:n_best] for choice in choices]
-    return tuple(dict.fromkeys((POOLED, *(method for row in zip(*named, strict=True) for method in row))))
+    """Methods to train at full size, the same in all folds: pooling, the best other one of each, then the next in rank.
+
+    Args:
+        choices: of all folds.
+        n_best: so many others, more where more are the best of a fold; 0 for none.
+
+    Example:
+        >>> from fieldlevel.study.robustness.robustness_spec import MethodOptions
+        >>> ranked = [[MethodOptions(name) for name in names] for names in (("mmd", "vrex", "pooled"), ("mmd", "dro"))]
+        >>> full_size([Choice("A", {}, tuple(ranked[0])), Choice("B", {}, tuple(ranked[1]))], 2)
+        ('pooled', 'mmd', 'vrex')
+    """
+    named = [[each.method for each in choice.ranked if each.method != POOLED] for choice in choices]
+    if n_best == 0:
+        return (POOLED,)
+    ranks = [dict.fromkeys(row) for row in zip(*named, strict=False)]
+    ordered = tuple(dict.fromkeys(method for rank in ranks for method in rank))
+    return (POOLED, *ordered[: max([n_best, *map(len, ranks[:1])])])
 
 
 def over_all(choices: Sequence[Choice], candidates: Sequence[MethodOptions], method: str) -> MethodOptions:

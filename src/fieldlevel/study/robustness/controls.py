@@ -23,7 +23,7 @@ from fieldlevel.study.robustness.rows import thirds
 
 
 def controls_of(folds: Folds, target: str, best: Sequence[MethodOptions]) -> Roles:
-    """The controls of one fold.
+    """The controls of one fold; none where it is not among those that have some.
 
     Args:
         folds: of the study.
@@ -31,6 +31,8 @@ def controls_of(folds: Folds, target: str, best: Sequence[MethodOptions]) -> Rol
         best: methods with their hyper-parameters, the best first; the first that is not pooling is looked at, and where
             rows are no longer siblings the first that does not need such.
     """
+    if folds.suites.index(target) >= folds.spec.control_folds:
+        return {}
     others = folds.others(target)
     whole = {suite: folds.rows[suite].train for suite in others}
     same = {suite: thirds(folds.rows[suite].train, len(others))[0] for suite in others}
@@ -44,7 +46,7 @@ def controls_of(folds: Folds, target: str, best: Sequence[MethodOptions]) -> Rol
         name = method.method
         roles |= folds.control(Role("control", name, (target,), NO_SHARED_ROWS), own, method)
         roles |= folds.control(Role("control", name, (target,), PERMUTED_SUITES), whole, method, permuted=True)
-    for method in named[:1] if target == folds.suites[0] else ():
+    for method in named[:1]:
         if (idle := without_effect(method)) is not None:
             roles |= folds.control(Role("control", method.method, (target,), ZERO_WEIGHT), whole, idle)
     return roles

@@ -93,10 +93,15 @@ class Folds:
         return (self._on_inner(self._taught(train, rows, used), inner),)
 
     def adapting_choice(self, target: str, methods: Sequence[MethodOptions]) -> Roles:
-        """Narrow networks that also see maps of the inner suite without labels, compared on its inner rows."""
+        """Narrow networks that also see maps of the inner suite without labels, compared on its inner rows.
+
+        Inner are only so many suites as the spec says, those that follow the left-out one.
+        """
         train, part = choice_training(self.spec), self.spec.target_part
         roles: dict[Role, Tests] = {}
-        for inner in self.others(target):
+        place = self.suites.index(target)
+        following = (*self.suites[place + 1 :], *self.suites[:place])
+        for inner in following[: self.spec.adaptation_inner]:
             taught = {s: cut(self.rows[s].inner, part, "target_part")[0] for s in self.others(inner, target)}
             shown = cut(self.rows[inner].inner, part, "target_part")[1]
             for each in methods:
@@ -105,25 +110,30 @@ class Folds:
         return roles
 
     def adaptation(self, target: str, method: MethodOptions) -> Roles:
-        """Networks that see maps of the left-out suite without labels; none, ever more, all, and those of half a prior.
+        """Networks that see maps of the left-out suite without labels: none, all; in some folds few, and half a prior.
 
         The oracle is taught with the same rows of the left-out suite as these of the others.
         """
         taught = {s: self._labelled(s) for s in self.others(target)}
         shown = cut(self.rows[target].train, self.spec.target_part, "target_part")[1]
         train, name = self.spec.train, method.method
+        n_seeds = min(self.spec.seeds, self.spec.adaptation_seeds)
         half = in_half_of_prior(shown, self.cosmology[target])
         curves = {k_target(k): shown[:k] for k in self.spec.k if k < len(shown)}
         fewer = {detail: some for detail, some in {**curves, SHIFTED: half}.items() if self.fills_batch(some)}
         roles = {
-            Role("oracle", SINGLE, (target,)): self._tested(self._single(target, self._labelled(target)), (target,)),
+            Role("oracle", SINGLE, (target,)): self._tested(
+                self._single(target, self._labelled(target)), (target,), n_seeds
+            ),
             Role("adaptation", POOLED, (target,), NO_TARGET): self._tested(
-                self._taught(train, taught, PLAIN), (target,)
+                self._taught(train, taught, PLAIN), (target,), 1
             ),
             Role("adaptation", name, (target,), ALL_TARGET): self._tested(
-                self._taught(train, taught, method, {target: shown}), (target,)
+                self._taught(train, taught, method, {target: shown}), (target,), n_seeds
             ),
         }
+        if self.suites.index(target) >= self.spec.curve_folds:
+            return roles
         for detail, some in fewer.items():
             network = self._taught(train, taught, method, {target: some})
             roles[Role("adaptation", name, (target,), detail)] = self._tested(network, (target,), 1)

@@ -25,11 +25,11 @@ OF_SIBLINGS = ("randomised",)
 
 GRIDS: Mapping[str, Sequence[Mapping[str, Any]]] = {
     "group-dro": ({"weight": 1.0, "step": 0.01}, {"weight": 1.0, "step": 0.1}),
-    "vrex": ({"weight": 1.0}, {"weight": 10.0}, {"weight": 100.0}),
-    "adversarial": ({"weight": 0.1}, {"weight": 0.3}, {"weight": 1.0}),
-    "mmd": ({"weight": 1.0}, {"weight": 5.0}, {"weight": 20.0}),
+    "vrex": ({"weight": 1.0}, {"weight": 10.0}),
+    "adversarial": ({"weight": 5.0}, {"weight": 20.0}),
+    "mmd": ({"weight": 5.0}, {"weight": 20.0}),
     "batch-norms": ({"weight": 1.0},),
-    "randomised": ({"weight": 0.25}, {"weight": 0.5}, {"weight": 1.0}),
+    "randomised": ({"weight": 0.5}, {"weight": 1.0}),
 }
 """Hyper-parameters that are compared where nobody gave others, by method; its defaults where it is not here."""
 

@@ -6,32 +6,27 @@ Everything lies below one folder of runs (`study.store`); a network that a lette
 """
 
 import itertools
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from fieldlevel.data.suite import check_distinct, open_suite
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import describe_software
-from fieldlevel.layout import Parameter
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.jobs import affordable, train_missing, weights_of
-from fieldlevel.study.keys import tested_set
 from fieldlevel.study.letter_data import LetterData, describe_data
-from fieldlevel.study.robustness.choosing import Choice, choose, full_size, over_all
-from fieldlevel.study.robustness.controls import controls_of
-from fieldlevel.study.robustness.folds import Folds
-from fieldlevel.study.robustness.robust_methods import adapting_methods, candidates_of, methods_of
 from fieldlevel.study.robustness.robustness_data import as_letter, folds_of
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
-from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
-from fieldlevel.study.robustness.roles import ALL_TARGET, Role, Roles, as_plan
-from fieldlevel.study.robustness.set_tests import set_p_value
+from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
+from fieldlevel.study.robustness.roles import Role, Roles, as_plan
+from fieldlevel.study.robustness.set_tests import set_test_once
+from fieldlevel.study.robustness.stages import Stages
 from fieldlevel.study.robustness.suite_distances import suite_distances
+from fieldlevel.study.robustness.tested_at_once import do_tests
 from fieldlevel.study.runner import is_predicted, test_once
 from fieldlevel.study.store import Store
 from fieldlevel.workers import choose_devices
@@ -72,14 +67,13 @@ def run_robustness(
     folds, store = folds_of(spec, data), Store(out / "runs")
     work = partial(_do, store, data, device, workers, listener)
     parameters = main_parameters(data.of(suite).layout for suite in data.suites)
-    has = set(spec.parts)
-    methods = methods_of(spec, have_siblings=folds.have_siblings)
-    compared, seeing = _candidates(spec, methods), _candidates(spec, adapting_methods(spec))
-    chosen = work({**_choices(folds, compared), **(_adapting(folds, seeing) if "adaptation" in has else {})})
-    choices = _chosen(folds, compared, chosen, parameters)
-    adapting = _chosen(folds, seeing, chosen, parameters, ALL_TARGET) if "adaptation" in has else {}
-    methods = full_size([*choices.values()], spec.n_best) if "leave one out" in has else ()
-    full = _full_size(folds, methods, choices, adapting, compared)
+    stages = Stages(folds, parameters)
+    compared = work(stages.choice())
+    choices = stages.choices(compared)
+    candidates = stages.adapting_candidates(choices)
+    seeing = work(stages.adapting_choice(candidates))
+    adapting = stages.adapting(candidates, seeing)
+    full = stages.full_size(choices, adapting)
     tested = work(full)
     opened = {suite: data.of(suite) for suite in data.suites}
     return RobustnessResults(
@@ -87,10 +81,10 @@ def run_robustness(
         key=data.key,
         suites=data.suites,
         parameters=parameters,
-        tested={**chosen, **tested},
+        tested={**compared, **seeing, **tested},
         choices=choices,
         adapting=adapting,
-        methods=methods,
+        methods=stages.methods(choices),
         set_p=_set_tests(store, data, full, tested, device),
         distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}),
         facts=describe_data(as_letter(spec, data.suites), data),
@@ -105,7 +99,9 @@ Done = dict[Role, tuple[PairResult, ...]]
 def _do(store: Store, data: LetterData, device: str, workers: int, listener: Listener, roles: Roles) -> Done:
     """Train and test the networks of some roles, unless that was done."""
     devices = affordable(choose_devices(device, workers), data.opened)
-    train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data))
+    told = tuple(test for role, tests in roles.items() if role.kind in TOLD_OF_SETS for test in tests)
+    use = partial(do_tests, store, data.directory, told)
+    train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data), use)
     n, done = sum(map(len, roles.values())), itertools.count(1)
 
     def tested(test: EvaluateSpec) -> PairResult:
@@ -116,56 +112,6 @@ def _do(store: Store, data: LetterData, device: str, workers: int, listener: Lis
     return {role: tuple(map(tested, tests)) for role, tests in roles.items()}
 
 
-def _candidates(spec: RobustnessSpec, methods: Sequence[str]) -> list[MethodOptions]:
-    return [each for method in methods for each in candidates_of(spec, method)]
-
-
-def _choices(folds: Folds, candidates: Sequence[MethodOptions]) -> Roles:
-    """What must be trained to choose; nothing where there is one candidate."""
-    if len(candidates) < 2:
-        return {}
-    return {role: tests for target in folds.suites for role, tests in folds.choice(target, candidates).items()}
-
-
-def _adapting(folds: Folds, candidates: Sequence[MethodOptions]) -> Roles:
-    if len(candidates) < 2:
-        return {}
-    return {role: tests for target in folds.suites for role, tests in folds.adapting_choice(target, candidates).items()}
-
-
-def _chosen(
-    folds: Folds,
-    candidates: Sequence[MethodOptions],
-    tested: Done,
-    parameters: Sequence[Parameter],
-    detail: str = "",
-) -> dict[str, Choice]:
-    if len(candidates) < 2:
-        return {suite: Choice(suite, {}, tuple(candidates)) for suite in folds.suites}
-    return {suite: choose(suite, candidates, tested, parameters, detail) for suite in folds.suites}
-
-
-def _full_size(
-    folds: Folds,
-    methods: Sequence[str],
-    choices: dict[str, Choice],
-    adapting: dict[str, Choice],
-    candidates: Sequence[MethodOptions],
-) -> Roles:
-    """All networks of full size: the matrix, and what was asked for beside it."""
-    roles = dict(folds.matrix())
-    if methods:
-        overall = [over_all([*choices.values()], candidates, method) for method in methods]
-        roles |= folds.all_suites(overall)
-    for target in folds.suites:
-        taken = [choices[target].of(method) for method in methods]
-        roles |= {**folds.leave_one_out(target, taken), **folds.inner(target, taken)} if taken else {}
-        roles |= folds.adaptation(target, adapting[target].best) if adapting else {}
-        trained = [each for each in choices[target].ranked if each.method in (methods or (each.method,))]
-        roles |= controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
-    return roles
-
-
 def _set_tests(
     store: Store, data: LetterData, roles: Roles, tested: Done, device: str
 ) -> dict[tuple[Role, str], float]:
@@ -174,7 +120,7 @@ def _set_tests(
     for role in (role for role in roles if role.kind in TOLD_OF_SETS):
         for test, pair in zip(roles[role], tested[role], strict=True):
             weights = weights_of(store, test.network, data.opened)
-            suite, numbers = data.opened[tested_set(test)], pair.predictions.simulation
-            if (p := set_p_value(weights, suite, numbers, device)) is not None:
+            numbers = pair.predictions.simulation
+            if (p := set_test_once(store, test, weights, data.opened, numbers, device)) is not None:
                 found.setdefault((role, pair.test_suite), []).append(p)
     return {place: min(1.0, len(each) * min(each)) for place, each in found.items()}

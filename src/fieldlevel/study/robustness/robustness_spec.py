@@ -57,9 +57,20 @@ class RobustnessSpec:
     parts: tuple[Part, ...] = ("leave one out", "adaptation", "controls")
     """What is done beside the matrix of single-suite networks, with which everything is compared."""
     n_best: int = 2
-    """Methods beside pooling that are trained at full size: those that inner leave-one-out finds best."""
+    """Methods beside pooling that are trained at full size, the same for all left-out suites: those that inner
+    leave-one-out finds best. More where more suites have a best one of their own."""
     seeds: int = 3
-    """Networks of full size of every kind, with as many seeds from that of `train` on; curves and controls have one."""
+    """Networks of the matrix, of leave-one-out and on all suites, with as many seeds from that of `train` on; those for
+    transfer error bars, curves and controls have one."""
+    adaptation_seeds: int = 2
+    """Networks that adapt to all maps and their oracles, with as many seeds, `seeds` at most."""
+    adaptation_inner: int = 1
+    """Suites among the others that are left out in turn to choose how to adapt: the first ones after the left-out one.
+    Each is shown to networks of its own, which costs more than the choice of the methods that see none."""
+    curve_folds: int = 1
+    """Left-out suites, the first ones, that networks adapt to with `k` simulations, and with half of the prior."""
+    control_folds: int = 1
+    """Left-out suites, the first ones, that controls are done for."""
     k: tuple[int, ...] = (10, 100)
     """Simulations without labels of the left-out suite to adapt to, beside all that there are."""
     target_part: float = 0.5
@@ -69,8 +80,8 @@ class RobustnessSpec:
     """Of every batch of an adaptation, of maps without labels; as many with labels are in it as otherwise."""
     choice_part: float = 0.15
     """Of the training rows, on which methods are compared by inner leave-one-out; not trained on there."""
-    choice_hidden: int = 5
-    """Width of the networks of the choice."""
+    choice_hidden: int = 4
+    """Width of the networks of the choice; a GPU is no faster with 5 than with 8."""
     choice_steps: int = 2000
     """Steps of the networks of the choice."""
     test_set: str = ""
@@ -90,11 +101,12 @@ class RobustnessSpec:
 
 
 def choice_training(spec: RobustnessSpec) -> TrainSpec:
-    """Narrow and short, for the choice alone."""
+    """Narrow and short, for the choice alone, which looks at means: standard deviations are not fitted again."""
     train = spec.train
     return replace(
         train,
         network=train.network if train.body else replace(train.network, hidden=spec.choice_hidden),
         n_steps=spec.choice_steps,
+        head_batches=0,
         validate_every=min(train.validate_every, spec.choice_steps),
     )

@@ -1,0 +1,127 @@
+"""The stages of a study, each of which needs what the one before it found: choice, choice of adaptation, full size.
+
+A method that was compared without maps of the left-out suite brings the hyper-parameters that were best there into the
+choice of the adaptation, which compares methods alone then. Three suites leave nothing to compare before: all
+hyper-parameters are compared in the adaptation.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from fieldlevel.layout import Parameter
+from fieldlevel.study.robustness.choosing import Choice, Tested, choose, full_size, over_all
+from fieldlevel.study.robustness.controls import controls_of
+from fieldlevel.study.robustness.folds import Folds
+from fieldlevel.study.robustness.robust_methods import POOLED, adapting_methods, candidates_of, methods_of
+from fieldlevel.study.robustness.robustness_spec import MethodOptions
+from fieldlevel.study.robustness.roles import ALL_TARGET, Roles
+
+_FEWEST_TO_CHOOSE = 4
+"""Suites: of three, inner leave-one-out leaves one to train on, where all methods are the same."""
+
+Choices = Mapping[str, Choice]
+"""By left-out suite."""
+Candidates = Mapping[str, Sequence[MethodOptions]]
+"""What is compared for each left-out suite."""
+
+
+@dataclass(frozen=True)
+class Stages:
+    """What is trained in each stage.
+
+    Attributes:
+        folds: suites and rows.
+        parameters: that claims are about.
+    """
+
+    folds: Folds
+    parameters: Sequence[Parameter]
+
+    @property
+    def compared(self) -> list[MethodOptions]:
+        """Methods with their hyper-parameters that see no map of the left-out suite, pooling first."""
+        spec = self.folds.spec
+        methods = methods_of(spec, have_siblings=self.folds.have_siblings)
+        return [each for method in methods for each in candidates_of(spec, method)]
+
+    @property
+    def chooses(self) -> bool:
+        """Whether anything that is asked for needs the choice."""
+        parts = {"leave one out", "controls"} & set(self.folds.spec.parts)
+        return bool(parts) and len(self.compared) > 1
+
+    def choice(self) -> Roles:
+        """Networks of the choice."""
+        if not self.chooses:
+            return {}
+        return {
+            role: tests
+            for target in self.folds.suites
+            for role, tests in self.folds.choice(target, self.compared).items()
+        }
+
+    def choices(self, tested: Tested) -> dict[str, Choice]:
+        """What was best for each left-out suite."""
+        every = dict.fromkeys(self.folds.suites, self.compared)
+        if not self.chooses:
+            return {suite: Choice(suite, {}, tuple(each)) for suite, each in every.items()}
+        return self._chosen(every, tested)
+
+    def adapting_candidates(self, choices: Choices) -> Candidates:
+        """Methods that see maps of the left-out suite; of those compared before the best hyper-parameters."""
+        spec, n_suites = self.folds.spec, len(self.folds.suites)
+        if "adaptation" not in spec.parts:
+            return {}
+        has_chosen = self.chooses and n_suites >= _FEWEST_TO_CHOOSE
+
+        def of(choice: Choice, method: str) -> Sequence[MethodOptions]:
+            known = [each for each in choice.ranked if each.method == method] if has_chosen else []
+            return known or candidates_of(spec, method)
+
+        return {
+            suite: [each for method in adapting_methods(spec) for each in of(choice, method)]
+            for suite, choice in choices.items()
+        }
+
+    def adapting_choice(self, candidates: Candidates) -> Roles:
+        """Networks of the choice of the adaptation."""
+        return {
+            role: tests
+            for target, compared in candidates.items()
+            if len(compared) > 1
+            for role, tests in self.folds.adapting_choice(target, compared).items()
+        }
+
+    def adapting(self, candidates: Candidates, tested: Tested) -> dict[str, Choice]:
+        """What was best for each left-out suite."""
+        return self._chosen(candidates, tested, ALL_TARGET)
+
+    def _chosen(self, candidates: Candidates, tested: Tested, detail: str = "") -> dict[str, Choice]:
+        return {
+            suite: choose(suite, compared, tested, self.parameters, detail)
+            if len(compared) > 1
+            else Choice(suite, {}, tuple(compared))
+            for suite, compared in candidates.items()
+        }
+
+    def methods(self, choices: Choices) -> tuple[str, ...]:
+        """Those of leave-one-out at full size, pooling first; none where it is not asked for."""
+        spec = self.folds.spec
+        return full_size([*choices.values()], spec.n_best) if "leave one out" in spec.parts else ()
+
+    def full_size(self, choices: Choices, adapting: Choices) -> Roles:
+        """The matrix, and what was asked for beside it."""
+        folds, methods = self.folds, self.methods(choices)
+        roles = dict(folds.matrix())
+        if methods:
+            overall = [over_all([*choices.values()], self.compared, method) for method in methods]
+            roles |= folds.all_suites(overall)
+        for target in folds.suites:
+            choice = choices[target]
+            taken = [choice.of(method) for method in methods]
+            told = [each for each in taken if each.method in (POOLED, choice.best.method)]
+            roles |= {**folds.leave_one_out(target, taken), **folds.inner(target, told)} if taken else {}
+            roles |= folds.adaptation(target, adapting[target].best) if adapting else {}
+            trained = [each for each in choice.ranked if each.method in (methods or (each.method,))]
+            roles |= controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
+        return roles
