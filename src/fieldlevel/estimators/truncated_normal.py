@@ -23,12 +23,12 @@ References:
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
-from scipy import special
 from torch import Tensor
-from torch.special import log_ndtr
+from torch.special import log_ndtr, ndtri
 
 UNIFORM_STD = 12.0**-0.5
 """Of the uniform density on the unit interval."""
@@ -46,6 +46,8 @@ _AT_A_TIME = 1024
 """Densities whose integrals are worked on together: they stay in the cache of a processor."""
 _N_ITERATIONS = 60
 _LEAST_BETA = 1e-9
+_LEAST_LOG = -700.0
+"""Of a probability, so that no parameter at the very edge of its prior stands infinitely far out."""
 
 
 @dataclass(frozen=True)
@@ -77,6 +79,22 @@ class Parent:
         log_p, log_q = torch.where(is_turned, log_q, log_p), torch.where(is_turned, log_p, log_q)
         z = inverse_log_ndtr(torch.logaddexp(log_q + log_ndtr(lower), log_p + log_ndtr(upper)))
         return (self.location + self.scale * torch.where(is_turned, -z, z)).clamp(0.0, 1.0)
+
+    def score(self, x: Tensor) -> Tensor:
+        """The normal score of x: the z with Phi(z) = F(x), Phi the standard normal distribution function.
+
+        Beyond the edges of the interval, too, it is finite: no probability counts for less than exp(-700).
+        """
+        log_p, log_q = (each.clamp(min=_LEAST_LOG) for each in self.log_cdf(x))
+        return torch.where(log_p < log_q, inverse_log_ndtr(log_p), -inverse_log_ndtr(log_q))
+
+    def of_score(self, z: Tensor) -> Tensor:
+        """The x whose normal score is z; inside [0, 1]."""
+        return self.quantile(log_ndtr(z), log_ndtr(-z))
+
+    def select(self, index: Any) -> "Parent":
+        """Some of them."""
+        return Parent(self.location[index], self.scale[index])
 
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """Those of the interval in units of the scale, turned around where most of it lies above the location.
@@ -141,12 +159,12 @@ def parent_of(mean: Tensor, std: Tensor) -> Parent:
 
 def _solve(lower: Tensor, upper: Tensor) -> Tensor:
     """Beta and gamma of densities on [lower, upper], (n,) each, with mean 0 and variance 1; (2, n)."""
-    nodes, weights = _quadrature()
+    nodes, weights = (each.to(lower.device) for each in _quadrature())
     start, end = lower.clamp(min=-_LONGEST_TAIL), upper.clamp(max=_LONGEST_TAIL)
     t = start[:, None] + (end - start)[:, None] * nodes
     power = torch.stack([-t.square() / 2, t])
     answer = torch.stack([torch.ones_like(lower), torch.zeros_like(lower)])
-    target = torch.tensor([-0.5, 0.0], dtype=torch.float64)[:, None]
+    target = torch.tensor([-0.5, 0.0], dtype=torch.float64, device=lower.device)[:, None]
     for _ in range(_N_ITERATIONS):
         density = torch.softmax((answer[..., None] * power).sum(0) + weights, dim=-1)
         moments = (density * power).sum(-1)
@@ -189,5 +207,19 @@ def _log_mass(lower: Tensor, upper: Tensor) -> Tensor:
 
 
 def inverse_log_ndtr(log_p: Tensor) -> Tensor:
-    """The z with log Phi(z) = log_p, for the standard normal distribution function Phi."""
-    return torch.from_numpy(np.asarray(special.ndtri_exp(log_p.clamp(max=0.0).cpu().numpy())))
+    """The z with log Phi(z) = log_p, for the standard normal distribution function Phi; float64, on the same device.
+
+    Where Phi has no number of float64 Newton's method starts from z^2 = -2 log_p - log(-4 pi log_p).
+    """
+    log_p = log_p.clamp(max=0.0)
+    z: Tensor = torch.where(log_p > -0.5, -ndtri(-log_p.expm1()), ndtri(log_p.exp()))
+    if (is_far := log_p < _LEAST_LOG).any():
+        z[is_far] = _tail(log_p[is_far])
+    return z
+
+
+def _tail(log_p: Tensor) -> Tensor:
+    z = -(-2 * log_p - (-4 * math.pi * log_p).log()).sqrt()
+    for _ in range(4):
+        z = z - (log_ndtr(z) - log_p) / (z.abs() + 1 / z.abs())
+    return z
