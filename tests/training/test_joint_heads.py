@@ -32,11 +32,14 @@ SPEC = TrainSpec(
     n_steps=30,
     validate_every=8,
     head_batches=3,
+    joint_steps=100,
 )
 KINDS = {
     "gaussian": replace(SPEC, head="gaussian", head_options={"dropout": 0.1}, squared_error_steps=5),
     "flow": replace(SPEC, head="flow", head_options={"n_hidden": 8}),
-    "frozen": replace(SPEC, head="flow", head_options={"n_hidden": 8, "frozen": True}, squared_error_steps=5),
+    "affine": replace(
+        SPEC, head="flow", head_options={"n_hidden": 8, "kind": "affine", "frozen": True}, squared_error_steps=5
+    ),
 }
 
 
@@ -121,17 +124,14 @@ def test_a_target_that_is_not_known_spoils_nothing(spec):
     assert np.isfinite(trained.validation_loss)
 
 
-def test_a_frozen_flow_leaves_the_features_to_the_moments():
-    pytest.importorskip("zuko")
-    without = replace(KINDS["frozen"], head_batches=1)
-    long = replace(KINDS["frozen"], head_batches=20)
+def test_the_network_and_the_moments_are_those_of_any_number_of_joint_steps(spec):
     first, second = (
-        train_network(each, map_set(60, 1), map_set(20, 2)).network.state_dict() for each in (without, long)
+        train_network(replace(spec, joint_steps=n), map_set(60, 1), map_set(20, 2)).network for n in (1, 100)
     )
-    changed = {name for name in first if not torch.equal(first[name], second[name])}
-    assert changed == {name for name in first if name.startswith(("head.flow.transforms", "head.layers"))} - {
-        name for name in first if name.endswith((".mask", ".order"))
-    }
+    ours, theirs = first.state_dict(), second.state_dict()
+    changed = {name for name in ours if not torch.equal(ours[name], theirs[name])}
+    assert changed
+    assert changed <= {f"head.{name}" for name in first.head.state_dict() if not name.startswith("moments")}
 
 
 def test_summaries_have_these_heads_too(spec):
@@ -158,10 +158,7 @@ def test_the_command_line_knows_them(name, directory, tmp_path):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"head": "flow", "head_options": {"frozen": True}, "head_batches": 0},
-            "the flow learns in head_batches alone",
-        ),
+        ({"head": "flow", "joint_steps": 0}, "joint_steps = 0: must be at least 1"),
         ({"head": "gaussian", "squared_error_steps": 30}, "leave no step"),
     ],
 )
@@ -171,11 +168,10 @@ def test_settings_that_cannot_work_are_refused(settings, message):
         check_train_spec(replace(SPEC, **settings))
 
 
-def test_a_warm_up_that_a_flow_has_not_is_refused():
-    pytest.importorskip("zuko")
-    with pytest.raises(UserError, match="squared_error_steps = 5: would have no effect, as head = flow has a loss"):
-        check_train_spec(replace(KINDS["flow"], squared_error_steps=5), refuse_idle=True)
-    check_train_spec(KINDS["gaussian"], refuse_idle=True)
+def test_the_moments_have_nothing_to_join(spec):
+    check_train_spec(spec, refuse_idle=True)
+    with pytest.raises(UserError, match="joint_steps = 100: would have no effect, as head = moments has nothing"):
+        check_train_spec(replace(spec, head="moments", head_options={}), refuse_idle=True)
 
 
 def test_a_file_of_a_flow_names_the_extra_that_is_missing(directory, tmp_path, monkeypatch):

@@ -11,13 +11,13 @@ from torch import Tensor, nn
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork, convolutional_body
 from fieldlevel.estimators.bodies.perceptron import MomentPerceptron, perceptron_body
-from fieldlevel.estimators.cube_flow import import_zuko
 from fieldlevel.estimators.estimator import HEAD_METHODS, Estimator, Head, count_features
 from fieldlevel.estimators.flow_head import FlowHead
 from fieldlevel.estimators.gaussian_head import GaussianHead
 from fieldlevel.estimators.imported import import_class, make_own
 from fieldlevel.estimators.moment_head import MomentHead
 from fieldlevel.estimators.network_specs import FLOW, GAUSSIAN, MOMENTS, EstimatorChoice, is_assembled, is_own
+from fieldlevel.estimators.score_flow import import_zuko
 from fieldlevel.own_code import told
 
 _HEADS: Mapping[str, type[Head]] = {MOMENTS: MomentHead, GAUSSIAN: GaussianHead, FLOW: FlowHead}

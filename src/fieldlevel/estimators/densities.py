@@ -18,12 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from fieldlevel.errors import UserError
-from fieldlevel.estimators.truncated_normal import Parent, inverse_log_ndtr, nearest_moments, parent_of
+from fieldlevel.estimators.truncated_normal import Parent, nearest_moments, parent_of
 from fieldlevel.numerics.random import uniform
 
 _STREAM = 2800
-_LEAST_LOG = -700.0
-"""Of a probability, so that no parameter at the very edge of its prior stands infinitely far out in the copula."""
 _HALVINGS = 60
 
 
@@ -86,17 +84,18 @@ class _OfTruncatedNormals(Density):
     """A density whose marginals are truncated normals: `mean` and `std` are theirs."""
 
     @cached_property
-    def _parent(self) -> Parent:
+    def parent(self) -> Parent:
+        """The normals that are truncated."""
         return parent_of(self.mean, self.std)
 
     def marginal_cdf(self, theta: Tensor) -> Tensor:
         """Probability that each parameter lies below theta."""
-        return self._parent.log_cdf(_plain(theta))[0].exp()
+        return self.parent.log_cdf(_plain(theta))[0].exp()
 
     def quantile(self, p: Tensor | float) -> Tensor:
         """Values below which each parameter lies with probability p."""
         p = probabilities(p, self.mean)
-        return self._parent.quantile(p.log(), torch.log1p(-p))
+        return self.parent.quantile(p.log(), torch.log1p(-p))
 
 
 class GaussianCopula(_OfTruncatedNormals):
@@ -130,16 +129,15 @@ class GaussianCopula(_OfTruncatedNormals):
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples, (n_samples, b, P)."""
         z = (self.factor @ normal_numbers((n_samples, *self.mean.shape), seed)[..., None]).squeeze(-1)
-        return self._parent.quantile(torch.special.log_ndtr(z), torch.special.log_ndtr(-z))
+        return self.parent.of_score(z)
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """Natural logarithm of the density, (..., b)."""
         theta = _plain(theta)
-        log_p, log_q = (each.clamp(min=_LEAST_LOG) for each in self._parent.log_cdf(theta))
-        z = torch.where(log_p < log_q, inverse_log_ndtr(log_p), -inverse_log_ndtr(log_q))
+        z = self.parent.score(theta)
         y = torch.linalg.solve_triangular(self.factor, z[..., None], upper=False).squeeze(-1)
         of_copula = (z.square() - y.square()).sum(-1) / 2 - self.factor.diagonal(dim1=1, dim2=2).log().sum(-1)
-        log_density = self._parent.log_density(theta)
+        log_density = self.parent.log_density(theta)
         return torch.where(log_density.isneginf().any(-1), -math.inf, log_density.sum(-1) + of_copula)
 
     def select(self, index: Any) -> "GaussianCopula":
@@ -172,7 +170,7 @@ class TruncatedNormal(_OfTruncatedNormals):
 
     def log_prob(self, theta: Tensor) -> Tensor:
         """Natural logarithm of the product of the marginal densities, (..., b)."""
-        return self._parent.log_density(_plain(theta)).sum(-1)
+        return self.parent.log_density(_plain(theta)).sum(-1)
 
     def select(self, index: Any) -> "TruncatedNormal":
         """The density of some maps."""

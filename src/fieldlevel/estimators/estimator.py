@@ -14,12 +14,9 @@ function of sums over maps, of which the logarithms of the letter are one, so th
 processes and sets be worked through in chunks. A target that is not known is NaN: such a map does not count for that
 output, and each output has a count of its own among the sums.
 
-A head may also have
-
-* `density(answer)`: the posterior itself, a `densities.Density` in the units of the targets; without it that is the
-  truncated normal of the moments;
-* `begin_fit()`, told that the features stand and the head alone is fitted (`training.head`), and `fit_rate`, the first
-  learning rate of that in units of the highest one.
+A head may also have `density(answer)`: the posterior itself, a `densities.Density` in the units of the targets;
+without it that is the truncated normal of the moments. A head of a joint posterior is best made as a
+`joint_head.JointHead`: the network then learns by the moments, and what joins them is fitted to features that stand.
 
 Either may say `is_recordable = False`, where its work waits for the device or depends on values that are there; the
 training step of a GPU is then not recorded as a CUDA graph. Tensors that are to be kept belong to the `state_dict`.

@@ -8,8 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from fieldlevel.estimators.cube_flow import CubeFlow
-from fieldlevel.estimators.densities import Density, normal_numbers, probabilities
+from fieldlevel.estimators.densities import Density, TruncatedNormal, normal_numbers, probabilities
+from fieldlevel.estimators.score_flow import ScoreFlow
+from fieldlevel.estimators.truncated_normal import Parent
 
 N_POINTS = 512
 """Scrambled Sobol points, in the middle of their strata, of which moments, marginals and quantiles are made."""
@@ -21,29 +22,29 @@ class FlowDensity(Density):
     """The density of a flow: `log_prob` in float64, samples in that of its weights, marginals to 1 / `N_POINTS`.
 
     Args:
-        flow: on the CPU, in evaluation mode.
+        flow: of normal scores, on the CPU, in evaluation mode.
         numbers: that it is given of each map, (b, K).
-        mean: (b, P), as `flow_moments` finds it.
-        covariance: (b, P, P), likewise.
+        marginals: that the scores are made with, of b maps.
     """
 
     is_joint = True
     covariance: Tensor
 
-    def __init__(self, flow: CubeFlow, numbers: Tensor, mean: Tensor, covariance: Tensor) -> None:
-        self._flow, self._numbers = flow, numbers
+    def __init__(self, flow: ScoreFlow, numbers: Tensor, marginals: TruncatedNormal) -> None:
+        self._flow, self._numbers, self._marginals = flow, numbers, marginals
+        mean, covariance = flow_moments(flow, numbers, marginals.parent)
         self.mean, self.covariance = mean.double(), covariance.double()
         self.std = self.covariance.diagonal(dim1=1, dim2=2).sqrt()
 
     @cached_property
-    def _exact(self) -> CubeFlow:
+    def _exact(self) -> ScoreFlow:
         return deepcopy(self._flow).double()
 
     @torch.no_grad()
     def sample(self, n_samples: int, seed: int = 0) -> Tensor:
         """Independent samples, (n_samples, b, P)."""
         u = normal_numbers((n_samples, *self.mean.shape), seed).to(self._numbers)
-        return self._flow.point_of(u, self._numbers).double()
+        return self._marginals.parent.of_score(self._flow.score_of(u, self._numbers).double())
 
     @torch.no_grad()
     def log_prob(self, theta: Tensor) -> Tensor:
@@ -51,9 +52,15 @@ class FlowDensity(Density):
         theta = theta.detach().to("cpu", torch.float64)
         shape = torch.broadcast_shapes(theta.shape, self.mean.shape)  # type: ignore[no-untyped-call]
         theta, numbers = theta.expand(shape), self._numbers.double().expand(*shape[:-1], -1)
-        inside = theta.clamp(_EDGE, 1.0 - _EDGE).nan_to_num(0.5).flatten(0, -2)
-        found = self._exact.log_prob(inside, numbers.flatten(0, -2)).view(shape[:-1])
-        return found.where(((theta >= 0) & (theta <= 1)).all(-1), -torch.inf)
+        of_marginals = self._marginals.log_prob(theta)
+        scores = self._marginals.parent.score(theta.nan_to_num(0.5)).flatten(0, -2)
+        found = self._exact.log_ratio(scores, numbers.flatten(0, -2)).view(shape[:-1])
+        return (found + of_marginals).where(of_marginals.isfinite(), -torch.inf)
+
+    def rescaled(self, scale: Tensor) -> "FlowDensity":
+        """The same flow of scores under marginals with standard deviations `scale`, (b, P), times as large."""
+        wider = TruncatedNormal(self._marginals.mean, self._marginals.std * scale)
+        return FlowDensity(self._flow, self._numbers, wider)
 
     def marginal_cdf(self, theta: Tensor) -> Tensor:
         """Part of the quasi-random points below theta, (..., b, P)."""
@@ -80,34 +87,36 @@ class FlowDensity(Density):
 
     def select(self, index: Any) -> "FlowDensity":
         """The density of some maps."""
-        return FlowDensity(self._flow, self._numbers[index], self.mean[index], self.covariance[index])
+        return FlowDensity(self._flow, self._numbers[index], self._marginals.select(index))
 
     @classmethod
     def cat(cls, densities: "Sequence[FlowDensity]") -> "FlowDensity":
         """The density of all maps of several answers of one network."""
-        names = ("_numbers", "mean", "covariance")
-        return cls(densities[0]._flow, *(torch.cat([getattr(each, name) for each in densities]) for name in names))
+        numbers = torch.cat([each._numbers for each in densities])
+        return cls(densities[0]._flow, numbers, TruncatedNormal.cat([each._marginals for each in densities]))
 
     @torch.no_grad()
     def _points(self) -> Iterator[tuple[slice, Tensor]]:
         """Places of some maps, and their quasi-random points in order, (n, P, N_POINTS)."""
         for start in range(0, len(self), _MAPS_AT_A_TIME):
             maps = slice(start, start + _MAPS_AT_A_TIME)
-            points = quasi_random_points(self._flow, self._numbers[maps]).double()
+            points = quasi_random_points(self._flow, self._numbers[maps], self._marginals.parent.select(maps))
             yield maps, points.permute(1, 2, 0).contiguous().sort(-1).values
 
 
 @torch.no_grad()
-def flow_moments(flow: CubeFlow, numbers: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean (b, P) and covariance (b, P, P) of the density of each map.
+def flow_moments(flow: ScoreFlow, numbers: Tensor, parent: Parent) -> tuple[Tensor, Tensor]:
+    """Mean (b, P) and covariance (b, P, P) of the density of each map, float64.
 
     Args:
         flow: on the device of the numbers, and of their type.
         numbers: of each map, (b, K).
+        parent: of the truncated normals that the scores are made with, (b, P), on the same device.
     """
     moments = []
-    for some in torch.split(numbers, _MAPS_AT_A_TIME):
-        points = quasi_random_points(flow, some)
+    for start in range(0, max(len(numbers), 1), _MAPS_AT_A_TIME):
+        maps = slice(start, start + _MAPS_AT_A_TIME)
+        points = quasi_random_points(flow, numbers[maps], parent.select(maps))
         mean = points.mean(0)
         apart = points - mean
         moments.append((mean, torch.einsum("nbi,nbj->bij", apart, apart) / N_POINTS))
@@ -115,9 +124,9 @@ def flow_moments(flow: CubeFlow, numbers: Tensor) -> tuple[Tensor, Tensor]:
     return torch.cat(means), torch.cat(covariances)
 
 
-def quasi_random_points(flow: CubeFlow, numbers: Tensor) -> Tensor:
-    """`N_POINTS` of each map, the same ones each time, (N_POINTS, b, P)."""
+def quasi_random_points(flow: ScoreFlow, numbers: Tensor, parent: Parent) -> Tensor:
+    """`N_POINTS` of each map, the same ones each time, (N_POINTS, b, P), float64."""
     sobol = torch.quasirandom.SobolEngine(flow.n_parameters, scramble=True, seed=0)  # type: ignore[no-untyped-call]
     strata = (sobol.draw(N_POINTS, dtype=torch.float64) * N_POINTS).floor()
     u = torch.special.ndtri((strata + 0.5) / N_POINTS).to(numbers)
-    return flow.point_of(u[:, None].expand(-1, len(numbers), -1), numbers)
+    return parent.of_score(flow.score_of(u[:, None].expand(-1, len(numbers), -1), numbers).double())

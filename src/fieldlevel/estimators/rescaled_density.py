@@ -1,6 +1,7 @@
 r"""Densities whose standard deviations are made wider or narrower, as a calibration wants them.
 
-Truncated normals and their copulas get other standard deviations. Any other density is stretched about its medians m,
+Truncated normals and their copulas get other standard deviations, and so do the marginals beneath a flow of normal
+scores, whose own widths grow by as much to first order. Any other density is stretched about its medians m,
 parameter by parameter, where the prior is a line: with v = Phi^{-1}(theta) and a scale s,
 
     v' = v_m + s (v - v_m),    theta' = Phi(v'),
@@ -17,6 +18,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.estimators.densities import Density, GaussianCopula, TruncatedNormal
+from fieldlevel.estimators.flow_density import FlowDensity
 
 _N_NODES = 64
 _EDGE = 1e-15
@@ -35,7 +37,7 @@ def rescaled(density: Density, scale: Tensor) -> Density:
         return TruncatedNormal(density.mean, density.std * scale)
     if isinstance(density, GaussianCopula):
         return GaussianCopula(density.mean, density.std * scale, density.factor)
-    return RescaledDensity(density, scale)
+    return density.rescaled(scale) if isinstance(density, FlowDensity) else RescaledDensity(density, scale)
 
 
 class RescaledDensity(Density):

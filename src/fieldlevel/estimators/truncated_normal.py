@@ -23,6 +23,7 @@ References:
 import math
 from dataclasses import dataclass
 from functools import cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -47,6 +48,8 @@ _N_ITERATIONS = 60
 _LEAST_BETA = 1e-9
 _FAR_TAIL = -600.0
 """Logarithm of probabilities from which on they are not exact as numbers."""
+_LEAST_LOG = -700.0
+"""Of a probability, so that no parameter at the very edge of its prior stands infinitely far out."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +81,22 @@ class Parent:
         log_p, log_q = torch.where(is_turned, log_q, log_p), torch.where(is_turned, log_p, log_q)
         z = inverse_log_ndtr(torch.logaddexp(log_q + log_ndtr(lower), log_p + log_ndtr(upper)))
         return (self.location + self.scale * torch.where(is_turned, -z, z)).clamp(0.0, 1.0)
+
+    def score(self, x: Tensor) -> Tensor:
+        """The normal score of x: the z with Phi(z) = F(x), Phi the standard normal distribution function.
+
+        Beyond the edges of the interval, too, it is finite: no probability counts for less than exp(-700).
+        """
+        log_p, log_q = (each.clamp(min=_LEAST_LOG) for each in self.log_cdf(x))
+        return torch.where(log_p < log_q, inverse_log_ndtr(log_p), -inverse_log_ndtr(log_q))
+
+    def of_score(self, z: Tensor) -> Tensor:
+        """The x whose normal score is z; inside [0, 1]."""
+        return self.quantile(log_ndtr(z), log_ndtr(-z))
+
+    def select(self, index: Any) -> "Parent":
+        """Some of them."""
+        return Parent(self.location[index], self.scale[index])
 
     def _edges(self) -> tuple[Tensor, Tensor, Tensor]:
         """Those of the interval in units of the scale, turned around where most of it lies above the location.
@@ -142,12 +161,12 @@ def parent_of(mean: Tensor, std: Tensor) -> Parent:
 
 def _solve(lower: Tensor, upper: Tensor) -> Tensor:
     """Beta and gamma of densities on [lower, upper], (n,) each, with mean 0 and variance 1; (2, n)."""
-    nodes, weights = _quadrature()
+    nodes, weights = (each.to(lower.device) for each in _quadrature())
     start, end = lower.clamp(min=-_LONGEST_TAIL), upper.clamp(max=_LONGEST_TAIL)
     t = start[:, None] + (end - start)[:, None] * nodes
     power = torch.stack([-t.square() / 2, t])
     answer = torch.stack([torch.ones_like(lower), torch.zeros_like(lower)])
-    target = torch.tensor([-0.5, 0.0], dtype=torch.float64)[:, None]
+    target = torch.tensor([-0.5, 0.0], dtype=torch.float64, device=lower.device)[:, None]
     for _ in range(_N_ITERATIONS):
         density = torch.softmax((answer[..., None] * power).sum(0) + weights, dim=-1)
         moments = (density * power).sum(-1)

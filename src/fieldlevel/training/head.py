@@ -10,7 +10,7 @@ network that is kept therefore learns its last layers once more, for a few batch
 it predicts from them. It learns on the training maps: where the network has overfitted those, the standard deviations
 become too small by as much.
 
-A head may learn here alone what it predicts (`FlowHead`, `frozen`): it has `begin_fit`, and a first rate of its own.
+Of a joint head these are the layers of the moments; what joins them is fitted after that (`training.joint_fit`).
 
 References:
     Kang et al. 2020, arXiv:1910.09217 (a head retrained on features that stand); Wu & Johnson 2021,
@@ -30,8 +30,7 @@ from fieldlevel.training.step import arranged, descend
 from fieldlevel.training.train_spec import TrainSpec
 
 RATE = 0.1
-"""First learning rate in units of the highest one of the training, unless the head has a `fit_rate`; it falls to zero
-along half a cosine."""
+"""First learning rate in units of the highest one of the training; it falls to zero along half a cosine."""
 
 
 def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> None:
@@ -44,9 +43,7 @@ def fit_head(network: Estimator, batches: Iterable[Batch], spec: TrainSpec) -> N
         spec: how the network was trained.
     """
     network.eval()
-    if (begin := getattr(network.head, "begin_fit", None)) is not None:
-        begin()
-    rate = getattr(network.head, "fit_rate", RATE) * spec.optimiser.learning_rate
+    rate = RATE * spec.optimiser.learning_rate
     parameters = network.head_parameters()
     if not any(parameter.requires_grad for parameter in parameters):
         return

@@ -13,8 +13,6 @@ from fieldlevel.errors import UserError, shown
 from fieldlevel.estimators.build import check_imports
 from fieldlevel.estimators.imported import IMPORT_PATH
 from fieldlevel.estimators.network_specs import (
-    FLOW,
-    GAUSSIAN,
     HEADS,
     MOMENTS,
     NetworkSpec,
@@ -101,6 +99,7 @@ RULES: Mapping[str, Rule] = {
     "squared_error_steps": _whole(0, 10**9),
     "statistics_batches": _whole(0, 10**6),
     "head_batches": _whole(0, 10**6),
+    "joint_steps": _whole(1, 10**6),
     "seed": _below_power(63),
     "body": _import_path(""),
     "head": _import_path(*HEADS),
@@ -136,8 +135,6 @@ def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec
     if spec.squared_error_steps >= spec.n_steps:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")
-    if _is_frozen(spec) and spec.head_batches == 0:
-        raise UserError("head_options frozen: the flow learns in head_batches alone, of which there are 0; give 2000")
     distributed.equal_share(spec.batch_size)
     check_imports(spec)
     check_penalty(spec)
@@ -189,6 +186,7 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
         "squared_error_steps": (not _has_warm_up(spec), f"head = {spec.head} has a loss of its own"),
         "body_options": (not spec.body, "there is no body to have them"),
         "head_options": (is_usual, "the head of `network` or `perceptron` has its settings there"),
+        "joint_steps": (spec.head == MOMENTS, "head = moments has nothing to join"),
         "penalty_options": (not spec.penalty, "there is no penalty to have them"),
         "labels": (spec.labels == "permuted suites" and len(spec.all_sources) < 2, "there is one suite alone"),
         "calibration": (spec.split.calibration == 0, "split.calibration = 0 leaves no simulations for it"),
@@ -206,12 +204,7 @@ def unused_settings(spec: TrainSpec) -> dict[str, str]:
 
 
 def _has_warm_up(spec: TrainSpec) -> bool:
-    return spec.head in (MOMENTS, GAUSSIAN) or _is_frozen(spec)
-
-
-def _is_frozen(spec: TrainSpec) -> bool:
-    """Whether the head learns what it predicts once the features stand."""
-    return spec.head == FLOW and bool(spec.head_options.get("frozen"))
+    return spec.head in HEADS
 
 
 def _idle_sizes(spec: TrainSpec) -> dict[str, str | None]:

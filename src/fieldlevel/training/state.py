@@ -24,6 +24,7 @@ from fieldlevel.numerics.device import exact_float32
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.training import distributed
 from fieldlevel.training.head import fit_head
+from fieldlevel.training.joint_fit import fit_joint, n_draws
 from fieldlevel.training.methods import make_method
 from fieldlevel.training.penalty import load_penalty_state, make_penalty, penalty_state
 from fieldlevel.training.precision import autocast, random_states, set_random_states
@@ -145,6 +146,7 @@ class TrainingState:
         with exact_float32():
             self.network.settle(arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
             fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
+            self._fit_joint()
             with running(self.method, "method"):
                 self.method.settle(self.network)
             loss = validation_loss(self.network, self.validation, self.spec.batch_size)
@@ -156,6 +158,10 @@ class TrainingState:
         *before, last = self.history
         last = replace(last, seconds=self.seconds + time.perf_counter() - started)
         return TrainedNetwork(self.network.eval(), (*before, last), loss)
+
+    def _fit_joint(self) -> None:
+        spec, drawn = self.spec, self._batches(n_draws(self.sampler.map_set, self.spec.batch_size))
+        fit_joint(self.network, drawn, self.validation, spec.joint_steps, spec.batch_size, spec.seed)
 
     def _batches(self, n: int) -> Iterator[Batch]:
         for _ in range(n):

@@ -51,7 +51,7 @@ class TrainSpec:
         *("body", "body_options", "head", "head_options"),
         *("penalty", "penalty_options"),
         *("sources", "outputs"),
-        *("calibration", "method", "method_options"),
+        *("calibration", "method", "method_options", "joint_steps"),
     )
 
     suite: str = "MockTNG"
@@ -102,7 +102,10 @@ class TrainSpec:
     density of any shape (needs zuko); or the import path of one's own, `module:Class`."""
     head_options: Options = dataclasses.field(default_factory=dict, hash=False)
     """Arguments of its class; of `moments` on a body of one's own `dropout` and `std_from`, of `gaussian` `dropout`, of
-    `flow` also `kind`, `n_transforms`, `n_hidden`, `n_bins`, `n_context` and `frozen`."""
+    `flow` also `kind`, `n_transforms`, `n_hidden`, `n_bins` and `n_context`."""
+    joint_steps: int = 2000
+    """Steps in which `gaussian` and `flow` learn how the parameters hang together, once features and moments stand
+    (`training.joint_fit`); the validation simulations choose among them and the start, independent parameters."""
     penalty: str = ""
     """Import path of what is added to the loss in training, `module:Class` (`fieldlevel.training.penalty`)."""
     penalty_options: Options = dataclasses.field(default_factory=dict, hash=False)

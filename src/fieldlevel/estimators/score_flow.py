@@ -1,24 +1,25 @@
-r"""A normalising flow on the unit cube, given some numbers of each map; its layers are those of zuko.
+r"""A normalising flow of normal scores, given some numbers of each map; its layers are those of zuko.
 
-A point theta of the cube goes to a standard normal one, u, in three steps:
+The scores z of the parameters (`estimators.joint_head`) go to a standard normal point, u, in two steps:
 
-    y_i = Phi^{-1}(theta_i),    D F z = y - a,    u = T(z; c),
+    D F w = z - a,    u = T(w; c),
 
-with Phi the standard normal distribution function, and of each map location a, scales D, factor F of a correlation
-matrix (`estimators.correlation`) and context c. What T = 1 leaves is a normal in y. T is autoregressive, of monotonic
-rational-quadratic splines (`spline`) or affine (`affine`). The density,
+with, of each map, location a, scales D, factor F of a correlation matrix (`estimators.correlation`) and context c. What
+T = 1 leaves is a normal of the scores. T is autoregressive, of monotonic rational-quadratic splines (`spline`) or
+affine (`affine`). The density of the scores over that of independent standard normal ones is
 
-    log p(theta) = log N(u; 0, 1) + log |dT / dz| - sum_i log (D_i F_ii) - sum_i log N(y_i; 0, 1),
+    r = log N(u; 0, 1) + log |dT / dw| - sum_i log (D_i F_ii) - sum_i log N(z_i; 0, 1).
 
-is normalised on the cube. In training a, D and F learn the normal alone, so that z has mean 0, variance 1 and no
-correlations, as splines on a fixed interval want it; T learns what is left. A posterior that is the prior needs a = 0
-and D F = T = 1, which is not so for a logit in the place of Phi^{-1}.
+In training a, D and F learn the normal alone, so that w has mean 0, variance 1 and no correlations, as splines on a
+fixed interval want it; T learns what is left. In a new flow T = 1, and numbers of zero mean a = 0 and D F = 1: then
+r = 0, and the parameters are independent, each with the marginal that its score was made with.
 
 References:
     Durkan et al. 2019, arXiv:1906.04032 (splines); Papamakarios et al. 2017, arXiv:1705.07057 (masked autoregressive
     flows); zuko, https://zuko.readthedocs.io.
 """
 
+import math
 from types import ModuleType
 from typing import Any, Literal
 
@@ -33,8 +34,9 @@ Kind = Literal["spline", "affine"]
 KINDS: tuple[Kind, ...] = ("spline", "affine")
 
 _LEAST_SCALE = 1e-3
+_OF_SCALE_ONE = math.log(math.expm1(1.0 - _LEAST_SCALE))
 _AT_A_TIME = 2**14
-"""Points that are taken back to the cube together: they stay in the cache of a processor."""
+"""Points that are taken back to scores together: they stay in the cache of a processor."""
 
 
 def import_zuko() -> ModuleType:
@@ -51,7 +53,7 @@ def import_zuko() -> ModuleType:
     return module
 
 
-class CubeFlow(nn.Module):
+class ScoreFlow(nn.Module):
     """The flow of P parameters, given K numbers of each map: c, a, and what D and F are made of.
 
     Args:
@@ -80,6 +82,10 @@ class CubeFlow(nn.Module):
             orders = [order.flip(0) if number % 2 else order for number in range(n_transforms)]
             kind_of = zuko.flows.MaskedAutoregressiveTransform
             self.transforms = nn.ModuleList(kind_of(n_parameters, n_context, order=each, **options) for each in orders)
+        for transform in self.transforms:
+            last = [layer for layer in transform.hyper if hasattr(layer, "bias")][-1]
+            nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
         self.factor = CorrelationFactor(n_parameters)
         self._sizes = [n_context, n_parameters, n_parameters, self.factor.n_numbers]
 
@@ -93,55 +99,54 @@ class CubeFlow(nn.Module):
         """Of each map, K."""
         return sum(self._sizes)
 
-    def log_prob(self, theta: Tensor, numbers: Tensor) -> Tensor:
-        """Natural logarithm of the density; its gradient moves T by what T gains, and a, D and F as if T were 1.
+    def log_ratio(self, score: Tensor, numbers: Tensor) -> Tensor:
+        """Logarithm r; its gradient moves T by what T gains, and a, D and F as if T were 1.
 
         Args:
-            theta: inside the cube, (n, P).
+            score: (n, P).
             numbers: of the map of each, (n, K).
 
         Returns:
             Of shape (n,).
         """
         context, location, triangle = self._parts(numbers)
-        y = torch.special.ndtri(theta)
-        z = torch.linalg.solve_triangular(triangle, (y - location)[..., None], upper=False).squeeze(-1)
-        of_normal = (y.square() - z.square()).sum(1) / 2 - triangle.diagonal(dim1=1, dim2=2).log().sum(1)
-        u = z = z.detach()
-        gain = z.square().sum(1) / 2
+        w = torch.linalg.solve_triangular(triangle, (score - location)[..., None], upper=False).squeeze(-1)
+        of_normal = (score.square() - w.square()).sum(1) / 2 - triangle.diagonal(dim1=1, dim2=2).log().sum(1)
+        u = w = w.detach()
+        gain = w.square().sum(1) / 2
         for transform in self.transforms:
             u, log_slope = transform(context).call_and_ladj(u)
             gain = gain + log_slope
         total: Tensor = of_normal + gain - u.square().sum(1) / 2
         return total
 
-    def point_of(self, u: Tensor, numbers: Tensor) -> Tensor:
-        """The points theta of standard normal ones.
+    def score_of(self, u: Tensor, numbers: Tensor) -> Tensor:
+        """The scores of standard normal points.
 
         Args:
             u: (..., b, P).
             numbers: of each map, (b, K).
 
         Returns:
-            Inside the cube, of the shape of u.
+            Of the shape of u.
         """
         many = numbers.expand(*u.shape[:-1], -1)
         pairs = zip(*(torch.split(each.flatten(0, -2), _AT_A_TIME) for each in (u, many)), strict=True)
-        parts = [self._point_of(*pair) for pair in pairs]
+        parts = [self._score_of(*pair) for pair in pairs]
         return torch.cat(parts).view(u.shape)
 
-    def _point_of(self, u: Tensor, numbers: Tensor) -> Tensor:
+    def _score_of(self, u: Tensor, numbers: Tensor) -> Tensor:
         context, location, triangle = self._parts(numbers)
         for transform in reversed(self.transforms):
             u = _inverse(transform, u, context)
-        theta: Tensor = torch.special.ndtr(location + (triangle @ u[..., None]).squeeze(-1))
-        kind = torch.finfo(u.dtype)
-        return theta.clamp(kind.tiny, 1.0 - kind.eps)
+        score: Tensor = location + (triangle @ u[..., None]).squeeze(-1)
+        return score
 
     def _parts(self, numbers: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Context c, location a and triangle D F, (n, C), (n, P) and (n, P, P)."""
         context, location, spread, below = torch.split(numbers, self._sizes, dim=1)
-        return context, location, (functional.softplus(spread) + _LEAST_SCALE)[..., None] * self.factor(below)
+        scale = functional.softplus(spread + _OF_SCALE_ONE) + _LEAST_SCALE
+        return context, location, scale[..., None] * self.factor(below)
 
 
 def _inverse(transform: Any, u: Tensor, context: Tensor) -> Tensor:

@@ -1,0 +1,127 @@
+r"""What joins the parameters of a joint head, fitted once features and moments stand (`estimators.joint_head`).
+
+Each training map is drawn a few times, with its symmetries and shifts as in training, and its moments and the normal
+scores of its targets are kept; then the steps cost next to nothing. They are of AdamW, with gradients of bounded
+length, by minus the logarithm of the joint density over that of the marginals. The validation maps choose: every few
+steps the density of these is looked at, and what is kept in the end is the best so far, the start included, which is
+the posterior of the moments. So on the validation simulations a joint head is never worse than the moment head is, and
+a fit that goes astray leaves what was there before it.
+
+Several processes gather the draws of all, take the same steps and keep what the first has found.
+
+References:
+    Prechelt 1998, Early stopping - but when? (what is kept is the best on data that was held out).
+"""
+
+import math
+from collections.abc import Iterable
+from copy import deepcopy
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+from torch.nn.utils import clip_grad_norm_
+from torch.optim import AdamW
+
+from fieldlevel.data.batches import Batch, MapSet
+from fieldlevel.estimators.estimator import Estimator
+from fieldlevel.estimators.joint_head import JointHead, scores
+from fieldlevel.training import distributed
+from fieldlevel.training.step import arranged
+
+N_DRAWS = 8
+"""Of each training map."""
+MOST_DRAWS = 2**17
+"""Of all of them."""
+BATCH = 512
+RATE = 3e-3
+"""First learning rate; it falls to zero along half a cosine."""
+DECAY = 1e-2
+LONGEST_GRADIENT = 1.0
+LOOK_EVERY = 50
+"""Steps between looks at the validation maps."""
+
+
+class Scored(NamedTuple):
+    """Maps with their moments, each (n, P), the normal scores of their targets and whether these are known."""
+
+    mean: Tensor
+    std: Tensor
+    score: Tensor
+    known: Tensor
+
+
+def n_draws(training: MapSet, batch_size: int) -> int:
+    """Batches that are wanted of the training maps."""
+    return math.ceil(min(N_DRAWS * training.n_maps, MOST_DRAWS) / batch_size)
+
+
+def fit_joint(
+    network: Estimator, batches: Iterable[Batch], validation: MapSet, n_steps: int, batch_size: int, seed: int
+) -> None:
+    """Fit what joins the parameters; the head tells the joint density from then on.
+
+    Args:
+        network: in evaluation mode, its features, statistics and moments settled; changed in place. One whose head is
+            no `JointHead` stays as it is, and no batch is drawn.
+        batches: this rank's shares of maps and targets as they are drawn in training.
+        validation: maps to choose with, all their symmetries.
+        n_steps: at most.
+        batch_size: maps to hold in the network at a time.
+        seed: of the order in which maps come.
+    """
+    head = network.head
+    if not isinstance(head, JointHead):
+        return
+    head.begin_joining()
+    training = _scored(network, ((batch.maps, batch.theta) for batch in batches))
+    training = Scored(*(distributed.gather_batch(part) for part in training))
+    held_out = _scored(network, _views(validation, max(1, batch_size // validation.n_views)))
+    _descend(head, training, held_out, n_steps, torch.Generator().manual_seed(seed))
+    distributed.broadcast_state(head)
+
+
+def _descend(head: JointHead, training: Scored, held_out: Scored, n_steps: int, generator: torch.Generator) -> None:
+    parameters = head.joining_parameters()
+    optimiser = AdamW(parameters, lr=RATE, weight_decay=DECAY)
+    lowest, best = _look(head, held_out), deepcopy(head.state_dict())
+    rows = torch.empty(0, dtype=torch.int64)
+    for step in range(n_steps):
+        if len(rows) < BATCH:
+            rows = torch.cat([rows, torch.randperm(len(training.mean), generator=generator)])
+        chosen, rows = rows[:BATCH].to(training.mean.device), rows[BATCH:]
+        optimiser.param_groups[0]["lr"] = RATE * (1.0 + math.cos(math.pi * step / n_steps)) / 2.0
+        optimiser.zero_grad()
+        _loss(head, Scored(*(part[chosen] for part in training))).backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(parameters, LONGEST_GRADIENT)
+        optimiser.step()
+        if (step + 1) % LOOK_EVERY == 0 and (found := _look(head, held_out)) < lowest:
+            lowest, best = found, deepcopy(head.state_dict())
+    head.load_state_dict(best)
+
+
+def _loss(head: JointHead, maps: Scored) -> Tensor:
+    """Minus the mean logarithm of the joint density over the marginals, for a known target."""
+    terms = head.log_ratio(head.numbers_of(maps.mean, maps.std), maps.score, maps.known)
+    return -terms.sum() / maps.known.sum().clamp(min=1)
+
+
+@torch.no_grad()
+def _look(head: JointHead, maps: Scored) -> float:
+    return _loss(head, maps).item()
+
+
+@torch.no_grad()
+def _scored(network: Estimator, pairs: Iterable[tuple[Tensor, Tensor]]) -> Scored:
+    parts = []
+    for maps, theta in pairs:
+        mean, std, _ = network(arranged(maps))
+        known, score, _ = scores(mean, std, theta)
+        parts.append(Scored(mean, std, score, known))
+    return Scored(*(torch.cat(each) for each in zip(*parts, strict=True)))
+
+
+def _views(maps: MapSet, n_in_chunk: int) -> Iterable[tuple[Tensor, Tensor]]:
+    for start in range(0, maps.n_maps, n_in_chunk):
+        chosen = slice(start, start + n_in_chunk)
+        yield maps.views(chosen), maps.theta[chosen].repeat(maps.n_views, 1)
