@@ -244,9 +244,11 @@ KILLED_WHILE_SAVING = """
 import io, os, signal, sys, torch
 from pathlib import Path
 from fieldlevel.spec_io import from_json
+from fieldlevel.training import resume
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
 
+resume.QUICK = 1e9
 write_bytes = Path.write_bytes
 
 def write_half_then_die(path, content):
