@@ -45,7 +45,7 @@ LOOK_EVERY = 25
 
 
 class Scored(NamedTuple):
-    """Maps with their moments, each (n, P), the normal scores of their targets and whether these are known."""
+    """Maps with their moments, the normal scores of their targets, and ones where these are known, each (n, P)."""
 
     mean: Tensor
     std: Tensor
@@ -106,7 +106,7 @@ def _descend(head: JointHead, training: Scored, held_out: Scored, n_steps: int, 
 
 def _loss(head: JointHead, maps: Scored) -> Tensor:
     """Minus the mean logarithm of the joint density over the marginals, for a known target."""
-    terms = head.log_ratio(head.numbers_of(maps.mean, maps.std), maps.score, maps.known)
+    terms = head.log_ratio(head.numbers_of(maps.mean, maps.std), maps.score, maps.known.bool())
     return -terms.sum() / maps.known.sum().clamp(min=1)
 
 
@@ -121,7 +121,7 @@ def _scored(network: Estimator, pairs: Iterable[tuple[Tensor, Tensor]]) -> Score
     for maps, theta in pairs:
         mean, std, _ = network(arranged(maps))
         known, score, _ = scores(mean, std, theta)
-        parts.append(Scored(mean, std, score, known))
+        parts.append(Scored(mean, std, score, known.float()))
     return Scored(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
