@@ -14,7 +14,7 @@ References:
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
 from typing import NamedTuple
 
@@ -43,6 +43,8 @@ DECAY = 1e-2
 LONGEST_GRADIENT = 1.0
 LOOK_EVERY = 10
 """Steps between looks at the validation maps."""
+PATIENCE = 300
+"""Steps without a better look, after which there are no more."""
 
 
 class Scored(NamedTuple):
@@ -85,24 +87,32 @@ def fit_joint(
 
 
 def _descend(head: JointHead, training: Scored, held_out: Scored, n_steps: int, generator: torch.Generator) -> None:
+    optimiser = _make_optimiser(head)
+    lowest, best, last = _look(head, held_out), deepcopy(head.state_dict()), 0
+    for step, chosen in zip(range(1, n_steps + 1), _rows(len(training.mean), generator), strict=False):
+        for group, rate in zip(optimiser.param_groups, RATES, strict=True):
+            group["lr"] = rate * (1.0 + math.cos(math.pi * (step - 1) / n_steps)) / 2.0
+        optimiser.zero_grad()
+        _loss(head, Scored(*(part[chosen.to(part.device)] for part in training))).backward()  # type: ignore[no-untyped-call]
+        clip_grad_norm_(head.joining_parameters(), LONGEST_GRADIENT)
+        optimiser.step()
+        if step % LOOK_EVERY == 0 and (found := _look(head, held_out)) < lowest:
+            lowest, best, last = found, deepcopy(head.state_dict()), step
+        if step - last >= PATIENCE:
+            break
+    head.load_state_dict(best)
+
+
+def _make_optimiser(head: JointHead) -> AdamW:
     parameters = head.joining_parameters()
     biases, matrices = ([each for each in parameters if (each.ndim > 1) == is_matrix] for is_matrix in (False, True))
-    optimiser = AdamW([{"params": biases, "weight_decay": 0.0}, {"params": matrices, "weight_decay": DECAY}])
-    lowest, best = _look(head, held_out), deepcopy(head.state_dict())
-    rows = torch.empty(0, dtype=torch.int64)
-    for step in range(n_steps):
-        if len(rows) < BATCH:
-            rows = torch.cat([rows, torch.randperm(len(training.mean), generator=generator)])
-        chosen, rows = rows[:BATCH].to(training.mean.device), rows[BATCH:]
-        for group, rate in zip(optimiser.param_groups, RATES, strict=True):
-            group["lr"] = rate * (1.0 + math.cos(math.pi * step / n_steps)) / 2.0
-        optimiser.zero_grad()
-        _loss(head, Scored(*(part[chosen] for part in training))).backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(parameters, LONGEST_GRADIENT)
-        optimiser.step()
-        if (step + 1) % LOOK_EVERY == 0 and (found := _look(head, held_out)) < lowest:
-            lowest, best = found, deepcopy(head.state_dict())
-    head.load_state_dict(best)
+    return AdamW([{"params": biases, "weight_decay": 0.0}, {"params": matrices, "weight_decay": DECAY}])
+
+
+def _rows(n_maps: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Numbers of the maps of one step after the other, in random order."""
+    while True:
+        yield from torch.randperm(n_maps, generator=generator).split(BATCH)
 
 
 def _loss(head: JointHead, maps: Scored) -> Tensor:
