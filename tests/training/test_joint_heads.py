@@ -90,9 +90,9 @@ def test_a_damaged_file_is_told_as_such(spec, directory, tmp_path):
         (tmp_path / "damaged.safetensors").write_bytes(content_of(state, metadata | {"network": sizes}))
         with pytest.raises(UserError, match=f"damaged weights file .n_outputs = {n_outputs}, not 6"):
             load(tmp_path / "damaged.safetensors", "cpu")
-    name = next(name for name in state if name.startswith("head.layers.FC2"))
+    name = next(name for name in state if name.startswith("head.layers.2"))
     (tmp_path / "damaged.safetensors").write_bytes(content_of({**state, name: torch.zeros(2, 2)}, metadata))
-    with pytest.raises(UserError, match=r"damaged weights file \(head.layers.FC2"):
+    with pytest.raises(UserError, match=r"damaged weights file \(head.layers.2"):
         load(tmp_path / "damaged.safetensors", "cpu")
 
 
@@ -172,6 +172,10 @@ def test_the_moments_have_nothing_to_join(spec):
     check_train_spec(spec, refuse_idle=True)
     with pytest.raises(UserError, match="joint_steps = 100: would have no effect, as head = moments has nothing"):
         check_train_spec(replace(spec, head="moments", head_options={}), refuse_idle=True)
+
+
+def test_the_means_of_all_of_them_may_be_warmed_up(spec):
+    check_train_spec(replace(spec, squared_error_steps=5), refuse_idle=True)
 
 
 def test_a_file_of_a_flow_names_the_extra_that_is_missing(directory, tmp_path, monkeypatch):

@@ -108,7 +108,7 @@ def test_a_killed_run_ends_with_the_same_bits(name, step, tmp_path):
 @pytest.mark.parametrize("name", OTHERS)
 @pytest.mark.parametrize("head", ["moments", "gaussian"])
 def test_a_method_works_with_any_head_a_warm_up_and_in_bfloat16(name, head):
-    precise = {"precision": "bfloat16", "squared_error_steps": 10, "head": head}
+    precise = {"precision": "bfloat16", "squared_error_steps": 10, "head": head, "joint_steps": 20}
     spec = replace(BRIEF, method=name, network=NetworkSpec(hidden=1, dropout=0.0), **precise)
     trained = run(spec, target=name in WITH_TARGET)
     assert all(math.isfinite(row.training_loss) for row in trained.history)

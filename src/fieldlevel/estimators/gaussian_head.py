@@ -14,7 +14,6 @@ References:
     copulas, section 2.3.
 """
 
-import torch
 from torch import Tensor
 
 from fieldlevel.estimators.correlation import CorrelationFactor, whitened_terms
