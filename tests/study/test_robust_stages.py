@@ -14,7 +14,7 @@ from fieldlevel.study.robustness.robust_methods import GRIDS
 from fieldlevel.study.robustness.robustness_plan import plan_robustness
 from fieldlevel.study.robustness.robustness_scales import robustness_scale
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec, choice_training
-from fieldlevel.study.robustness.roles import ALL_TARGET, SHIFTED, k_target
+from fieldlevel.study.robustness.roles import ALL_TARGET, SHIFTED, ZERO_WEIGHT, Role, k_target
 from fieldlevel.study.robustness.rows import Rows
 from fieldlevel.study.robustness.stages import Stages
 from fieldlevel.study.robustness.step_times import StepTimes
@@ -96,6 +96,14 @@ def test_what_is_shown_once_is_done_for_the_first_suites():
     seeds = {role.kind: len({test.network.seed for test in tests}) for role, tests in roles.items() if not role.detail}
     assert seeds == {"matrix": 3, "all suites": 3, "leave one out": 3, "inner": 1, "oracle": 2}
     assert {len(tests) for role, tests in roles.items() if role.detail == ALL_TARGET} == {2}
+
+
+def test_a_method_of_weight_zero_is_trained_beside_pooling():
+    stages = stages_of()
+    choices = {suite: ranked(suite, *ORDER) for suite in SUITES}
+    roles = [*stages.full_size(choices, choices)]
+    (place,) = (number for number, role in enumerate(roles) if role.detail == ZERO_WEIGHT)
+    assert roles[place + 1] == Role("leave one out", "pooled", ("A",))
 
 
 def test_transfer_error_bars_are_those_of_pooling_and_of_the_best():

@@ -22,7 +22,7 @@ from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import POOLED
 from fieldlevel.study.robustness.robustness_data import choose_suites, folds_of
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
-from fieldlevel.study.robustness.roles import Role, Roles
+from fieldlevel.study.robustness.roles import Kind, Role, Roles
 from fieldlevel.study.robustness.rows import Rows
 from fieldlevel.study.robustness.stages import Candidates, Choices, Stages
 from fieldlevel.study.robustness.step_times import StepTimes
@@ -109,7 +109,7 @@ def _counted(
 ) -> Iterator[PlannedKind]:
     """Kinds of networks in the order in which they are first needed, each network once."""
     first = {test.network: role.kind for role, tests in reversed(list(roles.items())) for test in tests}
-    by_kind: dict[str, list[TrainSpec]] = {role.kind: [] for role in roles}
+    by_kind: dict[Kind, list[TrainSpec]] = {role.kind: [] for role in roles}
     for network, kind in first.items():
         by_kind[kind].append(network)
     for kind, networks in by_kind.items():

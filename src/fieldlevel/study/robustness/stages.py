@@ -14,7 +14,7 @@ from fieldlevel.study.robustness.controls import controls_of
 from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import POOLED, adapting_methods, candidates_of, methods_of
 from fieldlevel.study.robustness.robustness_spec import MethodOptions
-from fieldlevel.study.robustness.roles import ALL_TARGET, Roles
+from fieldlevel.study.robustness.roles import ALL_TARGET, ZERO_WEIGHT, Roles
 
 _FEWEST_TO_CHOOSE = 4
 """Suites: of three, inner leave-one-out leaves one to train on, where all methods are the same."""
@@ -110,7 +110,11 @@ class Stages:
         return full_size([*choices.values()], spec.n_best) if "leave one out" in spec.parts else ()
 
     def full_size(self, choices: Choices, adapting: Choices) -> Roles:
-        """The matrix, and what was asked for beside it."""
+        """The matrix, and what was asked for beside it.
+
+        A method of weight zero stands next to pooling: both are to be trained on maps that are the same to the bit,
+        which those of a later session, simulated anew, are not.
+        """
         folds, methods = self.folds, self.methods(choices)
         roles = dict(folds.matrix())
         if methods:
@@ -120,8 +124,10 @@ class Stages:
             choice = choices[target]
             taken = [choice.of(method) for method in methods]
             told = [each for each in taken if each.method in (POOLED, choice.best.method)]
+            trained = [each for each in choice.ranked if each.method in (methods or (each.method,))]
+            controls = controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
+            roles |= {role: tests for role, tests in controls.items() if role.detail == ZERO_WEIGHT}
             roles |= {**folds.leave_one_out(target, taken), **folds.inner(target, told)} if taken else {}
             roles |= folds.adaptation(target, adapting[target].best) if adapting else {}
-            trained = [each for each in choice.ranked if each.method in (methods or (each.method,))]
-            roles |= controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
+            roles |= controls
         return roles
