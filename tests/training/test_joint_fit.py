@@ -46,7 +46,7 @@ def draw(n: int, seed: int, correlation: float) -> MapSet:
 
 def fit(estimator: Estimator, training: MapSet, validation: MapSet) -> None:
     batch = Batch(training.maps[:, None], training.theta, training.source)
-    fit_joint(estimator, [batch], validation, n_steps=200, batch_size=1000, seed=1)
+    fit_joint(estimator, [batch], validation, n_steps=600, batch_size=1000, seed=1)
 
 
 def state(estimator: Estimator) -> dict[str, Tensor]:

@@ -80,8 +80,8 @@ class JointHead(Head):
     def numbers_of(self, mean: Tensor, std: Tensor) -> Tensor:
         """The numbers (b, K) of maps with these moments, (b, P) each, which learn nothing by them."""
         read = torch.cat([4.0 * mean.detach() - 2.0, std.detach().clamp(min=1e-6).log() + 2.0], dim=1)
-        numbers: Tensor = self.layers(read.clamp(-10.0, 10.0))
-        return numbers[:, : self._n_numbers]
+        numbers: Tensor = self.layers(read.clamp(-10.0, 10.0))[:, : self._n_numbers]
+        return numbers
 
     def begin_joining(self) -> None:
         """From now on the loss is that of the joint density; until then it is that of the moments."""

@@ -83,9 +83,9 @@ class ScoreFlow(nn.Module):
             kind_of = zuko.flows.MaskedAutoregressiveTransform
             self.transforms = nn.ModuleList(kind_of(n_parameters, n_context, order=each, **options) for each in orders)
         for transform in self.transforms:
-            last = [layer for layer in transform.hyper if hasattr(layer, "bias")][-1]
-            nn.init.zeros_(last.weight)
-            nn.init.zeros_(last.bias)
+            hyper: Any = transform.hyper
+            for weight in hyper[-1].parameters():
+                nn.init.zeros_(weight)
         self.factor = CorrelationFactor(n_parameters)
         self._sizes = [n_context, n_parameters, n_parameters, self.factor.n_numbers]
 

@@ -112,7 +112,7 @@ def _make_optimiser(head: JointHead) -> AdamW:
 def _rows(n_maps: int, generator: torch.Generator) -> Iterator[Tensor]:
     """Numbers of the maps of one step after the other, in random order."""
     while True:
-        yield from torch.randperm(n_maps, generator=generator).split(BATCH)
+        yield from torch.split(torch.randperm(n_maps, generator=generator), BATCH)
 
 
 def _loss(head: JointHead, maps: Scored) -> Tensor:
