@@ -107,7 +107,7 @@ class JointHead(Head):
         if not self._joins:
             return self.moments.loss(sums)
         of_ratio, of_marginals, n_known = sums
-        means = (of_ratio + of_marginals) / n_known.clamp(min=1)
+        means: Tensor = (of_ratio + of_marginals) / n_known.clamp(min=1)
         return -means.sum() / torch.count_nonzero(n_known).clamp(min=1)
 
     def warm_up_loss(self, sums: Tensor) -> Tensor:
