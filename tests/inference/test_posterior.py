@@ -64,7 +64,7 @@ def test_samples_follow_their_seed_alone(posterior):
 
 def test_densities_of_marginals_are_those_of_truncated_normals(toy, toy_maps, physical):
     found = toy(std=0.2).posterior(toy_maps([[0.4, 0.6]]))
-    parent = found.density._parent
+    parent = found.density.parent
     a, b = ((edge - parent.location) / parent.scale for edge in (0.0, 1.0))
     frozen = stats.truncnorm(a.numpy(), b.numpy(), parent.location.numpy(), parent.scale.numpy())
     point = np.array([[0.3, 0.8]])

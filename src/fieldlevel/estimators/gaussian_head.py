@@ -33,6 +33,7 @@ class GaussianHead(JointHead):
         UserError: a size that it cannot have.
 
     Example:
+        >>> import torch
         >>> head = GaussianHead(n_features=8, n_outputs=6)
         >>> answer = head(torch.zeros(3, 8))
         >>> [part.shape for part in answer], head.density(answer).covariance.shape
