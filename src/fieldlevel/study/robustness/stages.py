@@ -113,7 +113,7 @@ class Stages:
         """The matrix, and what was asked for beside it.
 
         A method of weight zero stands next to pooling: both are to be trained on maps that are the same to the bit,
-        which those of a later session, simulated anew, are not.
+        which those of a later run, simulated anew, are not.
         """
         folds, methods = self.folds, self.methods(choices)
         roles = dict(folds.matrix())
