@@ -68,12 +68,12 @@ def make_letter(
     Calling it again continues an interrupted letter and returns at once from a finished one.
 
     Args:
-        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (hours on two CPU cores), `"half"`,
-            `"letter"` (GPUs).
+        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (some half an hour on two CPU cores),
+            `"half"`, `"letter"` (GPUs).
         data: folder of CMD files; None simulates mock suites below `out`.
         out: where everything goes.
         device: `"auto"` and `"cuda"` take all GPUs, `"cuda:1"` that one, or `"cpu"`.
-        workers: processes on the CPU, or that simulate on each GPU. A script that asks for several needs the guard
+        workers: processes on the CPU; on GPUs there is one each. A script that asks for several needs the guard
             `if __name__ == "__main__":`.
         listener: hears of the progress.
         show_pairs: called with the pairs of suites as soon as they are there, long before the rest.
