@@ -12,7 +12,8 @@ import torch
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.densities import TruncatedNormal
-from fieldlevel.inference.evaluation_files import EVALUATION_FILES, write_evaluation
+from fieldlevel.inference import evaluation_files
+from fieldlevel.inference.evaluation_files import EVALUATION_FILES
 from fieldlevel.inference.level import likely_unit, refuse_far_levels
 from fieldlevel.inference.map_files import infer_file
 from fieldlevel.inference.posterior import Posterior
@@ -55,7 +56,10 @@ def evaluate(folder, predictor, suite):
     theta = np.array([[0.31, np.nan, 0.7], [0.29, np.nan, 0.7]])
     predictions = Predictions(theta, MEAN, STD, np.arange(2), np.array([30, 45]), LAYOUT)
     tested = SimpleNamespace(suite=suite, is_mock=False, fingerprint="0", made_from=None)
-    return write_evaluation(folder, predictor, tested, predictions, "weights", "cpu")
+    pair = evaluation_files.tested_pair(predictor, tested, predictions)
+    document = evaluation_files.describe_evaluation(predictor, tested, pair, "weights", "cpu")
+    evaluation_files.store_evaluation(folder, pair, document)
+    return document
 
 
 def test_an_evaluation_scores_the_parameters_of_the_network(tmp_path, predictor):

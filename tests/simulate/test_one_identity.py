@@ -14,8 +14,7 @@ from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import check_directory, check_distinct, directory_remarks, list_suites, open_suite
 from fieldlevel.errors import DataError, UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
-from fieldlevel.inference.evaluation import predict_suite
-from fieldlevel.inference.evaluation_files import write_evaluation
+from fieldlevel.inference.evaluating import evaluate
 from fieldlevel.inference.map_files import infer_file
 from fieldlevel.inference.predictor import load
 from fieldlevel.search.tune import tune
@@ -307,7 +306,7 @@ def test_weights_keep_what_their_maps_were_made_from_and_mismatches_are_told(her
         told = tuple(OFF.format(*versions) for versions in expected)
         known, suite, out = load(file, "cpu"), opened(data), tmp_path / str(number)
         out.mkdir()
-        document = write_evaluation(out, known, suite, predict_suite(known, suite), "weights", "cpu")
+        document = evaluate(known, suite, out=out).document
         assert tuple(document["remarks"]) == told
         found = infer_file(file, data / MAPS, tmp_path / "answers.csv", "cpu")
         assert found.remarks == told

@@ -40,37 +40,6 @@ EVALUATION_FILES = {"predictions.csv": _is_table, "metrics.json": _is_document}
 """Files of an evaluation, and whether one of that name is of an earlier one, which may be replaced."""
 
 
-def write_evaluation(
-    folder: Path,
-    predictor: Predictor,
-    suite: Suite,
-    predictions: Predictions,
-    weights: str,
-    device: str,
-    trust: Trust | None = None,
-    samples: FloatArray | None = None,
-) -> dict[str, Any]:
-    """Write what a network says of a suite, and how good that is: `describe_evaluation`, then `store_evaluation`.
-
-    Args:
-        folder: claimed.
-        predictor: the network.
-        suite: that it was tested on.
-        predictions: its answers beside the truth.
-        weights: its file or name.
-        device: where it ran.
-        trust: whether the maps are like those of its training, where that was looked at.
-        samples: of joint posteriors in units of the prior, (S, n, P); None where marginals alone are known.
-
-    Returns:
-        What `metrics.json` holds.
-    """
-    pair = tested_pair(predictor, suite, predictions)
-    document = describe_evaluation(predictor, suite, pair, weights, device, trust, samples)
-    store_evaluation(folder, pair, document)
-    return document
-
-
 def store_evaluation(folder: Path, pair: PairResult, document: Mapping[str, Any]) -> None:
     """Write `predictions.csv` and `metrics.json` into a folder that was claimed.
 
@@ -95,9 +64,18 @@ def describe_evaluation(
     trust: Trust | None = None,
     samples: FloatArray | None = None,
 ) -> dict[str, Any]:
-    """How good a network is on a suite, as plain JSON; arguments as of `write_evaluation`.
+    """How good a network is on a suite, as plain JSON: the contents of `metrics.json`.
 
     Where the network or the suite is gravity-only, the cosmological parameters are scored alone.
+
+    Args:
+        predictor: the network.
+        suite: that it was tested on.
+        pair: its answers beside the truth, measured.
+        weights: its file or name.
+        device: where it ran.
+        trust: whether the maps are like those of its training, where that was looked at.
+        samples: of joint posteriors in units of the prior, (S, n, P); None where marginals alone are known.
     """
     predictions, spec = pair.predictions, predictor.spec
     scores = {name: pair.scores[name] for name in meaningful_names(pair)}
