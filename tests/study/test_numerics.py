@@ -2,6 +2,8 @@
 
 import json
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -88,15 +90,14 @@ SPLIT = SplitSpec(seed=2, train=0.5, validation=0.1)
 TEST_ROWS = sorted(split_simulations(N, SPLIT.seed, SPLIT.train, SPLIT.validation).test)
 
 
-@pytest.fixture(scope="module")
-def spec(tmp_path_factory):
-    """A letter of networks that read the mean logarithm, which a class of somebody's own is."""
-    place = tmp_path_factory.mktemp("bodies")
-    (place / "mean_log_body.py").write_text(BODY)
+@contextmanager
+def training_of_means(place: Path, module: str) -> Iterator[TrainSpec]:
+    """Of networks that read the mean logarithm, which a class of somebody's own is, in a module of this name."""
+    (place / f"{module}.py").write_text(BODY)
     sys.path.insert(0, str(place))
-    train = TrainSpec(
+    yield TrainSpec(
         split=SPLIT,
-        body="mean_log_body:MeanLog",
+        body=f"{module}:MeanLog",
         optimiser=OptimiserSpec(learning_rate=3e-2),
         batch_size=64,
         n_steps=250,
@@ -104,9 +105,14 @@ def spec(tmp_path_factory):
         statistics_batches=2,
         head_batches=4,
     )
-    yield LetterSpec(only=("numerics", "four pairs"), summary_trials=0, train=train)
     sys.path.remove(str(place))
-    sys.modules.pop("mean_log_body")
+    sys.modules.pop(module)
+
+
+@pytest.fixture(scope="module")
+def spec(tmp_path_factory):
+    with training_of_means(tmp_path_factory.mktemp("bodies"), "mean_log_body") as train:
+        yield LetterSpec(only=("numerics", "four pairs"), summary_trials=0, train=train)
 
 
 def done(spec: LetterSpec, folder: Path, out: Path) -> tuple[LetterResults, dict]:

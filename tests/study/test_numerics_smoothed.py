@@ -1,13 +1,12 @@
 """Letters whose networks are trained on smoothed maps too: thinning takes out contrast, more particles bring detail."""
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from statistics import NormalDist
 
 import numpy as np
 import pytest
-from test_numerics import BODY, LAYOUT, SPLIT, SUITES, N, done, flattened, outcomes, theta_of, write
+from test_numerics import LAYOUT, SUITES, N, done, flattened, outcomes, theta_of, training_of_means, write
 
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
@@ -20,7 +19,6 @@ from fieldlevel.study.letter_checks import check_letter
 from fieldlevel.study.letter_data import prepare_data
 from fieldlevel.study.letter_plan import experiments
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 PART = 0.08
 """Of the contrast that goes with half of the particles."""
@@ -58,22 +56,9 @@ def folder(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="module")
 def spec(tmp_path_factory):
-    place = tmp_path_factory.mktemp("bodies")
-    (place / "mean_log_of_smoothed.py").write_text(BODY)
-    sys.path.insert(0, str(place))
-    train = TrainSpec(
-        split=SPLIT,
-        body="mean_log_of_smoothed:MeanLog",
-        optimiser=OptimiserSpec(learning_rate=3e-2),
-        batch_size=64,
-        n_steps=250,
-        validate_every=50,
-        statistics_batches=2,
-        head_batches=4,
-    )
-    yield LetterSpec(only=("numerics", "four pairs"), summary_trials=0, numerics_smoothing=(SMOOTHING,), train=train)
-    sys.path.remove(str(place))
-    sys.modules.pop("mean_log_of_smoothed")
+    with training_of_means(tmp_path_factory.mktemp("bodies"), "mean_log_of_smoothed") as train:
+        only = ("numerics", "four pairs")
+        yield LetterSpec(only=only, summary_trials=0, numerics_smoothing=(SMOOTHING,), train=train)
 
 
 @pytest.fixture(scope="module")
