@@ -7,7 +7,7 @@ from importlib import metadata
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-EXTRAS = ("simulate", "snapshots", "hdf5", "tune", "report", "letter", "flows", "getdist", "pandas", "all")
+EXTRAS = ("simulate", "snapshots", "hdf5", "tune", "report", "letter", "flows", "getdist", "pandas", "slurm", "all")
 
 
 def needed(requirement: str) -> set[str]:

@@ -14,10 +14,11 @@ import torch
 
 import fieldlevel
 from fieldlevel.errors import UserError
+from fieldlevel.pieces import worker_listener
 from fieldlevel.progress import Progress
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
-from fieldlevel.workers import choose_devices, spread, worker_listener
+from fieldlevel.workers import choose_devices, spread
 
 CPU = torch.device("cpu")
 

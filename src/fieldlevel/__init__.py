@@ -7,6 +7,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from fieldlevel import figures as figures
+    from fieldlevel.clusters import on_cluster
     from fieldlevel.data.cmd_format import SuiteFiles, list_suites
     from fieldlevel.data.layout_files import find_layout, write_layout
     from fieldlevel.data.split import SplitSpec
@@ -86,6 +87,7 @@ _PUBLIC = {
     "make_letter": "report.making",
     "make_robustness": "report.making",
     "moment_loss": "estimators.moments",
+    "on_cluster": "clusters",
     "open_suite": "data.suite",
     "power_spectrum_2d": "numerics.spectra",
     "project_particles": "mapmaking.slabs",
@@ -142,6 +144,7 @@ __all__ = [
     "make_letter",
     "make_robustness",
     "moment_loss",
+    "on_cluster",
     "open_suite",
     "power_spectrum_2d",
     "project_particles",

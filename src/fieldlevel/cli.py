@@ -8,7 +8,7 @@ Modules that need PyTorch are imported by the command that runs them, so `--help
 import os
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -97,12 +97,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _run(command: Command) -> int:
     """The exit code of a command; what it needs of an extra that is not installed is told in a line."""
     try:
-        return _RUN[type(command)](command)
+        with _workplace(command):
+            return _RUN[type(command)](command)
     except ModuleNotFoundError as error:
         told = extras.lacking(error, _EXTRA_OF.get(type(command)))
         if told is None:
             raise
         raise UserError(told) from None
+
+
+def _workplace(command: Command) -> AbstractContextManager[None]:
+    """Context in which a cluster does the work, if the command names one."""
+    where = getattr(command, "cluster", None)
+    if where is None:
+        return nullcontext()
+    from fieldlevel.clusters import on_cluster
+
+    return on_cluster(where, command.device)  # type: ignore[union-attr]
 
 
 def _check_launch(command: Command) -> None:
@@ -448,9 +459,12 @@ def _import(command: Import) -> int:
 
 
 def _processes(device: str) -> int:
-    """That simulate at a time on the CPU or on each GPU, where two fill each other's gaps."""
+    """That simulate at a time on the CPU or on each GPU, where two fill each other's gaps; a cluster has its own."""
+    from fieldlevel.crews import current_crew
     from fieldlevel.numerics.device import select_device
 
+    if current_crew() is not None:
+        return 1
     return 2 if select_device(device).type == "cuda" else _cores()
 
 

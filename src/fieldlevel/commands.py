@@ -16,6 +16,7 @@ from fieldlevel.training.train_spec import TrainSpec
 
 Flat = tyro.conf.arg(name="")
 Device = Annotated[str, tyro.conf.arg(metavar="{auto,cpu,cuda,cuda:N}")]
+Cluster = Annotated[str | None, tyro.conf.arg(metavar="ADDRESS")]
 Scale = Literal["laptop", "half", "letter"]
 
 
@@ -49,6 +50,9 @@ class Letter:
     """TOML file, spec.json of a run or its folder, that overrides the scale's spec; flags override the file."""
     set_name: Annotated[str | None, tyro.conf.arg(name="set", metavar="SET")] = None
     """Set of simulations to work with: short for --train.set, and for --simulate.set where the suites are simulated."""
+    cluster: Cluster = None
+    """Where simulations and networks are made: tcp://HOST:PORT of a dask scheduler, its SCHEDULER.json, or slurm; on
+    this machine when omitted. Networks are tested here."""
     device: Device = "auto"
     spec: Annotated[LetterSpec, Flat] = field(default_factory=LetterSpec)
 
@@ -71,6 +75,9 @@ class Robustness:
     """TOML file, spec.json of a run or its folder, that overrides the scale's spec; flags override the file."""
     set_name: Annotated[str | None, tyro.conf.arg(name="set", metavar="SET")] = None
     """Set of simulations to work with: short for --train.set, and for --simulate.set where the suites are simulated."""
+    cluster: Cluster = None
+    """Where simulations and networks are made: tcp://HOST:PORT of a dask scheduler, its SCHEDULER.json, or slurm; on
+    this machine when omitted."""
     device: Device = "auto"
     plan: bool = False
     """Only tell how many networks would be trained, what of them is left, and how long one device would take."""
@@ -103,6 +110,9 @@ class Simulate:
     workers: int | None = None
     """Processes on the CPU, or on each GPU for 100 simulations and more; when omitted all cores, or two on a GPU. On
     the CPU the maps do not depend on it."""
+    cluster: Cluster = None
+    """Where it is simulated, in the place of --workers: tcp://HOST:PORT of a dask scheduler, its SCHEDULER.json, or
+    slurm."""
     device: Device = "auto"
     """auto and cuda take all GPUs, cuda:N that one."""
     spec: Annotated[SimulateSpec, Flat] = field(default_factory=SimulateSpec)
@@ -122,6 +132,9 @@ class Project:
     """Project the I-th of N parts only; the files get their names when the last part is done."""
     workers: int = 1
     """Processes on the CPU; each holds a snapshot in memory. The maps do not depend on it."""
+    cluster: Cluster = None
+    """Where snapshots are projected, in the place of --workers: tcp://HOST:PORT of a dask scheduler, its
+    SCHEDULER.json, or slurm."""
     device: Device = "cpu"
     spec: Annotated[ProjectSpec, Flat] = field(default_factory=ProjectSpec)
 
@@ -178,6 +191,9 @@ class Tune:
     override it."""
     begin_with: Path | None = None
     """Optuna database of the released CMD scripts (SQLite): the search begins with its five best trials."""
+    cluster: Cluster = None
+    """Where trials are done, as many at a time as there are workers: tcp://HOST:PORT of a dask scheduler, its
+    SCHEDULER.json, or slurm; here, one at a time, when omitted."""
     device: Device = "auto"
     spec: Annotated[TuneSpec, Flat] = field(default_factory=TuneSpec)
 

@@ -21,6 +21,8 @@ EXTRAS = {
     "zuko": "flows",
     "pandas": "pandas",
     "getdist": "getdist",
+    "distributed": "dask",
+    "dask_jobqueue": "slurm",
     "sbi": "sbi",
     "tensorboard": "tensorboard",
 }

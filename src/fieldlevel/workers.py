@@ -1,4 +1,6 @@
-"""Work spread over processes, each with a device of its own: simulations, projections, networks.
+"""Work spread over processes, each with a device of its own: simulations, projections, networks, searches.
+
+Inside `fieldlevel.on_cluster` the same pieces of work go to the workers of a cluster instead (`crews`).
 
 A worker is a process and a pipe, with nothing shared beside them: one that is killed, or whose parent is, leaves
 nothing behind, and whoever stops the work ends them all at once.
@@ -9,32 +11,26 @@ import os
 import signal
 import sys
 import threading
-import traceback
 import warnings
-from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing import connection, resource_tracker
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic
 
 import torch
 
 from fieldlevel import streams
+from fieldlevel.crews import N_AHEAD, current_crew
 from fieldlevel.errors import UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.numerics.device import select_device
+from fieldlevel.pieces import Done, Make, Result, make_on, tell_listener, try_piece
 from fieldlevel.progress import Listener, Progress, ignore
-
-Result = TypeVar("Result")
-Make = Callable[[int, torch.device], Result]
-
-N_AHEAD = 2
-"""Pieces of work, being done or waiting to be taken, for each process."""
 
 _HELD = {signal.SIGINT, signal.SIGTERM}
 _NOT_GUARDED = 97
@@ -43,7 +39,7 @@ _GUARD = 'put the call under `if __name__ == "__main__":`, as every worker proce
 
 
 def choose_devices(name: str, workers: int) -> list[torch.device]:
-    """One device for each process.
+    """One device for each process; on a cluster that of this one.
 
     Args:
         name: `"auto"` (every CUDA device, the CPU where there is none), `"cuda"` (every one), `"cuda:1"`, `"cpu"`.
@@ -53,6 +49,10 @@ def choose_devices(name: str, workers: int) -> list[torch.device]:
         UserError: no such device, or no process to work.
     """
     _leave_if_unguarded()
+    if (crew := current_crew()) is not None:
+        if workers != 1:
+            raise UserError(f"workers = {workers}: the work goes to {crew.name}, which has its own; leave them out")
+        return [select_device(name)]
     if workers < 1:
         raise UserError(f"workers = {workers}: allowed are numbers from 1")
     if workers > (most := _most_workers()):
@@ -80,7 +80,8 @@ def spread(
     Args:
         make: does the piece of a number on a device and may tell `worker_listener()` of it; can be pickled.
         todo: numbers of the pieces.
-        devices: one for each process; with a single one the work is done in this process.
+        devices: one for each process; with a single one the work is done in this process. Those of a cluster have
+            theirs.
         listener: hears what the workers tell.
 
     Returns:
@@ -89,19 +90,17 @@ def spread(
     Raises:
         UserError: a worker was killed, or the script that asks for several has no main guard.
     """
+    if (crew := current_crew()) is not None:
+        yield from crew.spread(make, todo, listener)
+        return
     if len(devices) == 1:
-        _Worker.listener = listener
+        tell_listener(listener)
         for place, number in enumerate(todo):
-            yield place, _make_on(devices[0], make, number)
+            yield place, make_on(devices[0], make, number)
         return
     _check_script()
     with _started(devices[: len(todo)]) as workers:
         yield from _Crew(workers, make, todo, listener).results()
-
-
-def worker_listener() -> Listener:
-    """Listener of whoever spread the work that this process does."""
-    return _Worker.listener
 
 
 @dataclass(frozen=True)
@@ -117,19 +116,6 @@ class _Ready:
     """What a worker sends once it can be given work."""
 
 
-@dataclass(frozen=True)
-class _Done(Generic[Result]):
-    """What a worker sends of a piece of work: its result or why there is none."""
-
-    result: Result | None = None
-    error: BaseException | None = None
-
-    def take(self) -> Result:
-        if self.error is not None:
-            raise self.error
-        return self.result  # type: ignore[return-value]
-
-
 class _Crew(Generic[Result]):
     """Workers and the work that they are given, at most `N_AHEAD` pieces for each being done or waiting to be taken."""
 
@@ -139,7 +125,7 @@ class _Crew(Generic[Result]):
         self.waiting, self.idle = enumerate(todo), list[Any]()
         self.places: dict[Any, int] = {}
         self.ready: set[Any] = set()
-        self.finished: SimpleQueue[tuple[int, _Done[Result]]] = SimpleQueue()
+        self.finished: SimpleQueue[tuple[int, Done[Result]]] = SimpleQueue()
         self.lock, self.free = threading.Lock(), N_AHEAD * len(workers)
 
     def results(self) -> Iterator[tuple[int, Result]]:
@@ -172,7 +158,7 @@ class _Crew(Generic[Result]):
                     if not self._hear(pipe):
                         pipes.remove(pipe)
         except Exception as error:  # noqa: BLE001 (raised where the results are taken)
-            self.finished.put((0, _Done(error=error)))
+            self.finished.put((0, Done(error=error)))
 
     def _hear(self, pipe: Any) -> bool:
         """Take what a worker sent; whether it is still there."""
@@ -185,12 +171,12 @@ class _Crew(Generic[Result]):
             process = self.workers[pipe].process
             process.join()
             told = UserError(_why_gone(process.exitcode, is_ready=pipe in self.ready))
-            self.finished.put((0, _Done(error=told)))
+            self.finished.put((0, Done(error=told)))
             return False
         if isinstance(told, Progress):
             self.listener(told)
             return True
-        if isinstance(told, _Done):
+        if isinstance(told, Done):
             self.finished.put((self.places.pop(pipe), told))
         self.idle.append(pipe)
         self._assign()
@@ -273,12 +259,6 @@ def _interrupts_held() -> Iterator[None]:
             signal.raise_signal(number)
 
 
-class _Worker:
-    """What a worker process knows of itself."""
-
-    listener: Listener = staticmethod(ignore)
-
-
 def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) -> None:
     """Do what the parent sends, until it sends no more; no worker outlives its parent."""
     parent = multiprocessing.parent_process()
@@ -290,39 +270,16 @@ def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) ->
     load_extensions()
     sending = threading.Lock()  # work may have threads of its own that tell of it
 
-    def send(told: Progress | _Ready | _Done[Any]) -> None:
+    def send(told: Progress | _Ready | Done[Any]) -> None:
         with sending:
             pipe.send(told)
 
-    _Worker.listener = send
+    tell_listener(send)
     with suppress(EOFError, ConnectionError):
         send(_Ready())
         make = pipe.recv()
         while True:
-            send(_try(make, device, pipe.recv()))
-
-
-def _try(make: Make[Result], device: torch.device, number: int) -> _Done[Result]:
-    try:
-        return _Done(_make_on(device, make, number))
-    except Exception as error:  # noqa: BLE001 (the parent raises it)
-        return _Done(error=_portable(error))
-
-
-def _portable(error: Exception) -> Exception:
-    """The error, with where it came from, as another process can read it."""
-    told = "".join(traceback.format_exception(error))
-    try:
-        sent: Exception = ForkingPickler.loads(ForkingPickler.dumps(error))
-    except Exception:  # noqa: BLE001 (classes of errors may ask for anything)
-        sent = RuntimeError(f"{type(error).__name__}: {error}")
-    sent.add_note(f"in a worker process:\n{told}")
-    return sent
-
-
-def _make_on(device: torch.device, make: Make[Result], number: int) -> Result:
-    with torch.cuda.device(device) if device.type == "cuda" else nullcontext():
-        return make(number, device)
+            send(try_piece(make, device, pipe.recv()))
 
 
 def _exit_with(parent: Any) -> None:

@@ -18,7 +18,7 @@ SCRIPTS = {
 
 
 def test_scripts_were_found():
-    assert set(SCRIPTS) == {"simulate", "project", "train", "seeds", "tune"}
+    assert set(SCRIPTS) == {"simulate", "project", "letter", "train", "seeds", "tune"}
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -40,6 +40,7 @@ def submit(place, toy, monkeypatch):
         "torchrun": f'set -- torch.distributed.run "$@" {toy["train"]}\n{called}',
         "srun": 'exec "$@"',
         "scontrol": "echo localhost",
+        "dask": f'exec {sys.executable} -m dask "$@"',
     }
     for name, text in programs.items():
         (place / ".venv" / "bin" / name).write_text(f"#!/bin/bash\n{text}\n")
@@ -71,6 +72,15 @@ def test_parts_of_snapshots_make_the_files(submit, place):
         done = submit(script, ARRAY_TASK_ID=task, ARRAY_TASK_COUNT=2, CPUS_PER_TASK=1)
         assert done.returncode == 0, done.stderr
     assert len(np.load(place / "parts" / "Maps_Mtot_Mine_LH_z=0.00.npy")) == 30
+
+
+@pytest.mark.slow
+def test_workers_of_dask_make_the_files(submit, place):
+    script = SCRIPTS["letter"].replace("letter --scale letter --out letter", "simulate --no-twin --out made")
+    done = submit(script, JOB_ID=7)
+    assert done.returncode == 0, done.stderr
+    assert len(np.load(place / "made" / "Maps_Mtot_MockTNG_LH_z=0.00.npy")) == 150
+    assert not list(place.glob("scheduler*"))
 
 
 @pytest.mark.slow

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import torch
 
+from fieldlevel.crews import N_AHEAD, current_crew
 from fieldlevel.data.npy_files import Float32Array
 from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.ledger import Ledger
 from fieldlevel.mapmaking.provenance import Run, describe_hardware, utc_now
 from fieldlevel.mapmaking.shards import Shard
 from fieldlevel.progress import Listener, Progress
-from fieldlevel.workers import N_AHEAD, spread
+from fieldlevel.workers import spread
 
 Maps = Mapping[SuiteField, Float32Array]
 MapsOfPlans = Mapping[str, Maps]
@@ -66,7 +67,7 @@ def produce_maps(
         task += f" {shard}" if shard.count > 1 else ""
         listener(Progress(task, total - len(todo), total, "simulations"))
         used = devices[: max(1, len(todo))]
-        storage = _Storage(ledgers, shard, describe_hardware(used))
+        storage = _Storage(ledgers, shard, _hardware(used))
         for finished in _store_all(storage, todo, spread(partial(_make_wanted, make, wanted), todo, used)):
             listener(Progress(task, total - len(todo) + finished, total, "simulations"))
     for ledger in ledgers:
@@ -92,6 +93,11 @@ def _claim(ledgers: Sequence[Ledger], shard: Shard, held: ExitStack) -> dict[int
         for number in todo:
             lacking[number] = (*lacking.get(number, ()), ledger.plan.name)
     return lacking
+
+
+def _hardware(devices: Sequence[torch.device]) -> str:
+    crew = current_crew()
+    return describe_hardware(devices) if crew is None else crew.name
 
 
 def _make_wanted(make: Make, wanted: Mapping[int, Sequence[str]], number: int, device: torch.device) -> MapsOfPlans:

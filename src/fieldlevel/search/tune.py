@@ -7,15 +7,18 @@ References:
     Akiba et al. 2019, arXiv:1907.10902 (Optuna).
 """
 
+from collections import deque
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 
 import optuna
 import torch
 from optuna.trial import Trial, TrialState
 
+from fieldlevel.crews import current_crew
 from fieldlevel.data.batches import MapSet
 from fieldlevel.data.normalise import AnyNormaliser
 from fieldlevel.data.seen import SeenSource
@@ -26,6 +29,7 @@ from fieldlevel.files import make_folder
 from fieldlevel.inference.calibrated_training import complete
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
+from fieldlevel.pieces import worker_listener
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.progress_bars import telling
 from fieldlevel.search.published_trials import Point, published_trials
@@ -43,6 +47,7 @@ from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import provenance_of, train_network, validations
 from fieldlevel.training.weights_file import save_network
+from fieldlevel.workers import spread
 
 
 def tune(
@@ -96,6 +101,10 @@ def tune(
     fingerprints = fingerprints_of([source.suite for source in open_data(spec.train, directory, check=False)])
     with _quiet_optuna(), telling(listener, verbose) as told:
         search = open_search(spec, Path(out), fingerprints, trials)
+        if current_crew() is not None:
+            open_data(spec.train, directory, told, check=check)
+            _share(search, Shared(spec, directory, out, begin_with), to_use, told)
+            return search.best_weights()
         if len(search.finished()) < spec.n_trials or search.lost():
             data = _load(spec.train, directory, select_device(device), told, check=check)
             _work(search, data, told)
@@ -104,6 +113,34 @@ def tune(
         if to_use:
             _complete(search, weights, directory, device, told)
         return weights
+
+
+@dataclass(frozen=True)
+class Shared:
+    """A search that workers of a cluster join; arguments as of `tune`."""
+
+    spec: TuneSpec
+    directory: str | Path
+    out: str | Path
+    begin_with: str | Path | None
+
+    def join(self, number: int, device: torch.device, to_use: bool = False) -> None:
+        """Work on the search until it is finished."""
+        told = worker_listener()
+        tune(
+            *(self.spec, self.directory, self.out, str(device), told),
+            check=False,
+            begin_with=self.begin_with,
+            to_use=to_use,
+        )
+
+
+def _share(search: Search, shared: Shared, to_use: bool, listener: Listener) -> None:
+    """Have workers do the trials that are left, as many at a time as there are workers, and one what comes after."""
+    n_left = search.spec.n_trials - len(search.finished())
+    here = [torch.device("cpu")]
+    deque(spread(shared.join, range(n_left), here, listener), maxlen=0)
+    deque(spread(partial(shared.join, to_use=to_use), [0], here, listener), maxlen=0)
 
 
 def _complete(search: Search, weights: list[Path], directory: str | Path, device: str, listener: Listener) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 import torch
 
+from fieldlevel.crews import current_crew
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.layout_files import differences
 from fieldlevel.errors import UserError, shown
@@ -136,9 +137,9 @@ def fill_folder(
     devices = choose_devices(device, workers)
     spec, rows = _checked(spec)
     plans = _plans_of(spec, rows)
-    if devices[0].type == "cpu":
+    if devices[0].type == "cpu" and current_crew() is None:
         _check_memory(spec)
-    if devices[0].type == "cuda" and len(shard.of(plans[0].n_simulations)) >= MANY * len(devices):
+    if devices[0].type == "cuda" and workers > 1 and len(shard.of(plans[0].n_simulations)) >= MANY * len(devices):
         devices = devices * workers
     kept = Path(directory) / "snapshots" if keep_snapshots else None
     if kept is not None:

@@ -16,12 +16,14 @@ from safetensors import SafetensorError, safe_open
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError, reason
-from fieldlevel.files import check_regular, read_bytes, read_table, read_text, sha256_of, write_bytes
+from fieldlevel.files import check_regular, make_folder, read_bytes, read_table, read_text, sha256_of, write_bytes
 from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import record_software
 from fieldlevel.json_files import write_json
+from fieldlevel.locks import locked
 from fieldlevel.numerics.memory import physical_memory
+from fieldlevel.pieces import worker_listener
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_importance, read_trials
 from fieldlevel.search.tune import tune
@@ -32,7 +34,7 @@ from fieldlevel.study.store import Store
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.workers import spread, worker_listener
+from fieldlevel.workers import spread
 
 Suites = Mapping[SetKey, Suite]
 """Maps by the names of suite and set."""
@@ -204,7 +206,9 @@ def _do_job(store: Store, jobs: Sequence[Job], number: int, device: torch.device
         job.fill(folder, device, worker_listener())
         record_software(folder, device)
 
-    store.ensure(job.name, job.key, work)
+    make_folder(store.root)
+    with locked(store.root / f".{job.name}-{job.key}.lock", wait=True):  # of a worker that was lost and still works
+        store.ensure(job.name, job.key, work)
 
 
 def search_missing(

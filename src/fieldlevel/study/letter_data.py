@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from fieldlevel.crews import current_crew
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.data.transformed import idle_scale
@@ -128,7 +129,8 @@ def _simulated(
     own, *others = [*numerics_simulations(spec), *one_parameter_simulations(spec)]
     directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
     devices = choose_devices(device, workers)
-    lacking = {each.set_name: told for each in others if (told := lack_of_memory(each, directory, devices))}
+    tried = others if current_crew() is None else []  # nobody knows the memory of workers that are yet to join
+    lacking = {each.set_name: told for each in tried if (told := lack_of_memory(each, directory, devices))}
     for set_name, told in lacking.items():
         listener(Progress(f"simulate {set_name}", 0, 0, "simulations", f"left out: {told}"))
     for wanted in (*apart(own), *(each for each in others if each.set_name not in lacking)):
