@@ -6,7 +6,8 @@ antisymmetric gradient a set of particles then exerts no force on itself as a wh
 round-off.
 
 Painting, reading one field, `gradient_at` and `push_particles` hand float32 tensors on a CUDA device to
-`fieldlevel.numerics.mesh_triton` and everything else to PyTorch.
+`fieldlevel.numerics.mesh_triton`, those on a CPU to `fieldlevel.numerics.mesh_numba` where Numba is there, and
+everything else, as tensors that record gradients, to PyTorch.
 
 References:
     Hockney & Eastwood 1988, "Computer simulation using particles", chapter 5.
@@ -23,6 +24,7 @@ from torch import Tensor
 from torch.nn import functional
 
 _HAS_TRITON = find_spec("triton") is not None
+_HAS_NUMBA = find_spec("numba") is not None
 _AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 22}
 """Particles at a time: what the cache of a core holds, what fills a GPU."""
 
@@ -63,6 +65,10 @@ def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[flo
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415 (exists where Triton does)
 
         return mesh_triton.paint_species(positions, n_mesh, masses)
+    if is_compiled(*positions):
+        from fieldlevel.numerics import mesh_numba  # noqa: PLC0415 (exists where Numba does)
+
+        return mesh_numba.paint_species(positions, n_mesh, masses)
     nodes = positions[0].new_zeros((n_mesh + 1,) * 3)
     for kind, mass in zip(positions, masses, strict=True):
         weight = kind.new_tensor(mass).expand(len(kind))
@@ -73,6 +79,11 @@ def paint_species(positions: Sequence[Tensor], n_mesh: int, masses: Sequence[flo
 def is_fused(tensor: Tensor) -> bool:
     """Whether there are fused kernels for a tensor: single precision on a CUDA device, with Triton."""
     return tensor.is_cuda and tensor.dtype == torch.float32 and _HAS_TRITON
+
+
+def is_compiled(*tensors: Tensor) -> bool:
+    """Whether there are compiled loops for tensors: on a CPU, with Numba, where no gradients are recorded."""
+    return _HAS_NUMBA and not any(tensor.is_cuda or tensor.requires_grad for tensor in tensors)
 
 
 def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) -> Tensor:
@@ -87,6 +98,10 @@ def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) ->
         (size[0] + 1, size[1] + 1, size[2] + 1) mass at each node.
     """
     nodes = positions.new_zeros(*(n + 1 for n in size))
+    if is_compiled(positions, mass):
+        from fieldlevel.numerics import mesh_numba  # noqa: PLC0415
+
+        return mesh_numba.paint_linear(positions, mass, nodes)
     for some, masses in zip(_split(positions), _split(mass), strict=True):
         corner, weights = _linear_weights(some, size)
         index = corner + _node_offsets(size, corner.device)[:, None]
@@ -108,6 +123,10 @@ def read_cic(field: Tensor, positions: Tensor) -> Tensor:
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         return mesh_triton.read_field(field[0].contiguous(), positions.contiguous())[None]
+    if is_compiled(field, positions):
+        from fieldlevel.numerics import mesh_numba  # noqa: PLC0415
+
+        return mesh_numba.read_fields(field.permute(1, 2, 3, 0).contiguous(), positions).T
     return _read_nodes(_with_images(field), positions).T
 
 
@@ -294,6 +313,10 @@ def gradient_at(field: Tensor, positions: Tensor) -> Tensor:
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         return mesh_triton.gradient_at(field, positions.contiguous())
+    if is_compiled(field, positions):
+        from fieldlevel.numerics import mesh_numba  # noqa: PLC0415
+
+        return mesh_numba.read_fields(mesh_numba.gradient(field), positions)
     return _read_nodes(_with_images(_slopes(field)), positions)
 
 
@@ -314,6 +337,11 @@ def push_particles(
         from fieldlevel.numerics import mesh_triton  # noqa: PLC0415
 
         mesh_triton.push_particles(position, velocity, potential, keep=keep, kick=kick, drift=drift)
+        return
+    if is_compiled(position, velocity, potential):
+        from fieldlevel.numerics import mesh_numba  # noqa: PLC0415
+
+        mesh_numba.push_particles(position, velocity, potential, keep=keep, kick=kick, drift=drift)
         return
     velocity.mul_(keep).add_(gradient_at(potential, position), alpha=kick)
     position.add_(velocity, alpha=drift)
