@@ -81,7 +81,11 @@ class Trust:
 
     def to_json(self) -> dict[str, Any]:
         """What a document keeps of it."""
-        known = {"set_p_value": self.set_p_value, "p_values": self.p_value.tolist()} if self.is_known else {}
+        known = (
+            {"set_p_value": self.set_p_value, "p_values": [float(f"{p:.4g}") for p in self.p_value.tolist()]}
+            if self.is_known
+            else {}
+        )
         remarks = {"remarks": list(self.remarks)} if self.remarks else {}
         return {"sentence": self.sentence, "reasons": list(self.reasons), **remarks, **known}
 
