@@ -337,6 +337,9 @@ def print_error_bars(document: Mapping[str, Any]) -> None:
     if "tarp" in document:
         area, width = (_cell(document["tarp"][key], percent=False) for key in ("area", "width"))
         say(f"joint posteriors (TARP): area {area}, width {width}")
+    for found in document.get("correlations", [])[:1]:
+        claimed, of_errors = (_cell(found[key], percent=False) for key in ("claimed", "found"))
+        say(f"correlation of {' and '.join(found['parameters'])}: {claimed} claimed, {of_errors} of the errors")
     if "transfer" in document:
         chi2 = {name: row["reduced_chi2"] for name, row in document["transfer"].get("scores", {}).items()}
         told = ", ".join(f"{name} {_cell(each, percent=False)}" for name, each in chi2.items())

@@ -17,6 +17,7 @@ from fieldlevel.inference.software import describe_software
 from fieldlevel.inference.trust.judging import Trust
 from fieldlevel.json_files import holds_keys, write_json
 from fieldlevel.numerics.device import select_device
+from fieldlevel.statistics.correlations import correlations
 from fieldlevel.statistics.error_bars import DEFINITIONS, judge_error_bars, tarp_to_json
 from fieldlevel.statistics.metrics import METRICS, scores_to_json
 from fieldlevel.statistics.metrics import evaluate as measure
@@ -115,10 +116,8 @@ def _calibration_document(predictor: Predictor) -> dict[str, Any] | None:
     return {"fitted_on": " ".join(found.fitted_on), "n_simulations": found.n_simulations, "rescaled": changed}
 
 
-def _error_bars_document(
-    predictions: Predictions, names: Sequence[str], samples: FloatArray | None
-) -> dict[str, dict[str, Any]]:
-    """Coverage and uniformity of each parameter; of joint posteriors also TARP."""
+def _error_bars_document(predictions: Predictions, names: Sequence[str], samples: FloatArray | None) -> dict[str, Any]:
+    """Coverage and uniformity of each parameter; of joint posteriors also TARP and correlations."""
     layout, simulation = predictions.layout, predictions.simulation
     columns = [layout.column(name) for name in names]
     pit, mean = pit_of_predictions(predictions)
@@ -128,7 +127,8 @@ def _error_bars_document(
     theta, samples = layout.to_unit_interval(predictions.theta)[:, columns], samples[:, :, columns]
     judged = judge_error_bars(pit_of_samples(samples, theta), mean[:, columns], simulation, names)
     error_bars = {name: found.to_json() for name, found in judged.items()}
-    return {"error_bars": error_bars, "tarp": tarp_to_json(tarp(samples, theta, simulation))}
+    joined = [found.to_json(list(names)) for found in correlations(samples, theta, simulation)]
+    return {"error_bars": error_bars, "tarp": tarp_to_json(tarp(samples, theta, simulation)), "correlations": joined}
 
 
 def _transfer_document(

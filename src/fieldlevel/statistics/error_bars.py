@@ -20,6 +20,8 @@ DEFINITIONS: Mapping[str, str] = {
     "and the probability of as large a one for honest posteriors, by bootstrap over simulations.",
     "tarp": "Expected coverage of the joint posteriors around random points (TARP, arXiv:2302.03026): area between the "
     "curve and the diagonal, 0 for exact posteriors; width, below 0 where posteriors are too narrow.",
+    "correlations": "Of two parameters: the mean over maps of the correlation that joint posteriors claim, and that of "
+    "the errors in units of sigma, its equal for exact posteriors.",
 }
 
 
