@@ -9,14 +9,14 @@ from fieldlevel.training.presets import laptop_summary, laptop_training, modern_
 
 
 def laptop_scale() -> LetterSpec:
-    """Two CPU cores, some half an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
+    """Two CPU cores, a quarter of an hour: small boxes of particles, 64 x 64 maps, a narrow network."""
     return LetterSpec(
-        k_max=(2.0, 4.0),
-        one_parameter_seeds=5,
+        k_max=(2.0,),
+        one_parameter_seeds=4,
         one_parameter_values=3,
-        summary_trials=20,
+        summary_trials=8,
         summary=laptop_summary(),
-        simulate=SimulateSpec(n_simulations=200, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
+        simulate=SimulateSpec(n_simulations=160, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=laptop_training(),
     )
 
