@@ -62,6 +62,22 @@ def test_without_being_asked_the_table_is_the_old_one(weights, maps):
     assert {path.name for path in maps.parent.iterdir()} == {"weights.safetensors", "maps.npy", "maps.posterior.csv"}
 
 
+@pytest.mark.parametrize(("field", "is_told"), [("Mtot", False), ("Mgas", True)])
+def test_a_file_of_another_field_is_told(weights, maps, capsys, field, is_told):
+    path = maps.rename(maps.with_name(f"Maps_{field}_Mine_CV_z=0.00.npy"))
+    assert main(["infer", str(weights), str(path)]) == 0
+    told = "note: the network was trained on Mtot, and the name of the file tells Mgas"
+    assert (told in capsys.readouterr().out.splitlines()) == is_told
+
+
+def test_of_many_maps_the_first_are_printed(weights, maps, capsys):
+    np.save(maps, np.concatenate([np.load(maps)] * 3))
+    assert main(["infer", str(weights), str(maps)]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[10].startswith("9 ")
+    assert lines[11] == "... and 2 more"
+
+
 def test_samples_lie_beside_the_table(tmp_path, maps, capsys):
     weights, out = save(tmp_path / "mock.safetensors", 0.5, "MockTNG"), tmp_path / "p.csv"
     assert main(["infer", str(weights), str(maps), "--out", str(out), "--samples", "50", "--seed", "3"]) == 0

@@ -15,12 +15,14 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"```{language}\n(.*?)```", PAGE, re.DOTALL)
 
 
-def test_python_examples_run(monkeypatch):
-    monkeypatch.chdir(ROOT)
+def test_python_examples_run(tmp_path, monkeypatch):
+    (tmp_path / "examples").symlink_to(ROOT / "examples")
+    monkeypatch.chdir(tmp_path)
     names: dict[str, object] = {}
     for block in blocks("python"):
         exec(compile(block, "docs/posterior.md", "exec"), names)
     assert names["samples"].shape == (10_000, 3, 6)
+    assert (tmp_path / "posterior.png").stat().st_size
     assert len(names["together"]) == 1
     assert names["features"].shape == (3, names["embedding"].n_features)
 

@@ -5,6 +5,8 @@ import pytest
 import tyro
 
 from fieldlevel.cli import parse
+from fieldlevel.commands import Train
+from fieldlevel.training.settings import check_train_spec
 
 README = Path(__file__).parents[1] / "README.md"
 
@@ -30,6 +32,14 @@ COMMANDS = [line.split("#")[0].partition("fieldlevel ")[2].split() for line in L
 @pytest.mark.parametrize("arguments", COMMANDS, ids=" ".join)
 def test_commands_parse(arguments):
     assert parse(arguments) is not tyro.MISSING
+
+
+def test_trainings_can_be_done():
+    trainings = [each for each in map(parse, COMMANDS) if isinstance(each, Train)]
+    assert trainings
+    for training in trainings:
+        split = check_train_spec(training.spec).split.divide(1000)
+        assert min(map(len, split[:3])) >= 50
 
 
 def test_the_commands_were_found():

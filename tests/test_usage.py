@@ -13,6 +13,7 @@ from fieldlevel.cli import main
             "simulate: unrecognised option --n-particls; did you mean --n-particles? see fieldlevel simulate --help",
         ),
         (["train"], "train: missing: --data PATH; see fieldlevel train --help"),
+        (["infer"], "infer: missing: WEIGHTS, MAPS; see fieldlevel infer --help"),
         (["evaluate", "a", "--data", "b"], "evaluate: missing: --suite STR; see fieldlevel evaluate --help"),
         (["check", "a", "b"], "check: unrecognised argument b; see fieldlevel check --help"),
         (

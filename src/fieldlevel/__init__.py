@@ -1,4 +1,19 @@
-"""Cosmological inference from maps at the field level, marginalised over baryonic physics (arXiv:2109.10360)."""
+"""Cosmological inference from maps at the field level, marginalised over baryonic physics (arXiv:2109.10360).
+
+Where to begin:
+
+* answers: `load` a network, `Predictor.posterior` of maps, `Posterior` (mean, std, sample, interval, trust);
+* networks: `open_suite`, `train`, `evaluate`, `calibrate`, with `TrainSpec`, `SplitSpec` and `NetworkSpec`;
+* maps: `project_snapshots`, `project_particles`, `simulate_suite`;
+* whole studies: `make_letter`, `make_robustness`; figures: `fieldlevel.figures`.
+
+Example:
+    >>> import fieldlevel
+    >>> fieldlevel.trained_names()
+    ['MockSIMBA', 'MockTNG']
+    >>> fieldlevel.load("MockTNG")
+    <Predictor of MockTNG, MOCK DATA: Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 from Mtot maps of 256 x 256>
+"""
 
 import importlib
 

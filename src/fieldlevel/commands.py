@@ -143,7 +143,7 @@ class Project:
 class Check:
     """Is this data folder sound? Lists every defect; exit code 2 if there is one."""
 
-    directory: Annotated[Path, tyro.conf.Positional]
+    directory: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="DIRECTORY")]
 
 
 @dataclass(frozen=True)
@@ -202,7 +202,7 @@ class Tune:
 class Evaluate:
     """Test a network on simulations of a suite that it has never seen."""
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
     data: Path
     """Folder of CMD files."""
@@ -223,9 +223,9 @@ class Evaluate:
 class Infer:
     """Posterior mean and standard deviation of each parameter for maps of a file."""
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
-    maps: Annotated[Path, tyro.conf.Positional]
+    maps: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="MAPS")]
     """(n, N, N) surface densities in (Msun/h)/(Mpc/h)^2, as in CMD files, or one map, (N, N)."""
     out: Path | None = None
     """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
@@ -254,7 +254,7 @@ class Trust:
     --unseen or --out is given.
     """
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights.safetensors of a trained network; <weights>.trust.safetensors is written beside it."""
     data: Path
     """Folder of the CMD files that it was trained on."""
@@ -277,7 +277,7 @@ class Calibrate:
     They count as seen from then on. Writes <weights>.calibration.json.
     """
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights.safetensors of a trained network."""
     data: Path
     """Folder of CMD files."""
@@ -296,9 +296,9 @@ class Calibrate:
 class Shrink:
     """Store a network in half the space, its weights in float16."""
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
-    out: Annotated[Path, tyro.conf.Positional]
+    out: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="OUT")]
     """The file to write; every command takes it in the place of the larger one."""
 
 
@@ -306,7 +306,7 @@ class Shrink:
 class Import:
     """Turn a network of the released CMD scripts into a weights file."""
 
-    weights: Annotated[Path, tyro.conf.Positional]
+    weights: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="WEIGHTS")]
     """weights_<suite>_<field>_<trial>_all_steps_500_500_o3.pt, ..._smoothing_<pixels>.pt, or another name."""
     out: Path
     """The weights file to write, NAME.safetensors."""

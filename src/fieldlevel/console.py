@@ -241,6 +241,8 @@ def print_posteriors(mean: "FloatArray", std: "FloatArray", layout: Layout) -> N
         for number, moments in enumerate(shown)
     ]
     _print_in_parts(["map", *names], rows)
+    if len(mean) > N_MAPS_SHOWN:
+        say(f"... and {len(mean) - N_MAPS_SHOWN} more")
 
 
 def print_demo(found: "Demo") -> None:

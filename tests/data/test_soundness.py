@@ -445,6 +445,13 @@ def test_maps_under_a_name_that_is_not_read_are_pointed_out(write_suite):
     ]
 
 
+@pytest.mark.parametrize("ending", ["posterior.csv", "posterior.samples.npz"])
+def test_answers_beside_maps_are_no_defect(write_suite, ending):
+    answers = write_suite() / f"Maps_Mtot_SIMBA_LH_z=0.00.{ending}"
+    answers.touch()
+    assert check_directory(answers.parent) == []
+
+
 @pytest.mark.parametrize(("suite", "n_defects"), [("Astrid", 0), ("SIMBA", 1)])
 def test_astrid_has_a_wider_prior(write_suite, suite, n_defects):
     directory = write_suite(suite=suite)

@@ -52,7 +52,7 @@ def test_no_fraction_is_refused_in_a_spec(calibration):
 
 
 def test_fractions_that_leave_no_test_are_refused_with_all_of_them():
-    with pytest.raises(UserError, match=r"split\.calibration = 0\.05 leave nothing to test on"):
+    with pytest.raises(UserError, match=r"split\.calibration = 0\.05 leave nothing to test on; lower split\.train"):
         check_train_spec(TrainSpec(split=SplitSpec(calibration=0.05)))
 
 

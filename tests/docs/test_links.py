@@ -9,7 +9,11 @@ import docs_site
 import pytest
 
 ROOT = Path(__file__).parents[2]
-HOSTS = ("https://arxiv.org/abs/", "https://camels-multifield-dataset.readthedocs.io")
+HOSTS = (
+    "https://arxiv.org/abs/",
+    "https://camels-multifield-dataset.readthedocs.io",
+    "https://download.pytorch.org/whl/cpu",
+)
 """Where pages may point to outside of the repository."""
 LINK = re.compile(r"\]\(([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.*)$", re.MULTILINE)

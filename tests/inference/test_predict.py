@@ -157,7 +157,7 @@ def test_maps_in_another_unit_are_refused_with_both_levels_and_the_likely_unit(p
 @pytest.mark.parametrize(
     ("convert", "words"),
     [
-        (lambda maps: maps / maps.mean() - 1, "overdensities less one"),
+        (lambda maps: maps / maps.mean() - 1, r"\(these look like overdensities\); give densities, neither"),
         (lambda maps: (np.log10(maps) - 11.1) / 0.48, "normalised maps"),
         (lambda maps: torch.from_numpy(maps).half(), "float16 ends at 65504"),
         (lambda maps: maps.astype(float) * 1e250, "infinite"),

@@ -1,6 +1,7 @@
 """Maps as somebody gives them: arrays in memory or on disk, tensors, lists, one map or many."""
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -64,7 +65,8 @@ def _array(maps: Any) -> Any:
         return maps
     is_listed = isinstance(maps, Sequence) and not isinstance(maps, str | bytes)
     if not is_listed and not hasattr(maps, "__array__"):
-        raise UserError(f"maps of type {type(maps).__name__}: give an array, a tensor or a list of maps")
+        of_file = ", as np.load makes of a file" if isinstance(maps, str | Path) else ""
+        raise UserError(f"maps of type {type(maps).__name__}: give an array, a tensor or a list of maps{of_file}")
     return _array_of_list(maps) if is_listed else np.asarray(maps)
 
 
@@ -104,7 +106,8 @@ def refuse_bad_pixels(pixels: Tensor, first: int, offset: float, *, is_float16: 
         return
     numbers = ", ".join(map(str, first + bad[:10])) + (", ..." if len(bad) > 10 else "")
     hint = _hint(pixels[bad.tolist()], is_float16=is_float16)
-    raise UserError(f"maps {numbers}: NaN, infinite or non-positive pixels{hint}; give raw maps, not their logarithm")
+    told = "give densities, neither their logarithm nor an overdensity"
+    raise UserError(f"maps {numbers}: NaN, infinite or non-positive pixels{hint}; {told}")
 
 
 def _hint(maps: Tensor, *, is_float16: bool) -> str:
@@ -113,5 +116,5 @@ def _hint(maps: Tensor, *, is_float16: bool) -> str:
     if bool(maps.isnan().any()) or not bool((maps < 0).any()):
         return ""
     if float(maps.min()) >= -1 and abs(float(maps.double().mean())) < 0.5:
-        return " (these look like overdensities less one)"
+        return " (these look like overdensities)"
     return " (these look like normalised maps)" if float(maps.abs().max()) < 100 else ""

@@ -52,6 +52,8 @@ class _Verdict(NamedTuple):
 
 
 _UNKNOWN = Layout()
+_ANSWERS = (".posterior.csv", ".posterior.samples.npz")
+"""Ends of the files that `infer` leaves beside maps, where it is told no other place."""
 _EXCHANGED = f"not the maps that {RECORD_NAME} tells of, damaged or exchanged since: other data; simulate them again"
 _surveys: dict[Stamp, PixelSurvey] = {}
 _verdicts: dict[tuple[SuiteFiles, Layout, Stamp, Stamp], _Verdict] = {}
@@ -145,7 +147,8 @@ def orphan_defects(directory: Path, suites: Sequence[SuiteFiles]) -> list[str]:
         One line a file.
     """
     known = {files.maps_path.name for files in suites}
-    strangers = [name for name in list_names(directory) if name.startswith("Maps_") and name not in known]
+    maps = [name for name in list_names(directory) if name.startswith("Maps_") and not name.endswith(_ANSWERS)]
+    strangers = [name for name in maps if name not in known]
     return [
         f"{directory / printable(name)}: not a name that is read; rename it to {MAPS_NAME} or take it away"
         for name in strangers

@@ -109,7 +109,7 @@ def infer_file(
     except UserError as trouble:
         raise UserError(f"{maps_path}: {trouble}") from None
     files, record = _made_from(maps_path)
-    remarks = predictor.remarks_on(record)
+    remarks = (*predictor.remarks_on(record), *_remarks_on_field(predictor, files))
     network = _in_words(predictor, remarks)
     if n_samples is not None:
         write_samples(places[1], posterior, n_samples, seed, network)
@@ -179,6 +179,13 @@ def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
         return files, None if files is None else made_from(files)
     except (UserError, OSError, ValueError):
         return files, None
+
+
+def _remarks_on_field(predictor: Ensemble, files: SuiteFiles | None) -> list[str]:
+    """That the name of the file tells another field than that of the training, whose maps may be in the same unit."""
+    if files is None or files.field == predictor.field:
+        return []
+    return [f"trained on {predictor.field}, and the name of the file tells {files.field}"]
 
 
 def _seen_by_number(predictor: Ensemble, files: SuiteFiles, record: MapRecord, n_maps: int) -> IntArray:

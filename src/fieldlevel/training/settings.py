@@ -131,7 +131,7 @@ def check_train_spec(spec: TrainSpec, *, refuse_idle: bool = False) -> TrainSpec
     if split.train + split.validation + split.calibration >= 1.0:
         given = f"split.train = {split.train} and split.validation = {split.validation}"
         given += f" and split.calibration = {split.calibration}" if split.calibration else ""
-        raise UserError(f"{given} leave nothing to test on: of simulations each needs one at least")
+        raise UserError(f"{given} leave nothing to test on; lower split.train")
     if spec.squared_error_steps >= spec.n_steps:
         given = f"squared_error_steps = {spec.squared_error_steps} of n_steps = {spec.n_steps}"
         raise UserError(f"{given}: leave no step to learn the standard deviations in")

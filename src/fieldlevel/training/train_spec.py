@@ -55,8 +55,11 @@ class TrainSpec:
     )
 
     suite: str = "MockTNG"
+    """To train on; as in the names of the files, e.g. IllustrisTNG."""
     field: str = "Mtot"
+    """What the maps show, as in the names of the files."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
+    """Of the suite, as in the names of the files."""
     transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
     """Of every map that the network reads."""
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"

@@ -117,7 +117,7 @@ def _of_layers(reference: Reference, deviation: FloatArray) -> list[str]:
     order = np.argsort(strength)[::-1][:_MOST_LAYERS]
     clear = [reference.layer_names[number] for number in order if strength[number] > CLEAR / 2]
     names = clear or [reference.layer_names[order[0]]]
-    return [f"unlike in features of layer{'s' * (len(names) > 1)} {', '.join(names)}"]
+    return [f"other features inside the network (layer{'s' * (len(names) > 1)} {', '.join(names)})"]
 
 
 def _in_words(ratio: float) -> str:
