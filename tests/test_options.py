@@ -195,7 +195,13 @@ def test_a_part_is_taken_from_the_spec_of_the_whole(tmp_path, whole):
 
 
 def test_the_record_of_a_folder_tells_how_it_was_simulated(tmp_path):
-    spec = parse(["simulate", "--config", str(ROOT / "results" / "mock-suites")]).spec
+    numbers = {"n_simulations": 1000, "n_particles": 128, "n_mesh": 256, "a_start": 0.05, "n_pixels": 256}
+    record = {
+        f"{suite}_LH": {"simulator": "2", "spec": {"suite": suite, "set_name": "LH", "fields": ["Mtot"], **numbers}}
+        for suite in ("MockTNG", "MockSIMBA")
+    }
+    (tmp_path / "provenance.json").write_text(json.dumps(record))
+    spec = parse(["simulate", "--config", str(tmp_path)]).spec
     assert (spec.suites, spec.n_simulations, spec.n_particles) == (("MockTNG", "MockSIMBA"), 1000, 128)
     record = {name: {"spec": {"suite": name, "set_name": name[4:]}} for name in ("MockTNG", "MockSIMBA")}
     (tmp_path / "provenance.json").write_text(json.dumps(record))
