@@ -3,7 +3,6 @@
 import dataclasses
 import json
 import re
-from pathlib import Path
 from typing import get_args
 
 import pytest
@@ -26,7 +25,6 @@ from fieldlevel.training.train_spec import TrainSpec
 
 COMMANDS = [name_of(kind) for kind in get_args(Command)]
 REQUIRED = {"train": ["--data", "d"], "tune": ["--data", "d"], "project": ["a", "--out", "b"]}
-ROOT = Path(__file__).parents[1]
 
 
 def told(arguments: list[str], capsys) -> str:
