@@ -121,6 +121,63 @@ def test_what_ltu_ili_asks_of_a_posterior_is_there(exported, maps):
     assert np.isfinite(np.array(exported.potential(start.astype(np.float32), maps[0].numpy()).cpu())).all()
 
 
+def test_who_asks_for_a_density_estimator_of_sbi_is_told_how_to_draw(exported):
+    """LtU-ILI's `vi` and slice samplers ask for it, its batched one whether it is there."""
+    assert not hasattr(exported, "posterior_estimator")
+    with pytest.raises(AttributeError, match=r"no density estimator of sbi; draw with sample.*'direct'.*'emcee'"):
+        _ = exported.posterior_estimator
+
+
+def farthest(line):
+    """From the diagonal, of a curve."""
+    return np.abs(np.subtract(*line.get_data())).max()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_diagnostics_of_ltu_ili_pass_it_and_catch_a_wrong_one(toy, toy_maps, tmp_path):
+    """Truths are drawn from the posterior of each map; with the wrong correlation only TARP can see it."""
+    validation, plt = pytest.importorskip("ili.validation"), pytest.importorskip("matplotlib.pyplot")
+    torch.manual_seed(1)
+    np.random.seed(1)  # noqa: NPY002 (theirs are the global ones)
+    rng = np.random.default_rng(1)
+    maps = toy_maps(rng.uniform(0.25, 0.75, (300, 2)))
+    theta = toy(joint=True).posterior(maps).sample(1, seed=1)[0]
+    plots = ["coverage", "histogram", "predictions", "tarp"]
+    options = {"num_samples": 300, "sample_method": "direct", "labels": ["Omega_m", "sigma_8"], "out_dir": tmp_path}
+    covered, tarp = {}, {}
+    for name, head in {"true": {}, "narrow": {"std": 0.02}, "tilted": {"correlation": -0.8}}.items():
+        exported = fieldlevel.as_sbi(toy(joint=True, **head))
+        figures = validation.PosteriorCoverage(plot_list=plots, **options)(exported, maps, theta)
+        covered[name] = [farthest(axis.lines[1]) for axis in figures[0].axes]
+        tarp[name] = farthest(figures[3].axes[0].lines[1])
+        plt.close("all")
+    assert max(covered["true"] + covered["tilted"]) < 0.1 < min(covered["narrow"])
+    assert tarp["true"] < 0.04 < min(tarp["narrow"], tarp["tilted"])
+    assert len(list(tmp_path.iterdir())) == len(plots)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("method", "chains", "n_samples"),
+    [("direct", {}, 2000), ("emcee", {"num_chains": 20, "thin": 3, "burn_in": 40}, 1600)],
+)
+def test_samples_of_ltu_ili_are_those_of_the_posterior(method, chains, n_samples, exported, toy, toy_maps, maps):
+    validation, plt = pytest.importorskip("ili.validation"), pytest.importorskip("matplotlib.pyplot")
+    torch.manual_seed(0)
+    np.random.seed(0)  # noqa: NPY002 (theirs are the global ones)
+    known = toy(joint=True).posterior(toy_maps(UNIT[1:2]))
+    options = {"sample_method": method, "sample_params": chains, "labels": ["Omega_m", "sigma_8"]}
+    samples = validation.PosteriorSamples(num_samples=n_samples, **options)(exported, maps[1:2].numpy())
+    assert samples.shape == (n_samples, 1, 2)
+    np.testing.assert_allclose(samples.mean(0), known.mean, atol=0.25 * known.std.min())
+    np.testing.assert_allclose(samples.std(0), known.std, rtol=0.2)
+    assert np.corrcoef(samples[:, 0].T)[0, 1] == pytest.approx(0.8, abs=0.1)
+    plot = validation.PlotSinglePosterior(num_samples=200, **options)
+    grid = plot(exported, x_obs=maps[1].numpy(), theta_fid=known.mean[0])
+    assert [axis.lines[-1].get_xdata()[0] for axis in grid.axes[1]] == pytest.approx(known.mean[0])
+    plt.close("all")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_features_embed_maps_for_sbi(simulated, toy, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # where sbi writes its logs

@@ -14,7 +14,7 @@ References:
 
 import math
 from collections.abc import Sequence
-from typing import Any, Self
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
@@ -46,6 +46,18 @@ class ExportedPosterior:
         self._x: Tensor | None = None
         self._known: tuple[Tensor, Posterior] | None = None
         self.max_sampling_batch_size = 10_000
+
+    @property
+    def posterior_estimator(self) -> NoReturn:
+        """There is none: what asks for it is told so in one line, what asks whether there is one (`hasattr`) hears no.
+
+        Raises:
+            AttributeError: always.
+        """
+        raise AttributeError(
+            "posterior_estimator: a network of fieldlevel has no density estimator of sbi; draw with sample, "
+            "sample_batched (LtU-ILI: sample_method 'direct') or by potential ('emcee')"
+        )
 
     @property
     def default_x(self) -> Tensor | None:
