@@ -200,6 +200,36 @@ def test_table_of_speeds(run, training_speed, capsys):
     assert all(f"{row['ms_per_step']:.2f}" in printed for row in numbers["training"])
 
 
+@pytest.fixture
+def cpu_step(training_speed) -> ModuleType:
+    import cpu_step  # noqa: PLC0415
+
+    return cpu_step
+
+
+def test_changes_for_cpus_leave_the_losses(cpu_step):
+    """Each change alone and all of them take the steps of before, to round-off."""
+    sizes = cpu_step.Arguments(hidden=4, n_pixels=16, batch=8, n_maps=20)
+    maps = cpu_step.random_set(sizes)
+    losses = {}
+    for name, variant in cpu_step.VARIANTS.items():
+        training = cpu_step.training_of(variant, sizes, maps)
+        with cpu_step.changed(variant):
+            losses[name] = [training.take_step(step).item() for step in range(3)]
+    for name in ("channels last", "small matrices in Muon", "fused AdamW", "all"):
+        assert losses[name] == pytest.approx(losses["before"], rel=1e-3, abs=1e-3)
+    assert losses["all, bfloat16"] != pytest.approx(losses["before"], rel=1e-5)
+
+
+def test_table_of_changes_for_cpus(cpu_step, capsys):
+    rows = cpu_step.measure(cpu_step.Arguments(hidden=1, n_pixels=16, batch=8, n_maps=20, n_rounds=2))
+    cpu_step.print_rows(rows)
+    printed = capsys.readouterr().out
+    assert [row.name for row in rows] == ["plain PyTorch (released recipe)", *cpu_step.VARIANTS]
+    assert all(row.name in printed and f"{row.ms:.1f}" in printed for row in rows)
+    assert [row.gain for row in rows[:2]] == [None, 0.0]
+
+
 def test_ways_to_compute_end_with_the_measurement(training_speed):
     before = torch.backends.cudnn.allow_tf32
     for way, is_allowed in (("float32", False), ("TF32", True)):

@@ -5,6 +5,7 @@ import pytest
 import torch
 from torch import nn
 
+from fieldlevel.training import muon
 from fieldlevel.training.muon import Muon, orthogonalised
 from fieldlevel.training.optimisers import load_optimiser, make_optimisers, set_rate
 from fieldlevel.training.train_spec import OptimiserSpec
@@ -29,6 +30,19 @@ def test_singular_vectors_stay_and_singular_values_come_near_one(shape):
     assert ((values > LEAST) & (values < MOST)).all()
     torch.testing.assert_close(inner, inner.diagonal().diag())
     torch.testing.assert_close(u @ inner @ vt, found)
+
+
+@pytest.mark.parametrize(("dtype", "most"), [(torch.float64, 1e-11), (torch.float32, 3e-3)])
+def test_small_matrices_take_the_steps_of_wide_ones(monkeypatch, dtype, most):
+    """Also where singular values fall to 1e-4 of the largest; what float32 loses is less than a tenth of bfloat16's."""
+    u, _, vt = torch.linalg.svd(matrix(32, 160), full_matrices=False)
+    m = u @ torch.logspace(0, -4, 32, dtype=torch.float64).diag() @ vt
+    (by_grams,) = orthogonalised([m.to(dtype)])
+    monkeypatch.setattr(muon, "LEAST_ROWS", 33)
+    (exact,), (half,) = orthogonalised([m]), orthogonalised([m], torch.bfloat16)
+    lost, lost_by_half = (torch.linalg.matrix_norm(found.double() - exact, 2) for found in (by_grams, half))
+    assert 0 < lost < most
+    assert lost < lost_by_half / 10
 
 
 def test_the_scale_of_a_matrix_does_not_matter():

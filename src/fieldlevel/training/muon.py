@@ -8,6 +8,10 @@ degree bring it about without a decomposition: with X_0 = M / |M|,
 
 which brings singular values to within 0.68 and 1.21 in five steps, but for those below 1.5e-3 of |M|.
 
+A step is X_(k+1) = P_k X_k with a polynomial P_k of G_k = X_k X_k^T, and G_(k+1) = P_k G_k P_k. On a CPU, where wide
+matrices cost what their products do, small ones therefore take the steps and the wide one is multiplied once, by
+P_4 P_3 P_2 P_1 P_0; in bfloat16 the squares in G would lose the small singular values.
+
 References:
     Jordan et al. 2024, "Muon: An optimizer for hidden layers in neural networks" (iteration and coefficients; they
     leave the first and the last layer to AdamW, here Muon has them too); Liu et al. 2025, arXiv:2502.16982 (steps as
@@ -33,6 +37,8 @@ TINY = 1e-20
 """Keeps 0 / 0 away."""
 N_ROWS = 128
 """On a GPU, matrices of fewer rows are worked on together, filled up with zeros: launches cost more than products."""
+LEAST_ROWS, WIDE = 32, 4
+"""Rows, and columns for each, from which a CPU iterates on small matrices."""
 
 
 class Muon(torch.optim.Optimizer):
@@ -120,9 +126,35 @@ def _is_flat(matrix: Tensor) -> bool:
 
 def _iterate(x: Tensor) -> Tensor:
     """The iteration, of matrices (b, n, m) with n <= m, which are lost."""
-    a, b, c = COEFFICIENTS
     x /= torch.linalg.vector_norm(x, dim=(1, 2), keepdim=True).clamp(min=TINY)
+    n, m = x.shape[1:]
+    is_wide = n >= LEAST_ROWS and m >= WIDE * n
+    by_grams = is_wide and not x.is_cuda and x.dtype != torch.bfloat16
+    return _iterate_grams(x) if by_grams else _iterate_wide(x)
+
+
+def _iterate_wide(x: Tensor) -> Tensor:
+    a, b, c = COEFFICIENTS
     for _ in range(N_ITERATIONS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
     return x
+
+
+def _iterate_grams(x: Tensor) -> Tensor:
+    gram = x @ x.mT
+    whole = _polynomial(gram)
+    last = whole
+    for _ in range(N_ITERATIONS - 1):
+        gram = last @ gram @ last
+        last = _polynomial(gram)
+        whole = last @ whole
+    return whole @ x
+
+
+def _polynomial(gram: Tensor) -> Tensor:
+    """P = a + b G + c G^2 of symmetric matrices, (b, n, n)."""
+    a, b, c = COEFFICIENTS
+    polynomial = torch.baddbmm(gram, gram, gram, beta=b, alpha=c)
+    polynomial.diagonal(dim1=1, dim2=2).add_(a)
+    return polynomial

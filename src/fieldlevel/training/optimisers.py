@@ -41,7 +41,8 @@ def make_optimisers(
     optimisers: list[Optimizer] = []
     if rest:
         constants: dict[str, Any] = {"betas": (spec.beta1, spec.beta2), "weight_decay": spec.weight_decay}
-        kernels: dict[str, Any] = {"fused": True if is_recorded else None, "capturable": is_recorded}
+        is_fused = is_recorded or (bool(matrices) and device.type == "cpu")  # a CPU's loop costs more than its numbers
+        kernels: dict[str, Any] = {"fused": is_fused or None, "capturable": is_recorded}
         optimisers.append(AdamW(rest, lr=rate(), **constants, **kernels))
     if matrices:
         dtype = torch.bfloat16 if is_bfloat16 else None

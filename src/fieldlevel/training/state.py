@@ -29,7 +29,7 @@ from fieldlevel.training.methods import make_method
 from fieldlevel.training.penalty import load_penalty_state, make_penalty, penalty_state
 from fieldlevel.training.precision import autocast, random_states, set_random_states
 from fieldlevel.training.source_rules import maps_of_sources
-from fieldlevel.training.step import TrainingStep, arranged, memory_format
+from fieldlevel.training.step import MEMORY_FORMAT, TrainingStep, arranged
 from fieldlevel.training.train_spec import POOLED, TrainSpec
 
 REPORT_EVERY = 10
@@ -341,5 +341,4 @@ def _network(spec: TrainSpec, training: MapSet) -> Estimator:
     network = build_estimator(spec, (1, *training.maps.shape[1:]), training.theta.shape[1])
     if spec.head != MOMENTS:
         refuse_bad_posterior(network)
-    device = training.maps.device
-    return network.to(device).to(memory_format=memory_format(device))  # type: ignore[call-overload, no-any-return]
+    return network.to(training.maps.device).to(memory_format=MEMORY_FORMAT)  # type: ignore[call-overload, no-any-return]

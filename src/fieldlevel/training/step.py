@@ -28,6 +28,9 @@ from fieldlevel.training.precision import autocast, is_bfloat16, repeatable_conv
 from fieldlevel.training.schedule import learning_rate
 from fieldlevel.training.train_spec import TrainSpec
 
+MEMORY_FORMAT = torch.channels_last
+"""Order of the numbers of a batch that convolutions like, cuDNN's and oneDNN's."""
+
 
 class TrainingStep:
     """Takes the steps of one network.
@@ -181,11 +184,6 @@ def descend(
     return loss.detach()
 
 
-def memory_format(device: torch.device) -> torch.memory_format:
-    """Order of the numbers of a batch that convolutions like on a device."""
-    return torch.channels_last if device.type == "cuda" else torch.contiguous_format
-
-
 def arranged(batch: Tensor) -> Tensor:
     """Maps in the memory format of the convolutions; summaries as they are."""
-    return batch.contiguous(memory_format=memory_format(batch.device)) if batch.ndim == 4 else batch
+    return batch.contiguous(memory_format=MEMORY_FORMAT) if batch.ndim == 4 else batch
