@@ -28,10 +28,13 @@ def steps(monkeypatch, tmp_path):
 
         monkeypatch.setattr(module, name, do)
 
-    def write(*_):
+    def write(folder, *_):
         finished.append(DOCUMENT)
+        (folder / "metrics.json").write_text('{"title": "", "data_mark": "", "pairs": []}')
         return DOCUMENT
 
+    replace(making, "prepare_pairs", lambda *_: LetterData(tmp_path, ("A", "B"), {}, "key of the pairs"))
+    replace(making.runner, "run_pairs", lambda *_: "pairs")
     replace(making, "prepare_data", lambda *_: LetterData(tmp_path, ("A", "B"), {}, "key"))
     replace(making, "read_finished", lambda folder, *keys: next(iter(finished), None))
     replace(making.runner, "run_letter", lambda spec, data, *_: (spec, data.key))
@@ -41,11 +44,22 @@ def steps(monkeypatch, tmp_path):
 
 def test_a_letter_is_made_once(steps, tmp_path):
     made = make_letter(SPEC, out=tmp_path / "out", device="cpu")
-    assert steps == ["prepare_data", "read_finished", "run_letter", "write_letter"]
+    assert steps == ["prepare_pairs", "run_pairs", "prepare_data", "read_finished", "run_letter", "write_letter"]
     steps.clear()
     again = make_letter(SPEC, out=tmp_path / "out", device="cpu")
     assert steps == ["prepare_data", "read_finished"]
     assert (again.folder, again.document) == (made.folder, made.document)
+
+
+def test_pairs_of_mock_suites_are_shown_before_anything_else_is_simulated(steps, tmp_path):
+    shown = []
+    make_letter(SPEC, out=tmp_path / "out", device="cpu", show_pairs=lambda pairs: shown.append((pairs, len(steps))))
+    assert shown == [("pairs", 2)]
+
+
+def test_given_data_is_looked_at_as_a_whole(steps, tmp_path):
+    make_letter(SPEC, tmp_path, tmp_path / "out", device="cpu")
+    assert steps == ["prepare_data", "read_finished", "run_letter", "write_letter"]
 
 
 def test_what_came_of_it_is_told(steps, tmp_path):

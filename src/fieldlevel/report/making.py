@@ -14,7 +14,7 @@ from fieldlevel.report.letter_files import write_letter
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.study import runner
 from fieldlevel.study.finished import OURS, read_finished
-from fieldlevel.study.letter_data import prepare_data
+from fieldlevel.study.letter_data import prepare_data, prepare_pairs
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.robustness import robustness_runner
 from fieldlevel.study.robustness.robustness_data import prepare_robustness
@@ -52,6 +52,10 @@ class StudyReport:
         return f"<StudyReport in {self.folder}{mark}: {held} of {len(self.verdicts)} claims hold>"
 
 
+def _show_nothing(_pairs: Sequence[PairResult]) -> None:
+    """What was shown before."""
+
+
 def make_letter(
     spec: LetterSpec | str = "laptop",
     data: str | Path | None = None,
@@ -60,7 +64,7 @@ def make_letter(
     workers: int = 1,
     listener: Listener = ignore,
     *,
-    show_pairs: Callable[[Sequence[PairResult]], None] = lambda pairs: None,
+    show_pairs: Callable[[Sequence[PairResult]], None] = _show_nothing,
     verbose: bool = False,
 ) -> StudyReport:
     """Do the whole letter (arXiv:2109.10360): data, networks, every test, figures, report.
@@ -68,7 +72,7 @@ def make_letter(
     Calling it again continues an interrupted letter and returns at once from a finished one.
 
     Args:
-        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (some half an hour on two CPU cores),
+        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (two CPU cores, 15 minutes),
             `"half"`, `"letter"` (GPUs).
         data: folder of CMD files; None simulates mock suites below `out`.
         out: where everything goes.
@@ -92,6 +96,10 @@ def make_letter(
     """
     spec, folder = SCALES[_scale(spec)]() if isinstance(spec, str) else spec, Path(out)
     with claimed(folder, OURS), telling(listener, verbose) as told:
+        if data is None and not (folder / "metrics.json").exists():
+            pairs = prepare_pairs(spec, folder, device, workers, told)
+            show_pairs(runner.run_pairs(spec, pairs, folder, device, told, workers))
+            show_pairs = _show_nothing
         found = prepare_data(spec, _path(data), folder, device, workers, told)
         document = read_finished(folder, found.key, *found.earlier)
         if document is None:

@@ -21,7 +21,7 @@ from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.variants import OF_VARIANTS, variants_of
 from fieldlevel.spec_io import digest, in_plain_types
 from fieldlevel.study.experiments import registered_kinds
-from fieldlevel.study.keys import Plan, SetKey, tested_set, trained_set
+from fieldlevel.study.keys import FIRST, Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
 from fieldlevel.study.letter_plan import choose_suites, experiments, refuse_absent, simulations, used_sets
 from fieldlevel.study.letter_spec import LetterSpec
@@ -107,7 +107,34 @@ def prepare_data(
         directory, suites, left_out = _simulated(spec, out, device, workers, listener)
     else:
         suites = choose_suites(spec, directory)
-    plan, own = experiments(spec, suites, directory), spec.train.set_name
+    return _open(spec, directory, suites, experiments(spec, suites, directory), listener, left_out)
+
+
+def prepare_pairs(
+    spec: LetterSpec, out: Path, device: str = "auto", workers: int = 1, listener: Listener = ignore
+) -> LetterData:
+    """The mock suites of a letter, which its pairs need, before twins and other sets are simulated beside them.
+
+    Arguments and errors are those of `prepare_data`, which adds what is wanting; its `key` is another.
+    """
+    select_device(device)
+    spec = _check_spec(spec)
+    own, directory = _own_simulations(spec, out)
+    simulate_suite(apart(own)[0], directory, device, workers, listener)
+    pairs = {key: tests for key, tests in experiments(spec, own.suites, directory).items() if key == FIRST}
+    return _open(spec, directory, own.suites, pairs, listener)
+
+
+def _open(
+    spec: LetterSpec,
+    directory: Path,
+    suites: tuple[str, ...],
+    plan: Plan,
+    listener: Listener,
+    left_out: tuple[str, ...] = (),
+) -> LetterData:
+    """The sets of a folder that some tests need."""
+    own = spec.train.set_name
     names = sorted(used_sets(plan), key=lambda key: (key[1] != own, key[1], is_nbody(key[0]), key[0]))
     opened = {key: open_suite(directory, key[0], spec.train.field, key[1], check=False) for key in names}
     _check_sizes(spec, {in_words(key, own): suite for key, suite in opened.items()})
@@ -125,9 +152,8 @@ def _simulated(
     spec: LetterSpec, out: Path, device: str, workers: int, listener: Listener
 ) -> tuple[Path, tuple[str, ...], tuple[str, ...]]:
     """The folder of the mock suites, which are simulated unless they are there, their names, and what is left out."""
-    _check_before_simulating(spec)
-    own, *others = [*numerics_simulations(spec), *one_parameter_simulations(spec)]
-    directory = out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
+    own, directory = _own_simulations(spec, out)
+    others = [*numerics_simulations(spec)[1:], *one_parameter_simulations(spec)]
     devices = choose_devices(device, workers)
     tried = others if current_crew() is None else []  # nobody knows the memory of workers that are yet to join
     lacking = {each.set_name: told for each in tried if (told := lack_of_memory(each, directory, devices))}
@@ -136,6 +162,13 @@ def _simulated(
     for wanted in (*apart(own), *(each for each in others if each.set_name not in lacking)):
         simulate_suite(wanted, directory, device, workers, listener)
     return directory, own.suites, tuple(f"{set_name}: {told}" for set_name, told in lacking.items())
+
+
+def _own_simulations(spec: LetterSpec, out: Path) -> tuple[SimulateSpec, Path]:
+    """How to simulate the suites that are compared, and the folder of all that is simulated."""
+    _check_before_simulating(spec)
+    own = numerics_simulations(spec)[0]
+    return own, out / "data" / digest(pinned(_without_company(own)), SIMULATOR_VERSION)
 
 
 def _without_company(spec: SimulateSpec) -> SimulateSpec:

@@ -82,21 +82,13 @@ def run_letter(
         TrainingError: a loss is not finite.
     """
     spec = in_plain_types(LetterSpec, spec)
-    for suite in data.opened.values():
-        open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
-    check_distinct([suite.files for suite in data.opened.values()], listener)
+    _check_sound(data, listener)
+    do = partial(_do_stage, spec, data, out, device, listener, workers)
+    done, found = do({}, is_first=True)
+    show_pairs(first_seed(done[FIRST]))
+    others, found = do(found, is_first=False)
+    done |= others
     store = Store(out / "runs")
-    devices = affordable(choose_devices(device, workers), data.opened)
-    done: dict[ExperimentKey, tuple[PairResult, ...]] = {}
-    found: Searches = {}
-    for is_first in (True, False):
-        asked = searches(spec, _stage(spec, data, found, is_first))
-        found = {**found, **search_missing(store, asked, data.opened, devices, listener)}
-        plan = _stage(spec, data, found, is_first)
-        train_missing(store, plan, data.opened, devices, listener, partial(is_predicted, store, data))
-        done |= {key: tuple(test_once(store, test, data, device, listener) for test in plan[key]) for key in plan}
-        if is_first:
-            show_pairs(first_seed(done[FIRST]))
     plan = experiments(spec, data.suites, data.directory, found_by(found))
     chosen = choose_examples({name: data.of(name) for name in data.suites}, spec.train.split)
     results = LetterResults(
@@ -118,6 +110,54 @@ def run_letter(
         provenance=describe_software(select_device(device)),
     )
     return replace(results, verdicts=list(judge(results)))
+
+
+def run_pairs(
+    spec: LetterSpec,
+    data: LetterData,
+    out: Path,
+    device: str = "auto",
+    listener: Listener = ignore,
+    workers: int = 1,
+) -> tuple[PairResult, ...]:
+    """Train and test the networks of the pairs of suites, with which `run_letter` begins, and no others.
+
+    Arguments and errors are those of `run_letter`.
+
+    Returns:
+        The pairs, of the first seed.
+    """
+    spec = in_plain_types(LetterSpec, spec)
+    _check_sound(data, listener)
+    done, _ = _do_stage(spec, data, out, device, listener, workers, {}, is_first=True)
+    return first_seed(done[FIRST])
+
+
+def _check_sound(data: LetterData, listener: Listener) -> None:
+    for suite in data.opened.values():
+        open_suite(data.directory, suite.suite, suite.field, suite.set_name, listener=listener)
+    check_distinct([suite.files for suite in data.opened.values()], listener)
+
+
+def _do_stage(
+    spec: LetterSpec,
+    data: LetterData,
+    out: Path,
+    device: str,
+    listener: Listener,
+    workers: int,
+    found: Searches,
+    *,
+    is_first: bool,
+) -> tuple[dict[ExperimentKey, tuple[PairResult, ...]], Searches]:
+    """Search, train and test for the pairs, or for everything else; what was found before goes on."""
+    store = Store(out / "runs")
+    devices = affordable(choose_devices(device, workers), data.opened)
+    asked = searches(spec, _stage(spec, data, found, is_first))
+    found = {**found, **search_missing(store, asked, data.opened, devices, listener)}
+    plan = _stage(spec, data, found, is_first)
+    train_missing(store, plan, data.opened, devices, listener, partial(is_predicted, store, data))
+    return {key: tuple(test_once(store, test, data, device, listener) for test in plan[key]) for key in plan}, found
 
 
 def judge(results: LetterResults) -> Iterator[Verdict]:
