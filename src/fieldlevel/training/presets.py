@@ -44,7 +44,7 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 
 
 def laptop_training() -> TrainSpec:
-    """A narrow network on 64 x 64 maps of 160 simulations, for two CPU cores."""
+    """A narrow network on 64 x 64 maps of 100 simulations, for two CPU cores."""
     train = modern_preset()
     return replace(
         train,
@@ -52,7 +52,7 @@ def laptop_training() -> TrainSpec:
         network=replace(train.network, hidden=4),
         batch_size=32,
         n_steps=400,
-        validate_every=40,
+        validate_every=80,
     )
 
 
