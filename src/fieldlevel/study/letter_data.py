@@ -121,8 +121,9 @@ def prepare_pairs(
     spec = _check_spec(spec)
     own, directory = _own_simulations(spec, out)
     simulate_suite(apart(own)[0], directory, device, workers, listener)
-    pairs = {key: tests for key, tests in experiments(spec, own.suites, directory).items() if key == FIRST}
-    return _open(spec, directory, own.suites, pairs, listener)
+    alone = replace(spec, only=(FIRST.label,))
+    pairs = {FIRST: experiments(alone, own.suites, directory)[FIRST]}
+    return _open(alone, directory, own.suites, pairs, listener)
 
 
 def _open(

@@ -127,7 +127,7 @@ def run_pairs(
     Returns:
         The pairs, of the first seed.
     """
-    spec = in_plain_types(LetterSpec, spec)
+    spec = replace(in_plain_types(LetterSpec, spec), only=(FIRST.label,))
     _check_sound(data, listener)
     done, _ = _do_stage(spec, data, out, device, listener, workers, {}, is_first=True)
     return first_seed(done[FIRST])
