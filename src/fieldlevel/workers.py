@@ -29,6 +29,7 @@ from fieldlevel.crews import N_AHEAD, current_crew
 from fieldlevel.errors import UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.memory import keep_freed_memory
 from fieldlevel.pieces import Done, Make, Result, make_on, tell_listener, try_piece
 from fieldlevel.progress import Listener, Progress, ignore
 
@@ -267,6 +268,8 @@ def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) ->
         streams.prepare()
         warnings.showwarning = streams.show_warning
     torch.set_num_threads(1)
+    if device.type == "cpu":
+        keep_freed_memory()
     load_extensions()
     sending = threading.Lock()  # work may have threads of its own that tell of it
 
