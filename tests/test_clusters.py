@@ -2,8 +2,10 @@
 
 import os
 import signal
+import subprocess
 import sys
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import partial
@@ -216,6 +218,12 @@ def test_a_worker_that_does_not_see_the_folder_says_so():
         done.take()
 
 
+def test_a_worker_of_another_version_says_so():
+    order = replace(Order.here("cpu", begin), version="0.0.9")
+    with pytest.raises(UserError, match=r"a worker on .* has version .* of fieldlevel, the command 0\.0\.9; start"):
+        do_ordered(echo, 3, order).take()
+
+
 def test_a_worker_leaves_the_process_as_it_was(tmp_path, monkeypatch):
     monkeypatch.delenv("FIELDLEVEL_EXTENSIONS", raising=False)
     before, n_threads = Path.cwd(), torch.get_num_threads()
@@ -262,6 +270,37 @@ def test_schedulers_that_are_none_are_named(where, told, monkeypatch):
     assert str(caught.value).startswith(told)
 
 
+@pytest.mark.parametrize("content", ["", "{}", '{"address": "nowhere"}', '{"address": "tcp://127.0.0.1:99999"}'])
+def test_files_that_name_no_scheduler_are_told(content, tmp_path, monkeypatch):
+    monkeypatch.setattr("fieldlevel.clusters.SECONDS_TO_CONNECT", 0.3)
+    place = tmp_path / "scheduler.json"
+    place.write_text(content)
+    with pytest.raises(UserError, match=r"scheduler\.json: no scheduler answers"), on_cluster(place):
+        pass
+
+
+@pytest.mark.parametrize("seconds", [0, 3])
+def test_a_scheduler_that_goes_away_is_told(seconds, tmp_path, monkeypatch):
+    """While it is tried again, and when that was given up."""
+    monkeypatch.setattr("fieldlevel.clusters.SECONDS_TO_CONNECT", 1)
+    place = tmp_path / "scheduler.json"
+    flags = ["--port", "0", "--no-dashboard", "--scheduler-file", str(place)]
+    with subprocess.Popen([sys.executable, "-m", "dask", "scheduler", *flags], stderr=subprocess.DEVNULL) as scheduler:
+
+        def kill(event):  # which is told that there are no workers
+            scheduler.kill()
+            time.sleep(seconds)
+
+        try:
+            while not place.exists():
+                assert scheduler.poll() is None
+                time.sleep(0.1)
+            with pytest.raises(UserError, match=r"^dask tcp.*: the connection is lost; the same"), on_cluster(place):
+                list(spread(echo, range(3), CPU, kill))
+        finally:
+            scheduler.kill()
+
+
 @pytest.mark.parametrize("package", ["distributed", "dask_jobqueue"])
 def test_what_is_not_installed_is_named(package, monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, package, None)
@@ -278,6 +317,7 @@ def jobqueue(monkeypatch):
     module.__spec__ = ModuleSpec("dask_jobqueue", None)
     monkeypatch.setitem(sys.modules, "distributed", distributed)
     monkeypatch.setitem(sys.modules, "dask_jobqueue", module)
+    monkeypatch.setattr("fieldlevel.clusters.which", lambda name: name)
     return module
 
 
@@ -287,6 +327,12 @@ def test_jobs_that_are_not_configured_are_told(jobqueue):
 
     jobqueue.SLURMCluster = refuse
     with pytest.raises(UserError, match=r"cluster slurm: You must specify how many cores .*jobqueue\.yaml"):
+        on_cluster("slurm").__enter__()
+
+
+def test_a_machine_that_submits_no_jobs_is_told(jobqueue, monkeypatch):
+    monkeypatch.setattr("fieldlevel.clusters.which", lambda name: None)
+    with pytest.raises(UserError, match="cluster slurm: there is no sbatch here"):
         on_cluster("slurm").__enter__()
 
 

@@ -15,10 +15,11 @@ import re
 import uuid
 from collections.abc import Iterator
 from concurrent.futures import Executor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from shutil import which
 from typing import Any
 
 from fieldlevel.crews import Crew, given_to
@@ -29,7 +30,7 @@ from fieldlevel.progress import Listener, Progress
 
 SLURM = "slurm"
 SECONDS_TO_CONNECT = 10
-_TALKING = ("distributed", "distributed.client")
+_TALKING = ("distributed", "distributed.client", "tornado.application")
 _ADDRESS = re.compile(r"([a-z]+://)?[^\s/]+:\d{1,5}")
 _FORMS = f"tcp://HOST:PORT of a scheduler, its file SCHEDULER.json, or {SLURM}"
 
@@ -68,7 +69,7 @@ def _crew(where: Any, device: str, opened: ExitStack) -> Crew:
     if not hasattr(client, "get_executor"):
         raise UserError(f"cluster {shown(where)}: give {_FORMS}, a distributed.Client, or an Executor")
     name = f"dask {client.scheduler.address}"
-    return Crew(client.get_executor(pure=False), name, device, partial(_count, client), partial(_telling, client))
+    return Crew(client.get_executor(pure=False), name, device, partial(_count, client, name), partial(_telling, client))
 
 
 @contextmanager
@@ -82,7 +83,7 @@ def _connected(where: str | Path) -> Iterator[Any]:
         told = {"address": where} if not isinstance(where, str | Path) else _place(str(where))
         try:
             client = dask.Client(**told, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-        except (OSError, ValueError, ImportError) as error:
+        except Exception as error:  # noqa: BLE001 (which one depends on what is there instead)
             raise UserError(f"cluster {shown(where)}: no scheduler answers ({reason(error)})") from None
         with client:
             yield client
@@ -115,6 +116,8 @@ def _place(where: str) -> dict[str, str]:
 def _jobs() -> Iterator[Any]:
     """Jobs of SLURM that are submitted as there is work, and cancelled at the end."""
     jobqueue = need("dask_jobqueue")
+    if which("sbatch") is None:
+        raise UserError(f"cluster {SLURM}: there is no sbatch here; give the command where jobs are submitted")
     try:
         cluster = jobqueue.SLURMCluster()
     except ValueError as error:
@@ -125,12 +128,11 @@ def _jobs() -> Iterator[Any]:
         yield cluster
 
 
-def _count(client: Any) -> int:
+def _count(client: Any, name: str) -> int:
     try:
         return len(client.nthreads())
     except Exception:  # noqa: BLE001 (which one depends on how the connection ended)
-        told = f"dask {client.scheduler.address}: the connection is lost"
-        raise UserError(f"{told}; the same command continues") from None
+        raise UserError(f"{name}: the connection is lost; the same command continues") from None
 
 
 @contextmanager
@@ -141,7 +143,8 @@ def _telling(client: Any, listener: Listener) -> Iterator["_Begin"]:
     try:
         yield _Begin(topic)
     finally:
-        client.unsubscribe_topic(topic)
+        with suppress(Exception):  # of a connection that is lost, which is told where results are taken
+            client.unsubscribe_topic(topic)
 
 
 @dataclass(frozen=True)

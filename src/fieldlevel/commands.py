@@ -44,7 +44,7 @@ class Letter:
     out: Path = Path("letter-output")
     """Where everything goes: report.html, report.md, figures, metrics.json, predictions.csv, runs."""
     scale: Scale | None = None
-    """laptop: two CPU cores, some half an hour; letter: the letter's sizes and split, GPUs; half: the same of 128^3
+    """laptop: two CPU cores, a quarter of an hour; letter: the letter's sizes and split, GPUs; half: the same of 128^3
     particles. When omitted: letter with --data, laptop without."""
     config: Path | None = None
     """TOML file, spec.json of a run or its folder, that overrides the scale's spec; flags override the file."""

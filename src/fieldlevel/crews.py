@@ -90,7 +90,7 @@ class Crew:
         try:
             while True:
                 n_free = max(0, N_AHEAD * max(_FEWEST, watch.look()) - len(doing))
-                doing |= {hand_out(number): place for place, number in islice(waiting, n_free)}
+                doing |= {self._hand(hand_out, number): place for place, number in islice(waiting, n_free)}
                 if not doing:
                     return
                 for future in wait(doing, _SECONDS, FIRST_COMPLETED).done:
@@ -98,6 +98,13 @@ class Crew:
         finally:
             for future in doing:
                 future.cancel()
+
+    def _hand(self, hand_out: Callable[[int], "Future[Done[Result]]"], number: int) -> "Future[Done[Result]]":
+        try:
+            return hand_out(number)
+        except Exception:
+            self.count()  # which tells of a connection that is lost
+            raise
 
     def _take(self, future: "Future[Done[Result]]") -> Done[Result]:
         try:

@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import torch
 
-from fieldlevel import extensions
+from fieldlevel import __version__, extensions
 from fieldlevel.errors import UserError, reason
 from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, ignore
@@ -95,12 +95,14 @@ class Order:
         device: as the command line has it; each worker chooses its own.
         extensions: modules to import first, as `FIELDLEVEL_EXTENSIONS` has them.
         begin: called in the thread that does a piece, before it; gives the listener there.
+        version: of this package, which workers must have too.
     """
 
     folder: str
     device: str
     extensions: str
     begin: Begin
+    version: str = __version__
 
     @classmethod
     def here(cls, device: str, begin: Begin) -> "Order":
@@ -121,12 +123,19 @@ def do_ordered(make: Make[Result], number: int, order: Order) -> Done[Result]:
     """
     with _Worker.one_at_a_time:
         try:
+            _check_version(order)
             with _following(order):
                 return try_piece(make, select_device(order.device), number)
         except UserError as error:
             return Done(error=error)
         except Abandoned:
             return Done()
+
+
+def _check_version(order: Order) -> None:
+    if order.version != __version__:
+        told = f"a worker on {os.uname().nodename} has version {__version__} of fieldlevel, the command {order.version}"
+        raise UserError(f"{told}; start the workers in the environment of the command")
 
 
 @contextmanager

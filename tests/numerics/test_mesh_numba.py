@@ -1,5 +1,7 @@
 """The compiled loops of a CPU give what the formulas in PyTorch do."""
 
+import math
+
 import pytest
 import torch
 
@@ -84,6 +86,30 @@ def test_a_push_is_that_of_pytorch(particles, field, monkeypatch):
         return torch.cat([position, velocity])
 
     assert_close(push(), in_torch(monkeypatch, push))
+
+
+@pytest.mark.parametrize("odd", [float("nan"), float("inf"), -float("inf"), 1e30])
+def test_positions_that_are_none_touch_nothing_outside(particles, field, odd):
+    """They are no addresses anywhere in memory."""
+    position = particles[0].clone()
+    position[7] = odd
+    told = mesh.gradient_at(field, position)
+    painted = mesh.paint_cic(position, N_MESH)
+    opened = mesh.paint_linear(position.clamp(0, 5), (5, 5, 5), torch.ones(len(position), dtype=position.dtype))
+    assert torch.equal(told[:7], mesh.gradient_at(field, particles[0])[:7])
+    assert opened.isfinite().all() == (not math.isnan(odd))
+    if not math.isfinite(odd):
+        assert not told[7].isfinite().all() and not painted.isfinite().all()
+
+
+def test_mass_from_far_away_stays_on_the_mesh():
+    """Wrapping such a coordinate, in float64, errs by 32 cells."""
+    position = torch.tensor([[0.0, 0.0, 2.2012184603296554e17]], dtype=torch.float64)
+    assert mesh.paint_cic(position, N_MESH).sum().item() == pytest.approx(1.0)
+
+
+def test_other_numbers_are_left_to_pytorch(particles):
+    assert mesh.paint_cic(particles[0].half()[:9], N_MESH).dtype == torch.float16
 
 
 def test_painted_masses_may_record_gradients(particles):

@@ -30,6 +30,17 @@ class Body(nn.Module):
         return self.dropout(x)[:, self.order]
 
 
+class Deep(nn.Module):
+    """Has weights of five axes, for which there is no order of channels last."""
+
+    def __init__(self, shape: tuple[int, ...], n_features: int = 4) -> None:
+        super().__init__()
+        self.convolution = nn.Conv3d(shape[0], n_features, (1, 3, 3))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.leaky_relu(self.convolution(x[:, :, None])).mean((2, 3, 4))
+
+
 class GaussianHead(nn.Module):
     """Minus the logarithm of a Gaussian; its loss is a mean over maps and then over outputs."""
 

@@ -129,6 +129,11 @@ def test_what_was_trained_is_what_predicts(own):
     assert last.validation_loss < first.validation_loss
 
 
+def test_weights_of_five_axes_are_trained(own):
+    spec = replace(own, body=f"{MODULE}:Deep", body_options={}, n_steps=2, validate_every=1)
+    assert np.isfinite(train_network(spec, map_set(20, 1), map_set(10, 2)).validation_loss)
+
+
 def test_statistics_of_a_head_are_measured_too(own):
     spec = replace(own, head=f"{MODULE}:HeadWithNorm", head_options={}, head_batches=0)
     moving, measured = (

@@ -25,6 +25,7 @@ from torch.nn import functional
 
 _HAS_TRITON = find_spec("triton") is not None
 _HAS_NUMBA = find_spec("numba") is not None
+_COMPILED = (torch.float32, torch.float64)
 _AT_ONCE = {"cpu": 1 << 16, "cuda": 1 << 22}
 """Particles at a time: what the cache of a core holds, what fills a GPU."""
 
@@ -83,7 +84,9 @@ def is_fused(tensor: Tensor) -> bool:
 
 def is_compiled(*tensors: Tensor) -> bool:
     """Whether there are compiled loops for tensors: on a CPU, with Numba, where no gradients are recorded."""
-    return _HAS_NUMBA and not any(tensor.is_cuda or tensor.requires_grad for tensor in tensors)
+    return _HAS_NUMBA and all(
+        tensor.is_cpu and tensor.dtype in _COMPILED and not tensor.requires_grad for tensor in tensors
+    )
 
 
 def paint_linear(positions: Tensor, size: tuple[int, int, int], mass: Tensor) -> Tensor:

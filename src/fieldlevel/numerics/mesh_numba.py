@@ -1,7 +1,8 @@
 """Cloud-in-cell painting, reading and pushing on a CPU, compiled; `fieldlevel.numerics.mesh` has the formulas.
 
 Each particle is taken once, in the order in which they lie in memory, and touches eight nodes. Painting is one thread's
-work, so that its sums do not depend on the number of threads; reading is that of all that PyTorch may take.
+work, so that its sums do not depend on the number of threads; reading is that of all that PyTorch may take. Positions
+that are not finite give numbers that are not, and touch nothing outside the mesh.
 """
 
 import math
@@ -92,10 +93,16 @@ def _share(work: Callable[..., None], n_pieces: int, *arrays: Array, at_once: in
 
 
 @compiled
+def _cell(x: float, last: int) -> int:
+    """The interval of an axis that holds a coordinate; the first for NaN and infinity, which the weights then show."""
+    return min(max(int(x), 0), last)
+
+
+@compiled
 def _below(x: float, n: int) -> tuple[int, int, float, float]:
     """The two nodes of a periodic axis around a coordinate, and their weights."""
     wrapped = x if 0 <= x < n else x - n * math.floor(x / n)
-    low = min(int(wrapped), n - 1)
+    low = _cell(wrapped, n - 1)
     above = wrapped - low
     return low, low + 1 if low + 1 < n else 0, 1 - above, above
 
@@ -134,9 +141,9 @@ def _paint_periodic(positions: Array, mass: float, mesh: Array) -> None:
 def _paint_open(positions: Array, mass: Array, nodes: Array) -> None:
     last_i, last_j, last_k = nodes.shape[0] - 2, nodes.shape[1] - 2, nodes.shape[2] - 2
     for p in range(len(positions)):
-        i = min(int(positions[p, 0]), last_i)
-        j = min(int(positions[p, 1]), last_j)
-        k = min(int(positions[p, 2]), last_k)
+        i = _cell(positions[p, 0], last_i)
+        j = _cell(positions[p, 1], last_j)
+        k = _cell(positions[p, 2], last_k)
         x, y, z = positions[p, 0] - i, positions[p, 1] - j, positions[p, 2] - k
         low, high = mass[p] * (1 - z), mass[p] * z
         for row, column, weight in (

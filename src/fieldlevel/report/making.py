@@ -72,8 +72,8 @@ def make_letter(
     Calling it again continues an interrupted letter and returns at once from a finished one.
 
     Args:
-        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (two CPU cores, 15 minutes),
-            `"half"`, `"letter"` (GPUs).
+        spec: suites, experiments and networks, or the name of a scale: `"laptop"` (a quarter of an hour on two CPU
+            cores), `"half"`, `"letter"` (GPUs).
         data: folder of CMD files; None simulates mock suites below `out`.
         out: where everything goes.
         device: `"auto"` and `"cuda"` take all GPUs, `"cuda:1"` that one, or `"cpu"`.

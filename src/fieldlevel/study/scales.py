@@ -16,7 +16,7 @@ def laptop_scale() -> LetterSpec:
         one_parameter_values=3,
         summary_trials=8,
         summary=laptop_summary(),
-        simulate=SimulateSpec(n_simulations=100, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
+        simulate=SimulateSpec(n_simulations=120, n_particles=64, n_mesh=96, step_error=0.2, n_pixels=64),
         train=laptop_training(),
     )
 

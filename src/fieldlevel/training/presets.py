@@ -44,7 +44,7 @@ TRAIN_PRESETS = {"released": released_preset, "modern": modern_preset}
 
 
 def laptop_training() -> TrainSpec:
-    """A narrow network on 64 x 64 maps of 100 simulations, for two CPU cores."""
+    """A narrow network on 64 x 64 maps of 120 simulations, for two CPU cores."""
     train = modern_preset()
     return replace(
         train,

@@ -341,4 +341,7 @@ def _network(spec: TrainSpec, training: MapSet) -> Estimator:
     network = build_estimator(spec, (1, *training.maps.shape[1:]), training.theta.shape[1])
     if spec.head != MOMENTS:
         refuse_bad_posterior(network)
-    return network.to(training.maps.device).to(memory_format=MEMORY_FORMAT)  # type: ignore[call-overload, no-any-return]
+    for weight in network.to(training.maps.device).parameters():
+        if weight.ndim == 4:  # it is no order of others, which `Module.to` would ask for
+            weight.data = weight.data.contiguous(memory_format=MEMORY_FORMAT)
+    return network
