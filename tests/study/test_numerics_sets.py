@@ -75,7 +75,7 @@ def test_particles_are_those_of_the_record_or_of_camels(tmp_path):
 
 def test_a_letter_simulates_sets_to_train_on_and_to_test_on():
     own, small, coarse, fine = numerics_simulations(laptop_scale())
-    assert (own.set_name, own.n_simulations, own.thin_training) == ("LH", 200, (0.05, 1.0))
+    assert (own.set_name, own.n_simulations, own.thin_training) == ("LH", 120, (0.05, 1.0))
     assert own.suites == small.suites == ("MockTNG", "MockSIMBA")
     assert (own.twin, small.twin) == (True, False)
     assert (small.set_name, small.thin, small.thin_kinds, small.thin_lattice) == (

