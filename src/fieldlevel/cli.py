@@ -250,7 +250,8 @@ def _project(command: Project) -> int:
     if missing:
         console.say(f"shard {shard} is done; {len(missing)} snapshots of other shards are missing in {command.out}")
     else:
-        console.say(f"maps of {len(command.snapshots)} snapshots are in {command.out}")
+        many = len(command.snapshots) > 1
+        console.say(f"maps of {f'{len(command.snapshots)} snapshots' if many else 'the snapshot'} are in {command.out}")
         files = SuiteFiles(command.out, spec.suite, set_name=spec.set_name)
         if not (table := files.parameters_path).exists():
             lacking = ", ".join(lacking_parameters(command.snapshots, spec, find_layout(files)))
