@@ -60,9 +60,8 @@ def correlations(
         UserError: shapes that disagree.
     """
     check_samples(samples, theta)
-    centred = samples - samples.mean(axis=0)
-    std = samples.std(axis=0)
-    z = (theta - samples.mean(axis=0)) / std
+    mean, std = samples.mean(axis=0), samples.std(axis=0)
+    centred, z = samples - mean, (theta - mean) / std
     draws = Bootstrap.draw(simulation, n_bootstrap, [seed])
     found = []
     for i, j in combinations(np.flatnonzero(~np.isnan(theta).any(axis=0)), 2):
