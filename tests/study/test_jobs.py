@@ -3,13 +3,14 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import open_suite
-from fieldlevel.errors import UserError
+from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.predictor import load
@@ -17,7 +18,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study import jobs as networks
-from fieldlevel.study.jobs import search_missing, train_missing, trained_network, weights_of
+from fieldlevel.study.jobs import affordable, divergence_of, search_missing, train_missing, trained_network, weights_of
 from fieldlevel.study.keys import FIRST
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
@@ -148,3 +149,31 @@ def test_damaged_folder_of_a_search_is_refused(suites, searched, tmp_path, name,
     DAMAGES[damage](folder / name)
     with pytest.raises(UserError, match=rf"{folder}: damaged \(.*\); delete it, and the same command"):
         search(Store(tmp_path / "runs"), suites, 2)
+
+
+@pytest.mark.parametrize(
+    ("gigabytes", "asked", "processes"), [(1, 2, 1), (20, 2, 1), (80, 1, 1), (80, 2, 2), (80, 3, 3), (40, 3, 2)]
+)
+def test_gpus_have_as_many_processes_as_they_have_memory_for(suites, monkeypatch, gigabytes, asked, processes):
+    memory = SimpleNamespace(total_memory=gigabytes * 10**9)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
+    gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
+    assert affordable(gpus, suites, asked) == gpus * processes
+
+
+def test_a_network_that_diverged_is_kept_as_such_where_it_may(suites, tmp_path, monkeypatch):
+    def diverge(spec, directory, out, *_, **__):
+        (Path(out) / "resume.pt").touch()
+        raise TrainingError("step 3: the loss is not finite")
+
+    monkeypatch.setattr(networks, "train", diverge)
+    store = Store(tmp_path)
+    with pytest.raises(TrainingError):
+        train_missing(store, PLAN, suites, CPU)
+    for _ in range(2):
+        train_missing(store, PLAN, suites, CPU, may_diverge=True)
+        assert divergence_of(store, SPEC, suites) == "step 3: the loss is not finite"
+    assert not weights_of(store, SPEC, suites).with_name("resume.pt").exists()
+    assert divergence_of(store, replace(SPEC, seed=1), suites) is None
+    with pytest.raises(UserError, match="damaged"):
+        train_missing(store, PLAN, suites, CPU)

@@ -34,7 +34,13 @@ class Apart(Penalty):
     def loss(self, features, source, theta):
         means = [features[source == number].mean(0) for number in range(self.n_sources)]
         return self.weight * sum((mean - means[0]).square().sum() for mean in means)
+
+
+class Diverging(Apart):
+    def loss(self, features, source, theta):
+        return features.sum() * float("nan")
 """
+DIVERGING = "test_robustness_toy:Diverging"
 SPEC = RobustnessSpec(
     methods=(METHOD,),
     candidates=(MethodOptions(METHOD, {"weight": 1.0}),),
@@ -271,7 +277,8 @@ def test_a_whole_study_from_the_command_line(tmp_path, capsys):
     config = tmp_path / "toy.toml"
     train = "batch_size = 8\nn_steps = 4\nvalidate_every = 2\nstatistics_batches = 1\nhead_batches = 1\n"
     config.write_text(
-        f'methods = ["{METHOD}"]\nseeds = 1\nk = [1, 5]\nchoice_hidden = 1\nchoice_steps = 2\nchoice_part = 0.2\n'
+        f'methods = ["{METHOD}", "{DIVERGING}"]\nseeds = 1\nk = [1, 5]\n'
+        "choice_hidden = 1\nchoice_steps = 2\nchoice_part = 0.2\n"
         f'[[candidates]]\nmethod = "{METHOD}"\noptions = {{weight = 1.0}}\n'
         f"[train]\n{train}[train.split]\ntrain = 0.8\nvalidation = 0.1\n[train.network]\nhidden = 1\n"
     )
@@ -281,6 +288,10 @@ def test_a_whole_study_from_the_command_line(tmp_path, capsys):
     assert document["suites"] == list(SUITES)
     assert document["worst_ratio_adapted"] > 0
     assert document["own_cost"] > 0
+    assert set(document["leave_one_out"]) == {"pooled", METHOD} | ({"chosen"} & set(document["leave_one_out"]))
+    for scores in (*document["choices"].values(), *document["adapting_choices"].values()):
+        assert [label for label, score in scores.items() if score is None] == [DIVERGING]
+    assert "| diverged |" in (out / "report.md").read_text()
     verdicts = {verdict["experiment"]: verdict["outcome"] for verdict in document["verdicts"]}
     assert verdicts["control: weight zero"] == "holds"
     assert "control: permuted suite labels" in verdicts

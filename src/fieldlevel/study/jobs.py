@@ -15,12 +15,12 @@ from safetensors import SafetensorError, safe_open
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
-from fieldlevel.errors import UserError, reason
+from fieldlevel.errors import TrainingError, UserError, reason
 from fieldlevel.files import check_regular, make_folder, read_bytes, read_table, read_text, sha256_of, write_bytes
 from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import record_software
-from fieldlevel.json_files import write_json
+from fieldlevel.json_files import read_json_object, write_json
 from fieldlevel.locks import locked
 from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.pieces import worker_listener
@@ -127,8 +127,10 @@ def train_missing(
     listener: Listener = ignore,
     is_predicted: Callable[[EvaluateSpec], bool] = lambda test: False,
     use: Use | None = None,
+    *,
+    may_diverge: bool = False,
 ) -> None:
-    """Train the networks of some experiments that are not trained yet, one on each device at a time.
+    """Train the networks of some experiments that are not trained yet, one in each process at a time.
 
     Those of the pairs get a reference of what their maps are like.
     A network that was trained needs its weights no more where `is_predicted` says so of all its tests.
@@ -142,10 +144,11 @@ def train_missing(
         is_predicted: whether a test was done.
         use: what to do with a network, its tests and its weights where it was trained, before its folder has its final
             name: who finds that later finds what was asked of the network too, and may lose the weights.
+        may_diverge: whether a loss that is not finite is kept as what came out (`divergence_of`), and work goes on.
 
     Raises:
         UserError: the folder of a trained network lacks a file, or one is damaged.
-        TrainingError: a loss is not finite.
+        TrainingError: a loss is not finite, and it must not be.
     """
     jobs: dict[str, Job] = {}
     asked: dict[str, tuple[EvaluateSpec, ...]] = {}
@@ -153,6 +156,8 @@ def train_missing(
         for test in tests:
             key = network_key(store, test.network, suites)
             if store.folder(run_name(test.network), key).exists():
+                if may_diverge and divergence_of(store, test.network, suites) is not None:
+                    continue
                 trained_network(store, test.network, suites, needs_weights=not is_predicted(test))
             else:
                 directory, is_of_pairs = suites[trained_set(test.network)].directory, experiment == FIRST
@@ -161,6 +166,8 @@ def train_missing(
                 asked[key] = (*asked.get(key, ()), test)
     if use is not None:
         jobs = {key: replace(job, fill=partial(_filled, job.fill, use, asked[key])) for key, job in jobs.items()}
+    if may_diverge:
+        jobs = {key: replace(job, fill=partial(_keep_divergence, job.fill)) for key, job in jobs.items()}
     _do_jobs(store, list(jobs.values()), devices, listener)
 
 
@@ -174,6 +181,14 @@ def _filled(
 ) -> None:
     fill(folder, device, listener)
     use(tests, folder / "weights.safetensors", device)
+
+
+def _keep_divergence(fill: Fill, folder: Path, device: torch.device, listener: Listener) -> None:
+    try:
+        fill(folder, device, listener)
+    except TrainingError as error:
+        write_json(folder / _DIVERGENCE_NAME, {"reason": str(error)})
+        (folder / "resume.pt").unlink(missing_ok=True)
 
 
 def _train(
@@ -194,7 +209,7 @@ def _train(
 
 
 def _do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
-    """Do all jobs, one on each device at a time."""
+    """Do all jobs, one in each process at a time."""
     for _ in spread(partial(_do_job, store, jobs), range(len(jobs)), devices[: max(1, len(jobs))], listener):
         pass
 
@@ -218,7 +233,7 @@ def search_missing(
     devices: Sequence[torch.device],
     listener: Listener = ignore,
 ) -> Searches:
-    """Do the searches that are not done yet, one on each device at a time, and read what all of them found.
+    """Do the searches that are not done yet, one in each process at a time, and read what all of them found.
 
     Raises:
         UserError: the folder of a finished search lacks a file, or one is damaged.
@@ -304,6 +319,7 @@ class _Told:
 
 
 _FACTS_NAME = "network.json"
+_DIVERGENCE_NAME = "diverged.json"
 
 
 @dataclass(frozen=True)
@@ -336,6 +352,19 @@ def network_key(store: Store, spec: TrainSpec, suites: Suites) -> str:
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
     """Where the weights of a trained network lie."""
     return store.folder(run_name(spec), network_key(store, spec, suites)) / "weights.safetensors"
+
+
+def divergence_of(store: Store, spec: TrainSpec, suites: Suites) -> str | None:
+    """Why the training of a network came to nothing, where that was kept (`train_missing`).
+
+    Raises:
+        UserError: what was kept is damaged.
+    """
+    path = weights_of(store, spec, suites).with_name(_DIVERGENCE_NAME)
+    if not path.exists():
+        return None
+    with _complete(path.parent):
+        return str(read_json_object(path)["reason"])
 
 
 def trained_network(store: Store, spec: TrainSpec, suites: Suites, *, needs_weights: bool = False) -> NetworkRun:
@@ -396,8 +425,23 @@ def _is_trainable(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-def affordable(devices: Sequence[torch.device], suites: Suites) -> Sequence[torch.device]:
-    """As many processes on the CPU as can hold the maps of a suite each in half of the memory."""
+_BYTES_OF_STEPS = 16 << 30
+"""Of a GPU, that the steps of a network of the letter's size need beside the maps, generously."""
+
+
+def affordable(devices: Sequence[torch.device], suites: Suites, workers: int = 1) -> Sequence[torch.device]:
+    """Those that hold the maps: on the CPU of a suite each, in half of the memory; on a GPU of all, for each process.
+
+    Args:
+        devices: one for each process on the CPU, else one for each GPU.
+        suites: whose maps are loaded.
+        workers: processes on each GPU that are wanted: while one loads maps or tests, another one trains.
+
+    Returns:
+        One device for each process.
+    """
+    maps = [suite.maps.nbytes for suite in suites.values()]
     if devices[0].type != "cpu":
-        return devices
-    return devices[: max(1, physical_memory() // 2 // max(suite.maps.nbytes for suite in suites.values()))]
+        memory = min(torch.cuda.get_device_properties(device).total_memory for device in devices)
+        return [*devices] * max(1, min(workers, memory // (sum(maps) + _BYTES_OF_STEPS)))
+    return devices[: max(1, physical_memory() // 2 // max(maps))]

@@ -3,9 +3,10 @@
 The score of a candidate is the geometric mean, over the suites that are left out in turn among the others and over the
 parameters, of its RMSE in units of the prior; the lowest is best. Three suites leave networks on one suite alone to
 compare, where methods of several suites are nothing: all have the same score then, and pooling, which comes first, is
-called best.
+called best. A candidate of which one network diverged has an infinite score.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,8 @@ class Choice:
 
     Attributes:
         target: the suite.
-        scores: of each candidate, by its label: geometric mean of RMSE in units of the prior.
+        scores: of each candidate, by its label: geometric mean of RMSE in units of the prior; infinite where a network
+            diverged.
         ranked: the best candidate of each method, the best method first.
     """
 
@@ -37,9 +39,18 @@ class Choice:
     ranked: tuple[MethodOptions, ...]
 
     @property
+    def told_scores(self) -> dict[str, float | None]:
+        """The scores, None where a network diverged."""
+        return {label: score if math.isfinite(score) else None for label, score in self.scores.items()}
+
+    @property
     def best(self) -> MethodOptions:
         """The best of all, which may be pooling."""
         return self.ranked[0]
+
+    def has_diverged(self, candidate: MethodOptions) -> bool:
+        """Whether a network of a candidate did."""
+        return math.isinf(self.scores.get(candidate.label, 0.0))
 
     def of(self, method: str) -> MethodOptions:
         """The best candidate of a method."""
@@ -69,15 +80,17 @@ def choose(
 def _score(
     target: str, candidate: MethodOptions, tested: Tested, parameters: Sequence[Parameter], detail: str
 ) -> float:
-    pairs = [
-        pair
+    found = [
+        results
         for role, results in tested.items()
         if (role.kind, role.method, role.detail) == ("choice", candidate.label, detail) and role.suites[1] == target
-        for pair in results
     ]
+    if not all(found):
+        return math.inf
     errors = [
         METRICS["rmse"](*pair.predictions.moments_of(each.name)) / (each.high - each.low)
-        for pair in pairs
+        for results in found
+        for pair in results
         for each in parameters
     ]
     return float(np.exp(np.mean(np.log(np.maximum(errors, np.finfo(float).tiny)))))
@@ -85,6 +98,8 @@ def _score(
 
 def full_size(choices: Sequence[Choice], n_best: int) -> tuple[str, ...]:
     """Methods to train at full size, the same in all folds: pooling, the best other one of each, then the next in rank.
+
+    A method that diverged in one fold with all its hyper-parameters is not among them.
 
     Args:
         choices: of all folds.
@@ -96,7 +111,8 @@ def full_size(choices: Sequence[Choice], n_best: int) -> tuple[str, ...]:
         >>> full_size([Choice("A", {}, tuple(ranked[0])), Choice("B", {}, tuple(ranked[1]))], 2)
         ('pooled', 'mmd', 'vrex')
     """
-    named = [[each.method for each in choice.ranked if each.method != POOLED] for choice in choices]
+    diverged = {each.method for choice in choices for each in choice.ranked if choice.has_diverged(each)}
+    named = [[each.method for each in choice.ranked if each.method not in (POOLED, *diverged)] for choice in choices]
     if n_best == 0:
         return (POOLED,)
     ranks = [dict.fromkeys(row) for row in zip(*named, strict=False)]

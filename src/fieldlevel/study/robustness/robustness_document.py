@@ -67,8 +67,8 @@ def robustness_document(
         "cost": {
             name: {suite: _fold(fold) for suite, fold in suites.items()} for name, suites in measures.own_cost.items()
         },
-        "choices": {suite: dict(choice.scores) for suite, choice in results.choices.items()},
-        "adapting_choices": {suite: dict(choice.scores) for suite, choice in results.adapting.items()},
+        "choices": {suite: choice.told_scores for suite, choice in results.choices.items()},
+        "adapting_choices": {suite: choice.told_scores for suite, choice in results.adapting.items()},
         "set_tests": {f"{role.label} on {suite}": p for (role, suite), p in results.set_p.items()},
         "distances": {f"{one} – {other}": each for (one, other), each in results.distances.items()},
         "data_facts": dict(results.facts),

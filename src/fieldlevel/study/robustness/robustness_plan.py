@@ -15,7 +15,7 @@ from fieldlevel.progress import ignore
 from fieldlevel.simulate.sets import rows_of_set
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
-from fieldlevel.study.jobs import network_key, run_name
+from fieldlevel.study.jobs import divergence_of, network_key, run_name
 from fieldlevel.study.letter_data import LetterData
 from fieldlevel.study.robustness.choosing import Choice
 from fieldlevel.study.robustness.folds import Folds
@@ -82,9 +82,15 @@ Tested = Mapping[Role, Sequence[PairResult]]
 def _known(store: Store, data: LetterData | None, roles: Roles) -> Tested | None:
     """What was found for some roles; None where some of it was not done."""
     tests = [test for each in roles.values() for test in each]
-    if data is None or not all(is_predicted(store, data, test) for test in tests):
+    if data is None:
         return None if tests else {}
-    return {role: tuple(test_once(store, test, data, "cpu", ignore) for test in each) for role, each in roles.items()}
+    sound = [test for test in tests if divergence_of(store, test.network, data.opened) is None]
+    if not all(is_predicted(store, data, test) for test in sound):
+        return None
+    return {
+        role: tuple(test_once(store, test, data, "cpu", ignore) for test in each if test in sound)
+        for role, each in roles.items()
+    }
 
 
 def _assumed(candidates: Candidates) -> Choices:

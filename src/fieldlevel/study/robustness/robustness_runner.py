@@ -6,6 +6,7 @@ Everything lies below one folder of runs (`study.store`); a network that a lette
 """
 
 import itertools
+from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
-from fieldlevel.study.jobs import affordable, train_missing, weights_of
+from fieldlevel.study.jobs import affordable, divergence_of, train_missing, weights_of
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.robustness.robustness_data import as_letter, folds_of
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
@@ -51,7 +52,7 @@ def run_robustness(
         out: folder whose `runs` are used; complete ones are not repeated.
         device: where the networks run.
         listener: hears of the progress.
-        workers: processes on the CPU, of one thread each if there are several.
+        workers: processes on the CPU, of one thread each if there are several, or on each GPU where its memory allows.
 
     Returns:
         Predictions, choices and what the figures need.
@@ -68,10 +69,10 @@ def run_robustness(
     work = partial(_do, store, data, device, workers, listener)
     parameters = main_parameters(data.of(suite).layout for suite in data.suites)
     stages = Stages(folds, parameters)
-    compared = work(stages.choice())
+    compared = work(stages.choice(), may_diverge=True)
     choices = stages.choices(compared)
     candidates = stages.adapting_candidates(choices)
-    seeing = work(stages.adapting_choice(candidates))
+    seeing = work(stages.adapting_choice(candidates), may_diverge=True)
     adapting = stages.adapting(candidates, seeing)
     full = stages.full_size(choices, adapting)
     tested = work(full)
@@ -96,20 +97,30 @@ def run_robustness(
 Done = dict[Role, tuple[PairResult, ...]]
 
 
-def _do(store: Store, data: LetterData, device: str, workers: int, listener: Listener, roles: Roles) -> Done:
-    """Train and test the networks of some roles, unless that was done."""
-    devices = affordable(choose_devices(device, workers), data.opened)
+def _do(
+    store: Store,
+    data: LetterData,
+    device: str,
+    workers: int,
+    listener: Listener,
+    roles: Roles,
+    *,
+    may_diverge: bool = False,
+) -> Done:
+    """Train and test the networks of some roles, unless that was done; one that diverged is tested on nothing."""
+    devices = affordable(choose_devices(device, workers), data.opened, workers)
     told = tuple(test for role, tests in roles.items() if role.kind in TOLD_OF_SETS for test in tests)
     use = partial(do_tests, store, data.directory, told)
-    train_missing(store, as_plan(roles), data.opened, devices, listener, partial(is_predicted, store, data), use)
+    is_done = partial(is_predicted, store, data)
+    train_missing(store, as_plan(roles), data.opened, devices, listener, is_done, use, may_diverge=may_diverge)
     n, done = sum(map(len, roles.values())), itertools.count(1)
 
-    def tested(test: EvaluateSpec) -> PairResult:
-        result = test_once(store, test, data, device, ignore)
+    def tested(test: EvaluateSpec) -> Iterator[PairResult]:
+        if not may_diverge or divergence_of(store, test.network, data.opened) is None:
+            yield test_once(store, test, data, device, ignore)
         listener(Progress("test networks", next(done), n, "tests"))
-        return result
 
-    return {role: tuple(map(tested, tests)) for role, tests in roles.items()}
+    return {role: tuple(pair for test in tests for pair in tested(test)) for role, tests in roles.items()}
 
 
 def _set_tests(
