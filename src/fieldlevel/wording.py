@@ -1,4 +1,4 @@
-"""Wording shared by the checks: naming a few of many things."""
+"""Wording shared by many: naming a few of many things, all of a few."""
 
 from collections.abc import Sequence
 
@@ -17,6 +17,16 @@ def name_some(items: Sequence[object] | npt.NDArray[np.integer]) -> str:
     """
     shown = ", ".join(str(item) for item in items[:N_NAMED])
     return shown if len(items) <= N_NAMED else f"{shown} and {len(items) - N_NAMED} more"
+
+
+def joined(words: Sequence[str]) -> str:
+    """Words in a row as a sentence has them.
+
+    Example:
+        >>> joined(["A", "B", "C"]), joined(["A"])
+        ('A, B and C', 'A')
+    """
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else words)
 
 
 def equal_pairs(keys: Sequence[bytes]) -> list[str]:

@@ -174,7 +174,9 @@ def test_the_command_line_trains_on_suites_by_name(folder, tmp_path):
 def test_a_network_says_what_it_was_aligned_with(aligned, folder, tmp_path):
     weights = train(replace(aligned, method="batch-norms"), folder, tmp_path / "run", "cpu")
     predictor = load(weights, "cpu")
-    assert predictor.remarks == ("trained on MockTNG, MockSIMBA and MockAstrid (unlabelled)",)
+    assert predictor.remarks == (
+        "trained on MockTNG, MockSIMBA and MockAstrid (unlabelled), mock suites alone: it has seen no real simulation",
+    )
     assert [source.labelled for source in predictor.sources] == [True, True, False]
     told = json.loads((tmp_path / "run" / "spec.json").read_text())
     assert told["method"] == "batch-norms"

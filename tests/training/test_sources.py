@@ -411,7 +411,7 @@ def test_a_pooled_network_keeps_what_it_has_seen_of_each_source(pooled, folder, 
     predictor = load(weights, "cpu")
     assert predictor.layout.names == COSMOLOGY
     assert predictor.is_mock
-    assert predictor.remarks == ("trained on MockTNG and MockSIMBA",)
+    assert predictor.remarks == ("trained on MockTNG and MockSIMBA, mock suites alone: it has seen no real simulation",)
     assert [source.suite for source in predictor.sources] == ["MockTNG", "MockSIMBA"]
     for source, of_data in zip(predictor.sources, open_data(spec, folder, check=False), strict=True):
         assert source.training == tuple(of_data.split.train)
@@ -423,7 +423,9 @@ def test_a_pooled_network_keeps_what_it_has_seen_of_each_source(pooled, folder, 
 
 def test_an_adapted_network_says_which_source_had_no_labels(adapted, folder, tmp_path):
     predictor = load(train(adapted, folder, tmp_path / "network", "cpu"), "cpu")
-    assert predictor.remarks == ("trained on MockTNG and MockSIMBA (unlabelled)",)
+    assert predictor.remarks == (
+        "trained on MockTNG and MockSIMBA (unlabelled), mock suites alone: it has seen no real simulation",
+    )
     assert predictor.layout.names == Layout().names
     labelled, unlabelled = predictor.sources
     assert (labelled.labelled, unlabelled.labelled) == (True, False)

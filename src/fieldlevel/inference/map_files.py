@@ -28,6 +28,7 @@ from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.statistics.predictions import write_table
 from fieldlevel.suites import MOCK_MARK
+from fieldlevel.wording import joined
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +205,8 @@ def _seen_by_number(predictor: Ensemble, files: SuiteFiles, record: MapRecord, n
 def _in_words(predictor: Ensemble, remarks: Sequence[str]) -> str:
     """What a network was trained on, whether that is mock data, and what else one should know."""
     marks = [*([MOCK_MARK] if predictor.is_mock else []), *remarks]
-    suites = " and ".join(dict.fromkeys(member.spec.suite for member in predictor.members))
+    each = (source.suite for member in predictor.members for source in member.spec.all_sources if source.labelled)
+    suites = joined([*dict.fromkeys(each)])
     if len(predictor.members) > 1:
         suites = f"{len(predictor.members)} networks on {suites}"
     return f"{suites} ({'; '.join(marks)})" if marks else suites

@@ -47,7 +47,7 @@ from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_checks import REMEDY
 from fieldlevel.training.weights_file import WeightsFile, read_weights_file
-from fieldlevel.wording import name_some
+from fieldlevel.wording import joined, name_some
 
 
 class _Block(NamedTuple):
@@ -158,7 +158,9 @@ class Predictor:
             scale = f" {transform.scale:g}" if transform.scale else ""
             remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
         if len(spec.all_sources) > 1:
-            remarks.append(f"trained on {_in_words(spec.all_sources)}")
+            alone = all(is_mock(source.suite) for source in spec.all_sources)
+            stand_ins = ", mock suites alone: it has seen no real simulation" if alone else ""
+            remarks.append(f"trained on {_in_words(spec.all_sources)}{stand_ins}")
         elif is_nbody(spec.suite) and len(self.layout.cosmological) < self.layout.n_parameters:
             remarks.append("trained on gravity-only maps: its feedback parameters mean nothing")
         remarks += _calibration_remarks(self)
@@ -398,7 +400,7 @@ def _in_words(sources: Sequence[SourceSpec]) -> str:
     differ = len({source.set_name for source in sources}) > 1
     names = [f"{source.suite} {source.set_name}" if differ else source.suite for source in sources]
     told = [name if source.labelled else f"{name} (unlabelled)" for name, source in zip(names, sources, strict=True)]
-    return f"{', '.join(told[:-1])} and {told[-1]}"
+    return joined(told)
 
 
 def _simulations(simulations: npt.ArrayLike | None, n_maps: int) -> npt.NDArray[Any] | None:
