@@ -14,21 +14,19 @@ import io
 import json
 import shlex
 import shutil
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
 
-from fieldlevel.console import say
-from fieldlevel.errors import UserError
 from fieldlevel.files import write_bytes, write_text
 from fieldlevel.publish.finished_letter import FinishedLetter, UsedNetwork, read_letter
 from fieldlevel.publish.letter_command import letter_command
 from fieldlevel.publish.readme import readme
 from fieldlevel.publish.refusals import exit_on_refusal
+from fieldlevel.publish.results_folder import print_sizes, replaced_whole
 from fieldlevel.suites import MOCK_MARK
 
 COPIED = ("report.html", "report.md", "metrics.json")
@@ -83,41 +81,13 @@ def gather(finished: FinishedLetter, folder: Path, arguments: Arguments) -> None
     write_text(folder / "README.md", readme(finished, arguments.out, arguments.name_of_run))
 
 
-@contextmanager
-def replaced_whole(out: Path) -> Iterator[Path]:
-    """Give an empty folder beside `out` that takes its place on leaving without an error.
-
-    Raises:
-        UserError: `out` is a file, or holds what was not made here.
-    """
-    strange = sorted({path.name for path in out.iterdir()} - MADE) if out.is_dir() else []
-    if strange or (out.exists() and not out.is_dir()):
-        held = f"holds {strange[0]}, which was not made here" if strange else "is a file"
-        raise UserError(f"{out}: {held}; name another folder with --out")
-    aside, before = (out.with_name(f".{state}.{out.name}") for state in ("part", "before"))
-    for path in (aside, before):
-        shutil.rmtree(path, ignore_errors=True)
-    aside.mkdir(parents=True)
-    try:
-        yield aside
-        if out.exists():
-            out.rename(before)
-        aside.rename(out)
-    finally:
-        for path in (aside, before):
-            shutil.rmtree(path, ignore_errors=True)
-
-
 def main() -> None:
     """Read the letter, write the folder, print the sizes."""
     arguments = tyro.cli(Arguments)
     finished = read_letter(arguments.letter, arguments.data)
-    with replaced_whole(arguments.out) as folder:
+    with replaced_whole(arguments.out, MADE) as folder:
         gather(finished, folder, arguments)
-    files = sorted(path for path in arguments.out.rglob("*") if path.is_file())
-    for path in files:
-        say(f"{path.stat().st_size / 1e3:10.1f} kB  {path.relative_to(arguments.out)}")
-    say(f"{sum(path.stat().st_size for path in files) / 1e3:10.1f} kB  {arguments.out}")
+    print_sizes(arguments.out)
 
 
 if __name__ == "__main__":
