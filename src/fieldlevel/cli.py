@@ -460,7 +460,7 @@ def _import(command: Import) -> int:
 
 
 def _processes(device: str) -> int:
-    """At work at a time on the CPU or on each GPU, where two fill each other's gaps; a cluster has its own."""
+    """That simulate at a time on the CPU or on each GPU, where two fill each other's gaps; a cluster has its own."""
     from fieldlevel.crews import current_crew
     from fieldlevel.numerics.device import select_device
 

@@ -3,7 +3,6 @@
 import shutil
 from dataclasses import replace
 from pathlib import Path
-from types import SimpleNamespace
 
 import pytest
 import torch
@@ -18,7 +17,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study import jobs as networks
-from fieldlevel.study.jobs import affordable, divergence_of, search_missing, train_missing, trained_network, weights_of
+from fieldlevel.study.jobs import divergence_of, search_missing, train_missing, trained_network, weights_of
 from fieldlevel.study.keys import FIRST
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
@@ -149,16 +148,6 @@ def test_damaged_folder_of_a_search_is_refused(suites, searched, tmp_path, name,
     DAMAGES[damage](folder / name)
     with pytest.raises(UserError, match=rf"{folder}: damaged \(.*\); delete it, and the same command"):
         search(Store(tmp_path / "runs"), suites, 2)
-
-
-@pytest.mark.parametrize(
-    ("gigabytes", "asked", "processes"), [(1, 2, 1), (20, 2, 1), (80, 1, 1), (80, 2, 2), (80, 3, 3), (40, 3, 2)]
-)
-def test_gpus_have_as_many_processes_as_they_have_memory_for(suites, monkeypatch, gigabytes, asked, processes):
-    memory = SimpleNamespace(total_memory=gigabytes * 10**9)
-    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda device: memory)
-    gpus = [torch.device("cuda", 0), torch.device("cuda", 1)]
-    assert affordable(gpus, suites, asked) == gpus * processes
 
 
 def test_a_network_that_diverged_is_kept_as_such_where_it_may(suites, tmp_path, monkeypatch):

@@ -77,8 +77,8 @@ def make_letter(
         data: folder of CMD files; None simulates mock suites below `out`.
         out: where everything goes.
         device: `"auto"` and `"cuda"` take all GPUs, `"cuda:1"` that one, or `"cpu"`.
-        workers: processes on the CPU, or on each GPU whose memory allows. A script that asks for several needs the
-            guard `if __name__ == "__main__":`.
+        workers: processes on the CPU; on GPUs there is one each. A script that asks for several needs the guard
+            `if __name__ == "__main__":`.
         listener: hears of the progress.
         show_pairs: called with the pairs of suites as soon as they are there, long before the rest.
         verbose: whether to show the progress, too.

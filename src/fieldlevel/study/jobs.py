@@ -425,23 +425,8 @@ def _is_trainable(name: str) -> bool:
     return not name.endswith(("running_mean", "running_var", "num_batches_tracked"))
 
 
-_BYTES_OF_STEPS = 16 << 30
-"""Of a GPU, that the steps of a network of the letter's size need beside the maps, generously."""
-
-
-def affordable(devices: Sequence[torch.device], suites: Suites, workers: int = 1) -> Sequence[torch.device]:
-    """Those that hold the maps: on the CPU of a suite each, in half of the memory; on a GPU of all, for each process.
-
-    Args:
-        devices: one for each process on the CPU, else one for each GPU.
-        suites: whose maps are loaded.
-        workers: processes on each GPU that are wanted: while one loads maps or tests, another one trains.
-
-    Returns:
-        One device for each process.
-    """
-    maps = [suite.maps.nbytes for suite in suites.values()]
+def affordable(devices: Sequence[torch.device], suites: Suites) -> Sequence[torch.device]:
+    """As many processes on the CPU as can hold the maps of a suite each in half of the memory."""
     if devices[0].type != "cpu":
-        memory = min(torch.cuda.get_device_properties(device).total_memory for device in devices)
-        return [*devices] * max(1, min(workers, memory // (sum(maps) + _BYTES_OF_STEPS)))
-    return devices[: max(1, physical_memory() // 2 // max(maps))]
+        return devices
+    return devices[: max(1, physical_memory() // 2 // max(suite.maps.nbytes for suite in suites.values()))]

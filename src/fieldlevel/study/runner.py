@@ -72,7 +72,7 @@ def run_letter(
         device: where the networks run.
         listener: hears of the progress.
         show_pairs: called with the pairs as soon as they are there, long before the rest.
-        workers: processes on the CPU, of one thread each if there are several, or on each GPU where its memory allows.
+        workers: processes on the CPU, of one thread each if there are several.
 
     Returns:
         Predictions, measures, verdicts and what the figures need.
@@ -152,7 +152,7 @@ def _do_stage(
 ) -> tuple[dict[ExperimentKey, tuple[PairResult, ...]], Searches]:
     """Search, train and test for the pairs, or for everything else; what was found before goes on."""
     store = Store(out / "runs")
-    devices = affordable(choose_devices(device, workers), data.opened, workers)
+    devices = affordable(choose_devices(device, workers), data.opened)
     asked = searches(spec, _stage(spec, data, found, is_first))
     found = {**found, **search_missing(store, asked, data.opened, devices, listener)}
     plan = _stage(spec, data, found, is_first)

@@ -52,7 +52,7 @@ def run_robustness(
         out: folder whose `runs` are used; complete ones are not repeated.
         device: where the networks run.
         listener: hears of the progress.
-        workers: processes on the CPU, of one thread each if there are several, or on each GPU where its memory allows.
+        workers: processes on the CPU, of one thread each if there are several.
 
     Returns:
         Predictions, choices and what the figures need.
@@ -108,7 +108,7 @@ def _do(
     may_diverge: bool = False,
 ) -> Done:
     """Train and test the networks of some roles, unless that was done; one that diverged is tested on nothing."""
-    devices = affordable(choose_devices(device, workers), data.opened, workers)
+    devices = affordable(choose_devices(device, workers), data.opened)
     told = tuple(test for role, tests in roles.items() if role.kind in TOLD_OF_SETS for test in tests)
     use = partial(do_tests, store, data.directory, told)
     is_done = partial(is_predicted, store, data)
