@@ -1,6 +1,8 @@
 """Work given to the workers of a cluster: nothing is lost when one is killed, and all is the same to the bit."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -26,6 +28,8 @@ from fieldlevel.data.suite import open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
+from fieldlevel.inference.software import describe_software, record_software
+from fieldlevel.numerics.device import select_device
 from fieldlevel.pieces import Abandoned, Order, do_ordered, worker_listener
 from fieldlevel.progress import Progress, ignore
 from fieldlevel.simulate.mock_suite import simulate_suite
@@ -92,7 +96,7 @@ class Killer:
 
 
 def contents(folder, pattern="*"):
-    return {path.name: path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
 
 
 def test_maps_are_the_same_to_the_bit_though_a_worker_is_killed(client, cmd, tmp_path):
@@ -216,6 +220,44 @@ def test_a_worker_that_does_not_see_the_folder_says_so():
     done = do_ordered(echo, 3, Order("/nowhere", "cpu", "", begin))
     with pytest.raises(UserError, match=r"^/nowhere: a worker on .* cannot work there \(No such file"):
         done.take()
+
+
+def records(folder: Path) -> list[dict[str, str]]:
+    known = json.loads((folder / "provenance.json").read_text())
+    return [run for name, record in known.items() for run in record["runs"]]
+
+
+def test_maps_tell_on_what_workers_made_them(tmp_path):
+    with ThreadPoolExecutor(2) as threads, on_cluster(threads):
+        simulate_suite(TOY, tmp_path / "cluster", "cpu")
+    simulate_suite(TOY, tmp_path / "local", "cpu")
+    (told,) = {run["hardware"] for run in records(tmp_path / "local")}
+    assert told.startswith("1 CPU process, ")
+    assert {run["hardware"] for run in records(tmp_path / "cluster")} == {f"{told} (ThreadPoolExecutor)"}
+
+
+def test_results_tell_of_the_workers_of_the_run_and_not_those_of_a_folder(tmp_path):
+    with ThreadPoolExecutor(1) as threads, on_cluster(threads, "cpu"):
+        assert "workers" not in describe_software(*CPU)
+        list(spread(echo, range(3), CPU))
+        assert re.fullmatch(r"1 CPU process, .* \(ThreadPoolExecutor\)", describe_software(*CPU)["workers"])
+        record_software(tmp_path, *CPU)
+    assert "workers" not in json.loads((tmp_path / "provenance.json").read_text())
+    assert "workers" not in describe_software(*CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_is_asked_of_the_workers_and_not_of_this_machine(device):
+    with ThreadPoolExecutor(1) as threads, on_cluster(threads, device):
+        assert choose_devices(device, 1) == CPU
+        assert select_device(device) == CPU[0]
+        with pytest.raises(UserError, match="unknown; allowed"):
+            select_device("cudo")
+        with pytest.raises(UserError, match=rf"a worker on .*: device '{device}': PyTorch sees no CUDA device here"):
+            list(spread(echo, range(3), CPU))
+    with pytest.raises(UserError, match="sees no CUDA device here"):
+        select_device(device)
 
 
 def test_a_worker_of_another_version_says_so():

@@ -1,4 +1,4 @@
-"""Lock files where a file system has no locks: a sign of life of their holder, and what is done with those of dead ones.
+"""Lock files where a file system has no locks: signs of life of holders, and what is done with those of dead ones.
 
 `filelock` writes the number of the process and the name of its machine into such a file, and takes over those of
 processes of this machine that are gone. Of another machine it knows nothing, so a holder touches its file as long as it

@@ -5,7 +5,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing.reduction import ForkingPickler
 from typing import Generic, TypeVar
 
@@ -14,6 +14,7 @@ import torch
 from fieldlevel import __version__, extensions
 from fieldlevel.errors import UserError, reason
 from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.hardware import Unit, unit_of
 from fieldlevel.progress import Listener, ignore
 
 Result = TypeVar("Result")
@@ -28,10 +29,11 @@ class Abandoned(BaseException):
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """What a worker sends of a piece of work: its result or why there is none."""
+    """What a worker sends of a piece of work: its result or why there is none, and on what it was done."""
 
     result: Result | None = None
     error: BaseException | None = None
+    unit: Unit | None = None
 
     def take(self) -> Result:
         """The result.
@@ -125,11 +127,19 @@ def do_ordered(make: Make[Result], number: int, order: Order) -> Done[Result]:
         try:
             _check_version(order)
             with _following(order):
-                return try_piece(make, select_device(order.device), number)
+                device = _device_of(order)
+                return replace(try_piece(make, device, number), unit=unit_of(device))
         except UserError as error:
             return Done(error=error)
         except Abandoned:
             return Done()
+
+
+def _device_of(order: Order) -> torch.device:
+    try:
+        return select_device(order.device)
+    except UserError as error:
+        raise UserError(f"a worker on {os.uname().nodename}: {error}") from None
 
 
 def _check_version(order: Order) -> None:
