@@ -15,7 +15,7 @@ from itertools import islice
 from fieldlevel.errors import UserError, reason
 from fieldlevel.numerics.device import devices_elsewhere
 from fieldlevel.numerics.hardware import Unit
-from fieldlevel.pieces import Begin, Done, Make, Order, Result, do_ordered
+from fieldlevel.pieces import Begin, Done, Make, Order, Result, do_ordered, forget_kept
 from fieldlevel.progress import Listener, Progress, ignore
 
 N_AHEAD = 2
@@ -81,11 +81,14 @@ class Crew:
         Raises:
             UserError: the workers are gone, or a piece of work killed several of them.
         """
-        with self.telling(listener) as begin:
-            hand_out = partial(self.executor.submit, do_ordered, make, order=Order.here(self.device, begin))
-            with closing(self._results(hand_out, todo, listener)) as results:
-                for place, done in results:
-                    yield place, done.take()
+        try:
+            with self.telling(listener) as begin:
+                hand_out = partial(self.executor.submit, do_ordered, make, order=Order.here(self.device, begin))
+                with closing(self._results(hand_out, todo, listener)) as results:
+                    for place, done in results:
+                        yield place, done.take()
+        finally:
+            forget_kept()  # where workers are threads of this process
 
     def _results(
         self, hand_out: Callable[[int], "Future[Done[Result]]"], todo: Sequence[int], listener: Listener

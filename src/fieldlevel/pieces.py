@@ -3,11 +3,12 @@
 import os
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from multiprocessing.reduction import ForkingPickler
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
@@ -51,6 +52,28 @@ class _Worker:
 
     listener: Listener = staticmethod(ignore)
     one_at_a_time = threading.Lock()
+    work: str | None = None
+    kept: tuple[object, Any] | None = None
+
+
+def kept_for_others(key: object, make: Callable[[], Result]) -> Result:
+    """What one piece of work made and others of the same work need, of which a worker keeps the last.
+
+    Args:
+        key: equal where the same is meant.
+        make: makes it where it was not kept.
+    """
+    if _Worker.work is None:
+        return make()
+    if _Worker.kept is None or _Worker.kept[0] != key:
+        _Worker.kept = None  # before the next one takes memory
+        _Worker.kept = key, make()
+    return _Worker.kept[1]
+
+
+def forget_kept() -> None:
+    """Give the memory back that `kept_for_others` holds in this process."""
+    _Worker.work = _Worker.kept = None
 
 
 def worker_listener() -> Listener:
@@ -98,6 +121,7 @@ class Order:
         extensions: modules to import first, as `FIELDLEVEL_EXTENSIONS` has them.
         begin: called in the thread that does a piece, before it; gives the listener there.
         version: of this package, which workers must have too.
+        work: that the piece is of, told from others.
     """
 
     folder: str
@@ -105,6 +129,7 @@ class Order:
     extensions: str
     begin: Begin
     version: str = __version__
+    work: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def here(cls, device: str, begin: Begin) -> "Order":
@@ -152,6 +177,8 @@ def _check_version(order: Order) -> None:
 def _following(order: Order) -> Iterator[None]:
     folder, n_threads, listener = os.getcwd(), torch.get_num_threads(), worker_listener()  # noqa: PTH109
     _enter(order.folder)
+    if _Worker.work != order.work:
+        _Worker.work, _Worker.kept = order.work, None
     try:
         torch.set_num_threads(1)
         tell_listener(order.begin())
