@@ -4,9 +4,9 @@
 
 The reference is the released recipe (`released_recipe`): PyTorch's modules, circular padding and AdamW, in float32 and
 eager, with batches as large. `before` is the step of `fieldlevel train` without what was done for CPUs: maps in the
-order of memory that PyTorch makes, Muon's iteration on the wide matrices, AdamW's loop over the weights. Each change
-is then made alone, and all of them together; bfloat16 is what `precision = "bfloat16"` does, which pays where the
-processor multiplies such numbers (`avx512_bf16`, `amx_bf16`).
+order of memory that PyTorch makes, Muon's iteration on the wide matrices. Each change is then made alone, and both of
+them together; bfloat16 is what `precision = "bfloat16"` does, which pays where the processor multiplies such numbers
+(`avx512_bf16`, `amx_bf16`).
 
 All of them take their steps in turn, in one process on one thread. What counts is the time of the process, not of the
 wall: others may use the machine, though what they do to its caches is felt. Medians over the rounds; the gain is the
@@ -59,7 +59,6 @@ class Variant(NamedTuple):
 
     is_channels_last: bool = False
     iterates_on_grams: bool = False
-    is_fused: bool = False
     precision: Precision = "float32"
 
 
@@ -67,9 +66,8 @@ VARIANTS = {
     BEFORE: Variant(),
     "channels last": Variant(is_channels_last=True),
     "small matrices in Muon": Variant(iterates_on_grams=True),
-    "fused AdamW": Variant(is_fused=True),
-    "all": Variant(True, True, True),
-    "all, bfloat16": Variant(True, True, True, "bfloat16"),
+    "both": Variant(True, True),
+    "both, bfloat16": Variant(True, True, "bfloat16"),
 }
 
 
@@ -128,10 +126,7 @@ def training_of(variant: Variant, arguments: Arguments, maps: MapSet) -> Trainin
     """A training at its start."""
     spec = replace(spec_of(arguments), precision=variant.precision)
     with changed(variant), seeded(arguments.seed, torch.device("cpu")):
-        training = TrainingState(spec, maps, maps)
-    for group in training.take_step.optimisers[0].param_groups:
-        group["fused"] = variant.is_fused
-    return training
+        return TrainingState(spec, maps, maps)
 
 
 def ms_of(do: Callable[[], object]) -> float:

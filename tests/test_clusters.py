@@ -1,6 +1,8 @@
 """Work given to the workers of a cluster: nothing is lost when one is killed, and all is the same to the bit."""
 
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -18,6 +20,7 @@ import pytest
 import torch
 
 import fieldlevel
+from fieldlevel import pieces
 from fieldlevel.cli import main
 from fieldlevel.clusters import _tell, on_cluster
 from fieldlevel.crews import N_AHEAD, current_crew
@@ -26,8 +29,14 @@ from fieldlevel.data.suite import open_suite
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
+from fieldlevel.inference.software import describe_software, record_software
+from fieldlevel.locks import locked
+from fieldlevel.numerics.device import select_device
 from fieldlevel.pieces import Abandoned, Order, do_ordered, worker_listener
 from fieldlevel.progress import Progress, ignore
+from fieldlevel.search.trial_tables import read_trials
+from fieldlevel.search.tune import Shared, tune
+from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study.jobs import train_missing, trained_network
@@ -92,7 +101,7 @@ class Killer:
 
 
 def contents(folder, pattern="*"):
-    return {path.name: path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.glob(pattern) if path.is_file()}
 
 
 def test_maps_are_the_same_to_the_bit_though_a_worker_is_killed(client, cmd, tmp_path):
@@ -121,6 +130,43 @@ def test_networks_are_the_same_to_the_bit_though_a_worker_is_killed(client, cmd,
     assert sorted(path.name for path in (tmp_path / "cluster").iterdir()) == sorted(
         path.name for path in (tmp_path / "local").iterdir()
     )
+
+
+def test_a_search_is_the_same_to_the_bit_though_a_worker_is_killed_in_a_trial(client, cmd, tmp_path):
+    spec = TuneSpec(train=TRAIN, n_trials=4, n_kept=4)
+    killer = Killer(client, "tune", 2)
+    with on_cluster(client, "cpu"):
+        tune(spec, cmd, tmp_path / "cluster", listener=killer, to_use=False)
+    assert killer.is_gone(client)
+    tune(spec, cmd, tmp_path / "local", "cpu", to_use=False)
+    rows = [[row | {"seconds": ""} for row in read_trials(tmp_path / name)] for name in ("cluster", "local")]
+    assert rows[0] == rows[1]
+    assert [(row["number"], row["state"]) for row in rows[0]] == [(str(n), "complete") for n in range(4)]
+    made = [contents(tmp_path / name, "trial-*/weights.safetensors") for name in ("cluster", "local")]
+    assert made[0] == made[1] != {}
+
+
+def test_a_worker_that_joins_a_search_does_trials(cmd, tmp_path):
+    shared = Shared(TuneSpec(train=TRAIN, n_trials=6, n_kept=1), cmd, tmp_path / "out", None)
+    is_begun = threading.Event()
+    with (
+        distributed.LocalCluster(1, threads_per_worker=1, dashboard_address="127.0.0.1:0", memory_limit=0) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+        ThreadPoolExecutor(1) as helper,
+    ):
+
+        def join():
+            is_begun.wait(60)
+            with locked(tmp_path / "out" / ".search.lock", wait=True):  # no trial is taken meanwhile
+                cluster.scale(2)
+                client.wait_for_workers(2)
+
+        joined = helper.submit(join)
+        with on_cluster(client, "cpu"):
+            list(spread(shared.do_trial, range(6), CPU, lambda event: is_begun.set()))
+        joined.result()
+        assert list(client.run(lambda: pieces._Worker.kept is not None).values()) == [True, True]
+    assert [row["state"] for row in read_trials(tmp_path / "out")] == ["complete"] * 6
 
 
 def test_commands_work_on_a_cluster(cluster, tmp_path, monkeypatch, capsys):
@@ -216,6 +262,44 @@ def test_a_worker_that_does_not_see_the_folder_says_so():
     done = do_ordered(echo, 3, Order("/nowhere", "cpu", "", begin))
     with pytest.raises(UserError, match=r"^/nowhere: a worker on .* cannot work there \(No such file"):
         done.take()
+
+
+def records(folder: Path) -> list[dict[str, str]]:
+    known = json.loads((folder / "provenance.json").read_text())
+    return [run for name, record in known.items() for run in record["runs"]]
+
+
+def test_maps_tell_on_what_workers_made_them(tmp_path):
+    with ThreadPoolExecutor(2) as threads, on_cluster(threads):
+        simulate_suite(TOY, tmp_path / "cluster", "cpu")
+    simulate_suite(TOY, tmp_path / "local", "cpu")
+    (told,) = {run["hardware"] for run in records(tmp_path / "local")}
+    assert told.startswith("1 CPU process, ")
+    assert {run["hardware"] for run in records(tmp_path / "cluster")} == {f"{told} (ThreadPoolExecutor)"}
+
+
+def test_results_tell_of_the_workers_of_the_run_and_not_those_of_a_folder(tmp_path):
+    with ThreadPoolExecutor(1) as threads, on_cluster(threads, "cpu"):
+        assert "workers" not in describe_software(*CPU)
+        list(spread(echo, range(3), CPU))
+        assert re.fullmatch(r"1 CPU process, .* \(ThreadPoolExecutor\)", describe_software(*CPU)["workers"])
+        record_software(tmp_path, *CPU)
+    assert "workers" not in json.loads((tmp_path / "provenance.json").read_text())
+    assert "workers" not in describe_software(*CPU)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU is here")
+@pytest.mark.parametrize("device", ["cuda", "cuda:1"])
+def test_a_gpu_is_asked_of_the_workers_and_not_of_this_machine(device):
+    with ThreadPoolExecutor(1) as threads, on_cluster(threads, device):
+        assert choose_devices(device, 1) == CPU
+        assert select_device(device) == CPU[0]
+        with pytest.raises(UserError, match="unknown; allowed"):
+            select_device("cudo")
+        with pytest.raises(UserError, match=rf"a worker on .*: device '{device}': PyTorch sees no CUDA device here"):
+            list(spread(echo, range(3), CPU))
+    with pytest.raises(UserError, match="sees no CUDA device here"):
+        select_device(device)
 
 
 def test_a_worker_of_another_version_says_so():

@@ -46,7 +46,8 @@ def on_cluster(where: Any, device: str = "auto") -> Iterator[None]:
         where: `"tcp://host:8786"` (a dask scheduler), the file that it wrote (`"scheduler.json"`), `"slurm"` (jobs by
             dask-jobqueue), a `distributed.Client`, or any `concurrent.futures.Executor`. Workers must see the folders
             that are spoken of under the same paths, and have this package.
-        device: of the workers: `"auto"` (the GPU that a worker sees, else its CPU) or `"cpu"`.
+        device: of the workers: `"auto"` (the GPU that a worker sees, else its CPU), `"cuda"` (no worker without one) or
+            `"cpu"`. What stays here takes the same, and the CPU where this machine has none.
 
     Raises:
         UserError: no such scheduler, or dask is not installed.

@@ -8,12 +8,14 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, CancelledError, Executor, Future, wait
 from contextlib import AbstractContextManager, closing, contextmanager, nullcontext
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import islice
 
 from fieldlevel.errors import UserError, reason
-from fieldlevel.pieces import Begin, Done, Make, Order, Result, do_ordered
+from fieldlevel.numerics.device import devices_elsewhere
+from fieldlevel.numerics.hardware import Unit
+from fieldlevel.pieces import Begin, Done, Make, Order, Result, do_ordered, forget_kept
 from fieldlevel.progress import Listener, Progress, ignore
 
 N_AHEAD = 2
@@ -36,7 +38,8 @@ def given_to(crew: "Crew") -> Iterator[None]:
     """Context in which a crew does the work that is spread."""
     token = _current.set(crew)
     try:
-        yield
+        with devices_elsewhere():
+            yield
     finally:
         _current.reset(token)
 
@@ -60,6 +63,7 @@ class Crew:
         device: as the command line has it; each worker chooses its own.
         count: how many workers there are now.
         telling: given a listener, a context that yields what gives workers one in its place.
+        units: devices that have done a piece of work, as workers told.
     """
 
     executor: Executor
@@ -67,6 +71,7 @@ class Crew:
     device: str
     count: Callable[[], int]
     telling: Callable[[Listener], AbstractContextManager[Begin]] = _heard_by_nobody
+    units: set[Unit] = field(default_factory=set, compare=False)
 
     def spread(
         self, make: Make[Result], todo: Sequence[int], listener: Listener
@@ -76,11 +81,14 @@ class Crew:
         Raises:
             UserError: the workers are gone, or a piece of work killed several of them.
         """
-        with self.telling(listener) as begin:
-            hand_out = partial(self.executor.submit, do_ordered, make, order=Order.here(self.device, begin))
-            with closing(self._results(hand_out, todo, listener)) as results:
-                for place, done in results:
-                    yield place, done.take()
+        try:
+            with self.telling(listener) as begin:
+                hand_out = partial(self.executor.submit, do_ordered, make, order=Order.here(self.device, begin))
+                with closing(self._results(hand_out, todo, listener)) as results:
+                    for place, done in results:
+                        yield place, done.take()
+        finally:
+            forget_kept()  # where workers are threads of this process
 
     def _results(
         self, hand_out: Callable[[int], "Future[Done[Result]]"], todo: Sequence[int], listener: Listener
@@ -108,12 +116,15 @@ class Crew:
 
     def _take(self, future: "Future[Done[Result]]") -> Done[Result]:
         try:
-            return future.result()
+            done = future.result()
         except CancelledError:
             raise UserError(f"{self.name}: the connection is lost; the same command continues") from None
         except Exception as error:
             told = f"{self.name}: {reason(error).partition('. ')[0]}"  # what follows tells of dask's pages
             raise UserError(f"{told}; the workers' logs may tell more, and the same command continues") from error
+        if done.unit is not None:
+            self.units.add(done.unit)
+        return done
 
 
 class _Watch:

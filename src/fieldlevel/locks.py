@@ -5,19 +5,28 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder
+from fieldlevel.lock_markers import Watch, beating, take_away
+
+if TYPE_CHECKING:
+    from filelock import BaseFileLock
 
 SECONDS_BETWEEN_TRIES = 0.02
 """While a lock is waited for."""
+SECONDS_BETWEEN_LOOKS = 1.0
+"""At who holds it."""
 
 
 @contextmanager
 def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     """Hold a lock against other processes; it ends with its process, however that dies.
 
-    Where a file system has no locks (Lustre mounted without them), a file with the number of the process serves.
+    Where a file system has no locks (Lustre mounted without them), a file with the number of the process serves. That
+    of a dead process is taken over: of this machine at once, of another one when there was no sign of life for ten
+    minutes (`lock_markers`).
 
     Args:
         path: a file that exists while the lock is held.
@@ -29,25 +38,44 @@ def locked(path: Path, *, wait: bool = False) -> Iterator[bool]:
     Raises:
         UserError: the file cannot be made there.
     """
-    from filelock import FileLock, Timeout  # noqa: PLC0415 (keeps `--help` fast)
+    from filelock import FileLock  # noqa: PLC0415 (keeps `--help` fast)
 
-    lock = FileLock(path, timeout=-1 if wait else 0, poll_interval=SECONDS_BETWEEN_TRIES)
+    lock = FileLock(path, poll_interval=SECONDS_BETWEEN_TRIES)
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "flock not supported")
-            lock.acquire()
-    except Timeout:
-        yield False
-        return
+            is_ours = _acquire(lock, path, wait=wait)
     except OSError as error:
         raise UserError(f"{path.parent}: cannot be written ({error.strerror}); name another folder") from None
+    if not is_ours:
+        yield False
+        return
     held = _identity(path)
     try:
-        yield True
+        with beating(path):
+            yield True
     finally:
         if held is not None and held == _identity(path):
             path.unlink()
         lock.release()
+
+
+def _acquire(lock: "BaseFileLock", path: Path, *, wait: bool) -> bool:
+    """Get a lock, that of a dead holder too; whether it was got."""
+    from filelock import Timeout  # noqa: PLC0415 (keeps `--help` fast)
+
+    watch = Watch()
+    while True:
+        try:
+            lock.acquire(timeout=SECONDS_BETWEEN_LOOKS if wait or watch.is_suspicious else 0)
+        except Timeout:
+            watch.look(path)
+        else:
+            return True
+        if watch.is_over and watch.marker is not None:
+            take_away(path, watch.marker)
+        elif not wait and not watch.is_suspicious:
+            return False
 
 
 def _identity(path: Path) -> tuple[int, int] | None:

@@ -3,17 +3,19 @@
 import os
 import threading
 import traceback
+import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from multiprocessing.reduction import ForkingPickler
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 
 from fieldlevel import __version__, extensions
 from fieldlevel.errors import UserError, reason
 from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.hardware import Unit, unit_of
 from fieldlevel.progress import Listener, ignore
 
 Result = TypeVar("Result")
@@ -28,10 +30,11 @@ class Abandoned(BaseException):
 
 @dataclass(frozen=True)
 class Done(Generic[Result]):
-    """What a worker sends of a piece of work: its result or why there is none."""
+    """What a worker sends of a piece of work: its result or why there is none, and on what it was done."""
 
     result: Result | None = None
     error: BaseException | None = None
+    unit: Unit | None = None
 
     def take(self) -> Result:
         """The result.
@@ -49,6 +52,28 @@ class _Worker:
 
     listener: Listener = staticmethod(ignore)
     one_at_a_time = threading.Lock()
+    work: str | None = None
+    kept: tuple[object, Any] | None = None
+
+
+def kept_for_others(key: object, make: Callable[[], Result]) -> Result:
+    """What one piece of work made and others of the same work need, of which a worker keeps the last.
+
+    Args:
+        key: equal where the same is meant.
+        make: makes it where it was not kept.
+    """
+    if _Worker.work is None:
+        return make()
+    if _Worker.kept is None or _Worker.kept[0] != key:
+        _Worker.kept = None  # before the next one takes memory
+        _Worker.kept = key, make()
+    return _Worker.kept[1]
+
+
+def forget_kept() -> None:
+    """Give the memory back that `kept_for_others` holds in this process."""
+    _Worker.work = _Worker.kept = None
 
 
 def worker_listener() -> Listener:
@@ -96,6 +121,7 @@ class Order:
         extensions: modules to import first, as `FIELDLEVEL_EXTENSIONS` has them.
         begin: called in the thread that does a piece, before it; gives the listener there.
         version: of this package, which workers must have too.
+        work: that the piece is of, told from others.
     """
 
     folder: str
@@ -103,6 +129,7 @@ class Order:
     extensions: str
     begin: Begin
     version: str = __version__
+    work: str = field(default_factory=lambda: uuid.uuid4().hex)
 
     @classmethod
     def here(cls, device: str, begin: Begin) -> "Order":
@@ -125,11 +152,19 @@ def do_ordered(make: Make[Result], number: int, order: Order) -> Done[Result]:
         try:
             _check_version(order)
             with _following(order):
-                return try_piece(make, select_device(order.device), number)
+                device = _device_of(order)
+                return replace(try_piece(make, device, number), unit=unit_of(device))
         except UserError as error:
             return Done(error=error)
         except Abandoned:
             return Done()
+
+
+def _device_of(order: Order) -> torch.device:
+    try:
+        return select_device(order.device)
+    except UserError as error:
+        raise UserError(f"a worker on {os.uname().nodename}: {error}") from None
 
 
 def _check_version(order: Order) -> None:
@@ -142,6 +177,8 @@ def _check_version(order: Order) -> None:
 def _following(order: Order) -> Iterator[None]:
     folder, n_threads, listener = os.getcwd(), torch.get_num_threads(), worker_listener()  # noqa: PTH109
     _enter(order.folder)
+    if _Worker.work != order.work:
+        _Worker.work, _Worker.kept = order.work, None
     try:
         torch.set_num_threads(1)
         tell_listener(order.begin())

@@ -9,18 +9,28 @@ from pathlib import Path
 import torch
 
 from fieldlevel import __version__
+from fieldlevel.crews import current_crew
 from fieldlevel.json_files import write_json
+from fieldlevel.numerics.hardware import in_words, processor
 
 
 def describe_software(device: torch.device) -> dict[str, str]:
-    """Facts about this run for reports and run folders.
+    """Facts about this run for reports.
 
     Args:
         device: where the networks run.
 
     Returns:
-        Plain words by topic; the commit is left out where the package does not run from a repository.
+        Plain words by topic; the commit is left out where the package does not run from a repository. On a cluster
+        `workers` are those that have done something by now.
     """
+    facts = _describe_process(device)
+    if (crew := current_crew()) is not None and crew.units:
+        facts["workers"] = f"{in_words(crew.units)} ({crew.name})"
+    return facts
+
+
+def _describe_process(device: torch.device) -> dict[str, str]:
     facts = {
         "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
         "fieldlevel": __version__,
@@ -36,14 +46,7 @@ def _hardware(device: torch.device) -> str:
     cores = f"{len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()} CPU cores"
     if device.type == "cuda":
         return f"{torch.cuda.get_device_name(device)}, {cores}"
-    return f"{_processor()}, {cores}"
-
-
-def _processor() -> str:
-    listing = Path("/proc/cpuinfo")
-    lines = listing.read_text().splitlines() if listing.exists() else []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    return f"{processor()}, {cores}"
 
 
 def _commit() -> str:
@@ -67,5 +70,5 @@ def _git(folder: Path, *arguments: str) -> str:
 
 
 def record_software(folder: Path, device: torch.device) -> None:
-    """Write `provenance.json` of a run."""
-    write_json(folder / "provenance.json", describe_software(device))
+    """Write `provenance.json` of a run that this process has made."""
+    write_json(folder / "provenance.json", _describe_process(device))

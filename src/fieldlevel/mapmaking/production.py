@@ -11,6 +11,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import torch
 
@@ -18,8 +19,9 @@ from fieldlevel.crews import N_AHEAD, current_crew
 from fieldlevel.data.npy_files import Float32Array
 from fieldlevel.mapmaking.contents import Plan, SuiteField
 from fieldlevel.mapmaking.ledger import Ledger
-from fieldlevel.mapmaking.provenance import Run, describe_hardware, utc_now
+from fieldlevel.mapmaking.provenance import Run, utc_now
 from fieldlevel.mapmaking.shards import Shard
+from fieldlevel.numerics.hardware import Unit, describe_hardware, in_words, unit_of
 from fieldlevel.progress import Listener, Progress
 from fieldlevel.workers import spread
 
@@ -67,7 +69,7 @@ def produce_maps(
         task += f" {shard}" if shard.count > 1 else ""
         listener(Progress(task, total - len(todo), total, "simulations"))
         used = devices[: max(1, len(todo))]
-        storage = _Storage(ledgers, shard, _hardware(used))
+        storage = _Storage(ledgers, shard, used)
         for finished in _store_all(storage, todo, spread(partial(_make_wanted, make, wanted), todo, used)):
             listener(Progress(task, total - len(todo) + finished, total, "simulations"))
     for ledger in ledgers:
@@ -95,46 +97,58 @@ def _claim(ledgers: Sequence[Ledger], shard: Shard, held: ExitStack) -> dict[int
     return lacking
 
 
-def _hardware(devices: Sequence[torch.device]) -> str:
-    crew = current_crew()
-    return describe_hardware(devices) if crew is None else crew.name
+def _describing(devices: Sequence[torch.device]) -> Callable[[set[Unit]], str]:
+    """What tells the hardware: that of the processes of this machine, or of the workers that made something."""
+    if (crew := current_crew()) is None:
+        here = describe_hardware(devices)
+        return lambda units: here
+    return lambda units: f"{in_words(units)} ({crew.name})"
 
 
-def _make_wanted(make: Make, wanted: Mapping[int, Sequence[str]], number: int, device: torch.device) -> MapsOfPlans:
-    return make(number, device, wanted[number])
+class _Made(NamedTuple):
+    """Maps, and what they were made on."""
+
+    maps: MapsOfPlans
+    unit: Unit
+
+
+def _make_wanted(make: Make, wanted: Mapping[int, Sequence[str]], number: int, device: torch.device) -> _Made:
+    return _Made(make(number, device, wanted[number]), unit_of(device))
 
 
 class _Storage:
     """Stores simulations and keeps the record of this run, for each plan apart."""
 
-    def __init__(self, ledgers: Sequence[Ledger], shard: Shard, hardware: str) -> None:
+    def __init__(self, ledgers: Sequence[Ledger], shard: Shard, devices: Sequence[torch.device]) -> None:
         self.ledgers = {ledger.plan.name: ledger for ledger in ledgers}
-        self.shard, self.hardware = shard, hardware
+        self.shard, self.hardware = shard, _describing(devices)
+        self.units: dict[str, set[Unit]] = {name: set() for name in self.ledgers}
         self.started, self.clock = utc_now(), time.monotonic()
         self.n_stored = dict.fromkeys(self.ledgers, 0)
 
-    def store(self, number: int, made: MapsOfPlans) -> None:
+    def store(self, number: int, made: _Made) -> None:
         """Store the maps of one simulation, and count it as done in each plan when nothing is left to be written."""
-        for name, maps in made.items():
+        for name, maps in made.maps.items():
             ledger = self.ledgers[name]
             ledger.write(number, maps)
             self.n_stored[name] += 1
+            self.units[name].add(made.unit)
             seconds = round(time.monotonic() - self.clock, 3)
-            run = Run(str(self.shard), self.hardware, self.started, utc_now(), seconds, self.n_stored[name])
-            ledger.record(run)
+            hardware = self.hardware(self.units[name])
+            ledger.record(Run(str(self.shard), hardware, self.started, utc_now(), seconds, self.n_stored[name]))
             ledger.note(self.shard, number)
 
 
 def _store_all(
-    storage: _Storage, todo: Sequence[int], results: Generator[tuple[int, MapsOfPlans], None, None]
+    storage: _Storage, todo: Sequence[int], results: Generator[tuple[int, _Made], None, None]
 ) -> Iterator[int]:
     """Store in a thread of its own; what has been computed is stored even if the rest fails. Yields how many."""
     with closing(results), ThreadPoolExecutor(max_workers=1) as writer:
         waiting: deque[Future[None]] = deque()
-        for finished, (place, maps) in enumerate(results, start=1):
+        for finished, (place, made) in enumerate(results, start=1):
             while len(waiting) >= N_AHEAD:
                 waiting.popleft().result()
-            waiting.append(writer.submit(storage.store, todo[place], maps))
+            waiting.append(writer.submit(storage.store, todo[place], made))
             yield finished
         for write in waiting:
             write.result()

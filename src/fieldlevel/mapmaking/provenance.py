@@ -1,6 +1,5 @@
 """Where maps come from: what is written beside them, in `provenance.json`."""
 
-import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,7 +20,7 @@ class Run:
 
     Attributes:
         shard: e.g. `"2/8"`.
-        hardware: that it computes on.
+        hardware: that it computes on; of a cluster that of the workers that made the maps.
         started: UTC, ISO 8601.
         finished: when the last of its simulations was stored.
         seconds: between the two.
@@ -39,20 +38,6 @@ class Run:
 def utc_now() -> str:
     """The time in ISO 8601, UTC, to the millisecond."""
     return datetime.now(UTC).isoformat(timespec="milliseconds")
-
-
-def describe_hardware(devices: Sequence[torch.device]) -> str:
-    """Name and number of the devices that maps are made on; processes may share a GPU.
-
-    Example:
-        >>> describe_hardware([torch.device("cpu")] * 2)[:15]
-        '2 CPU processes'
-    """
-    if devices[0].type == "cpu":
-        processes = "process" if len(devices) == 1 else "processes"
-        return f"{len(devices)} CPU {processes}, {platform.processor() or platform.machine()}"
-    names = [torch.cuda.get_device_name(device) for device in dict.fromkeys(devices)]
-    return ", ".join(f"{names.count(name)} {name}" for name in dict.fromkeys(names))
 
 
 def is_recorded(directory: Path, name: str, digest: str) -> bool:

@@ -1,7 +1,9 @@
 """Which device to compute on, and how exactly."""
 
 import re
-from contextlib import AbstractContextManager
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from contextvars import ContextVar
 
 import torch
 
@@ -9,13 +11,24 @@ from fieldlevel.errors import UserError
 from fieldlevel.numerics.memory import physical_memory
 
 _MOST_DIGITS = 9
+_are_elsewhere: ContextVar[bool] = ContextVar("are_elsewhere", default=False)
+
+
+@contextmanager
+def devices_elsewhere() -> Iterator[None]:
+    """Context in which devices are those of workers; where this machine lacks one, its CPU does the work that stays."""
+    token = _are_elsewhere.set(True)
+    try:
+        yield
+    finally:
+        _are_elsewhere.reset(token)
 
 
 def select_device(name: str) -> torch.device:
     """Device by name; `"auto"` is the first CUDA device if there is one, else the CPU.
 
     Raises:
-        UserError: unknown device, or CUDA where there is none.
+        UserError: unknown device, or CUDA where there is none (but for `devices_elsewhere`).
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
@@ -24,12 +37,21 @@ def select_device(name: str) -> torch.device:
         raise UserError(f"device {name!r}: unknown; allowed: auto, cpu, cuda, cuda:<n>")
     if name == "cpu":
         return torch.device(name)
+    if (told := _why_not_here(match[2])) is None:
+        return torch.device(name)
+    if _are_elsewhere.get():
+        return torch.device("cpu")
+    raise UserError(f"device {name!r}: {told}")
+
+
+def _why_not_here(number: str | None) -> str | None:
+    """Why there is no CUDA device of a number, or none at all, on this machine."""
     if not torch.cuda.is_available():
-        raise UserError(f"device {name!r}: PyTorch sees no CUDA device here; use auto or cpu")
+        return "PyTorch sees no CUDA device here; use auto or cpu"
     count = torch.cuda.device_count()
-    if match[2] is not None and (len(match[2]) > _MOST_DIGITS or int(match[2]) >= count):
-        raise UserError(f"device {name!r}: there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}")
-    return torch.device(name)
+    if number is not None and (len(number) > _MOST_DIGITS or int(number) >= count):
+        return f"there are {count} CUDA devices here, from cuda:0 to cuda:{count - 1}"
+    return None
 
 
 def memory_of(device: torch.device) -> int:

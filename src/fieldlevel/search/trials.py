@@ -58,6 +58,10 @@ class Search:
         """Trials that count."""
         return self.trials(*STATES)
 
+    def is_finished(self) -> bool:
+        """Whether there are as many trials that count as were asked for."""
+        return len(self.finished()) >= self.spec.n_trials
+
     def best(self) -> list[FrozenTrial]:
         """The complete trials that are kept, the best first."""
         complete = self.trials(TrialState.COMPLETE)

@@ -29,7 +29,8 @@ from fieldlevel.files import make_folder
 from fieldlevel.inference.calibrated_training import complete
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.device import select_device
-from fieldlevel.pieces import worker_listener
+from fieldlevel.numerics.hardware import in_words, unit_of
+from fieldlevel.pieces import kept_for_others, worker_listener
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.progress_bars import telling
 from fieldlevel.search.published_trials import Point, published_trials
@@ -97,15 +98,14 @@ def tune(
     spec = _check_spec(spec)
     if not (Path(out) / "journal.log").exists():
         refuse_unused_in_search(spec)
-    trials = [] if begin_with is None else _trials_for(spec, begin_with)
-    fingerprints = fingerprints_of([source.suite for source in open_data(spec.train, directory, check=False)])
+    shared = Shared(spec, directory, out, begin_with)
     with _quiet_optuna(), telling(listener, verbose) as told:
-        search = open_search(spec, Path(out), fingerprints, trials)
+        search = shared.open()
         if current_crew() is not None:
             open_data(spec.train, directory, told, check=check)
-            _share(search, Shared(spec, directory, out, begin_with), to_use, told)
+            _share(search, shared, to_use, told)
             return search.best_weights()
-        if len(search.finished()) < spec.n_trials or search.lost():
+        if not search.is_finished() or search.lost():
             data = _load(spec.train, directory, select_device(device), told, check=check)
             _work(search, data, told)
             _make_again(search, data, told)
@@ -117,18 +117,34 @@ def tune(
 
 @dataclass(frozen=True)
 class Shared:
-    """A search that workers of a cluster join; arguments as of `tune`."""
+    """A search that any worker of a cluster can open; arguments as of `tune`."""
 
     spec: TuneSpec
     directory: str | Path
     out: str | Path
     begin_with: str | Path | None
 
-    def join(self, number: int, device: torch.device, to_use: bool = False) -> None:
-        """Work on the search until it is finished."""
+    def open(self) -> Search:
+        """The search in its folder, begun if need be."""
+        trials = [] if self.begin_with is None else _trials_for(self.spec, self.begin_with)
+        sources = open_data(self.spec.train, self.directory, check=False)
+        return open_search(self.spec, Path(self.out), fingerprints_of([source.suite for source in sources]), trials)
+
+    def do_trial(self, number: int, device: torch.device) -> None:
+        """Do one trial, that of a worker that died first; none where the search is finished."""
         told = worker_listener()
+        with _quiet_optuna():
+            search = self.open()
+            if not search.is_finished():
+                load = partial(_load, self.spec.train, self.directory, device, told, check=False)
+                data = kept_for_others((self, device), load)
+                with working(search.out) as worker:
+                    _work_once(search, worker, data, told)
+
+    def end(self, to_use: bool, number: int, device: torch.device) -> None:
+        """Do what comes after the trials."""
         tune(
-            *(self.spec, self.directory, self.out, str(device), told),
+            *(self.spec, self.directory, self.out, str(device), worker_listener()),
             check=False,
             begin_with=self.begin_with,
             to_use=to_use,
@@ -136,11 +152,11 @@ class Shared:
 
 
 def _share(search: Search, shared: Shared, to_use: bool, listener: Listener) -> None:
-    """Have workers do the trials that are left, as many at a time as there are workers, and one what comes after."""
+    """Have workers do the trials that are left, one a piece, and one of them what comes after."""
     n_left = search.spec.n_trials - len(search.finished())
     here = [torch.device("cpu")]
-    deque(spread(shared.join, range(n_left), here, listener), maxlen=0)
-    deque(spread(partial(shared.join, to_use=to_use), [0], here, listener), maxlen=0)
+    deque(spread(shared.do_trial, range(n_left), here, listener), maxlen=0)
+    deque(spread(partial(shared.end, to_use), [0], here, listener), maxlen=0)
 
 
 def _complete(search: Search, weights: list[Path], directory: str | Path, device: str, listener: Listener) -> None:
@@ -226,11 +242,19 @@ def _load(train: TrainSpec, directory: str | Path, device: torch.device, listene
 
 def _work(search: Search, data: _Data, listener: Listener) -> None:
     """Do trials until the search is finished."""
-    n_steps = search.spec.train.n_steps
     with working(search.out) as worker:
-        while (trial := search.claim(worker)) is not None:
-            state = _run_trial(search, trial, data, _in_search(search, trial.number, listener))
-            _tell(search, n_steps * len(search.finished()), f"trial {trial.number} {STATES[state]}", listener)
+        while _work_once(search, worker, data, listener):
+            pass
+
+
+def _work_once(search: Search, worker: str, data: _Data, listener: Listener) -> bool:
+    """Do a trial; whether there was one left."""
+    if (trial := search.claim(worker)) is None:
+        return False
+    state = _run_trial(search, trial, data, _in_search(search, trial.number, listener))
+    n_steps = search.spec.train.n_steps * len(search.finished())
+    _tell(search, n_steps, f"trial {trial.number} {STATES[state]}", listener)
+    return True
 
 
 def _make_again(search: Search, data: _Data, listener: Listener) -> None:
@@ -252,6 +276,7 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
     """Train, save, close: weights are on disk before the trial is complete."""
     spec, folder = trial_spec(search.spec.train, trial.params), search.folder(trial.number)
     make_folder(folder)
+    trial.set_user_attr("hardware", in_words([unit_of(data.training.maps.device)]))
     try:
         file = data.resume_file(folder / "resume.pt", spec)
         trained = train_trial(trial, spec, data.training, data.validation, file, listener)

@@ -41,8 +41,7 @@ def make_optimisers(
     optimisers: list[Optimizer] = []
     if rest:
         constants: dict[str, Any] = {"betas": (spec.beta1, spec.beta2), "weight_decay": spec.weight_decay}
-        is_fused = is_recorded or (bool(matrices) and device.type == "cpu")  # a CPU's loop costs more than its numbers
-        kernels: dict[str, Any] = {"fused": is_fused or None, "capturable": is_recorded}
+        kernels: dict[str, Any] = {"fused": is_recorded or None, "capturable": is_recorded}
         optimisers.append(AdamW(rest, lr=rate(), **constants, **kernels))
     if matrices:
         dtype = torch.bfloat16 if is_bfloat16 else None
