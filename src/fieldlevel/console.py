@@ -32,6 +32,8 @@ _GAP_OF_MAPS = 6
 
 N_MAPS_SHOWN = 10
 """Posteriors that are printed; the file has them all."""
+N_PAIRS_SHOWN = 10
+"""Pairs of parameters whose correlations are printed; the file has them all."""
 
 
 def error(message: str) -> None:
@@ -159,15 +161,21 @@ def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]], names: Sequence[
     return table
 
 
-_MEASURES = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
+_MEASURES = {
+    "rms_relative_error": "rms relative\nerror",
+    "mean_relative_std": "mean σ/μ",
+    "r2": "R²",
+    "reduced_chi2": "reduced χ²",
+}
 """Those that are printed; `metrics.json` has them all."""
+_WHAT_SCORES_SAY = "μ, σ: posterior mean, std. R²: 1 is perfect. χ² above 1: σ is too small."
 
 
 def _score_table(title: str, rows: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(rows, no_wrap=True)
+    table.add_column(rows, no_wrap=True, vertical="bottom")
     for heading in _MEASURES.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", vertical="bottom")
     return table
 
 
@@ -316,7 +324,10 @@ def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]
     for name in scores:
         table.add_row(escape(name), *_cells(scores[name]))
     Console().print(table)
-    say(*(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
+    say(_WHAT_SCORES_SAY, *(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
+
+
+_WHAT_COVERAGE_SAYS = "Share of truths inside intervals; calibrated: 0.68, 0.95 and PIT p > 0.05."
 
 
 def print_error_bars(document: Mapping[str, Any]) -> None:
@@ -326,26 +337,56 @@ def print_error_bars(document: Mapping[str, Any]) -> None:
         document: contents of its `metrics.json`.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("truths inside", no_wrap=True)
-    for heading in ("68%", "95%"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("68% by quarter of the mean", justify="right", min_width=_FOUR_SHARES)
-    table.add_column("PIT p", justify="right", no_wrap=True)
+    table.add_column("coverage", no_wrap=True, vertical="bottom")
+    for heading in ("at 68%", "at 95%"):
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("at 68%, by quarter\nof the prior", justify="right", min_width=_FOUR_SHARES)
+    table.add_column("PIT p", justify="right", no_wrap=True, vertical="bottom")
     for name, found in document["error_bars"].items():
         levels = [_cell(found["coverage"][level], percent=False) for level in ("0.68", "0.95")]
         quarters = [_short(quarter["0.68"]["value"]) for quarter in found["quarters"]]
-        table.add_row(escape(name), *levels, " ".join(quarters), _short(found["uniformity"]["p_value"]))
+        table.add_row(escape(name), *levels, " ".join(quarters), _p_value(found["uniformity"]["p_value"]))
     Console().print(table)
+    say(_WHAT_COVERAGE_SAYS)
     if "tarp" in document:
         area, width = (_cell(document["tarp"][key], percent=False) for key in ("area", "width"))
-        say(f"joint posteriors (TARP): area {area}, width {width}")
-    for found in document.get("correlations", [])[:1]:
-        claimed, of_errors = (_cell(found[key], percent=False) for key in ("claimed", "found"))
-        say(f"correlation of {' and '.join(found['parameters'])}: {claimed} claimed, {of_errors} of the errors")
+        say(f"joint posteriors (TARP): area {area}, width {width}; calibrated: 0, 0")
+    if document.get("correlations"):
+        names = document.get("cosmological", [parameter.name for parameter in Layout().cosmological])
+        _print_correlations(document["correlations"], names)
     if "transfer" in document:
         chi2 = {name: row["reduced_chi2"] for name, row in document["transfer"].get("scores", {}).items()}
         told = ", ".join(f"{name} {_cell(each, percent=False)}" for name, each in chi2.items())
         say(*([f"χ² with transfer errors: {told}"] if told else []), f"note: {document['transfer']['guarantee']}")
+
+
+def _print_correlations(pairs: Sequence[Mapping[str, Any]], cosmological: Sequence[str]) -> None:
+    """Those of joint posteriors beside those of their errors: of the cosmological parameters, and above the noise."""
+    from fieldlevel.statistics.correlations import telling_pairs  # noqa: PLC0415 (keeps `--help` fast)
+
+    shown = telling_pairs(pairs, cosmological)[:N_PAIRS_SHOWN]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("correlation of")
+    for heading in ("of the posteriors", "of (θ − μ)/σ"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for pair in shown:
+        cells = (_cell(pair[key], percent=False) for key in ("claimed", "found"))
+        table.add_row(escape(", ".join(pair["parameters"])), *cells)
+    Console().print(table)
+    others = len(pairs) - len(shown)
+    say("θ: the truth. Both columns agree where joint posteriors are calibrated.")
+    if others:
+        say(f"{others} other pair{'s' * (others > 1)}, weaker or within the noise: metrics.json")
+
+
+def _p_value(value: float | str) -> str:
+    """Two decimals; not 0 where it is small.
+
+    Example:
+        >>> _p_value(0.2), _p_value(0.0004), _p_value("nan")
+        ('0.20', '<0.01', '–')
+    """
+    return "<0.01" if float(value) < 0.005 else _short(value)
 
 
 def _short(value: float | str) -> str:
