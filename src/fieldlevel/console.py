@@ -207,7 +207,8 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     best = sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]
     rows = [[f"{float(trial[name]):.4g}" for name in names] for trial in best]
     say(title)
-    _print_in_parts([name.replace("_", " ") for name in names], rows, justify="right")
+    told = {"number": "trial", "value": "validation loss"}
+    _print_in_parts([told.get(name, name.replace("_", " ")) for name in names], rows, justify="right")
 
 
 def _print_in_parts(
