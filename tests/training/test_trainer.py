@@ -161,7 +161,7 @@ def test_finished_run_is_not_that_of_other_maps_whichever_they_are(spec, directo
 
 def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):
     train(spec, directory, tmp_path / "run", "cpu")
-    with pytest.raises(UserError, match="another spec"):
+    with pytest.raises(UserError, match=rf"another spec \(seed: {spec.seed} there, 1 here\)"):
         train(replace(spec, seed=1), directory, tmp_path / "run", "cpu")
 
 
