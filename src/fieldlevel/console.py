@@ -69,6 +69,7 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
     pairs = document["pairs"]
     names = document.get("cosmological", [parameter.name for parameter in Layout().cosmological])
     console.print(_pair_table(f"{_count_pairs(len(pairs))}{mark}", pairs, names))
+    say(_WHAT_SCORES_SAY)
     table = Table(title=escape(f"Verdicts{mark}"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("experiment", "outcome", "measured"):
         table.add_column(column)
@@ -144,6 +145,7 @@ def print_pairs(pairs: "Sequence[PairResult]") -> None:
     names = [parameter.name for parameter in main_parameters(pair.layout for pair in pairs)] if pairs else []
     mark = f" · {MOCK_MARK}" if any(pair.is_mock for pair in pairs) else ""
     Console().print(_pair_table(f"{_count_pairs(len(pairs))}{mark}; the other tests follow", rows, names))
+    say(_WHAT_SCORES_SAY)
 
 
 def _count_pairs(n: int) -> str:
