@@ -293,8 +293,10 @@ def test_train_then_infer_and_evaluate(data, tmp_path, capsys):
     with (evaluation / "predictions.csv").open() as table:
         origins = {(row["data"], row["train_suite"], row["test_suite"], row["seed"]) for row in csv.DictReader(table)}
     assert origins == {("MOCK DATA", "MockTNG", "MockSIMBA", "0")}
+    assert main(["evaluate", str(weights), "--data", str(data), "--out", str(tmp_path / "own")]) == 0
+    assert json.loads((tmp_path / "own" / "metrics.json").read_text())["tested_on"] == "MockTNG"
     printed = capsys.readouterr().out
-    assert all(words in printed for words in ("MOCK DATA", "rms error", "A_AGN2", "metrics.json: "))
+    assert all(words in printed for words in ("MOCK DATA", "rms relative", "reduced χ²", "A_AGN2", "metrics.json: "))
 
 
 def test_one_map_is_inferred_as_an_array_of_one(weights, data, tmp_path, capsys):

@@ -38,7 +38,8 @@ def test_an_error_is_one_line(capsys):
 def test_a_score_of_too_few_simulations_has_no_error(capsys, tmp_path):
     scores = {key: {"value": 0.5, "error": math.nan} for key in console._MEASURES}
     console.print_scores("a test", {"Omega_m": scores}, tmp_path)
-    assert "Omega_m      50.0%     50.0%  0.50  0.50" in capsys.readouterr().out
+    rows = [line.split() for line in capsys.readouterr().out.splitlines()]
+    assert ["Omega_m", "50.0%", "50.0%", "0.50", "0.50"] in rows
 
 
 @pytest.mark.parametrize("width", ["80", "200"])
@@ -148,4 +149,50 @@ def test_error_bars_of_long_names_fit_80_columns(monkeypatch, capsys):
     console.print_error_bars({"error_bars": {"A_AGN1[IllustrisTNG]": row}})
     lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
     assert max(map(len, lines)) <= 80
-    assert lines[-1].split() == ["A_AGN1[IllustrisTNG]", *2 * ["0.68", "±", "0.02"], *4 * ["0.68"], "0.50"]
+    assert lines[-2].split() == ["A_AGN1[IllustrisTNG]", *2 * ["0.68", "±", "0.02"], *4 * ["0.68"], "0.50"]
+
+
+def correlation(pair, claimed, found, error=0.02):
+    estimates = {"claimed": {"value": claimed, "error": error}, "found": {"value": found, "error": error}}
+    return {"parameters": list(pair), **estimates}
+
+
+def test_correlations_are_told_of_the_cosmology_and_of_what_is_above_the_noise(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    pairs = [
+        correlation(("Omega_m", "sigma_8"), 0.01, 0.0),
+        correlation(("Omega_m", "A_SN1"), 0.2, 0.21),
+        correlation(("sigma_8", "A_SN1"), 0.02, 0.05),
+        correlation(("sigma_8", "A_AGN1[IllustrisTNG]"), -0.5, 0.0),
+    ]
+    console.print_error_bars({"error_bars": {}, "correlations": pairs})
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines()]
+    told = [line.partition("  ")[0] for line in lines if "±" in line]
+    assert told == ["Omega_m, sigma_8", "sigma_8, A_AGN1[IllustrisTNG]", "Omega_m, A_SN1"]
+    assert lines[-1] == "1 other pair, weaker or within the noise: metrics.json"
+    assert max(map(len, lines)) <= 80
+
+
+def test_correlations_of_many_parameters_are_not_all_told(capsys):
+    pairs = [correlation((f"a{i}", f"a{j}"), 0.3, 0.3) for i in range(8) for j in range(i)]
+    console.print_error_bars({"error_bars": {}, "correlations": pairs, "cosmological": ["a0", "a7"]})
+    rows = [line for line in capsys.readouterr().out.splitlines() if "±" in line]
+    assert len(rows) == console.N_PAIRS_SHOWN
+    assert rows[0].startswith("a7, a0 ")
+
+
+def test_what_the_scores_say_fits_80_columns_and_small_p_values_are_not_zero(monkeypatch, capsys, tmp_path):
+    monkeypatch.setenv("COLUMNS", "80")
+    console.print_scores("a test", estimates(["A_AGN1[IllustrisTNG]"]), tmp_path)
+    estimate = {"value": -0.02, "error": 0.01}
+    row = {
+        "coverage": {"0.68": estimate, "0.95": estimate},
+        "quarters": [{"0.68": estimate}] * 4,
+        "uniformity": {"p_value": 1e-4},
+    }
+    console.print_error_bars({"error_bars": {"Omega_m": row}, "tarp": {"area": estimate, "width": estimate}})
+    lines = [line.rstrip() for line in capsys.readouterr().out.splitlines() if str(tmp_path) not in line]
+    assert max(map(len, lines)) <= 80
+    assert sum(line.endswith("<0.01") for line in lines) == 1
+    headings = " ".join(lines)
+    assert all(each in headings for each in ("rms relative", "reduced χ²", "coverage", "at 68%", "R²: 1 is perfect"))

@@ -14,7 +14,9 @@ from fieldlevel.cli import main
         ),
         (["train"], "train: missing: --data PATH; see fieldlevel train --help"),
         (["infer"], "infer: missing: WEIGHTS, MAPS; see fieldlevel infer --help"),
-        (["evaluate", "a", "--data", "b"], "evaluate: missing: --suite STR; see fieldlevel evaluate --help"),
+        (["evaluate", "a"], "evaluate: missing: --data PATH; see fieldlevel evaluate --help"),
+        (["--versoin"], "unrecognised option --versoin; did you mean --version? see fieldlevel --help"),
+        (["help"], "unrecognised command help; did you mean --help? see fieldlevel --help"),
         (["check", "a", "b"], "check: unrecognised argument b; see fieldlevel check --help"),
         (
             ["simulate", "--n-particles", "x"],

@@ -90,7 +90,7 @@ def _defaults(arguments: Sequence[str]) -> tuple[Command, ...]:
         Check(tyro.MISSING),
         Train(tyro.MISSING, spec=settled("train", train)),
         Tune(tyro.MISSING, spec=settled("tune", TuneSpec(train=train))),
-        Evaluate(tyro.MISSING, tyro.MISSING, tyro.MISSING),
+        Evaluate(tyro.MISSING, tyro.MISSING),
         Trust(tyro.MISSING, tyro.MISSING),
         Calibrate(tyro.MISSING, tyro.MISSING),
         Shrink(tyro.MISSING, tyro.MISSING),

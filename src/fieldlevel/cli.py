@@ -320,7 +320,7 @@ def _evaluate(command: Evaluate) -> int:
     with console.progress_display() as listener:
         found = evaluate(command.weights, *where, listener, anyway=command.anyway)
     document = found.document
-    title = f"{command.weights} on {command.suite} {document['data_mark']}".rstrip()
+    title = f"{command.weights} on {document['tested_on']} {document['data_mark']}".rstrip()
     console.print_scores(title, document["scores"], command.out)
     console.print_error_bars(document)
     console.print_remarks(document["remarks"])

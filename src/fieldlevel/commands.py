@@ -206,8 +206,8 @@ class Evaluate:
     """weights.safetensors of a trained network, or the name of one that comes with the package."""
     data: Path
     """Folder of CMD files."""
-    suite: str
-    """Suite to test on."""
+    suite: str = ""
+    """Suite to test on; that of the training when omitted."""
     set_name: Annotated[str, tyro.conf.arg(name="set")] = "LH"
     simulations: Literal["test", "all", "unseen"] = "test"
     """test: the test simulations of the network's split; all: every one, refused where the network has seen some;

@@ -32,6 +32,8 @@ _GAP_OF_MAPS = 6
 
 N_MAPS_SHOWN = 10
 """Posteriors that are printed; the file has them all."""
+N_PAIRS_SHOWN = 10
+"""Pairs of parameters whose correlations are printed; the file has them all."""
 
 
 def error(message: str) -> None:
@@ -67,6 +69,7 @@ def print_letter(document: Mapping[str, Any], out: Path) -> None:
     pairs = document["pairs"]
     names = document.get("cosmological", [parameter.name for parameter in Layout().cosmological])
     console.print(_pair_table(f"{_count_pairs(len(pairs))}{mark}", pairs, names))
+    say(_WHAT_SCORES_SAY)
     table = Table(title=escape(f"Verdicts{mark}"), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for column in ("experiment", "outcome", "measured"):
         table.add_column(column)
@@ -142,6 +145,7 @@ def print_pairs(pairs: "Sequence[PairResult]") -> None:
     names = [parameter.name for parameter in main_parameters(pair.layout for pair in pairs)] if pairs else []
     mark = f" · {MOCK_MARK}" if any(pair.is_mock for pair in pairs) else ""
     Console().print(_pair_table(f"{_count_pairs(len(pairs))}{mark}; the other tests follow", rows, names))
+    say(_WHAT_SCORES_SAY)
 
 
 def _count_pairs(n: int) -> str:
@@ -159,15 +163,21 @@ def _pair_table(title: str, pairs: Sequence[Mapping[str, Any]], names: Sequence[
     return table
 
 
-_MEASURES = {"rms_relative_error": "rms error", "mean_relative_std": "mean σ/μ", "r2": "R²", "reduced_chi2": "χ²"}
+_MEASURES = {
+    "rms_relative_error": "rms relative\nerror",
+    "mean_relative_std": "mean σ/μ",
+    "r2": "R²",
+    "reduced_chi2": "reduced χ²",
+}
 """Those that are printed; `metrics.json` has them all."""
+_WHAT_SCORES_SAY = "μ, σ: posterior mean, std. R²: 1 is perfect. χ² above 1: σ is too small."
 
 
 def _score_table(title: str, rows: str) -> Table:
     table = Table(title=escape(title), title_justify="left", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column(rows, no_wrap=True)
+    table.add_column(rows, no_wrap=True, vertical="bottom")
     for heading in _MEASURES.values():
-        table.add_column(heading, justify="right")
+        table.add_column(heading, justify="right", vertical="bottom")
     return table
 
 
@@ -199,7 +209,8 @@ def print_trials(suite: str, trials: Sequence[Mapping[str, str]], n_best: int) -
     best = sorted(complete, key=lambda trial: float(trial["value"]))[:n_best]
     rows = [[f"{float(trial[name]):.4g}" for name in names] for trial in best]
     say(title)
-    _print_in_parts([name.replace("_", " ") for name in names], rows, justify="right")
+    told = {"number": "trial", "value": "validation loss"}
+    _print_in_parts([told.get(name, name.replace("_", " ")) for name in names], rows, justify="right")
 
 
 def _print_in_parts(
@@ -316,7 +327,10 @@ def print_scores(title: str, scores: Mapping[str, Mapping[str, Mapping[str, Any]
     for name in scores:
         table.add_row(escape(name), *_cells(scores[name]))
     Console().print(table)
-    say(*(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
+    say(_WHAT_SCORES_SAY, *(f"{name}: {out / name}" for name in ("metrics.json", "predictions.csv")))
+
+
+_WHAT_COVERAGE_SAYS = "Share of truths inside intervals; calibrated: 0.68, 0.95 and PIT p > 0.05."
 
 
 def print_error_bars(document: Mapping[str, Any]) -> None:
@@ -326,26 +340,56 @@ def print_error_bars(document: Mapping[str, Any]) -> None:
         document: contents of its `metrics.json`.
     """
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    table.add_column("truths inside", no_wrap=True)
-    for heading in ("68%", "95%"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column("68% by quarter of the mean", justify="right", min_width=_FOUR_SHARES)
-    table.add_column("PIT p", justify="right", no_wrap=True)
+    table.add_column("coverage", no_wrap=True, vertical="bottom")
+    for heading in ("at 68%", "at 95%"):
+        table.add_column(heading, justify="right", no_wrap=True, vertical="bottom")
+    table.add_column("at 68%, by quarter\nof the prior", justify="right", min_width=_FOUR_SHARES)
+    table.add_column("PIT p", justify="right", no_wrap=True, vertical="bottom")
     for name, found in document["error_bars"].items():
         levels = [_cell(found["coverage"][level], percent=False) for level in ("0.68", "0.95")]
         quarters = [_short(quarter["0.68"]["value"]) for quarter in found["quarters"]]
-        table.add_row(escape(name), *levels, " ".join(quarters), _short(found["uniformity"]["p_value"]))
+        table.add_row(escape(name), *levels, " ".join(quarters), _p_value(found["uniformity"]["p_value"]))
     Console().print(table)
+    say(_WHAT_COVERAGE_SAYS)
     if "tarp" in document:
         area, width = (_cell(document["tarp"][key], percent=False) for key in ("area", "width"))
-        say(f"joint posteriors (TARP): area {area}, width {width}")
-    for found in document.get("correlations", [])[:1]:
-        claimed, of_errors = (_cell(found[key], percent=False) for key in ("claimed", "found"))
-        say(f"correlation of {' and '.join(found['parameters'])}: {claimed} claimed, {of_errors} of the errors")
+        say(f"joint posteriors (TARP): area {area}, width {width}; calibrated: 0, 0")
+    if document.get("correlations"):
+        names = document.get("cosmological", [parameter.name for parameter in Layout().cosmological])
+        _print_correlations(document["correlations"], names)
     if "transfer" in document:
         chi2 = {name: row["reduced_chi2"] for name, row in document["transfer"].get("scores", {}).items()}
         told = ", ".join(f"{name} {_cell(each, percent=False)}" for name, each in chi2.items())
         say(*([f"χ² with transfer errors: {told}"] if told else []), f"note: {document['transfer']['guarantee']}")
+
+
+def _print_correlations(pairs: Sequence[Mapping[str, Any]], cosmological: Sequence[str]) -> None:
+    """Those of joint posteriors beside those of their errors: of the cosmological parameters, and above the noise."""
+    from fieldlevel.statistics.correlations import telling_pairs  # noqa: PLC0415 (keeps `--help` fast)
+
+    shown = telling_pairs(pairs, cosmological)[:N_PAIRS_SHOWN]
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    table.add_column("correlation of")
+    for heading in ("of the posteriors", "of (θ − μ)/σ"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for pair in shown:
+        cells = (_cell(pair[key], percent=False) for key in ("claimed", "found"))
+        table.add_row(escape(", ".join(pair["parameters"])), *cells)
+    Console().print(table)
+    others = len(pairs) - len(shown)
+    say("θ: the truth. Both columns agree where joint posteriors are calibrated.")
+    if others:
+        say(f"{others} other pair{'s' * (others > 1)}, weaker or within the noise: metrics.json")
+
+
+def _p_value(value: float | str) -> str:
+    """Two decimals; not 0 where it is small.
+
+    Example:
+        >>> _p_value(0.2), _p_value(0.0004), _p_value("nan")
+        ('0.20', '<0.01', '–')
+    """
+    return "<0.01" if float(value) < 0.005 else _short(value)
 
 
 def _short(value: float | str) -> str:

@@ -330,6 +330,23 @@ def digest(spec: Any, *facts: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:12]
 
 
+def first_difference(there: Any, here: Any) -> str:
+    """The first setting in which two specs of one kind differ, in words.
+
+    Example:
+        >>> from fieldlevel.data.split import SplitSpec
+        >>> first_difference(SplitSpec(), SplitSpec(train=0.8))
+        'train: 0.9 there, 0.8 here'
+    """
+    for name in (each.name for each in dataclasses.fields(there)):
+        one, other = getattr(there, name), getattr(here, name)
+        if one != other and type(one) is type(other) and dataclasses.is_dataclass(one):
+            return f"{name}.{first_difference(one, other)}"
+        if one != other:
+            return f"{name}: {shown(one)} there, {shown(other)} here"
+    return ""
+
+
 def refuse_values(spec: Any, allowed: Mapping[str, tuple[bool, str]]) -> None:
     """Refuse the first field of a spec whose value is not allowed.
 

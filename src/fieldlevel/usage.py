@@ -10,6 +10,8 @@ _SIDE = "│|"
 _RULE = re.compile(r"[╭╮╰╯│─|+\- ]*")
 _INDENT = " " * 4
 _N_SUGGESTIONS = 3
+_ALONE = ("--help", "--help-all", "--version")
+"""Options without a command."""
 _LONGEST = 300
 
 
@@ -31,7 +33,7 @@ def in_a_line(box: str, arguments: Sequence[str], commands: Sequence[str]) -> st
     if command:
         meant = _similar_options(parts, unknown, command)
     else:
-        meant = difflib.get_close_matches(arguments[0], commands, n=_N_SUGGESTIONS) if arguments else []
+        meant = difflib.get_close_matches(arguments[0], [*commands, *_ALONE], n=_N_SUGGESTIONS) if arguments else []
     words = [told, f"did you mean {' or '.join(meant)}?" if meant else "", f"see {_program(command)} --help"]
     return (f"{command}: " if command else "") + "; ".join(word for word in words if word).replace("?;", "?")
 

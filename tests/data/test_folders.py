@@ -564,6 +564,12 @@ def test_what_no_folder_shows_is_said(write_suite):
     )
 
 
+@pytest.mark.parametrize(("suite", "advice"), [("MockTNG", "right unless it was changed"), ("SIMBA", "was published")])
+def test_only_tables_that_were_published_are_to_be_compared_with_these(tmp_path, suite, advice):
+    write(tmp_path, rows(12), suite)
+    assert any("not checkable" in line and advice in line for line in directory_remarks(tmp_path))
+
+
 def clustered(tmp_path: Path, n: int = 60) -> tuple[Path, np.ndarray]:
     rng = np.random.default_rng(0)
     theta = np.array([rng.permutation(np.linspace(lo, hi, n)) for lo, hi in zip(*prior("Mine"), strict=True)]).T

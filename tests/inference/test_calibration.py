@@ -451,7 +451,7 @@ def test_the_commands_tell_what_they_did(folder, capsys):
     arguments = ["evaluate", weights, "--data", str(folder), "--suite", "MockSIMBA", "--out", str(out)]
     assert main([*arguments, "--device", "cpu"]) == 0
     told = capsys.readouterr().out
-    assert "68% by quarter of the mean" in told and "χ² with transfer errors: Omega_m" in told and "1/2" in told
+    assert "at 68%, by quarter" in told and "χ² with transfer errors: Omega_m" in told and "1/2" in told
     document = json.loads((out / "metrics.json").read_text())
     assert document["calibration"]["fitted_on"] == "MockTNG LHtest"
     found = document["error_bars"]["Omega_m"]

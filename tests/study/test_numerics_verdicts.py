@@ -147,7 +147,7 @@ def test_a_set_without_its_base_is_left_out():
 def test_fewer_simulations_are_drawn_as_far_from_the_base_as_they_shift():
     results = letter({"LHthin2": 1.0, "LHn128": 2.0}, n=5)
     for suite, networks in _drawn(results).items():
-        found = {each.density: each.moments["Omega_m"] for each in networks["trained on LH"]}
+        found = {each.density: each.moments["Omega_m"] for each in networks["trained on LH: maps of all particles"]}
         std = results.own[suite].predictions.std[0, 0]
         assert found[0.5][0] - found[1.0][0] == pytest.approx(std, rel=0.03)
         assert found[8.0][0] - found[1.0][0] == pytest.approx(2 * std, rel=0.03)

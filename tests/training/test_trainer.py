@@ -161,7 +161,7 @@ def test_finished_run_is_not_that_of_other_maps_whichever_they_are(spec, directo
 
 def test_folder_of_another_spec_is_refused(spec, directory, tmp_path):
     train(spec, directory, tmp_path / "run", "cpu")
-    with pytest.raises(UserError, match="another spec"):
+    with pytest.raises(UserError, match=rf"another spec \(seed: {spec.seed} there, 1 here\)"):
         train(replace(spec, seed=1), directory, tmp_path / "run", "cpu")
 
 
@@ -505,10 +505,17 @@ def test_absurd_learning_rate_stops(spec, training, validation):
 def test_progress_counts_steps_and_tells_the_losses(spec, training, validation):
     events = []
     train_network(spec, training, validation, listener=events.append)
+    after, events = events[6:], events[:6]
     assert [event.done for event in events] == [8, 10, 16, 20, 24, 30]
     assert {(event.task, event.total, event.unit) for event in events} == {("train MockTNG", 30, "steps")}
     assert events[0].detail.startswith("loss ")
     assert "validation" in events[-1].detail
+    settled = [
+        ("settle the statistics, MockTNG", spec.statistics_batches),
+        ("fit the head, MockTNG", spec.head_batches),
+    ]
+    wanted = [(task, done, n, "batches") for task, n in settled for done in range(1, n + 1)]
+    assert [(event.task, event.done, event.total, event.unit) for event in after] == wanted
 
 
 def test_progress_carries_the_numbers_of_the_history(spec, training, validation):
@@ -519,7 +526,8 @@ def test_progress_carries_the_numbers_of_the_history(spec, training, validation)
     for event, row in zip(told, history, strict=True):
         expected = {"loss": row.training_loss, "learning_rate": row.learning_rate}
         assert event.numbers == expected | {"validation_loss": row.validation_loss}
-    assert {tuple(event.numbers) for event in events} - {tuple(told[0].numbers)} == {("loss", "learning_rate")}
+    steps = [event for event in events if event.unit == "steps"]
+    assert {tuple(event.numbers) for event in steps} - {tuple(told[0].numbers)} == {("loss", "learning_rate")}
 
 
 def test_a_trained_network_is_told_in_a_line(spec, training, validation):

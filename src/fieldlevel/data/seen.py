@@ -177,7 +177,7 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         if (fingerprint, number) not in _recorded:
             _recorded[fingerprint, number] = "".join(map_digests(raw.read_simulation(number)))
         digests.append(_recorded[fingerprint, number])
-        listener(Progress(f"remember {suite.suite}", done, len(simulations), "simulations"))
+        listener(Progress(f"record what is seen of {suite.suite}", done, len(simulations), "simulations"))
     rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
     return SeenMaps(rows, tuple(digests), suite.layout.names)
 

@@ -37,7 +37,7 @@ from fieldlevel.errors import DataError, UserError, printable
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.progress_bars import telling
-from fieldlevel.suites import known_suites, label_suite
+from fieldlevel.suites import is_mock, known_suites, label_suite
 from fieldlevel.wording import name_some
 
 
@@ -232,9 +232,10 @@ def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey, la
         told = f"not all mass of the box is in the maps, they are {layout.slabs}"
         yield f"{files.maps_path}: {told}; only a factor of two would be found"
     if names := [name for name in varied if name not in shown]:
+        of_mock, of_others = "right unless it was changed since", "compare with the table that was published"
         yield (
             f"{files.maps_path}: not checkable: that its maps have the {name_some(names)} of their rows in "
-            f"{files.parameters_path.name}; compare with the table that was published"
+            f"{files.parameters_path.name}; {of_mock if is_mock(files.suite) else of_others}"
         )
 
 

@@ -30,6 +30,7 @@ EDGE = 1.25
 STRIP = 0.026
 """Height of the strip below the markers that is left to each letter of their marks, of that of the markers."""
 MOST_TICKS = 7
+LEGEND_LINE_INCHES = 0.17
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,9 @@ def draw_kept_fractions(
     names = list(dict.fromkeys(name for networks in answers.values() for name in networks))
     looks = dict(zip(names, colours_and_markers(len(names)), strict=True))
     with styled():
-        figure = Figure(figsize=(WIDTH_INCHES, 2.3 * len(answers) + 0.8))
+        n_legend_columns = columns_that_fit(names)
+        n_lines = -(-len(names) // n_legend_columns)
+        figure = Figure(figsize=(WIDTH_INCHES, 2.3 * len(answers) + 0.5 + LEGEND_LINE_INCHES * n_lines))
         n_columns = len(layout.parameters)
         axes = figure.subplots(len(answers), n_columns, squeeze=False, sharex=True, sharey="col")
         for row, (suite, networks) in zip(axes, answers.items(), strict=True):
@@ -86,10 +89,10 @@ def draw_kept_fractions(
                     shown = [replace(each, density=_place(places, each)) for each in networks[name]]
                     _draw_network(panel, shown, parameter, looks[name], name, np.exp(shift))
                 panel.axhline(0, color=BLACK, linewidth=0.8, zorder=1)
-                panel.set_ylabel(f"{typeset_parameter(parameter)}: mean $-$ truth")
+                panel.set_ylabel(f"{typeset_parameter(parameter)}: posterior mean $-$ truth")
         _frame(axes, {each.density for each in every}, places.values())
         _write_marks(axes, {_place(places, each): each.mark for each in every if each.mark})
-        figure.legend(*_handles(axes.flat, names), loc="outside lower center", ncols=columns_that_fit(names))
+        figure.legend(*_handles(axes.flat, names), loc="outside lower center", ncols=n_legend_columns)
         mark_mock(figure, mock)
     return figure
 
@@ -167,7 +170,7 @@ def _frame(axes: np.ndarray, densities: Iterable[float], drawn: Iterable[float])
         panel.set_xticks([], minor=True)
         panel.set_xlim(min(places[0] / 1.4, min(beside) / EDGE), max(places[-1] * 1.4, max(beside) * EDGE))
     for panel in axes[-1]:
-        panel.set_xlabel("particles that are left")
+        panel.set_xlabel("number of particles / that of the full simulation")
 
 
 def _powers(places: Sequence[float]) -> range:

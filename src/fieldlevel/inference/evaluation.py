@@ -254,5 +254,5 @@ def _refuse_some(suite: Suite, asked: npt.NDArray[np.int64], seen: npt.NDArray[n
     if len(seen):
         raise UserError(
             f"{suite.suite} {suite.set_name}: the network was trained or validated on {len(seen)} of the "
-            f"{len(asked)} simulations asked for{told} (first: {seen[0]}); test on simulations of its test set"
+            f"{len(asked)} simulations asked for{told} (first: {seen[0]}); take those of its test set or another set"
         )

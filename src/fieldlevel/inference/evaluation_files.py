@@ -25,6 +25,7 @@ from fieldlevel.statistics.pairs import ORIGIN_COLUMNS, PairResult, write_predic
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import meaningful_names
 from fieldlevel.statistics.sbc import pit_of_samples
+from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.statistics.tarp import tarp
 from fieldlevel.suites import MOCK_MARK
 
@@ -90,6 +91,7 @@ def describe_evaluation(
         "data_fingerprint": suite.fingerprint,
         "split": asdict(spec.split),
         "software": describe_software(select_device(device)),
+        "cosmological": [each.name for each in main_parameters([predictor.layout])],
         "remarks": list(predictor.remarks_on(suite.made_from)),
         "outside_prior": {
             "n_maps": len(outside),

@@ -71,12 +71,12 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
     usual, compared = _choose(predictor, fitted, MOST_FITTED), _choose(predictor, held_out, MOST_HELD_OUT)
     some = _choose(predictor, fitted, N_ALTERED)
     refuse_few(_n_maps(usual), len({number for _, _, of_row in compared for number in of_row.tolist()}))
-    fit = _measure_all(predictor, usual, "fit the maps of the training", listener)
-    held = _measure_all(predictor, compared, "compare with held-out maps", listener)
-    altered = {
-        name: _measure_all(predictor, some, f"alter maps, {number}", listener, change)[0]
-        for number, (name, change) in enumerate(ALTERATIONS.items(), start=1)
-    }
+    fit = _measure_all(predictor, usual, "trust: training maps", listener)
+    held = _measure_all(predictor, compared, "trust: held-out maps", listener)
+    altered = {}
+    for number, (name, change) in enumerate(ALTERATIONS.items(), start=1):
+        task = f"trust: altered maps ({number} of {len(ALTERATIONS)})"
+        altered[name] = _measure_all(predictor, some, task, listener, change)[0]
     return Reference.fit(*fit, *held, altered)
 
 

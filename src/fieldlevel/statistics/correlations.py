@@ -7,6 +7,7 @@ With z_i = (theta_i - mu_i) / sigma_i, where mu and sigma are those of a map's p
 where posteriors are exact, whatever their shape; the moments alone claim none.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -17,6 +18,11 @@ from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.statistics.bootstrap import Bootstrap
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.sbc import check_samples
+
+WEAKEST = 0.05
+"""Of the correlations that are told."""
+N_ERRORS = 3
+"""By how many of its own errors one that is told differs from none."""
 
 
 @dataclass(frozen=True)
@@ -73,3 +79,29 @@ def correlations(
         error = Estimate.from_replicas(float(mean[0] / np.sqrt(mean[1] * mean[2])), both / np.sqrt(one * other))
         found.append(Correlation(int(i), int(j), Estimate.from_replicas(float(claimed.mean()), of_claims), error))
     return found
+
+
+def telling_pairs(pairs: Sequence[Mapping[str, Any]], always: Sequence[str]) -> list[Mapping[str, Any]]:
+    """The pairs among some parameters, then all others that are correlated above the noise, the strongest first.
+
+    Args:
+        pairs: correlations as `Correlation.to_json` tells them.
+        always: names of the parameters whose pairs are told however weak they are.
+    """
+    first = [pair for pair in pairs if set(pair["parameters"]) <= set(always)]
+    others = [pair for pair in pairs if pair not in first and any(map(_is_above_noise, _both(pair)))]
+    return [*first, *sorted(others, key=_strength, reverse=True)]
+
+
+def _both(pair: Mapping[str, Any]) -> list[tuple[float, float]]:
+    """Value and error of what is claimed and of what is found."""
+    return [(float(pair[key]["value"]), float(pair[key]["error"])) for key in ("claimed", "found")]
+
+
+def _strength(pair: Mapping[str, Any]) -> float:
+    return max(abs(value) for value, _ in _both(pair))
+
+
+def _is_above_noise(estimate: tuple[float, float]) -> bool:
+    value, error = estimate
+    return abs(value) > max(WEAKEST, N_ERRORS * error)

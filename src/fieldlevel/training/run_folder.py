@@ -11,7 +11,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.files import make_folder, starts_with, write_text, written_aside
 from fieldlevel.json_files import holds_keys
 from fieldlevel.locks import refuse_foreign
-from fieldlevel.spec_io import read_spec, to_json
+from fieldlevel.spec_io import first_difference, read_spec, to_json
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
@@ -61,7 +61,8 @@ class RunFolder:
         except UserError as error:
             raise UserError(f"{error}; if it is not of this run, train in another folder") from None
         if known != spec:
-            raise UserError(f"{self.path}: holds a run of another spec; train in another folder, or delete it")
+            told = f"{self.path}: holds a run of another spec ({first_difference(known, spec)})"
+            raise UserError(f"{told}; train in another folder, or delete it")
 
     def check_finished(self, spec: TrainSpec, suites: Sequence[Suite]) -> Path:
         """The weights, if they are those of a spec and of the maps of some suites, or of such simulated anew.

@@ -21,7 +21,7 @@ from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.imported import running
 from fieldlevel.estimators.network_specs import MOMENTS, is_own
 from fieldlevel.numerics.device import exact_float32
-from fieldlevel.progress import Listener, Progress
+from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.training import distributed
 from fieldlevel.training.head import fit_head
 from fieldlevel.training.joint_fit import fit_joint, n_draws
@@ -139,13 +139,18 @@ class TrainingState:
         )
         listener(self._progress(training_loss, validation_loss=loss))
 
-    def best_network(self) -> TrainedNetwork:
-        """The network with its best weights, settled for prediction; the training ends with it."""
+    def best_network(self, listener: Listener = ignore) -> TrainedNetwork:
+        """The network with its best weights, settled for prediction; the training ends with it.
+
+        Args:
+            listener: told of every batch that the statistics and the head are settled with.
+        """
         started = time.perf_counter()
         self.network.load_state_dict(self.best)
         with exact_float32():
-            self.network.settle(arranged(batch.maps) for batch in self._batches(self.spec.statistics_batches))
-            fit_head(self.network, self._batches(self.spec.head_batches), self.spec)
+            drawn = self._batches(self.spec.statistics_batches, listener, "settle the statistics")
+            self.network.settle(arranged(batch.maps) for batch in drawn)
+            fit_head(self.network, self._batches(self.spec.head_batches, listener, "fit the head"), self.spec)
             self._fit_joint()
             with running(self.method, "method"):
                 self.method.settle(self.network)
@@ -163,9 +168,10 @@ class TrainingState:
         spec, drawn = self.spec, self._batches(n_draws(self.sampler.map_set, self.spec.batch_size))
         fit_joint(self.network, drawn, self.validation, spec.joint_steps, spec.batch_size, spec.seed)
 
-    def _batches(self, n: int) -> Iterator[Batch]:
-        for _ in range(n):
+    def _batches(self, n: int, listener: Listener = ignore, task: str = "") -> Iterator[Batch]:
+        for done in range(1, n + 1):
             yield self.sampler.draw()
+            listener(Progress(f"{task}, {self.spec.suite}", done, n, "batches"))
 
     def state_dict(self) -> dict[str, Any]:
         """All that the next step depends on, random states of all ranks included; every rank must ask for it."""

@@ -102,7 +102,7 @@ def train_network(
         training: maps to minimise the loss of.
         validation: maps to choose the checkpoint with.
         resume_path: file of the state of the run, read if there is one, written at validations.
-        listener: told of every tenth step.
+        listener: told of every tenth step, and of the batches that the network is settled with at the end.
         facts: what identifies the maps; a state with other facts is refused.
 
     Raises:
@@ -128,7 +128,7 @@ def _train(
         for _ in validations(state, file, listener):
             if state.history and distributed.rank() == 0:
                 keep(state.history)
-        return state.best_network()
+        return state.best_network(listener)
 
 
 def validations(state: TrainingState, file: ResumeFile | None, listener: Listener) -> Iterator[None]:

@@ -15,7 +15,7 @@ from fieldlevel.statistics.pairs import PairResult, on_own_suite
 from fieldlevel.study.experiment import Experiment, across, trained_on
 from fieldlevel.study.keys import NUMERICS, Plan, Tests, numerics_key
 from fieldlevel.study.letter_spec import LetterSpec
-from fieldlevel.study.numerics_sets import numerics_sets, trained_sets
+from fieldlevel.study.numerics_sets import numerics_sets, trained_sets, training_words
 from fieldlevel.study.particle_weighing import WeighedSet
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.verdict import PRECONDITION, Finding, Verdict, at_most, conclude, finding_if_known
@@ -142,8 +142,14 @@ def _drawn(results: LetterResults, smoothing: float = 0.0) -> dict[str, dict[str
     for row in rows:
         if row.density is not None and row.told.base == _base(rows, row.suite):
             each = _answer(bases[row.suite, row.train_set, row.told.base], row, row.density)
-            drawn.setdefault(row.suite, {}).setdefault(f"trained on {row.train_set}", []).append(each)
+            drawn.setdefault(row.suite, {}).setdefault(_training(results, row.train_set), []).append(each)
     return drawn
+
+
+def _training(results: LetterResults, train_set: str) -> str:
+    """What networks were trained on, as the legend has it."""
+    is_own = train_set == results.spec.train.set_name
+    return f"trained on {train_set}: {'maps of all particles' if is_own else training_words(train_set)}"
 
 
 def _answer(base: WeighedSet, row: WeighedSet, density: float) -> Answer:
