@@ -433,6 +433,12 @@ def assert_first_maps_are_printed(printed: str, posterior: Path) -> None:
             "fieldlevel: CUDA out of memory. Tried to allocate 2.00 GiB: free the GPU of other work, "
             "or lower batch_size; the same command continues\n",
         ),
+        (
+            torch.AcceleratorError("CUDA error: unspecified launch failure\nSearch for `cudaErrorLaunchFailure' in\n"),
+            1,
+            "fieldlevel: CUDA error: unspecified launch failure: the GPU gave up; end other work on it, "
+            "the same command continues\n",
+        ),
         (KeyboardInterrupt(), 130, "fieldlevel: interrupted; the same command continues\n"),
     ],
 )

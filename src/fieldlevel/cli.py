@@ -87,7 +87,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         interrupts.tell(console.error)
         return interrupts.exit_code()
     except (RuntimeError, MemoryError) as error:
-        told = trouble.of_memory(error)
+        told = trouble.of_device(error)
         if told is None:
             raise
         console.error(told)

@@ -33,6 +33,15 @@ def of_system(error: OSError, command: Sequence[str]) -> str:
     return f"{where}: {error.strerror or error}" + (f"; {remedy}, the same command continues" if remedy else "")
 
 
+def of_device(error: RuntimeError | MemoryError) -> str | None:
+    """What to say where the memory was full or a GPU gave up, None of other errors."""
+    torch = sys.modules.get("torch")
+    if torch is not None and isinstance(error, torch.AcceleratorError):
+        told = str(error).partition("\n")[0].rstrip(".")
+        return f"{told}: the GPU gave up; end other work on it, the same command continues"
+    return of_memory(error)
+
+
 def of_memory(error: RuntimeError | MemoryError) -> str | None:
     """What to say where a device or the memory of the CPU was full, None of other errors."""
     torch = sys.modules.get("torch")  # which whoever fills a device has imported

@@ -29,6 +29,7 @@ from fieldlevel.crews import N_AHEAD, current_crew
 from fieldlevel.errors import UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.numerics.device import select_device
+from fieldlevel.numerics.kept_tensors import KeptTensors
 from fieldlevel.numerics.memory import keep_freed_memory
 from fieldlevel.pieces import Done, Make, Result, make_on, tell_listener, try_piece
 from fieldlevel.progress import Listener, Progress, ignore
@@ -96,8 +97,11 @@ def spread(
         return
     if len(devices) == 1:
         tell_listener(listener)
+        tensors = KeptTensors.on(devices[0])
         for place, number in enumerate(todo):
-            yield place, make_on(devices[0], make, number)
+            with tensors.in_use():
+                made = make_on(devices[0], make, number)
+            yield place, made
         return
     _check_script()
     with _started(devices[: len(todo)]) as workers:
@@ -281,8 +285,9 @@ def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) ->
     with suppress(EOFError, ConnectionError):
         send(_Ready())
         make = pipe.recv()
-        while True:
-            send(try_piece(make, device, pipe.recv()))
+        with KeptTensors.on(device).in_use():
+            while True:
+                send(try_piece(make, device, pipe.recv()))
 
 
 def _exit_with(parent: Any) -> None:

@@ -207,13 +207,19 @@ class Suite:
         return transformed
 
     def load_simulation(self, simulation: int, device: "torch.device | str" = "cpu") -> "torch.Tensor":
-        """Read the maps of one simulation and transform them on a device, shape (n_maps, N, N)."""
+        """Read the maps of one simulation and transform them on a device, shape (n_maps, N, N), not to be changed."""
         import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)
 
         from fieldlevel.data.transformed import transform_maps  # noqa: PLC0415
+        from fieldlevel.numerics.kept_tensors import kept  # noqa: PLC0415
 
-        raw = torch.from_numpy(self._read_raw(simulation)).to(device)
-        return transform_maps(raw, self.transform, self.maps_of(simulation), self.layout)
+        def load() -> torch.Tensor:
+            raw = torch.from_numpy(self._read_raw(simulation)).to(device)
+            return transform_maps(raw, self.transform, self.maps_of(simulation), self.layout)
+
+        place = self.files.maps_path.stat()
+        identity = place.st_dev, place.st_ino, place.st_size, place.st_mtime_ns
+        return kept(device, (*identity, self.transform, int(simulation)), load)
 
     def _read_raw(self, simulation: int) -> Float32Array:
         path = self.files.maps_path
