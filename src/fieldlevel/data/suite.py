@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from fieldlevel.data.blur import Blur
 from fieldlevel.data.cmd_format import SuiteFiles, list_suites
 from fieldlevel.data.layout_files import differences, find_layout
 from fieldlevel.data.map_records import MapRecord, RecordedFile, recorded_file
@@ -61,6 +62,7 @@ _OLD_FINGERPRINT = re.compile("[0-9a-f]{16}")
 _MOST_NAMED = 20
 _LARGEST_NUMBER = 2.0**53
 _AS_THEY_ARE = TransformSpec()
+_NO_BLUR = Blur()
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +77,7 @@ class Suite:
         maps: surface densities [(Msun/h) / (Mpc/h)^2], shape (n_maps, N, N), mapped read-only from disk.
         parameters: labels in physical units, shape (n_simulations, P).
         transform: what is done to the maps as they are read.
+        blur: what is drawn for each of them and done before.
         layout: what the maps are: parameters, box, slabs, pixels, units.
     """
 
@@ -85,6 +88,7 @@ class Suite:
     maps: Float32Array
     parameters: Float64Array
     transform: TransformSpec = _AS_THEY_ARE
+    blur: Blur = _NO_BLUR
     layout: Layout = dataclasses.field(default_factory=Layout)
 
     def __repr__(self) -> str:
@@ -201,7 +205,7 @@ class Suite:
 
     def read_simulation(self, simulation: int) -> Float32Array:
         """Read the maps of one simulation into memory of their own and transform them, shape (n_maps, N, N)."""
-        if self.transform.kind == "none":
+        if self.transform.kind == "none" and not self.blur.most:
             return self._read_raw(simulation)
         transformed: Float32Array = self.load_simulation(simulation).numpy()
         return transformed
@@ -210,16 +214,16 @@ class Suite:
         """Read the maps of one simulation and transform them on a device, shape (n_maps, N, N), not to be changed."""
         import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)
 
-        from fieldlevel.data.transformed import transform_maps  # noqa: PLC0415
+        from fieldlevel.data.transformed import blur_maps, transform_maps  # noqa: PLC0415
         from fieldlevel.numerics.kept_tensors import kept  # noqa: PLC0415
 
         def load() -> torch.Tensor:
-            raw = torch.from_numpy(self._read_raw(simulation)).to(device)
-            return transform_maps(raw, self.transform, self.maps_of(simulation), self.layout)
+            raw, numbers = torch.from_numpy(self._read_raw(simulation)).to(device), self.maps_of(simulation)
+            return transform_maps(blur_maps(raw, self.blur, numbers), self.transform, numbers, self.layout)
 
         place = self.files.maps_path.stat()
         identity = place.st_dev, place.st_ino, place.st_size, place.st_mtime_ns
-        return kept(device, (*identity, self.transform, int(simulation)), load)
+        return kept(device, (*identity, self.transform, self.blur, int(simulation)), load)
 
     def _read_raw(self, simulation: int) -> Float32Array:
         path = self.files.maps_path
@@ -228,6 +232,24 @@ class Suite:
     def transformed(self, transform: TransformSpec) -> "Suite":
         """The suite with another transform of its maps; the files are the same."""
         return replace(self, transform=transform)
+
+    def blurred(self, most: float, seed: int) -> "Suite":
+        """The suite with maps that are each smoothed by a Gaussian of their own, of at most so many pixels.
+
+        Args:
+            most: standard deviation [pixels]; 0 for none.
+            seed: of the draws, which are others for another suite or set.
+        """
+        return replace(self, blur=Blur(most, seed, f"{self.suite} {self.set_name}"))
+
+    def read_maps(self, numbers: npt.NDArray[np.integer]) -> Float32Array:
+        """Some maps by their numbers, blurred but not transformed, shape (n, N, N)."""
+        import torch  # noqa: PLC0415
+
+        from fieldlevel.data.transformed import blur_maps  # noqa: PLC0415
+
+        read: Float32Array = np.array(self.maps[numbers], dtype=np.float32)
+        return blur_maps(torch.from_numpy(read), self.blur, numbers).numpy() if self.blur.most else read
 
     def with_permuted_labels(self, simulations: IndexArray, seed: int) -> "Suite":
         """The suite with the labels of some simulations in random order."""

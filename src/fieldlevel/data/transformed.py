@@ -5,12 +5,15 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
+from fieldlevel.data.blur import Blur
 from fieldlevel.data.transform_spec import MapTransform, TransformSpec, registered_transform
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
 from fieldlevel.numerics import transforms
+from fieldlevel.numerics.random import uniform
 from fieldlevel.own_code import told
 
 OMEGA_M_OF_NO_MONOPOLE = 0.3
@@ -22,6 +25,7 @@ OF_SCALE = ("smoothing", "k_max")
 """Transforms that have a scale."""
 OF_SEED = ("shuffled pixels", "random phases")
 """Transforms that draw random numbers."""
+_BLUR_STREAM = 90
 LEAST_SMOOTHING = 0.1
 """Pixels: a narrower Gaussian leaves float32 pixels as they are."""
 
@@ -70,6 +74,30 @@ def transform_maps(maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike, la
         "no monopole": lambda: transforms.scale_to_mean(maps, layout.mean_density(OMEGA_M_OF_NO_MONOPOLE)),
     }
     return apply[spec.kind]()
+
+
+def blur_maps(maps: Tensor, blur: Blur, numbers: npt.ArrayLike) -> Tensor:
+    """Smooth each map by a Gaussian of its own, which its number draws, on whatever device and beside whatever others.
+
+    Args:
+        maps: (n, N, N).
+        blur: what is drawn.
+        numbers: (n,) of the maps in their file.
+
+    Example:
+        >>> import torch
+        >>> maps = torch.rand(3, 8, 8)
+        >>> blur_maps(maps, Blur(), [0, 1, 2]) is maps
+        True
+        >>> both = blur_maps(maps, Blur(1.0), [4, 5, 6])
+        >>> torch.equal(both[1:2], blur_maps(maps[1:2], Blur(1.0), [5]))
+        True
+    """
+    if not blur.most:
+        return maps
+    index = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
+    sigma = blur.most * uniform(index, blur.whole_seed, _BLUR_STREAM)
+    return transforms.smooth_gaussian(maps, sigma)
 
 
 def _made_by(own: MapTransform, maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:

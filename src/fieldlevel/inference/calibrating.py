@@ -152,6 +152,7 @@ def _open(predictor: Predictor, directory: str | Path, suite: str, set_name: str
 def _answers(predictor: Predictor, suite: Suite, simulations: Simulations, listener: Listener) -> Answers:
     """Answers for all maps of some simulations, which need not be unseen, in units of the prior."""
     layout, moments = predictor.layout, []
+    suite = suite.blurred(predictor.spec.blur, predictor.spec.seed)
     for done, number in enumerate(map(int, simulations), start=1):
         moments.append(predictor.predict(suite.read_simulation(number), anyway=True))
         listener(Progress(f"calibrate on {suite.suite}", done, len(simulations), "simulations"))

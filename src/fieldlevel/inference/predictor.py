@@ -157,6 +157,8 @@ class Predictor:
         if transform.kind != "none":
             scale = f" {transform.scale:g}" if transform.scale else ""
             remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
+        if spec.blur:
+            remarks.append(f"trained on maps each smoothed by up to {spec.blur:g} pixels")
         if len(spec.all_sources) > 1:
             alone = all(is_mock(source.suite) for source in spec.all_sources)
             stand_ins = ", mock suites alone: it has seen no real simulation" if alone else ""

@@ -86,7 +86,7 @@ def augment(maps: Tensor, symmetry: Tensor, shift: Tensor) -> Tensor:
     return maps.flatten(1).gather(1, source.flatten(1)).view_as(maps)
 
 
-def smooth_gaussian(maps: Tensor, sigma_pixels: float) -> Tensor:
+def smooth_gaussian(maps: Tensor, sigma_pixels: float | Tensor) -> Tensor:
     r"""Smooth periodic maps with a Gaussian of standard deviation \(\sigma\).
 
     The kernel \(\sum_m \exp[-(x + mN)^2 / 2\sigma^2]\) is sampled on the pixels and normalised, then applied with FFTs
@@ -98,27 +98,30 @@ def smooth_gaussian(maps: Tensor, sigma_pixels: float) -> Tensor:
 
     Args:
         maps: shape (..., N, N).
-        sigma_pixels: standard deviation [pixels]; 0 returns the maps themselves.
+        sigma_pixels: standard deviation [pixels], or one above 0 for each map, (...); 0 returns the maps themselves.
 
     Returns:
         Smoothed maps, same shape and dtype.
     """
-    if sigma_pixels == 0:
+    if isinstance(sigma_pixels, float | int) and sigma_pixels == 0:
         return maps
     n_pixels = maps.shape[-1]
-    response = torch.fft.fft(_periodic_gaussian(n_pixels, sigma_pixels, maps.device)).real
-    spectrum = torch.fft.rfft2(maps.double()) * response[:, None] * response[: n_pixels // 2 + 1]
+    sigma = torch.as_tensor(sigma_pixels, dtype=torch.float64, device=maps.device)
+    response = torch.fft.fft(_periodic_gaussian(n_pixels, sigma)).real
+    spectrum = torch.fft.rfft2(maps.double()) * response[..., :, None] * response[..., None, : n_pixels // 2 + 1]
     smooth: Tensor = torch.fft.irfft2(spectrum, s=maps.shape[-2:])
     low, high = torch.aminmax(maps.double().flatten(-2), dim=-1)
     return smooth.clamp(low[..., None, None], high[..., None, None]).to(maps.dtype)
 
 
-def _periodic_gaussian(n_pixels: int, sigma_pixels: float, device: torch.device) -> Tensor:
-    n_images = int(8 * sigma_pixels // n_pixels) + 1
+def _periodic_gaussian(n_pixels: int, sigma_pixels: Tensor) -> Tensor:
+    """One kernel for each standard deviation, (...) to (..., N)."""
+    device = sigma_pixels.device
+    n_images = int(8 * float(sigma_pixels.max()) // n_pixels) + 1
     images = n_pixels * torch.arange(-n_images, n_images + 1, device=device, dtype=torch.float64)
     distance = torch.arange(n_pixels, device=device, dtype=torch.float64) + images[:, None]
-    kernel: Tensor = torch.exp(-(distance / sigma_pixels).square() / 2).sum(0)
-    return kernel / kernel.sum()
+    kernel: Tensor = torch.exp(-(distance / sigma_pixels[..., None, None]).square() / 2).sum(-2)
+    return kernel / kernel.sum(-1, keepdim=True)
 
 
 def cut_wavenumbers(maps: Tensor, k_max: float) -> Tensor:

@@ -74,10 +74,14 @@ SUITE_NAME = _like(suites.SUITE_NAME, suites.SUITE_NAME_IN_WORDS)
 PART_OF_NAME = _like(r"[A-Za-z0-9]{1,100}", "letters and digits")
 """Of fields and sets, which nothing else may part from the rest of a file's name."""
 
+MOST_BLUR = 64
+"""Pixels."""
+
 RULES: Mapping[str, Rule] = {
     "suite": SUITE_NAME,
     "field": PART_OF_NAME,
     "set_name": PART_OF_NAME,
+    "blur": (lambda value: 0.0 <= value <= MOST_BLUR, f"a number of pixels from 0 to {MOST_BLUR}"),
     "split.seed": _below_power(32),
     "split.train": _PART,
     "split.validation": _PART,

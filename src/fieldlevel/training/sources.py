@@ -291,7 +291,7 @@ def _permuted_sources(maps: MapSet, taught: Sequence[int], seed: int) -> torch.T
 
 
 def _prepared(spec: TrainSpec, source: Source) -> Suite:
-    suite = source.suite.transformed(spec.transform)
+    suite = source.suite.transformed(spec.transform).blurred(spec.blur, spec.seed)
     permutes = spec.labels == "permuted" and source.spec.labelled
     return suite.with_permuted_labels(source.seen, spec.seed) if permutes else suite
 

@@ -51,7 +51,7 @@ class TrainSpec:
         *("body", "body_options", "head", "head_options"),
         *("penalty", "penalty_options"),
         *("sources", "outputs"),
-        *("calibration", "method", "method_options", "joint_steps"),
+        *("calibration", "method", "method_options", "joint_steps", "blur"),
     )
 
     suite: str = "MockTNG"
@@ -62,6 +62,10 @@ class TrainSpec:
     """Of the suite, as in the names of the files."""
     transform: TransformSpec = dataclasses.field(default_factory=TransformSpec)
     """Of every map that the network reads."""
+    blur: float = 0.0
+    """Pixels: each map of training, validation and calibration is smoothed by a Gaussian of its own before, of a
+    standard deviation from 0 to this, so that the network does not lean on a resolution that other maps lack. Maps that
+    the trained network is given are read as they are."""
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
     """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron; a
     body of one's own reads either."""
