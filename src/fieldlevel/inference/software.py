@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -39,6 +40,7 @@ def _hardware(device: torch.device) -> str:
     return f"{_processor()}, {cores}"
 
 
+@cache
 def _processor() -> str:
     listing = Path("/proc/cpuinfo")
     lines = listing.read_text().splitlines() if listing.exists() else []
@@ -46,8 +48,11 @@ def _processor() -> str:
     return names[0] if names else platform.processor() or platform.machine()
 
 
+@cache
 def _commit() -> str:
     """Commit of the repository that holds the package, marked where files differ from it; empty where none does.
+
+    It is asked for once: a process goes on with the code that it began with.
 
     A package that is installed inside a repository of somebody else's is not tracked there.
     """
