@@ -78,6 +78,7 @@ def tiny_letter() -> LetterSpec:
             batch_size=16,
             n_steps=6,
             validate_every=3,
+            statistics_batches=3,
             head_batches=3,
         ),
     )
@@ -156,6 +157,7 @@ def spec() -> TrainSpec:
         batch_size=16,
         n_steps=30,
         validate_every=8,
+        statistics_batches=3,
         head_batches=3,
     )
 
