@@ -97,22 +97,45 @@ def with_maps(tiny_letter, tmp_path_factory) -> Callable[[Path], Path]:
     return give
 
 
-@pytest.fixture(scope="session")
-def blank_figures() -> Callable[[], AbstractContextManager[None]]:
-    """Context in which letters make all figures but save their names alone, for tests of what else they write."""
+def save_name(_: Figure, stem: Path) -> tuple[Path, Path]:
+    """In place of a figure its name."""
+    blank = Figure((2, 1))
+    blank.text(0, 0, stem.name)
+    return save_figure(blank, stem)
 
-    def save_name(_: Figure, stem: Path) -> tuple[Path, Path]:
-        blank = Figure((2, 1))
-        blank.text(0, 0, stem.name)
-        return save_figure(blank, stem)
+
+@pytest.fixture(scope="session")
+def draft_figures() -> Callable[[], AbstractContextManager[None]]:
+    """Context in which letters draw all figures once, for dark pages, and save their names alone as PDF and PNG."""
 
     @contextmanager
-    def blank() -> Iterator[None]:
+    def draft() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fieldlevel.report.drawn_plates.save_figure", save_name)
             yield
 
+    return draft
+
+
+@pytest.fixture(scope="session")
+def blank_figures(draft_figures) -> Callable[[], AbstractContextManager[None]]:
+    """Context in which letters make all figures but save their names alone, for tests of what else they write."""
+
+    @contextmanager
+    def blank() -> Iterator[None]:
+        with draft_figures(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fieldlevel.report.drawn_plates._dark_png", lambda _: b"")
+            yield
+
     return blank
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """No test cuts the power, so none waits for the disk; those of flushing watch it themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
