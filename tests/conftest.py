@@ -30,6 +30,41 @@ from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 CMD = Layout()
 
+LONG = (
+    "study/test_runner.py",
+    "search/test_tune.py",
+    "training/test_linear_gaussian.py",
+    "training/test_known_posteriors.py",
+    "training/test_parallel.py",
+    "test_clusters.py",
+    "training/test_joint_heads.py",
+    "training/test_trainer.py",
+    "training/test_methods.py",
+    "test_interrupts.py",
+    "test_cli.py",
+    "snapshots/test_foreign_snapshots.py",
+    "snapshots/test_snapshots.py",
+    "study/test_robustness.py",
+    "study/test_numerics.py",
+    "simulate/test_variants.py",
+    "mapmaking/test_projection.py",
+    "training/test_joint_fit.py",
+    "figures/test_figures_parameters.py",
+    "training/test_invariance.py",
+    "study/test_without_weights.py",
+    "publish/test_letter_folder.py",
+    "inference/test_trust.py",
+)
+"""Files of more than some ten seconds of one core, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: a long file that is left to the end has one core wait for the other."""
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONG)}
+    assert all(path.exists() for path in ranks), "LONG names a file of tests that is not there"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
