@@ -14,7 +14,7 @@ letter: $(VENV)/installed
 	$(BIN)/fieldlevel letter --scale $(SCALE) --out $(OUT)
 
 test: $(VENV)/installed-dev
-	$(BIN)/pytest --numprocesses 2 --dist loadfile
+	$(BIN)/pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/installed-dev
 	$(BIN)/ruff check

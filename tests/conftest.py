@@ -30,6 +30,41 @@ from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 CMD = Layout()
 
+LONG = (
+    "study/test_runner.py",
+    "search/test_tune.py",
+    "training/test_linear_gaussian.py",
+    "training/test_known_posteriors.py",
+    "training/test_parallel.py",
+    "test_clusters.py",
+    "training/test_joint_heads.py",
+    "training/test_trainer.py",
+    "training/test_methods.py",
+    "test_interrupts.py",
+    "test_cli.py",
+    "snapshots/test_foreign_snapshots.py",
+    "snapshots/test_snapshots.py",
+    "study/test_robustness.py",
+    "study/test_numerics.py",
+    "simulate/test_variants.py",
+    "mapmaking/test_projection.py",
+    "training/test_joint_fit.py",
+    "figures/test_figures_parameters.py",
+    "training/test_invariance.py",
+    "study/test_without_weights.py",
+    "publish/test_letter_folder.py",
+    "inference/test_trust.py",
+)
+"""Files of more than some ten seconds of one core, the longest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long comes first: a long file that is left to the end has one core wait for the other."""
+    folder = Path(__file__).parent
+    ranks = {folder / name: rank for rank, name in enumerate(LONG)}
+    assert all(path.exists() for path in ranks), "LONG names a file of tests that is not there"
+    items.sort(key=lambda item: ranks.get(item.path, len(ranks)))
+
 
 @pytest.hookimpl(wrapper=True)
 def pytest_collection() -> Generator[None, object, object]:
@@ -78,6 +113,7 @@ def tiny_letter() -> LetterSpec:
             batch_size=16,
             n_steps=6,
             validate_every=3,
+            statistics_batches=3,
             head_batches=3,
         ),
     )
@@ -96,22 +132,45 @@ def with_maps(tiny_letter, tmp_path_factory) -> Callable[[Path], Path]:
     return give
 
 
-@pytest.fixture(scope="session")
-def blank_figures() -> Callable[[], AbstractContextManager[None]]:
-    """Context in which letters make all figures but save their names alone, for tests of what else they write."""
+def save_name(_: Figure, stem: Path) -> tuple[Path, Path]:
+    """In place of a figure its name."""
+    blank = Figure((2, 1))
+    blank.text(0, 0, stem.name)
+    return save_figure(blank, stem)
 
-    def save_name(_: Figure, stem: Path) -> tuple[Path, Path]:
-        blank = Figure((2, 1))
-        blank.text(0, 0, stem.name)
-        return save_figure(blank, stem)
+
+@pytest.fixture(scope="session")
+def draft_figures() -> Callable[[], AbstractContextManager[None]]:
+    """Context in which letters draw all figures once, for dark pages, and save their names alone as PDF and PNG."""
 
     @contextmanager
-    def blank() -> Iterator[None]:
+    def draft() -> Iterator[None]:
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr("fieldlevel.report.drawn_plates.save_figure", save_name)
             yield
 
+    return draft
+
+
+@pytest.fixture(scope="session")
+def blank_figures(draft_figures) -> Callable[[], AbstractContextManager[None]]:
+    """Context in which letters make all figures but save their names alone, for tests of what else they write."""
+
+    @contextmanager
+    def blank() -> Iterator[None]:
+        with draft_figures(), pytest.MonkeyPatch.context() as patch:
+            patch.setattr("fieldlevel.report.drawn_plates._dark_png", lambda _: b"")
+            yield
+
     return blank
+
+
+@pytest.fixture(scope="session", autouse=True)
+def unflushed() -> Iterator[None]:
+    """No test cuts the power, so none waits for the disk; those of flushing watch it themselves."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda file: None)
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -156,6 +215,7 @@ def spec() -> TrainSpec:
         batch_size=16,
         n_steps=30,
         validate_every=8,
+        statistics_batches=3,
         head_batches=3,
     )
 

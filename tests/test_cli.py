@@ -26,6 +26,7 @@ LETTER_FLAGS = [
     "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "6", "--train.validate-every", "3", "--train.head-batches", "3",
+    "--train.statistics-batches", "3",
     "--smoothing", "1", "--k-max", "1", "--summary-trials", "2", "--summary.n-steps", "6",
     "--summary.validate-every", "3", "--summary.split.train", "0.6", "--summary.split.validation", "0.2",
     "--one-parameter-seeds", "1", "--one-parameter-values", "3",
@@ -43,9 +44,10 @@ def one_core():
 
 
 @pytest.fixture(scope="module")
-def out(one_core, tmp_path_factory):
+def out(one_core, draft_figures, tmp_path_factory):
     folder = tmp_path_factory.mktemp("cli") / "letter"
-    assert main([*LETTER_FLAGS, *SOME, "--out", str(folder)]) == 0
+    with draft_figures():
+        assert main([*LETTER_FLAGS, *SOME, "--out", str(folder)]) == 0
     return folder
 
 
@@ -229,8 +231,9 @@ def test_a_letter_is_of_what_its_flags_say(out):
     assert set(document["experiments"]) == {"four pairs"} | named
 
 
-def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, tmp_path):
-    assert main([*LETTER_FLAGS, "--only", "mean map", "--data", str(data), "--out", str(tmp_path)]) == 0
+def test_letter_on_a_data_folder_equals_the_one_that_simulated_it(out, data, blank_figures, tmp_path):
+    with blank_figures():
+        assert main([*LETTER_FLAGS, "--only", "mean map", "--data", str(data), "--out", str(tmp_path)]) == 0
     first, second = (json.loads((folder / "metrics.json").read_text()) for folder in (out, tmp_path))
     assert first["pairs"] == second["pairs"]
 

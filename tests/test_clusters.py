@@ -54,9 +54,13 @@ TRAIN = TrainSpec(
     batch_size=16,
     n_steps=20,
     validate_every=5,
+    statistics_batches=3,
     head_batches=3,
 )
-TRAIN_FLAGS = "--split.train 0.6 --split.validation 0.2 --batch-size 16 --head-batches 3 --n-steps 6 --validate-every 3"
+TRAIN_FLAGS = (
+    "--split.train 0.6 --split.validation 0.2 --batch-size 16 --n-steps 6 --validate-every 3 --statistics-batches 3"
+    " --head-batches 3"
+)
 
 # Workers can import what is installed only, so the pieces of work are made of that.
 echo = partial(Progress, total=1, unit="pieces")

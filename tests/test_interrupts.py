@@ -22,6 +22,7 @@ SECONDS_TO_START = 0.3
 """Before that the interpreter itself may be starting, which tells of an interrupt in its own way."""
 
 SPLIT = ["--split.train", "0.6", "--split.validation", "0.2", "--network.hidden", "1", "--batch-size", "16"]
+SPLIT += ["--statistics-batches", "3"]
 TINY = ["--n-simulations", "10", "--n-particles", "16", "--n-mesh", "16", "--n-pixels", "16", "--device", "cpu"]
 PROGRESS = re.compile(r"[\w :./=-]+: \d+/\d+ ")
 

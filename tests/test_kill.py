@@ -15,6 +15,7 @@ ARGUMENTS = [
     "--simulate.n-pixels", "16",
     "--train.split.train", "0.6", "--train.split.validation", "0.2", "--train.network.hidden", "1",
     "--train.batch-size", "16", "--train.n-steps", "40", "--train.validate-every", "3",
+    "--train.statistics-batches", "3",
     "--summary.n-steps", "6", "--summary.validate-every", "3", "--summary-trials", "3",
     "--smoothing", "1", "--k-max", "1",
 ]  # fmt: skip

@@ -31,6 +31,7 @@ def test_simulate_and_train_work_and_leave_no_lock(tmp_path):
     data, out = tmp_path / "data", tmp_path / "network"
     train = ["train", "--data", data, "--out", out, "--split.train", "0.6", "--split.validation", "0.2"]
     train += ["--network.hidden", "1", "--batch-size", "16", "--n-steps", "3", "--device", "cpu"]
+    train += ["--statistics-batches", "2", "--head-batches", "2"]
     for arguments in (["simulate", *TINY, "--workers", "1", "--out", data], train):
         ran = run(MAIN, *arguments)
         assert ran.returncode == 0, ran.stderr

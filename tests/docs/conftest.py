@@ -77,7 +77,8 @@ def pages() -> list[Page]:
 def toy() -> dict[str, str]:
     """What stands behind a command to make it small."""
     training = (
-        "--batch-size 16 --head-batches 3 --split.train 0.6 --split.validation 0.2 --n-steps 6 --validate-every 3"
+        "--batch-size 16 --split.train 0.6 --split.validation 0.2 --n-steps 6 --validate-every 3"
+        " --statistics-batches 3 --head-batches 3"
     )
     return {
         "simulate": "--n-simulations 10 --n-particles 16 --n-mesh 16 --n-pixels 16 --workers 1",

@@ -3,7 +3,7 @@
 import re
 import shlex
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -50,8 +50,11 @@ def page() -> Page:
 
 
 @pytest.fixture
-def place(page, tmp_path, monkeypatch) -> Path:
-    """A folder with the files of the page, on the path of Python, in which commands are given; nothing stays."""
+def place(page, draft_figures, tmp_path, monkeypatch) -> Iterator[Path]:
+    """A folder with the files of the page, on the path of Python, in which commands are given; nothing stays.
+
+    Letters draw each figure once.
+    """
     for name, text in page.files.items():
         (tmp_path / name).write_text(text)
     monkeypatch.chdir(tmp_path)
@@ -61,7 +64,8 @@ def place(page, tmp_path, monkeypatch) -> Path:
     monkeypatch.setattr(transform_spec, "_REGISTERED", {})
     monkeypatch.setattr(experiments, "_REGISTERED", [])
     monkeypatch.setattr("fieldlevel.cli._cores", lambda: 1)
-    yield tmp_path
+    with draft_figures():
+        yield tmp_path
     for name in page.files:
         sys.modules.pop(name.removesuffix(".py"), None)
 

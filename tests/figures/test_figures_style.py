@@ -41,18 +41,23 @@ def draw_each(four, examples, mock):
     yield figures.draw_search(STEPS, ["COMPLETE"] * 3, {"lr": STEPS}, {"lr": 1.0}, mock=mock)
 
 
-def test_every_public_figure_is_drawn_here(four, examples):
-    drawn = len(list(draw_each(four, examples, mock=False)))
+@pytest.fixture(scope="module")
+def of_mock(four, examples):
+    return list(draw_each(four, examples, mock=True))
+
+
+def test_every_public_figure_is_drawn_here(of_mock):
+    drawn = len(of_mock)
     assert drawn == len([name for name in figures.__all__ if name.startswith("draw_")])
 
 
-def test_mock_figures_say_so_and_others_do_not(four, examples, texts):
-    assert all("MOCK DATA" in texts(figure) for figure in draw_each(four, examples, mock=True))
+def test_mock_figures_say_so_and_others_do_not(of_mock, four, examples, texts):
+    assert all("MOCK DATA" in texts(figure) for figure in of_mock)
     assert not any("MOCK DATA" in texts(figure) for figure in draw_each(four, examples, mock=False))
 
 
-def test_text_is_readable_at_the_width_of_a_page(four, examples):
-    for figure in draw_each(four, examples, mock=True):
+def test_text_is_readable_at_the_width_of_a_page(of_mock):
+    for figure in of_mock:
         assert figure.get_figwidth() <= figures.WIDTH_INCHES
         drawn = [t for t in figure.findobj(mpl.text.Text) if t.get_visible() and t.get_text()]
         assert min(text.get_fontsize() for text in drawn) >= 9

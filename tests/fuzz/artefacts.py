@@ -3,7 +3,7 @@
 import os
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
@@ -24,6 +24,7 @@ from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 from fieldlevel.training.trainer import train
 
 CMD = Layout()
+BlankFigures = Callable[[], AbstractContextManager[None]]
 
 N_SIMULATIONS, N_PIXELS = 8, 16
 SPLIT = SplitSpec(train=0.75, validation=0.125)
@@ -99,8 +100,8 @@ def _stop_at_step_20(event: Progress) -> None:
 class Valid:
     """Files by kind, each made when it is first asked for."""
 
-    def __init__(self, root: Path) -> None:
-        self.root = root
+    def __init__(self, root: Path, blank_figures: BlankFigures) -> None:
+        self.root, self.blank_figures = root, blank_figures
 
     @cached_property
     def data(self) -> Path:
@@ -173,7 +174,7 @@ class Valid:
     @cached_property
     def letter(self) -> Path:
         """The finished folder of a `letter` of four pairs and one null test on `data`."""
-        with one_core():
+        with one_core(), self.blank_figures():
             assert main(["letter", "--data", str(self.data), "--out", str(self.root / "letter"), *LETTER_FLAGS]) == 0
         return self.root / "letter"
 

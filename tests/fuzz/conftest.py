@@ -5,7 +5,7 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
-from artefacts import Valid
+from artefacts import BlankFigures, Valid
 from contract import Bench
 
 _COUNTS: Counter[tuple[str, str]] = Counter()
@@ -25,8 +25,8 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Bench:
 
 
 @pytest.fixture(scope="session")
-def valid(tmp_path_factory: pytest.TempPathFactory) -> Valid:
-    return Valid(tmp_path_factory.mktemp("valid"))
+def valid(blank_figures: BlankFigures, tmp_path_factory: pytest.TempPathFactory) -> Valid:
+    return Valid(tmp_path_factory.mktemp("valid"), blank_figures)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

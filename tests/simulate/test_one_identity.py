@@ -36,6 +36,7 @@ SPEC = TrainSpec(
     network=NetworkSpec(hidden=1),
     batch_size=16,
     n_steps=4,
+    statistics_batches=3,
     validate_every=2,
     head_batches=3,
 )

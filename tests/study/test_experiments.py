@@ -94,7 +94,7 @@ def test_a_transform_is_known_only_once_it_is_registered(registries):
 
 
 def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(
-    registries, tiny_letter, with_maps, blank_figures, tmp_path
+    registries, tiny_letter, with_maps, draft_figures, tmp_path
 ):
     with_maps(tmp_path)
     few = replace(tiny_letter, only=("mean map", "halves"), map_trials=0, summary_trials=0)
@@ -107,7 +107,7 @@ def test_an_experiment_from_outside_is_tested_judged_drawn_and_told(
     register_experiment(NullTest("halves", "halves exchanged", claim, infers=True))
     data = prepare_data(few, usual.directory, tmp_path, device="cpu")
     results = run_letter(few, data, tmp_path, device="cpu")
-    with blank_figures():
+    with draft_figures():
         document = write_letter(tmp_path, results)
 
     assert [key.label for key in results.experiments] == ["four pairs", "mean map", "halves"]

@@ -30,6 +30,7 @@ SPEC = TrainSpec(
     batch_size=16,
     n_steps=4,
     validate_every=2,
+    statistics_batches=3,
     head_batches=3,
 )
 PLAN = {FIRST: (EvaluateSpec(network=SPEC),)}

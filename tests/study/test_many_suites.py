@@ -31,7 +31,7 @@ def add_third(directory):
 
 
 @pytest.fixture(scope="module")
-def letter(tiny_letter, with_maps, blank_figures, tmp_path_factory):
+def letter(tiny_letter, with_maps, draft_figures, tmp_path_factory):
     out = with_maps(tmp_path_factory.mktemp("letter"))
     few = ("mean map", "power", "hydro", "smoothing")
     spec = replace(tiny_letter, suites=SUITES, only=few, map_trials=0, summary_trials=0)
@@ -39,7 +39,7 @@ def letter(tiny_letter, with_maps, blank_figures, tmp_path_factory):
     add_third(directory)
     data = prepare_data(spec, directory, out, device="cpu")
     results = run_letter(spec, data, out, device="cpu")
-    with blank_figures():
+    with draft_figures():
         return out, data, results, write_letter(out, results)
 
 

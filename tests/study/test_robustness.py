@@ -88,13 +88,14 @@ def study(spec, folder, out, listener=lambda event: None):
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory):
+def small(draft_figures, tmp_path_factory):
     """Leave-one-out of three suites by pooling alone: seconds."""
     place = tmp_path_factory.mktemp("small")
     folder = write_suites(place / "cmd", SUITES[:3])
     spec = replace(SPEC, methods=("pooled",), candidates=(), adapt_with=("pooled",), parts=("leave one out",))
     data, results = study(spec, folder, place / "out")
-    return place, spec, data, results, write_robustness(place / "out", results)
+    with draft_figures():
+        return place, spec, data, results, write_robustness(place / "out", results)
 
 
 def test_three_suites_of_a_folder_make_a_study(small):
@@ -235,12 +236,13 @@ def test_a_plan_counts_what_is_left(small, capsys):
     assert not (place / "new").exists()
 
 
-def test_a_matrix_alone_is_tested_on_a_set_of_its_own(tmp_path):
+def test_a_matrix_alone_is_tested_on_a_set_of_its_own(draft_figures, tmp_path):
     folder = write_suites(tmp_path / "cmd", SUITES[:3])
     write_suites(folder, SUITES[:3], n=7, set_name="LHtest", seed=1)
     spec = replace(SPEC, methods=("pooled",), candidates=(), parts=(), test_set="LHtest")
     _, results = study(spec, folder, tmp_path / "out")
-    document = write_robustness(tmp_path / "out", results)
+    with draft_figures():
+        document = write_robustness(tmp_path / "out", results)
     assert {role.kind for role in results.tested} == {"matrix"}
     assert all(pair.predictions.n_simulations == 7 for pairs in results.tested.values() for pair in pairs)
     assert document["worst_ratio_leave_one_out"] is document["own_cost"] is None

@@ -1,4 +1,5 @@
 from dataclasses import replace
+from functools import cache
 
 import numpy as np
 import pytest
@@ -31,6 +32,7 @@ KEYS = {"four pairs": FIRST} | {
 PAIRS = (("A", "A"), ("A", "B"), ("B", "B"), ("B", "A"))
 
 
+@cache
 def result(
     train: str,
     test: str,

@@ -31,6 +31,7 @@ SPEC = TrainSpec(
     batch_size=16,
     n_steps=30,
     validate_every=8,
+    statistics_batches=3,
     head_batches=3,
     joint_steps=100,
 )
@@ -147,6 +148,7 @@ def test_the_command_line_knows_them(name, directory, tmp_path):
     if name == "flow":
         pytest.importorskip("zuko")
     options = ["--n-steps", "4", "--validate-every", "2", "--batch-size", "8", "--network.hidden", "1"]
+    options += ["--statistics-batches", "3", "--joint-steps", "50"]
     split = ["--split.train", "0.75", "--split.validation", "0.125"]
     command = ["train", "--data", str(directory), "--out", str(tmp_path / "run"), "--device", "cpu", "--head", name]
     assert main([*command, "--head-options", "dropout", "0.1", *options, *split]) == 0

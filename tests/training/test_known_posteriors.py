@@ -27,8 +27,8 @@ SPEC = TrainSpec(
     perceptron=PerceptronSpec(n_layers=1, n_neurons=32, dropout=0.0, std_from="softplus"),
     optimiser=OptimiserSpec(learning_rate=1e-2, weight_decay=0.0, beta1=0.9),
     batch_size=1024,
-    n_steps=3000,
-    validate_every=3000,
+    n_steps=2000,
+    validate_every=2000,
 )
 SMALL = {"n_hidden": 16, "n_context": 4}
 FLOW = replace(SPEC, head="flow", head_options=SMALL)

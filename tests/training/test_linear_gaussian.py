@@ -10,6 +10,7 @@ posterior as it is; they overlap, so the marginal widths are not the conditional
 
 from dataclasses import replace
 
+import pytest
 import torch
 from torch import Tensor
 
@@ -83,11 +84,13 @@ def test_labels_of_other_maps_leave_the_prior():
     permuted = MapSet(training.maps, training.theta.roll(1, 0), training.simulation)
     permuted_too = MapSet(validation.maps, validation.theta.roll(1, 0), validation.simulation)
     short, maps = replace(SPEC, n_steps=250, validate_every=250), draw(2000, seed=3).maps
-    errors = []
+    n_good = 0
     for seed in (1, 2, 3):  # at this learning rate one in five collapses, another one after any change of round-off
         mean, std = infer(train_network(replace(short, seed=seed), permuted, permuted_too).network, maps)
-        errors.append(max(rms(mean), rms(std - 1)))
-    assert sorted(errors)[1] < 0.1
+        n_good += bool(max(rms(mean), rms(std - 1)) < 0.1)
+        if n_good == 2:
+            return
+    pytest.fail(f"{n_good} of three networks find the prior")
 
 
 def test_squared_error_warm_up_prevents_the_collapse_to_the_prior():

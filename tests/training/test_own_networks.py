@@ -46,6 +46,7 @@ def own() -> TrainSpec:
         batch_size=16,
         n_steps=30,
         validate_every=8,
+        statistics_batches=3,
         head_batches=3,
         body=BODY,
         body_options={"n_features": 5, "dropout": 0.3},

@@ -63,6 +63,7 @@ SPEC = TrainSpec(
     batch_size=16,
     n_steps=6,
     validate_every=3,
+    statistics_batches=5,
     head_batches=3,
 )
 BRIEF = replace(SPEC, precision="bfloat16", network=NetworkSpec(hidden=8, dropout=0.0), n_steps=2, validate_every=2)

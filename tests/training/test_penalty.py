@@ -38,6 +38,7 @@ def penalised() -> TrainSpec:
         batch_size=16,
         n_steps=24,
         validate_every=8,
+        statistics_batches=3,
         head_batches=3,
         penalty=CRITIC,
     )

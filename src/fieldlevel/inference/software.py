@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 
 import torch
@@ -49,8 +50,11 @@ def _hardware(device: torch.device) -> str:
     return f"{processor()}, {cores}"
 
 
+@cache
 def _commit() -> str:
     """Commit of the repository that holds the package, marked where files differ from it; empty where none does.
+
+    It is asked for once: a process goes on with the code that it began with.
 
     A package that is installed inside a repository of somebody else's is not tracked there.
     """
