@@ -19,6 +19,7 @@ from tyro.constructors import (
 )
 
 from fieldlevel.commands import Letter, Project, Robustness, Simulate, Train, Tune
+from fieldlevel.data.split import SplitSpec
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.mapmaking.project_spec import ProjectSpec
 from fieldlevel.search.tune_spec import TuneSpec
@@ -51,7 +52,8 @@ FIRST_SETTINGS: Mapping[type, Shown] = {
     },
     Train: {
         Train: ("data", "out", "config", "suites", "device", "spec"),
-        TrainSpec: ("suite", "set_name", "network", "optimiser", "n_steps"),
+        TrainSpec: ("suite", "set_name", "split", "network", "optimiser", "n_steps"),
+        SplitSpec: ("train", "calibration"),
         NetworkSpec: ("hidden",),
         OptimiserSpec: ("learning_rate",),
     },

@@ -103,6 +103,14 @@ def test_a_path_is_never_looked_up(package, path):
         load(path)
 
 
+def test_the_folder_of_a_run_stands_for_its_weights(tmp_path):
+    run = tmp_path / "run"
+    run.mkdir()
+    assert find_weights(run) == run
+    (run / "weights.safetensors").touch()
+    assert find_weights(run) == find_weights(str(run)) == run / "weights.safetensors"
+
+
 def test_a_misspelt_name_is_refused_with_those_that_there_are(package):
     with pytest.raises(UserError) as refusal:
         load("MockTGN")

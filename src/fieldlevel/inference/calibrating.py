@@ -22,7 +22,7 @@ from fieldlevel.inference.calibration import (
     write_calibration,
 )
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
-from fieldlevel.inference.packaged import find_weights
+from fieldlevel.inference.packaged import FOLDER, find_weights
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.transfer_errors import Answers, Origin, TransferErrors, fit_tau
 from fieldlevel.layout import Layout
@@ -131,7 +131,7 @@ def calibrate(
 
 def _refuse_packaged(weights: str | Path) -> Path:
     path = find_weights(weights)
-    if path != Path(weights):
+    if path.parent == FOLDER:
         told = "comes with the package, which is not to be changed"
         raise UserError(f"{weights}: {told}; copy it with `fieldlevel shrink {weights} {weights}.safetensors` first")
     return path

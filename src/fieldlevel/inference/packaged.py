@@ -15,6 +15,8 @@ FOLDER = Path(__file__).parents[1] / "trained"
 """Holds one `<name>.safetensors` a network."""
 
 SUFFIX = ".safetensors"
+IN_RUN = f"weights{SUFFIX}"
+"""Name of the weights in the folder of a run."""
 TRUST_ENDING = f".trust{SUFFIX}"
 """Of what tells maps like those of a network's training from others (`inference.trust`), beside its weights."""
 
@@ -33,10 +35,12 @@ def trained_names() -> list[str]:
 def find_weights(weights: str | Path) -> Path:
     """The weights file that a user means: a path is taken as it is, a bare name is looked up in the package.
 
-    A name is bare if it has neither a separator nor a suffix. A file or folder that has a bare name is meant by it.
+    A name is bare if it has neither a separator nor a suffix. A file or folder that has a bare name is meant by it; a
+    folder of a run stands for the weights in it.
 
     Args:
-        weights: path of a weights file, which need not exist, or name of a network that comes with the package.
+        weights: path of a weights file, which need not exist, or of the folder of a run, or name of a network that
+            comes with the package.
 
     Raises:
         UserError: a bare name that is neither there nor in the package, with the names that are.
@@ -45,7 +49,7 @@ def find_weights(weights: str | Path) -> Path:
         raise UserError(f"weights of type {type(weights).__name__}: give the path or the name of a network")
     path = Path(weights)
     if path.name != os.fspath(weights) or path.suffix or os.path.lexists(path):
-        return path
+        return path / IN_RUN if (path / IN_RUN).is_file() else path
     names = trained_names()
     if path.name not in names:
         known = ", ".join(names) or "none does"

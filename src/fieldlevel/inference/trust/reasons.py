@@ -110,14 +110,14 @@ def _of_pixels(shift: FloatArray, deviation: FloatArray) -> list[str]:
 
 
 def _of_layers(reference: Reference, deviation: FloatArray) -> list[str]:
-    """Layers whose features deviate most."""
+    """Layers whose features deviate most: what remains to be said where power and pixels are as they should be."""
     layer = reference.components.layer
     of_layers = deviation[len(deviation) - len(layer) :]
     strength = [float(np.abs(of_layers[layer == number]).max()) for number in range(len(reference.layer_names))]
     order = np.argsort(strength)[::-1][:_MOST_LAYERS]
     clear = [reference.layer_names[number] for number in order if strength[number] > CLEAR / 2]
     names = clear or [reference.layer_names[order[0]]]
-    return [f"other features inside the network (layer{'s' * (len(names) > 1)} {', '.join(names)})"]
+    return [f"structure that neither power nor pixels tell, in layer{'s' * (len(names) > 1)} {', '.join(names)}"]
 
 
 def _in_words(ratio: float) -> str:
