@@ -213,7 +213,9 @@ def test_a_place_that_cannot_be_written_is_told_before_the_work(weights, tmp_pat
 
     monkeypatch.setattr("fieldlevel.inference.evaluation.evaluate_suite", no_work)
     monkeypatch.setattr("fieldlevel.data.suite.open_suite", no_work)
-    monkeypatch.setattr("filelock.FileLock.acquire", lambda self: (_ for _ in ()).throw(PermissionError(13, "no")))
+    monkeypatch.setattr(
+        "filelock.FileLock.acquire", lambda self, **options: (_ for _ in ()).throw(PermissionError(13, "no"))
+    )
     assert main(evaluate_command(weights, data, tmp_path / "out")) == 2
     assert f"{tmp_path / 'out'}: cannot be written" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()

@@ -49,7 +49,7 @@ def find_weights(weights: str | Path) -> Path:
         raise UserError(f"weights of type {type(weights).__name__}: give the path or the name of a network")
     path = Path(weights)
     if path.name != os.fspath(weights) or path.suffix or os.path.lexists(path):
-        return path / IN_RUN if (path / IN_RUN).is_file() else path
+        return path / IN_RUN if os.path.isfile(path / IN_RUN) else path  # noqa: PTH113 (false of impossible names)
     names = trained_names()
     if path.name not in names:
         known = ", ".join(names) or "none does"
