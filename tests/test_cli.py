@@ -455,9 +455,12 @@ def test_a_full_device_and_an_interrupt_are_told_in_one_line(tmp_path, monkeypat
     assert capsys.readouterr().err == told
 
 
-def test_any_other_error_keeps_its_traceback(tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    "error", [RuntimeError("a defect"), torch.AcceleratorError("CUDA error: device-side assert: a defect")]
+)
+def test_any_other_error_keeps_its_traceback(tmp_path, monkeypatch, error):
     def fail(*arguments):
-        raise RuntimeError("a defect")
+        raise error
 
     monkeypatch.setattr(map_files, "infer_file", fail)
     with pytest.raises(RuntimeError, match="a defect"):

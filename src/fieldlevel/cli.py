@@ -418,6 +418,7 @@ def _calibrate(command: Calibrate) -> int:
     from fieldlevel import console
     from fieldlevel.inference.calibrating import calibrate
     from fieldlevel.inference.calibration import calibration_path
+    from fieldlevel.inference.packaged import find_weights
 
     with console.progress_display() as listener:
         found = calibrate(
@@ -436,7 +437,7 @@ def _calibrate(command: Calibrate) -> int:
         console.say(f"calibrated on {found.n_simulations} simulations of {' '.join(found.fitted_on)}: {told}")
     if found.transfer is not None:
         console.say(found.transfer.guarantee)
-    console.say(f"calibration: {calibration_path(command.weights)}")
+    console.say(f"calibration: {calibration_path(find_weights(command.weights))}")
     return 0
 
 

@@ -94,6 +94,7 @@ class Watch:
     def __init__(self) -> None:
         self.marker: Marker | None = None
         self._since = self._age = 0.0
+        self._begun = time.monotonic()
 
     def look(self, path: Path) -> None:
         """Look again."""
@@ -115,6 +116,11 @@ class Watch:
         return self.is_suspicious and self._seconds >= SECONDS_WATCHED
 
     @property
+    def is_vain(self) -> bool:
+        """Whether a suspicion has lasted too long to be one: its holder beats, by another clock."""
+        return time.monotonic() - self._begun > 2 * SECONDS_WATCHED
+
+    @property
     def _seconds(self) -> float:
         return time.monotonic() - self._since
 
@@ -134,8 +140,11 @@ def _age(path: Path, touched: int) -> float:
 
 
 def _is_alive_here(marker: Marker) -> bool:
-    """Whether a process of that number runs on a machine of that name; filelock knows whether it is another one."""
-    if marker.host.partition("?")[0] != socket.gethostname():
+    """Whether a process of that number runs on a machine of that name; filelock knows whether it is another one.
+
+    Nothing is known of the numbers in a container, whose name has a sign behind a `?`: its beats tell.
+    """
+    if marker.host != socket.gethostname():
         return False
     try:
         os.kill(marker.process, 0)

@@ -74,7 +74,7 @@ def _acquire(lock: "BaseFileLock", path: Path, *, wait: bool) -> bool:
             return True
         if watch.is_over and watch.marker is not None:
             take_away(path, watch.marker)
-        elif not wait and not watch.is_suspicious:
+        elif not wait and (watch.is_vain or not watch.is_suspicious):
             return False
 
 

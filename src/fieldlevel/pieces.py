@@ -153,7 +153,8 @@ def do_ordered(make: Make[Result], number: int, order: Order) -> Done[Result]:
             _check_version(order)
             with _following(order):
                 device = _device_of(order)
-                return replace(try_piece(make, device, number), unit=unit_of(device))
+                done = try_piece(make, device, number)
+                return done if done.error is not None else replace(done, unit=unit_of(device))
         except UserError as error:
             return Done(error=error)
         except Abandoned:

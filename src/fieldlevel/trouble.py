@@ -20,6 +20,10 @@ _REMEDIES = {
 """Of errors of the operating system that the user can mend; after most the same command continues."""
 
 
+_UNTOLD = "unspecified launch failure"
+"""Of a GPU that names no address and no line; others point at a defect, perhaps of code of one's own."""
+
+
 def of_system(error: OSError, command: Sequence[str]) -> str:
     """What to say of an error of the operating system: the file or the command, what is wrong, what to do.
 
@@ -36,7 +40,7 @@ def of_system(error: OSError, command: Sequence[str]) -> str:
 def of_device(error: RuntimeError | MemoryError) -> str | None:
     """What to say where the memory was full or a GPU gave up, None of other errors."""
     torch = sys.modules.get("torch")
-    if torch is not None and isinstance(error, torch.AcceleratorError):
+    if torch is not None and isinstance(error, torch.AcceleratorError) and _UNTOLD in str(error):
         told = str(error).partition("\n")[0].rstrip(".")
         return f"{told}: the GPU gave up; end other work on it, the same command continues"
     return of_memory(error)

@@ -97,7 +97,7 @@ def spread(
         return
     if len(devices) == 1:
         tell_listener(listener)
-        tensors = KeptTensors.on(devices[0])
+        tensors = KeptTensors(devices[0])
         for place, number in enumerate(todo):
             with tensors.in_use():
                 made = make_on(devices[0], make, number)
@@ -285,7 +285,7 @@ def _work(pipe: "Connection[Any, Any]", device: torch.device, is_brief: bool) ->
     with suppress(EOFError, ConnectionError):
         send(_Ready())
         make = pipe.recv()
-        with KeptTensors.on(device).in_use():
+        with KeptTensors(device).in_use():
             while True:
                 send(try_piece(make, device, pipe.recv()))
 

@@ -9,6 +9,7 @@ from fieldlevel.data.split import SplitSpec
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.layout import Layout
+from fieldlevel.numerics import kept_tensors
 from fieldlevel.numerics.kept_tensors import KeptTensors
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
@@ -68,7 +69,7 @@ def test_networks_are_the_same_to_the_bit(folder, reads, tmp_path, monkeypatch):
         return list(reads)
 
     assert all(read for _, read in spread(make, [0, 1], [CPU]))
-    monkeypatch.setattr(KeptTensors, "on", classmethod(lambda cls, device: cls(device, 100 * BYTES)))
+    monkeypatch.setattr(kept_tensors, "_room_on", lambda device: 100 * BYTES)
     (_, first), (_, second) = spread(make, [2, 3], [CPU])
     assert set(first) > set(second)
     weights = {(tmp_path / f"{n}cpu" / "weights.safetensors").read_bytes() for n in range(4)}

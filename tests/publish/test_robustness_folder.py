@@ -11,6 +11,7 @@ from fieldlevel.cli import main
 from fieldlevel.layout import Layout
 from fieldlevel.publish import robustness_folder
 from fieldlevel.publish.refusals import exit_on_refusal
+from fieldlevel.publish.results_folder import replaced_whole
 
 SUITES = ("MockTNG", "MockSIMBA", "MockAstrid")
 SETTINGS = """
@@ -78,6 +79,11 @@ def test_the_folder_is_whole_small_and_marked_and_its_spec_is_the_study(tmp_path
     (out / "mine.txt").touch()
     assert gather(tmp_path / "out", out) == 2
     assert "mine.txt, which was not made here" in capsys.readouterr().err
+    (out / "mine.txt").unlink()
+    with pytest.raises(KeyboardInterrupt), replaced_whole(out, robustness_folder.MADE):
+        out.rename(out.with_name(".before.robustness"))  # as if it were interrupted between the two names
+        raise KeyboardInterrupt
+    assert (out / "README.md").read_text() == readme
     (tmp_path / "out" / "report.html").unlink()
     assert gather(tmp_path / "out", tmp_path / "new") == 2
     assert "not of a finished study" in capsys.readouterr().err

@@ -1,5 +1,6 @@
 """What each stage of a robustness study trains, and what the next one takes from it, without training a network."""
 
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,7 +9,7 @@ import pytest
 
 from fieldlevel.data.split import SplitSpec
 from fieldlevel.layout import Layout
-from fieldlevel.study.robustness.choosing import Choice, full_size
+from fieldlevel.study.robustness.choosing import Choice, full_size, without_diverged
 from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import GRIDS
 from fieldlevel.study.robustness.robustness_plan import plan_robustness
@@ -84,6 +85,18 @@ def test_methods_of_full_size_are_the_best_of_every_fold_then_the_next():
     assert full_size([one, other], 2) == ("pooled", "mmd", "vrex")
     assert full_size([one, other, third], 1) == ("pooled", "mmd", "vrex")
     assert full_size([ranked("A", "pooled"), ranked("B", "pooled")], 2) == ("pooled",)
+
+
+def test_a_method_that_diverged_in_one_fold_is_the_best_of_none():
+    one, other = ranked("A", "mmd", "vrex", "pooled"), ranked("B", "pooled", "vrex", "mmd")
+    other = replace(other, scores={label: math.inf if "mmd" in label else 1.0 for label in other.scores})
+    choices = without_diverged({"A": one, "B": other})
+    assert [each.method for each in choices["A"].ranked] == ["vrex", "pooled"]
+    assert choices["A"].best.method == "vrex"
+    assert full_size([*choices.values()], 2) == ("pooled", "vrex")
+    assert without_diverged({"A": one}) == {"A": one}
+    alone = Choice("A", {"pooled": math.inf}, (MethodOptions("pooled"),))
+    assert without_diverged({"A": alone})["A"].best.method == "pooled"
 
 
 def test_what_is_shown_once_is_done_for_the_first_suites():

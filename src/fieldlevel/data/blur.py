@@ -1,6 +1,6 @@
 """A Gaussian of its own for each map, as a spec: for maps whose own resolution nobody knows."""
 
-import zlib
+import hashlib
 from dataclasses import dataclass
 
 
@@ -21,4 +21,4 @@ class Blur:
     @property
     def whole_seed(self) -> int:
         """The seed of these maps."""
-        return (self.seed << 32) + zlib.crc32(self.words.encode())
+        return int.from_bytes(hashlib.blake2b(f"{self.seed} {self.words}".encode(), digest_size=7).digest())

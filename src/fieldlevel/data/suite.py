@@ -223,7 +223,7 @@ class Suite:
 
         place = self.files.maps_path.stat()
         identity = place.st_dev, place.st_ino, place.st_size, place.st_mtime_ns
-        return kept(device, (*identity, self.transform, self.blur, int(simulation)), load)
+        return kept(device, (*identity, self.transform, self.blur, repr(self.layout), int(simulation)), load)
 
     def _read_raw(self, simulation: int) -> Float32Array:
         path = self.files.maps_path
@@ -241,15 +241,6 @@ class Suite:
             seed: of the draws, which are others for another suite or set.
         """
         return replace(self, blur=Blur(most, seed, f"{self.suite} {self.set_name}"))
-
-    def read_maps(self, numbers: npt.NDArray[np.integer]) -> Float32Array:
-        """Some maps by their numbers, blurred but not transformed, shape (n, N, N)."""
-        import torch  # noqa: PLC0415
-
-        from fieldlevel.data.transformed import blur_maps  # noqa: PLC0415
-
-        read: Float32Array = np.array(self.maps[numbers], dtype=np.float32)
-        return blur_maps(torch.from_numpy(read), self.blur, numbers).numpy() if self.blur.most else read
 
     def with_permuted_labels(self, simulations: IndexArray, seed: int) -> "Suite":
         """The suite with the labels of some simulations in random order."""

@@ -110,7 +110,7 @@ def _made_by(own: MapTransform, maps: Tensor, spec: TransformSpec, numbers: npt.
         raise UserError(f"{named}: makes {found} of maps {tuple(maps.shape)}; it must make a tensor of as many alike")
     if not bool(made.isfinite().all()):
         raise UserError(f"{named}: makes pixels that are not finite; mend it")
-    return made.to(maps)
+    return made.to(maps, copy=True)  # its own, which maps that are kept may be
 
 
 def check_transform(spec: TransformSpec) -> None:

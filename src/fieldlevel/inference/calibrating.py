@@ -133,7 +133,7 @@ def _refuse_packaged(weights: str | Path) -> Path:
     path = find_weights(weights)
     if path.parent == FOLDER:
         told = "comes with the package, which is not to be changed"
-        raise UserError(f"{weights}: {told}; copy it with `fieldlevel shrink {weights} {weights}.safetensors` first")
+        raise UserError(f"{weights}: {told}; copy it with `fieldlevel shrink {path.stem} {path.name}` first")
     return path
 
 

@@ -93,8 +93,7 @@ def _choose(predictor: Predictor, chosen: Chosen, most: int) -> _Rows:
     for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
         refuse_misfit(predictor, suite)
         of_suite, of_row = _spread(suite, simulations, most // len(chosen))
-        blurred = suite.blurred(predictor.spec.blur, predictor.spec.seed)
-        rows.append((blurred, of_suite, of_row + first * _FAR_APART))
+        rows.append((suite, of_suite, of_row + first * _FAR_APART))
     return rows
 
 
@@ -110,7 +109,7 @@ def _measure_all(
     for suite, rows, _ in chosen:
         for start in range(0, len(rows), BLOCK):
             block = slice(start, start + BLOCK)
-            parts.append(measure(predictor, suite.read_maps(rows[block]), change))
+            parts.append(measure(predictor, suite.maps[rows[block]], change))
             listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
     return Measured.joined(parts), np.concatenate([of_row for _, _, of_row in chosen])
 

@@ -11,34 +11,27 @@ from contextvars import ContextVar
 import torch
 from torch import Tensor
 
-SHARE = 1 / 8
-"""Of the memory of a GPU."""
-
 
 class KeptTensors:
     """The first tensors that fit; what comes later is made each time, as all of it is read in turn again and again.
 
     Args:
         device: where they live.
-        most_bytes: of all together.
+        most_bytes: of all together; when None, what a GPU has room for as the first is made, and nothing on the CPU,
+            where the system keeps the files.
     """
 
-    def __init__(self, device: torch.device, most_bytes: int) -> None:
+    def __init__(self, device: torch.device, most_bytes: int | None = None) -> None:
         self.device, self._left = device, most_bytes
         self._tensors: dict[Hashable, Tensor] = {}
-
-    @classmethod
-    def on(cls, device: torch.device) -> "KeptTensors":
-        """An eighth of the memory of a GPU; nothing on the CPU, where the system keeps the files."""
-        if device.type != "cuda":
-            return cls(device, 0)
-        return cls(device, int(SHARE * torch.cuda.get_device_properties(device).total_memory))
 
     def get(self, key: Hashable, make: Callable[[], Tensor]) -> Tensor:
         """The tensor of a key, made where it is not kept."""
         if (known := self._tensors.get(key)) is not None:
             return known
         made = make()
+        if self._left is None:
+            self._left = _room_on(self.device)
         if made.nbytes <= self._left:
             self._left -= made.nbytes
             self._tensors[key] = made
@@ -52,6 +45,14 @@ class KeptTensors:
             yield
         finally:
             _in_use.reset(token)
+
+
+def _room_on(device: torch.device) -> int:
+    """Bytes: an eighth of the memory of a GPU, and a quarter of what is free there."""
+    if device.type != "cuda":
+        return 0
+    free, whole = torch.cuda.mem_get_info(device)
+    return min(whole // 8, free // 4)
 
 
 _in_use: ContextVar[KeptTensors | None] = ContextVar("kept_tensors", default=None)

@@ -98,7 +98,8 @@ def smooth_gaussian(maps: Tensor, sigma_pixels: float | Tensor) -> Tensor:
 
     Args:
         maps: shape (..., N, N).
-        sigma_pixels: standard deviation [pixels], or one above 0 for each map, (...); 0 returns the maps themselves.
+        sigma_pixels: standard deviation [pixels], or one above 0 for each map, (...); 0 returns the maps themselves. To
+            round-off a map does not depend on the others.
 
     Returns:
         Smoothed maps, same shape and dtype.

@@ -25,6 +25,8 @@ def replaced_whole(out: Path, made: Collection[str]) -> Iterator[Path]:
         held = f"holds {strange[0]}, which was not made here" if strange else "is a file"
         raise UserError(f"{out}: {held}; name another folder with --out")
     aside, before = (out.with_name(f".{state}.{out.name}") for state in ("part", "before"))
+    if before.exists() and not out.exists():
+        before.rename(out)
     for path in (aside, before):
         shutil.rmtree(path, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -34,6 +36,8 @@ def replaced_whole(out: Path, made: Collection[str]) -> Iterator[Path]:
             out.rename(before)
         aside.rename(out)
     finally:
+        if before.exists() and not out.exists():
+            before.rename(out)
         for path in (aside, before):
             shutil.rmtree(path, ignore_errors=True)
 

@@ -50,7 +50,8 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
             "beyond its error) for ratios to them to mean anything: train longer, or on more simulations."
         )
     seeds = len({pair.seed for pairs in results.tested.values() for pair in pairs})
-    n = next(iter(results.tested.values()))[0].predictions.n_simulations
+    (first, *_), *_ = (pairs for role, pairs in results.tested.items() if role.kind == "matrix")
+    n = first.predictions.n_simulations
     yield f"{len(results.suites)} suites, {n} test simulations each, {seeds} seed{'s' * (seeds != 1)}."
 
 

@@ -184,6 +184,7 @@ def _filled(
 
 
 def _keep_divergence(fill: Fill, folder: Path, device: torch.device, listener: Listener) -> None:
+    (folder / _DIVERGENCE_NAME).unlink(missing_ok=True)
     try:
         fill(folder, device, listener)
     except TrainingError as error:

@@ -65,7 +65,7 @@ class TrainSpec:
     blur: float = 0.0
     """Pixels: each map of training, validation and calibration is smoothed by a Gaussian of its own before, of a
     standard deviation from 0 to this, so that the network does not lean on a resolution that other maps lack. Maps that
-    the trained network is given are read as they are."""
+    the trained network is given, and those of its reference, are read as they are."""
     inputs: Literal["maps", "power spectrum", "one-point PDF"] = "maps"
     """What the network reads of a map: the map itself by the convolutional network, or a summary by the perceptron; a
     body of one's own reads either."""

@@ -8,7 +8,7 @@ called best. A candidate of which one network diverged has an infinite score.
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -96,10 +96,21 @@ def _score(
     return float(np.exp(np.mean(np.log(np.maximum(errors, np.finfo(float).tiny)))))
 
 
+def without_diverged(choices: Mapping[str, Choice]) -> dict[str, Choice]:
+    """The choices without methods of which, for one left-out suite, all candidates diverged; pooling stays.
+
+    Such a method is the best of no suite, as all that are taken are trained for every left-out suite.
+    """
+    wrong = {each.method for choice in choices.values() for each in choice.ranked if choice.has_diverged(each)}
+    wrong.discard(POOLED)
+    return {
+        suite: replace(choice, ranked=tuple(each for each in choice.ranked if each.method not in wrong))
+        for suite, choice in choices.items()
+    }
+
+
 def full_size(choices: Sequence[Choice], n_best: int) -> tuple[str, ...]:
     """Methods to train at full size, the same in all folds: pooling, the best other one of each, then the next in rank.
-
-    A method that diverged in one fold with all its hyper-parameters is not among them.
 
     Args:
         choices: of all folds.
@@ -111,8 +122,7 @@ def full_size(choices: Sequence[Choice], n_best: int) -> tuple[str, ...]:
         >>> full_size([Choice("A", {}, tuple(ranked[0])), Choice("B", {}, tuple(ranked[1]))], 2)
         ('pooled', 'mmd', 'vrex')
     """
-    diverged = {each.method for choice in choices for each in choice.ranked if choice.has_diverged(each)}
-    named = [[each.method for each in choice.ranked if each.method not in (POOLED, *diverged)] for choice in choices]
+    named = [[each.method for each in choice.ranked if each.method != POOLED] for choice in choices]
     if n_best == 0:
         return (POOLED,)
     ranks = [dict.fromkeys(row) for row in zip(*named, strict=False)]

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from fieldlevel.layout import Parameter
-from fieldlevel.study.robustness.choosing import Choice, Tested, choose, full_size, over_all
+from fieldlevel.study.robustness.choosing import Choice, Tested, choose, full_size, over_all, without_diverged
 from fieldlevel.study.robustness.controls import controls_of
 from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import POOLED, adapting_methods, candidates_of, methods_of
@@ -65,7 +65,7 @@ class Stages:
         every = dict.fromkeys(self.folds.suites, self.compared)
         if not self.chooses:
             return {suite: Choice(suite, {}, tuple(each)) for suite, each in every.items()}
-        return self._chosen(every, tested)
+        return without_diverged(self._chosen(every, tested))
 
     def adapting_candidates(self, choices: Choices) -> Candidates:
         """Methods that see maps of the left-out suite; of those compared before the best hyper-parameters."""
