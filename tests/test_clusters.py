@@ -1,5 +1,6 @@
 """Work given to the workers of a cluster: nothing is lost when one is killed, and all is the same to the bit."""
 
+import gc
 import json
 import os
 import re
@@ -358,13 +359,20 @@ def test_schedulers_that_are_none_are_named(where, told, monkeypatch):
     assert str(caught.value).startswith(told)
 
 
+def n_clients():
+    """Clients that wait to be collected, whenever that may be, or are in use."""
+    return sum(type(each).__module__.startswith("distributed.client") for each in gc.get_objects())
+
+
 @pytest.mark.parametrize("content", ["", "{}", '{"address": "nowhere"}', '{"address": "tcp://127.0.0.1:99999"}'])
 def test_files_that_name_no_scheduler_are_told(content, tmp_path, monkeypatch):
     monkeypatch.setattr("fieldlevel.clusters.SECONDS_TO_CONNECT", 0.3)
     place = tmp_path / "scheduler.json"
     place.write_text(content)
+    before = n_clients()
     with pytest.raises(UserError, match=r"no scheduler answers"), on_cluster(place):
         pass
+    assert n_clients() == before
 
 
 @pytest.mark.parametrize("seconds", [0, 3])

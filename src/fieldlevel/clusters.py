@@ -9,11 +9,12 @@ References:
     https://distributed.dask.org, https://jobqueue.dask.org.
 """
 
+import gc
 import logging
 import os
 import re
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass
@@ -82,12 +83,22 @@ def _connected(where: str | Path) -> Iterator[Any]:
         if str(where) == SLURM:
             where = opened.enter_context(_jobs())
         told = {"address": where} if not isinstance(where, str | Path) else _place(str(where))
-        try:
-            client = dask.Client(**told, timeout=SECONDS_TO_CONNECT, set_as_default=False)
-        except Exception as error:  # noqa: BLE001 (which one depends on what is there instead)
-            raise UserError(f"cluster {shown(where)}: no scheduler answers ({reason(error)})") from None
-        with client:
+        with _client(where, partial(dask.Client, **told, timeout=SECONDS_TO_CONNECT, set_as_default=False)) as client:
             yield client
+
+
+def _client(where: str | Path, connect: Callable[[], Any]) -> Any:
+    """A client, or why there is none.
+
+    One that was made by half closes itself as it is collected. While another one is made that would wait for ever for
+    a lock which its own thread holds, so it is collected here.
+    """
+    try:
+        return connect()
+    except Exception as error:  # noqa: BLE001 (which one depends on what is there instead)
+        told = f"cluster {shown(where)}: no scheduler answers ({reason(error)})"
+    gc.collect()
+    raise UserError(told)
 
 
 @contextmanager
