@@ -45,7 +45,8 @@ def letter_headline(results: LetterResults) -> Headline:
     told = f" up to {worst.text()} times that on its own" if worst else ""
     sentences: Mapping[Outcome, str] = {
         "holds": f"{where}, the error of each network on a suite that it has never seen is at most "
-        f"{ROBUST_RATIO} times that on its own, beyond the errors of the test.",
+        f"{ROBUST_RATIO} times that on its own, beyond the errors of the test; a difference that is small beside these "
+        f"own errors ({_own_errors(results)}) is not seen.",
         "fails": f"{where}, the error of a network on a suite that it has never seen is{told}; more than "
         f"{ROBUST_RATIO} times is a failure.",
         "undecided": f"{where}, there are too few test simulations, or the networks know too little, to tell "
@@ -57,6 +58,17 @@ def letter_headline(results: LetterResults) -> Headline:
 def _where(suites: Sequence[str], mock: bool) -> str:
     words = f"{', '.join(suites[:-1])} and {suites[-1]}"
     return f"On mock data ({words}), which say nothing about CAMELS" if mock else f"On {words}"
+
+
+def _own_errors(results: LetterResults) -> str:
+    """Range of the rms relative errors of the networks on their own suites, by parameter."""
+    own = [pair.scores for pair in results.pairs if not pair.crosses_suites]
+
+    def told(name: str) -> str:
+        errors = sorted(scores[name]["rms_relative_error"].value for scores in own)
+        return f"{name} {100 * errors[0]:.2g} to {100 * errors[-1]:.2g}%"
+
+    return ", ".join(map(told, results.judged))
 
 
 def _worst(results: LetterResults) -> Estimate | None:
