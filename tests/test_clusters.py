@@ -19,6 +19,7 @@ from types import ModuleType, SimpleNamespace
 import distributed
 import pytest
 import torch
+from counting import Counting
 
 import fieldlevel
 from fieldlevel import pieces
@@ -192,18 +193,6 @@ def test_an_error_tells_where_it_came_from(client):
     with pytest.raises(TypeError, match="isinstance") as caught, on_cluster(client, "cpu"):
         list(spread(isinstance, [3], CPU))
     assert "in a worker process" in "".join(caught.value.__notes__)
-
-
-class Counting(ThreadPoolExecutor):
-    """Remembers what it is given."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
-        self.given = []
-
-    def submit(self, *arguments, **more):
-        self.given.append(super().submit(*arguments, **more))
-        return self.given[-1]
 
 
 def test_any_executor_does_every_piece_once():

@@ -1,13 +1,13 @@
 """A search whose trials are given to workers, one a piece."""
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import optuna
 import pytest
 import torch
+from counting import Counting
 
 from fieldlevel.clusters import on_cluster
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
@@ -41,18 +41,6 @@ def fake_trial(trial, spec, training, validation, file, listener) -> TrainedNetw
     trial.set_user_attr("seconds", 1.0)
     loss = spec.optimiser.learning_rate
     return TrainedNetwork(MomentNetwork(16, 1, dropout=0.0), (HistoryRow(spec.n_steps, 0.0, 0.0, loss, 1.0),), loss)
-
-
-class Counting(ThreadPoolExecutor):
-    """Remembers what it is given."""
-
-    def __init__(self, n: int) -> None:
-        super().__init__(n)
-        self.given = []
-
-    def submit(self, *arguments, **more):
-        self.given.append(super().submit(*arguments, **more))
-        return self.given[-1]
 
 
 @pytest.fixture

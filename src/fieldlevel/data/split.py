@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from fieldlevel.errors import UserError
 from fieldlevel.spec_io import STRICT
+from fieldlevel.wording import joined
 
 IndexArray = npt.NDArray[np.int64]
 
@@ -98,7 +99,7 @@ def split_simulations(
         given = f"train={train:g}, validation={validation:g}{f', calibration={calibration:g}' if calibration else ''}"
         raise UserError(
             f"split: {n_simulations} simulations with {given} give sets of "
-            f"{', '.join(map(str, sizes[:-1]))} and {sizes[-1]}; "
+            f"{joined([*map(str, sizes)])}; "
             "each needs one at least: take more simulations or other fractions"
         )
     if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or not 0 <= seed < 2**32:

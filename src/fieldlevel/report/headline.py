@@ -10,6 +10,7 @@ from fieldlevel.study.experiments.four_pairs import ROBUST_RATIO
 from fieldlevel.study.results import LetterResults
 from fieldlevel.study.robustness.robustness_verdicts import FoldVerdict
 from fieldlevel.study.verdict import Outcome, Verdict
+from fieldlevel.wording import joined
 
 ANSWERS: Mapping[Outcome, str] = {"holds": "Yes.", "fails": "No.", "undecided": "Not decided."}
 
@@ -56,7 +57,7 @@ def letter_headline(results: LetterResults) -> Headline:
 
 
 def _where(suites: Sequence[str], mock: bool) -> str:
-    words = f"{', '.join(suites[:-1])} and {suites[-1]}"
+    words = joined(suites)
     return f"On mock data ({words}), which say nothing about CAMELS" if mock else f"On {words}"
 
 

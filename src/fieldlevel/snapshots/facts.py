@@ -26,6 +26,7 @@ from fieldlevel.snapshots.headers import (
 )
 from fieldlevel.snapshots.units import LengthUnit
 from fieldlevel.spec_io import refuse_values
+from fieldlevel.wording import joined
 
 BOX_TOLERANCE = 1e-3
 """Relative."""
@@ -162,12 +163,8 @@ def refuse_lacking(path: Path, lacking: list[str]) -> None:
         return
     facts, names, options = zip(*(_NAMES_OF_FACTS[name] for name in lacking), strict=True)
     places = ", ".join(f"/{place}" for place in PLACES)
-    told = f"does not say {_listed(facts)}: no attribute {'; '.join(names)} in {places}"
-    raise DataError([f"{path}: {told}; give {_listed(options)}"])
-
-
-def _listed(words: tuple[str, ...]) -> str:
-    return f"{', '.join(words[:-1])} and {words[-1]}" if len(words) > 1 else words[0]
+    told = f"does not say {joined(facts)}: no attribute {'; '.join(names)} in {places}"
+    raise DataError([f"{path}: {told}; give {joined(options)}"])
 
 
 def fill(path: Path, header: Header, given: Given) -> Header:

@@ -31,6 +31,7 @@ from fieldlevel.study.mean_only import MeanOnly
 from fieldlevel.study.particle_weighing import WeighedSet, weigh
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.suites import MOCK_MARK, is_mock, is_nbody
+from fieldlevel.wording import joined
 
 TITLE = "Robust marginalization of baryonic effects at the field level"
 
@@ -228,7 +229,7 @@ class LetterResults:
     @property
     def cosmology(self) -> str:
         """These in words."""
-        return " and ".join(filter(None, (", ".join(self.cosmological[:-1]), *self.cosmological[-1:])))
+        return joined(self.cosmological)
 
     @property
     def judged(self) -> tuple[str, ...]:
