@@ -136,7 +136,7 @@ def set_p_values(rows: Rows, reference: Reference, size: int, n_sets: int) -> Fl
     found = []
     for some in chosen:
         kept = np.isin(rows.simulation, some)
-        part = Rows(rows.rows[kept], rows.answers[kept], rows.simulation[kept])
+        part = rows.chosen(kept)
         found.append(reference.set_p(part))
     return np.array(found)
 

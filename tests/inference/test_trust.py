@@ -33,7 +33,13 @@ from fieldlevel.inference.reference_making import (
 from fieldlevel.inference.shrink import shrink_weights
 from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.map_statistics import measure
-from fieldlevel.inference.trust.reference_file import MOST_BYTES, find_reference, reference_path
+from fieldlevel.inference.trust.reference_file import (
+    MOST_BYTES,
+    find_reference,
+    read_reference_file,
+    reference_path,
+    write_reference_file,
+)
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
 from fieldlevel.search.tune_spec import TuneSpec
@@ -117,6 +123,10 @@ ALTERED = {
     "noisy": lambda maps: maps * np.exp(0.5 * np.random.default_rng(0).normal(size=maps.shape)).astype("f4"),
     "shuffled": lambda maps: np.random.default_rng(0).permuted(maps.reshape(len(maps), -1), axis=1).reshape(maps.shape),
 }
+
+
+def smoothed_by(maps, width):
+    return smooth_gaussian(torch.from_numpy(maps), width).numpy()
 
 
 def test_unseen_maps_of_the_own_suite_are_flagged_at_most_at_the_stated_rate(predictor, own):
@@ -225,6 +235,44 @@ def test_a_reference_is_small_and_comes_back_as_it_was(weights, predictor, data,
     fresh, read = judge(predictor, own[:45], reference=made), judge(predictor, own[:45])
     np.testing.assert_allclose(fresh.p_value, read.p_value, atol=0.02)
     assert fresh.set_p_value == pytest.approx(read.set_p_value, abs=0.02)
+
+
+@pytest.fixture(scope="module")
+def of_any_width(predictor, data):
+    """A reference of training maps that were each smoothed by up to 1.5 pixels."""
+    suite = open_suite(data, "MockTNG", check=False)
+    blurred = replace(predictor, spec=replace(predictor.spec, blur=1.5))
+    return make_reference(blurred, [(suite, SPLIT.train)], [(suite, SPLIT.validation)])
+
+
+@pytest.mark.parametrize("width", [0.0, 0.5, 1.0, 1.3])
+def test_maps_of_a_width_of_the_training_are_not_unlike_for_it(predictor, own, of_any_width, width):
+    smoothed = smoothed_by(own, width)
+    found = judge(predictor, smoothed, reference=of_any_width)
+    assert not found.is_unlike
+    assert np.mean(found.p_value < LEVEL) < 0.12
+    assert judge(predictor, smoothed).is_unlike == (width > 0)
+
+
+def test_maps_beyond_the_widths_of_the_training_are_unlike(predictor, own, of_any_width):
+    found = judge(predictor, smoothed_by(own, 3.0), reference=of_any_width)
+    assert found.is_unlike
+    assert np.mean(found.p_value < LEVEL) > 0.9
+
+
+def test_maps_of_a_known_width_may_be_unlike_otherwise(predictor, own, of_any_width):
+    for alter in (ALTERED["noisy"], ALTERED["shuffled"]):
+        assert judge(predictor, alter(smoothed_by(own, 0.5)), reference=of_any_width).is_unlike
+
+
+def test_groups_and_widths_come_back_from_the_file(weights, predictor, own, of_any_width, tmp_path):
+    path = write_reference_file(tmp_path / "any.trust.safetensors", of_any_width, "of weights")
+    read = read_reference_file(path, "of weights")
+    assert set(read.held_out.group.tolist()) == {0, 1, 2}
+    maps = smoothed_by(own[:60], 0.7)
+    fresh, again = (judge(predictor, maps, reference=each) for each in (of_any_width, read))
+    np.testing.assert_allclose(fresh.p_value, again.p_value, atol=0.02)
+    assert fresh.set_p_value == pytest.approx(again.set_p_value, abs=0.02)
 
 
 def test_maps_are_compared_with_those_of_validation_simulations_alone(predictor, data):
@@ -364,6 +412,8 @@ def test_siblings_count_as_one_simulation(predictor, data):
         reference = make_reference(predictor, [(suite, SPLIT.train)], held_out)
         assert reference.held_out.n_simulations == n * len(SPLIT.validation)
         assert len(reference.held_out.rows) == 2 * 15 * len(SPLIT.validation)
+        of_each = 15 * len(SPLIT.validation)
+        assert np.bincount(reference.held_out.group).tolist() == [of_each, 0, 0, of_each]
 
 
 def test_a_good_reference_is_kept_unless_another_is_asked_for(weights, data, tmp_path, capsys):

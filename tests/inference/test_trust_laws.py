@@ -1,5 +1,7 @@
 """P-values are uniform where simulations are exchangeable, and small where maps are unlike."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -110,6 +112,21 @@ def test_a_set_at_one_cosmology_is_not_flagged_for_what_the_regression_lacks_the
     at_one_point = [toy_rows(rng, 20, spread=0.0, misfit=0.3) for _ in range(20)]
     assert {effective_number(each, held_out) for each in at_one_point} == {1}
     assert flagged([set_p(each, held_out, BETWEEN, NOWHERE) for each in at_one_point]) == 0.0
+
+
+def test_a_set_of_one_group_is_not_unlike_for_lacking_the_others_and_one_of_none_is():
+    rng, far = np.random.default_rng(7), 0.6 * np.eye(N_NUMBERS)[0]
+    parts = [toy_rows(rng, 40, shift) for shift in (-far, far)]
+    blended = Rows.joined(parts)
+    told = replace(blended, group=np.repeat([0, 1], [len(part.rows) for part in parts]))
+    of_one, of_none = ([toy_rows(rng, 10, shift) for _ in range(40)] for shift in (far, 4 * far))
+
+    def rate(sets, held_out):
+        return flagged([set_p(each, held_out, BETWEEN, NOWHERE) for each in sets])
+
+    assert rate(of_one, blended) > 0.3
+    assert rate(of_one, told) <= 0.05
+    assert rate(of_none, told) == 1.0
 
 
 def test_simulations_are_permuted_not_maps():

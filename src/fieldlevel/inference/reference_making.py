@@ -15,6 +15,7 @@ from torch import Tensor
 from fieldlevel.arrays import IntArray
 from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests
 from fieldlevel.data.suite import Suite, open_suite
+from fieldlevel.data.transformed import blur_maps, blur_widths
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
 from fieldlevel.inference.packaged import find_weights
@@ -29,7 +30,7 @@ from fieldlevel.inference.trust.reference_file import (
     weights_checksum,
     write_reference_file,
 )
-from fieldlevel.inference.trust.trust_reference import Reference, refuse_few
+from fieldlevel.inference.trust.trust_reference import Reference, Sample, refuse_few
 from fieldlevel.progress import Listener, Progress, ignore
 
 MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
@@ -76,8 +77,8 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
     altered = {}
     for number, (name, change) in enumerate(ALTERATIONS.items(), start=1):
         task = f"trust: altered maps ({number} of {len(ALTERATIONS)})"
-        altered[name] = _measure_all(predictor, some, task, listener, change)[0]
-    return Reference.fit(*fit, *held, altered)
+        altered[name] = _measure_all(predictor, some, task, listener, change).measured
+    return Reference.fit(fit, held, altered, predictor.spec.blur)
 
 
 _Rows = list[tuple[Suite, IntArray, IntArray]]
@@ -85,7 +86,7 @@ _Rows = list[tuple[Suite, IntArray, IntArray]]
 
 
 def _choose(predictor: Predictor, chosen: Chosen, most: int) -> _Rows:
-    """At most so many maps, of as many simulations as have some each.
+    """At most so many maps, of as many simulations as have some each, smoothed as in the training.
 
     Simulations of one number that share their initial conditions are one, as they are not exchangeable.
     """
@@ -93,7 +94,8 @@ def _choose(predictor: Predictor, chosen: Chosen, most: int) -> _Rows:
     for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
         refuse_misfit(predictor, suite)
         of_suite, of_row = _spread(suite, simulations, most // len(chosen))
-        rows.append((suite, of_suite, of_row + first * _FAR_APART))
+        smoothed = suite.blurred(predictor.spec.blur, predictor.spec.seed)
+        rows.append((smoothed, of_suite, of_row + first * _FAR_APART))
     return rows
 
 
@@ -103,15 +105,22 @@ def _n_maps(chosen: _Rows) -> int:
 
 def _measure_all(
     predictor: Predictor, chosen: _Rows, task: str, listener: Listener, change: Alteration = _as_they_are
-) -> tuple[Measured, IntArray]:
-    """Statistics of maps, and the simulation of each."""
-    parts = []
+) -> Sample:
+    """Statistics of maps, smoothed and then changed."""
+    parts, widths = [], []
     for suite, rows, _ in chosen:
         for start in range(0, len(rows), BLOCK):
-            block = slice(start, start + BLOCK)
-            parts.append(measure(predictor, suite.maps[rows[block]], change))
-            listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(rows)), len(rows), "maps"))
-    return Measured.joined(parts), np.concatenate([of_row for _, _, of_row in chosen])
+            block = rows[start : start + BLOCK]
+            parts.append(measure(predictor, suite.maps[block], _after_blur(change, suite, block), BLOCK))
+            listener(Progress(f"{task} of {suite.suite}", min(start + BLOCK, len(rows)), len(rows), "maps"))
+        widths.append(blur_widths(suite.blur, rows).numpy())
+    source = np.repeat(np.arange(len(chosen)), [len(rows) for _, rows, _ in chosen])
+    simulation = np.concatenate([of_row for _, _, of_row in chosen])
+    return Sample(Measured.joined(parts), simulation, source, np.concatenate(widths))
+
+
+def _after_blur(change: Alteration, suite: Suite, numbers: IntArray) -> Alteration:
+    return lambda maps: change(blur_maps(maps, suite.blur, numbers))
 
 
 def _first_siblings(chosen: Chosen) -> list[int]:

@@ -22,13 +22,17 @@ References:
     which directions vary from simulation to simulation.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field, fields
 
 import numpy as np
+import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.inference.trust.single import conformal_p
 
+FEWEST_HELD_OUT = 5
+"""Simulations, below which nothing can be said."""
 N_CHOICES = 999
 """Of held-out simulations."""
 _SMALL = 1e-6
@@ -46,11 +50,27 @@ class Rows:
         rows: of unit variance over the training maps, (n, S).
         answers: of the network in units of the prior, means first, (n, 2P).
         simulation: number of the simulation of each map, (n,).
+        group: number of the part of the training that each map is of (`trust_reference.Sample`), (n,); zeros where
+            there is one alone.
     """
 
     rows: FloatArray
     answers: FloatArray
     simulation: IntArray
+    group: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+
+    def __post_init__(self) -> None:
+        if len(self.group) != len(self.simulation):
+            object.__setattr__(self, "group", np.zeros_like(self.simulation))
+
+    @classmethod
+    def joined(cls, parts: "Sequence[Rows]") -> "Rows":
+        """The maps of several, one after the other."""
+        return cls(*(np.concatenate([getattr(part, each.name) for part in parts]) for each in fields(cls)))
+
+    def chosen(self, maps: IntArray | npt.NDArray[np.bool_]) -> "Rows":
+        """Some of the maps: their numbers, or whether each is one."""
+        return Rows(*(getattr(self, each.name)[maps] for each in fields(self)))
 
     @property
     def n_simulations(self) -> int:
@@ -99,6 +119,11 @@ def unusualness(rows: FloatArray, directions: FloatArray, variance: FloatArray) 
 def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArray) -> float:
     """P-value of a set of maps.
 
+    A network of several sources, or of maps smoothed by several widths, may be believed on maps of any one of these,
+    which are not like all of them together. So a set is compared with the held-out maps of each group as well as with
+    all of them, and p is the largest that is found: of sets of one group no more are called unlike than beside the maps
+    of this group alone.
+
     Args:
         given: the set.
         held_out: maps of simulations that the network has not been trained on.
@@ -108,6 +133,13 @@ def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArr
     Returns:
         Above zero, at most 1.
     """
+    groups = np.unique(held_out.group)
+    apart = [held_out.chosen(held_out.group == group) for group in groups] if len(groups) > 1 else []
+    known = [held_out, *(each for each in apart if each.n_simulations >= FEWEST_HELD_OUT)]
+    return max(_set_p(given, each, between, directions) for each in known)
+
+
+def _set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArray) -> float:
     random = np.random.default_rng(0)
     known, groups = held_out.by_simulation(), given.by_simulation()
     n = effective_number(given, held_out)

@@ -15,14 +15,16 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import check_regular, make_place_for, write_bytes
 from fieldlevel.inference.packaged import SUFFIX, TRUST_ENDING
 from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
-from fieldlevel.inference.trust.map_sets import Rows
+from fieldlevel.inference.trust.map_sets import FEWEST_HELD_OUT, Rows
 from fieldlevel.inference.trust.regression import Regression
-from fieldlevel.inference.trust.trust_reference import FEWEST_HELD_OUT, Reference
+from fieldlevel.inference.trust.trust_reference import Reference
+from fieldlevel.inference.trust.widths import Widths
 from fieldlevel.locks import refuse_foreign
 from fieldlevel.training.weights_file import checksum_of, content_of, read_parts
 
@@ -41,8 +43,8 @@ _KINDS: dict[str, tuple[torch.dtype, str]] = {
     "layer_inverse_scale": (torch.float32, "F"),
     "layer_weights": (torch.int8, "CF"),
     "layer_widths": (torch.int32, "L"),
-    "answer_centre": (torch.float32, "A"),
-    "answer_scale": (torch.float32, "A"),
+    "answer_centre": (torch.float32, "G"),
+    "answer_scale": (torch.float32, "G"),
     "coefficients": (torch.float32, "TS"),
     "inverse_scale": (torch.float32, "S"),
     "mixing": (torch.float32, "SS"),
@@ -53,6 +55,17 @@ _KINDS: dict[str, tuple[torch.dtype, str]] = {
     "simulation": (torch.int32, "N"),
 }
 """Type and axes of every tensor; axes of one letter are equally long."""
+
+_OF_GROUPS: dict[str, tuple[torch.dtype, str]] = {"group": (torch.int32, "N")}
+"""Of a network of several sources, or of maps smoothed by several widths, besides."""
+_OF_WIDTHS: dict[str, tuple[torch.dtype, str]] = {
+    "width_centre": (torch.float32, "W"),
+    "width_scale": (torch.float32, "W"),
+    "width_coefficients": (torch.float32, "UO"),
+    "width_limits": (torch.float32, "P"),
+}
+"""Of a network whose training maps were each smoothed differently."""
+_ALL_KINDS = _KINDS | _OF_GROUPS | _OF_WIDTHS
 
 
 def reference_path(weights: str | Path) -> Path:
@@ -147,6 +160,7 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
             "mixing": reference.mixing,
             "between": reference.between,
             "directions": reference.directions,
+            **_arrays_of(reference.widths),
         }
     )
     taken = sum(tensor.nbytes for tensor in fitted.values()) + sum(map(len, reference.compared.to_texts()))
@@ -156,26 +170,36 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
             "rows": held_out.rows.clip(-_LARGEST_FLOAT16, _LARGEST_FLOAT16),
             "answers": held_out.answers,
             "simulation": np.unique(held_out.simulation, return_inverse=True)[1],
+            **({"group": held_out.group} if held_out.group.any() else {}),
         }
     )
 
 
+def _arrays_of(widths: Widths | None) -> dict[str, npt.NDArray[Any]]:
+    if widths is None:
+        return {}
+    fit = widths.regression
+    arrays = (fit.centre, fit.scale, fit.coefficients, np.array([widths.low, widths.high]))
+    return dict(zip(_OF_WIDTHS, arrays, strict=True))
+
+
 def _in_their_types(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
-    return {name: torch.from_numpy(np.ascontiguousarray(array)).to(_KINDS[name][0]) for name, array in arrays.items()}
+    made = {name: torch.from_numpy(np.ascontiguousarray(array)) for name, array in arrays.items()}
+    return {name: tensor.to(_ALL_KINDS[name][0]) for name, tensor in made.items()}
 
 
 def kept_rows(held_out: Rows, n_bytes: int) -> Rows:
     """As many maps as fit in so many bytes: all of fewer simulations, unless these would be fewer than a hundred."""
     n_maps, n_numbers = held_out.rows.shape
-    room = max(n_bytes, 0) // (2 * n_numbers + 4 * held_out.answers.shape[1] + 4)
+    n_others = held_out.answers.shape[1] + 1 + bool(held_out.group.any())
+    room = max(n_bytes, 0) // (2 * n_numbers + 4 * n_others)
     if n_maps <= room:
         return held_out
     groups = [np.flatnonzero(held_out.simulation == number) for number in np.unique(held_out.simulation)]
     n_kept = min(max(room * len(groups) // n_maps, _ENOUGH), len(groups))
     each = max(room // n_kept, 1)
     some = [group[np.unique(np.arange(each) * len(group) // each)] for group in groups[:n_kept]]
-    kept = np.concatenate(some)
-    return Rows(held_out.rows[kept], held_out.answers[kept], held_out.simulation[kept])
+    return held_out.chosen(np.concatenate(some))
 
 
 def read_reference_file(path: Path, checksum: str) -> Reference:
@@ -220,11 +244,12 @@ def _check(tensors: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: with the first that is wrong.
     """
-    if set(tensors) != set(_KINDS):
+    there = set(tensors) - set(_KINDS)
+    if not set(_KINDS) <= set(tensors) or there - set(_OF_GROUPS) not in (set(), set(_OF_WIDTHS)):
         raise ValueError("other tensors than a reference has")
-    lengths: dict[str, int] = {}
-    for name, (kind, axes) in _KINDS.items():
-        tensor = tensors[name]
+    lengths: dict[str, int] = {"O": 1, "P": 2}
+    for name, tensor in sorted(tensors.items()):
+        kind, axes = _ALL_KINDS[name]
         fits = tensor.dtype == kind and tensor.ndim == len(axes)
         if not fits or any(lengths.setdefault(axis, n) != n for axis, n in zip(axes, tensor.shape, strict=True)):
             raise ValueError(f"{name} of type {tensor.dtype} and shape {tuple(tensor.shape)}")
@@ -233,6 +258,8 @@ def _check(tensors: Mapping[str, Tensor]) -> None:
     widths = tensors["layer_widths"]
     if bool((widths < 1).any()) or int(widths.sum()) != lengths["F"] or bool((tensors["between"] < 0).any()):
         raise ValueError("its layers are not those of its statistics")
+    if lengths["G"] != lengths["A"] + ("width_limits" in tensors):
+        raise ValueError("what it expects maps from is not their answers")
     if len(set(tensors["simulation"].tolist())) < FEWEST_HELD_OUT:
         raise ValueError("too few simulations")
 
@@ -252,9 +279,22 @@ def _restored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ref
         arrays["between"],
         _texts(metadata["alterations"], len(arrays["directions"].T)),
         arrays["directions"],
-        Rows(arrays["rows"], arrays["answers"], tensors["simulation"].long().numpy()),
+        _rows(arrays, tensors),
         Compared.of_texts(metadata.get("compared_sets", ""), metadata.get("compared_maps", "")),
+        _widths(arrays),
     )
+
+
+def _rows(arrays: Mapping[str, FloatArray], tensors: Mapping[str, Tensor]) -> Rows:
+    numbers = [tensors[name].long().numpy() for name in ("simulation", "group") if name in tensors]
+    return Rows(arrays["rows"], arrays["answers"], *numbers)
+
+
+def _widths(arrays: Mapping[str, FloatArray]) -> Widths | None:
+    if "width_limits" not in arrays:
+        return None
+    centre, scale, coefficients, limits = (arrays[name] for name in _OF_WIDTHS)
+    return Widths(Regression(centre, scale, coefficients), *limits.tolist())
 
 
 def _texts(text: str, n: int) -> tuple[str, ...]:

@@ -15,16 +15,15 @@ from fieldlevel.errors import UserError
 from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.covariances import ledoit_wolf, whitening
-from fieldlevel.inference.trust.map_sets import Rows, set_p, unusualness
+from fieldlevel.inference.trust.map_sets import FEWEST_HELD_OUT, Rows, set_p, unusualness
 from fieldlevel.inference.trust.map_statistics import Measured
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.single import conformal_p
+from fieldlevel.inference.trust.widths import Widths
 
 N_COMPONENTS = 4
 """Of each layer; fewer of networks of more than `_MANY_LAYERS`."""
 _MANY_LAYERS = 32
-FEWEST_HELD_OUT = 5
-"""Simulations, below which nothing can be said."""
 ENOUGH_HELD_OUT = 20
 """Simulations, below which p at 0.05 is a guess: of K such p of a map ends at 1 / (K + 1)."""
 FEWEST_FITTED = 30
@@ -53,10 +52,35 @@ class Looked:
     @classmethod
     def joined(cls, parts: "Sequence[Looked]") -> "Looked":
         """Of several blocks of maps."""
-        rows = (part.rows for part in parts)
-        of_rows = zip(*((each.rows, each.answers, each.simulation) for each in rows), strict=True)
-        joined = Rows(*(np.concatenate(each) for each in of_rows))
-        return cls(joined, np.concatenate([part.left for part in parts]))
+        left = np.concatenate([part.left for part in parts])
+        return cls(Rows.joined([part.rows for part in parts]), left)
+
+
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Maps of a training, or of held-out simulations, that a reference is made from.
+
+    Attributes:
+        measured: of n maps.
+        simulation: number of the simulation of each, (n,).
+        source: number of the source of the training that each is of, (n,).
+        widths: how far each was smoothed beside those of the file [pixels], (n,).
+    """
+
+    measured: Measured
+    simulation: IntArray
+    source: IntArray
+    widths: FloatArray
+
+    @property
+    def n_simulations(self) -> int:
+        """Of which the maps are."""
+        return len(np.unique(self.simulation))
+
+    def groups(self, most_width: float) -> IntArray:
+        """Number of the part of the training that each map is of, its source and a third of the widths, (n,)."""
+        thirds: IntArray = np.minimum(3 * self.widths / (most_width or np.inf), 2).astype(np.int64)
+        return 3 * self.source + thirds
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,6 +99,8 @@ class Reference:
             training along each, (S, D).
         held_out: rows of held-out simulations.
         compared: which maps these are of, where the network's file does not tell.
+        widths: what the regression is given besides the answers, of a network whose training maps were each smoothed
+            differently.
     """
 
     layer_names: tuple[str, ...]
@@ -87,46 +113,48 @@ class Reference:
     directions: FloatArray
     held_out: Rows
     compared: Compared = field(default_factory=Compared)
+    widths: Widths | None = None
 
     @classmethod
     def fit(
         cls,
-        fitted: Measured,
-        fitted_simulation: IntArray,
-        held_out: Measured,
-        held_out_simulation: IntArray,
+        sample: Sample,
+        held_out: Sample,
         altered: Mapping[str, Measured] | None = None,
+        most_width: float = 0.0,
     ) -> "Reference":
         """Fit to the maps of a training.
 
         Args:
-            fitted: maps that the network was trained on.
-            fitted_simulation: number of the simulation of each.
-            held_out: maps that it was not.
-            held_out_simulation: number of the simulation of each of those.
+            sample: of the maps that the network was trained on.
+            held_out: of maps that it was not.
             altered: some maps that it was trained on, after alterations, by what is said of maps that look so.
+            most_width: by which its maps were each smoothed differently, at most [pixels]; 0 where they were not.
 
         Raises:
             UserError: too few of either.
         """
-        refuse_few(len(fitted), len(np.unique(held_out_simulation)))
-        n_simulations = len(np.unique(fitted_simulation))
+        fitted, n_simulations = sample.measured, sample.n_simulations
+        refuse_few(len(fitted), held_out.n_simulations)
+        widths = Widths.fit(fitted, sample.widths, most_width, n_simulations) if most_width else None
+        given = _given(fitted, widths)
         each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
-        components = Components.fit(fitted.layers, fitted.answers, fitted.layer_widths, each, n_simulations)
+        components = Components.fit(fitted.layers, given, fitted.layer_widths, each, n_simulations)
         statistics = _joined(fitted, components)
-        regression = Regression.fit(fitted.answers, statistics, n_simulations)
-        left = statistics - regression.expected(fitted.answers)
+        regression = Regression.fit(given, statistics, n_simulations)
+        left = statistics - regression.expected(given)
         scale = left.std(0)
         scale = np.where(scale > _VANISHING, scale, np.inf)
         bounded = (left / scale).clip(-FARTHEST, FARTHEST)
         white = whitening(ledoit_wolf(bounded))
-        turn, between = _between(bounded @ white, fitted_simulation)
-        rows = Rows(bounded @ white @ turn, fitted.answers, fitted_simulation)
-        bare = np.empty((len(scale), 0))
-        made = cls(fitted.layer_names, components, regression, scale, white @ turn, between, (), bare, rows)
+        turn, between = _between(bounded @ white, sample.simulation)
+        rows = Rows(bounded @ white @ turn, fitted.answers, sample.simulation)
+        fits, mixing, none = (components, regression, scale), white @ turn, np.empty((len(scale), 0))
+        made = cls(fitted.layer_names, *fits, mixing, between, (), none, rows, widths=widths)
         of_altered = {name: made.look(each, np.arange(len(each))).rows.rows for name, each in (altered or {}).items()}
         made = made._with_directions(of_altered)
-        return replace(made, held_out=made.look(held_out, held_out_simulation).rows)
+        compared = made.look(held_out.measured, held_out.simulation).rows
+        return replace(made, held_out=replace(compared, group=held_out.groups(most_width)))
 
     def _with_directions(self, altered: Mapping[str, FloatArray]) -> "Reference":
         """The same with the directions of alterations that show."""
@@ -168,7 +196,8 @@ class Reference:
             measured: of n maps, by the same network.
             simulation: number of the simulation of each, (n,).
         """
-        left = _joined(measured, self.components) - self.regression.expected(measured.answers)
+        expected = self.regression.expected(_given(measured, self.widths))
+        left = _joined(measured, self.components) - expected
         bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
         rows = bounded @ self.mixing
         return Looked(Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation), left)
@@ -184,6 +213,11 @@ def refuse_few(n_fitted: int, n_held_out: int) -> None:
         told = f"{n_fitted} maps of the training and {n_held_out} simulations that it has not seen"
         needed = f"{FEWEST_FITTED} and {FEWEST_HELD_OUT} are needed"
         raise UserError(f"trust: {told}; {needed} to tell maps like the training's from others (fieldlevel trust)")
+
+
+def _given(measured: Measured, widths: Widths | None) -> FloatArray:
+    """What the statistics of maps are expected from: the answers to them, and how far they were smoothed, (n, G)."""
+    return measured.answers if widths is None else np.concatenate([measured.answers, widths.squares(measured)], axis=1)
 
 
 def _joined(measured: Measured, components: Components) -> FloatArray:
