@@ -1,13 +1,15 @@
 """Simulations that a network has seen are known again by their maps and by their rows."""
 
+import json
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from fieldlevel.data.seen import SeenMaps, map_digests, record_seen
+from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests, record_seen, source_in_file
 from fieldlevel.data.suite import open_suite
 from fieldlevel.layout import CAMELS_PARAMETERS, Layout, Parameter
+from fieldlevel.spec_io import from_json
 
 MINIMA, MAXIMA = Layout().lows, Layout().highs
 
@@ -111,6 +113,23 @@ def test_what_is_recorded_is_of_the_maps_in_the_file_with_their_own_labels(tmp_p
 def test_a_record_that_is_none_is_refused(parameters, maps):
     with pytest.raises(ValueError, match=r"parameters|digests"):
         SeenMaps(parameters, maps)
+
+
+@pytest.mark.parametrize("digests", ["=ASNFZ4m", "=ASNFZ4k=", "=ASNFZ4mrAA==", "==", "=ASNFZ4mr\n", "=ASN FZ4mr", "=é"])
+def test_packed_digests_that_are_none_are_refused(digests):
+    with pytest.raises(ValueError, match="digests of maps that are none"):
+        SeenMaps((6 * (1.0,),), (digests,))
+
+
+def test_packed_and_plain_digests_are_one_record():
+    """ASNFZ4mr is base64 of the bytes 01 23 45 67 89 ab (RFC 4648); a text of fitting length alone tells nothing."""
+    plain = SeenMaps(3 * (6 * (1.0,),), ("0123456789ab", "", 2 * "ba9876543210"))
+    given = {"parameters": 3 * [6 * [1.0]], "maps": ["=ASNFZ4mr", "=", "=uph2VDIQuph2VDIQ"]}
+    source = SeenSource("MockTNG", "LH", True, "", (1, 2, 3), (), plain)
+    assert from_json(SeenMaps, json.dumps(given)) == SeenMaps(plain.parameters, tuple(given["maps"])) == plain
+    assert source_in_file(source)["seen"]["maps"] == given["maps"]
+    assert from_json(SeenSource, json.dumps(source_in_file(source))) == source
+    assert SeenMaps((6 * (1.0,),), (24 * "a",)).digests == {12 * "a"}
 
 
 def test_maps_are_read_once_for_many_networks_on_a_suite(write_suite, monkeypatch):

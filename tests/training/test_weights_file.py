@@ -107,6 +107,17 @@ def test_a_file_that_was_cut_short_is_refused(weights, length):
     assert "not a weights file" in refusal(weights)
 
 
+def test_digests_are_packed_and_those_of_earlier_files_are_read_and_packed_when_shrunk(weights, tmp_path):
+    packed = json.loads(metadata_of(weights)["seen"])
+    assert packed["maps"] == ["=ASNFZ4mr", "=", "=uph2VDIQ"]
+    shrunk = shrink_weights(weights, tmp_path / "small.safetensors")
+    old = rewrite(shrunk, {"seen": json.dumps(packed | {"maps": list(SEEN.maps)})})
+    assert load(old, "cpu").seen == SEEN
+    again = shrink_weights(old, tmp_path / "again.safetensors")
+    assert metadata_of(again)["seen"] == metadata_of(weights)["seen"]
+    assert load(again, "cpu").seen == SEEN
+
+
 def test_a_shrunk_file_has_a_checksum_of_its_own(weights, tmp_path):
     small = shrink_weights(weights, tmp_path / "small.safetensors")
     content = bytearray(small.read_bytes())
@@ -357,7 +368,7 @@ def test_a_normaliser_of_another_summary_is_refused(tmp_path, normaliser):
 def test_what_was_seen_is_as_much_as_what_was_trained_on(weights):
     seen = json.dumps({"parameters": [6 * [1.0]], "maps": [""]})
     assert "seen: 1 simulations, not 3" in refusal(rewrite(weights, {"seen": seen}))
-    for maps in (["x"], ["0"], ["", ""], [1]):
+    for maps in (["x"], ["0"], ["=0"], ["=ASNF"], ["=ASNFZ4m\n"], ["", ""], [1]):
         seen = json.dumps({"parameters": [6 * [1.0]], "maps": maps})
         assert "damaged weights file (seen" in refusal(rewrite(weights, {"seen": seen}))
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
 
-from fieldlevel.data.seen import SeenSource
+from fieldlevel.data.seen import SeenSource, source_in_file
 from fieldlevel.errors import UserError
 from fieldlevel.files import read_text
 from fieldlevel.inference.transfer_errors import TransferErrors
@@ -135,7 +135,8 @@ def write_calibration(weights: Path, calibration: Calibration) -> Path:
     """
     path = calibration_path(weights)
     refuse_foreign(path.parent, {path.name: _is_calibration})
-    write_json(path, dataclasses.asdict(calibration) | {"digest": _digest(calibration)})
+    seen = {"sources": [source_in_file(source) for source in calibration.sources]}
+    write_json(path, dataclasses.asdict(calibration) | seen | {"digest": _digest(calibration)})
     return path
 
 

@@ -12,7 +12,7 @@ from fieldlevel.inference.calibration import copy_calibration
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.predictor import load
 from fieldlevel.inference.reference_making import copy_reference
-from fieldlevel.training.weights_file import checksum_of, content_of, read_parts, to_text
+from fieldlevel.training.weights_file import checksum_of, content_of, read_parts, seen_entries, to_text
 
 
 def shrink_weights(weights: str | Path, out: str | Path) -> Path:
@@ -21,8 +21,8 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
     The weights of convolutions and linear layers become float16; biases and batch norms stay float32. In a layer whose
     largest weight is m, a weight w moves by at most 2^-11 |w|, or 2^-25 where |w| < 2^-14; so by 2^-11 m at most. All
     metadata stay, and the provenance gains `stored_as` and the `source_sha256` of the file that was shrunk. A file that
-    was shrunk before comes out the same to the bit. A calibration beside the file, and what tells maps like those of
-    its training from others (`inference.trust`), are copied with it.
+    was shrunk before comes out the same to the bit, or smaller where an earlier version wrote it. A calibration beside
+    the file, and what tells maps like those of its training from others (`inference.trust`), are copied with it.
 
     Args:
         weights: weights file, or name of a network that comes with the package; it is left as it is.
@@ -45,7 +45,7 @@ def shrink_weights(weights: str | Path, out: str | Path) -> Path:
     provenance = json.loads(metadata["provenance"])
     if "stored_as" not in provenance:
         provenance |= {"stored_as": "float16", "source_sha256": sha256_of(source)}
-    metadata = metadata | {"provenance": to_text(provenance, sort_keys=True)}
+    metadata |= {"provenance": to_text(provenance, sort_keys=True)} | seen_entries(predictor.sources)
     copy_calibration(predictor.calibration, place, checksum_of(state, metadata))
     write_bytes(place, content_of(state, metadata))
     copy_reference(source, place)

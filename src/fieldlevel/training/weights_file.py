@@ -29,7 +29,7 @@ import fieldlevel
 from fieldlevel.data.layout_files import layout_to_json
 from fieldlevel.data.map_records import EARLY, MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, check_normaliser, read_normaliser
-from fieldlevel.data.seen import SeenMaps, SeenSource
+from fieldlevel.data.seen import SeenMaps, SeenSource, source_in_file
 from fieldlevel.errors import UserError, reason, shown
 from fieldlevel.estimators.build import restore_estimator
 from fieldlevel.estimators.estimator import Estimator
@@ -102,12 +102,17 @@ def metadata_of(
     }
     told = {
         "layout": layout_text(layout, spec.suite, spec.set_name),
-        "sources": to_text([_plain(source) for source in sources]) if len(sources) > 1 else "",
-        "seen": to_text(_plain(first)["seen"]) if len(sources) == 1 and first.seen is not None else "",
         "calibration_simulations": to_text(first.calibration) if first.calibration else "",
         "made_from": to_text(_made_from(sources)) if _is_mock(layout, sources) else "",
     }
-    return metadata | {key: text for key, text in told.items() if text}
+    return metadata | {key: text for key, text in told.items() if text} | seen_entries(sources)
+
+
+def seen_entries(sources: Sequence[SeenSource]) -> dict[str, str]:
+    """The entry of the metadata that tells what was seen; none of one source of which nothing was kept."""
+    if len(sources) > 1:
+        return {"sources": to_text([_plain(source) for source in sources])}
+    return {} if sources[0].seen is None else {"seen": to_text(_plain(sources[0])["seen"])}
 
 
 def layout_text(layout: Layout, suite: str, set_name: str) -> str:
@@ -118,7 +123,7 @@ def layout_text(layout: Layout, suite: str, set_name: str) -> str:
 
 def _plain(source: SeenSource) -> dict[str, Any]:
     """In types that JSON has; names of parameters are left out where they are those of CAMELS."""
-    plain = dataclasses.asdict(source)
+    plain = source_in_file(source)
     del plain["made_from"]
     if not source.calibration:
         del plain["calibration"]
