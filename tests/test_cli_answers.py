@@ -119,7 +119,7 @@ def test_an_evaluation_counts_answers_outside_the_prior(tmp_path, data, capsys):
     [
         ({"labels": "permuted"}, "permuted labels"),
         ({"transform": TransformSpec("shuffled pixels")}, "shuffled pixels"),
-        ({"transform": TransformSpec("smoothing", 2.0)}, "smoothing 2"),
+        ({"transform": TransformSpec("smoothing", 2.0)}, "smoothed by 2 pixels"),
         ({"suite": "Nbody_IllustrisTNG"}, "gravity-only"),
     ],
 )

@@ -12,7 +12,10 @@ from fieldlevel.cli import main
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import predictor as predictor_module
+from fieldlevel.inference.calibration import Calibration, write_calibration
+from fieldlevel.inference.transfer_errors import TransferErrors
 from fieldlevel.inference.trust.judging import Judging
+from fieldlevel.statistics.rescaling import Rescaling
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -60,6 +63,24 @@ def test_without_being_asked_the_table_is_the_old_one(weights, maps):
     assert columns[:4] == ["map", "network", "Omega_m_mean", "Omega_m_std"]
     assert len(columns) == 15
     assert {path.name for path in maps.parent.iterdir()} == {"weights.safetensors", "maps.npy", "maps.posterior.csv"}
+
+
+def test_error_bars_for_other_suites_are_told_where_they_were_measured(weights, maps, capsys):
+    """Standard deviations of 0.1 and tau of 0.075 of the prior, whose root sum of squares is 0.125, so 0.05 of 0.4."""
+    predictor, none = fieldlevel.load(weights, "cpu"), Rescaling.none(6)
+    errors = TransferErrors("other suites", ("SIMBA",), none, (0.075, 0.075, None, None, None, None))
+    names = predictor.layout.names
+    write_calibration(weights, Calibration(predictor.checksum, names, none, (), 0, transfer=errors))
+    assert main(["infer", str(weights), str(maps)]) == 0
+    printed = capsys.readouterr().out.splitlines()
+    assert printed.count("error bars if the maps are of another suite: Omega_m ± 0.050, sigma_8 ± 0.050") == 1
+    assert printed.count(f"note: {errors.guarantee}") == 1
+    row = rows_of(maps.with_name("maps.posterior.csv"))[0]
+    assert list(row)[-3:] == ["Omega_m_transfer_std", "sigma_8_transfer_std", "outside_prior"]
+    assert float(row["Omega_m_transfer_std"]) == pytest.approx(0.05, rel=1e-5)
+    assert main(["infer", str(weights), str(maps), "--members", str(weights)]) == 0
+    assert "another suite" not in capsys.readouterr().out
+    assert "transfer" not in "".join(rows_of(maps.with_name("maps.posterior.csv"))[0])
 
 
 @pytest.mark.parametrize(("field", "is_told"), [("Mtot", False), ("Mgas", True)])

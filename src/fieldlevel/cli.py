@@ -341,11 +341,13 @@ def _infer(command: Infer) -> int:
     more = (command.quantiles, command.samples, command.seed, command.plot)
     with console.progress_display() as listener:
         found = infer_file(weights, command.maps, out, command.device, listener, command.anyway, *more)
-    mark = " (MOCK DATA: the network was trained on a mock suite)" if found.is_mock else ""
+    mark = " (MOCK DATA: the network was trained on mock maps)" if found.is_mock else ""
     console.print_posteriors(found.mean, found.std, found.layout)
     console.print_remarks(found.remarks)
     console.print_seen(found.seen)
     console.print_outside(found.outside, telling_names(found.layout))
+    if found.transfer_std is not None:
+        console.print_transfer(found.transfer_std, found.layout, found.transfer_guarantee)
     if found.posterior.trust is not None:
         trust = found.posterior.trust
         console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))

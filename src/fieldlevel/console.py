@@ -256,6 +256,22 @@ def print_posteriors(mean: "FloatArray", std: "FloatArray", layout: Layout) -> N
         say(f"... and {len(mean) - N_MAPS_SHOWN} more")
 
 
+def print_transfer(std: "FloatArray", layout: Layout, guarantee: str) -> None:
+    """How large error bars of the cosmology are on maps of a suite that the network was not trained on.
+
+    Args:
+        std: standard deviations there, (n, P), NaN where they are not known; told is their root mean square.
+        layout: whose parameters they are.
+        guarantee: what may be said of them.
+    """
+    from fieldlevel.statistics.shared_parameters import main_parameters  # noqa: PLC0415 (keeps `--help` fast)
+
+    names = [parameter.name for parameter in main_parameters([layout])]
+    sizes = {name: float(np.sqrt(np.mean(std[:, layout.column(name)] ** 2))) for name in names}
+    told = ", ".join(f"{name} ± {size:#.2g}" for name, size in sizes.items() if math.isfinite(size))
+    say(*([f"error bars if the maps are of another suite: {told}"] if told else []), f"note: {guarantee}")
+
+
 def print_demo(found: "Demo") -> None:
     """Maps in characters, posteriors beside the truth, and whether the network takes the maps for its own.
 

@@ -43,6 +43,9 @@ class Posteriors:
         remarks: what one should know of the network before believing it.
         seen: numbers of the maps that it was trained or validated on, as far as its file tells.
         posterior: with everything else that there is to know of it.
+        transfer_std: standard deviations for maps of a suite that the network was not trained on, (n, P), NaN of
+            parameters of which that is not known; None where nothing is, and of several networks.
+        transfer_guarantee: what may be said of these, in a sentence; empty where there are none.
     """
 
     mean: FloatArray
@@ -52,6 +55,8 @@ class Posteriors:
     remarks: tuple[str, ...]
     seen: npt.NDArray[np.integer]
     posterior: Posterior
+    transfer_std: FloatArray | None = None
+    transfer_guarantee: str = ""
 
     @property
     def outside(self) -> npt.NDArray[np.integer]:
@@ -78,8 +83,8 @@ def infer_file(
         maps_path: `.npy` file of (n, N, N) surface densities in the units of the training field, or of one map, (N, N).
         out: CSV file to write: one row a map, columns `map`, `network` (the suite that it was trained on, whether that
             is MOCK DATA, and what else one should know), then `<name>_mean`, `<name>_std`, then `<name>_q<p>` of each
-            quantile, then `outside_prior`: those of the cosmological parameters whose posterior cannot be one inside
-            the prior.
+            quantile, then `<name>_transfer_std` where they are known, then `outside_prior`: those of the cosmological
+            parameters whose posterior cannot be one inside the prior.
         device: where the network runs.
         listener: hears of the progress.
         anyway: also answer for maps that seem to be in another unit than those of the training.
@@ -114,11 +119,12 @@ def infer_file(
     network = _in_words(predictor, remarks)
     if n_samples is not None:
         write_samples(places[1], posterior, n_samples, seed, network)
-    _write(places[0], network, posterior, quantiles)
+    transfer = _transfer(predictor, posterior)
+    _write(places[0], network, posterior, quantiles, transfer[0])
     seen = _find_seen(predictor.seen_sources, as_maps(maps, predictor.n_pixels))
     if files is not None and record is not None and files.field == predictor.field:
         seen = np.union1d(seen, _seen_by_number(predictor, files, record, len(maps)))
-    return Posteriors(*_moments(posterior), predictor.layout, predictor.is_mock, remarks, seen, posterior)
+    return Posteriors(*_moments(posterior), predictor.layout, predictor.is_mock, remarks, seen, posterior, *transfer)
 
 
 def _places(written: Sequence[Path], plot: Path | None, maps_path: Path, weights: Sequence[Path]) -> list[Path]:
@@ -173,6 +179,14 @@ def _moments(posterior: Posterior) -> tuple[FloatArray, FloatArray]:
     return posterior.moments or (posterior.mean, posterior.std)
 
 
+def _transfer(predictor: Ensemble, posterior: Posterior) -> tuple[FloatArray | None, str]:
+    """Standard deviations for maps of another suite and what may be said of them, where they were measured."""
+    first, *others = predictor.members
+    if others or first.calibration is None or first.calibration.transfer is None:
+        return None, ""
+    return first.transfer_std(*_moments(posterior)), first.transfer_guarantee
+
+
 def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:
     """The suite that the name of a map file tells, and what its maps were simulated from, as far as that is known."""
     files = files_of(path)
@@ -212,12 +226,18 @@ def _in_words(predictor: Ensemble, remarks: Sequence[str]) -> str:
     return f"{suites} ({'; '.join(marks)})" if marks else suites
 
 
-def _write(place: Path, network: str, posterior: Posterior, quantiles: Sequence[float]) -> None:
+def _write(
+    place: Path, network: str, posterior: Posterior, quantiles: Sequence[float], transfer: FloatArray | None
+) -> None:
     (mean, std), layout = _moments(posterior), posterior.layout
     columns = [f"{name}_{moment}" for name in layout.names for moment in ("mean", "std")]
     moments = np.stack([mean, std], axis=-1).reshape(len(mean), -1)
     columns += [f"{name}_q{p:g}" for name in layout.names for p in quantiles]
     told = [moments, *_quantiles(posterior, quantiles)]
+    if transfer is not None:
+        known = np.flatnonzero(np.isfinite(transfer).any(axis=0))
+        columns += [f"{layout.names[column]}_transfer_std" for column in known]
+        told.append(transfer[:, known])
     names, flags = telling_names(layout), telling_posteriors(mean, std, layout).tolist()
     outside = [" ".join(name for name, out in zip(names, row, strict=True) if out) for row in flags]
     rows = zip(np.concatenate(told, axis=1).astype(float).tolist(), outside, strict=True)
