@@ -10,7 +10,7 @@ Where to begin:
 Example:
     >>> import fieldlevel
     >>> fieldlevel.trained_names()
-    ['MockSIMBA', 'MockTNG']
+    ['MockSIMBA', 'MockTNG', 'robust']
     >>> fieldlevel.load("MockTNG")
     <Predictor of MockTNG, MOCK DATA: Omega_m, sigma_8, A_SN1, A_AGN1, A_SN2, A_AGN2 from Mtot maps of 256 x 256>
 """

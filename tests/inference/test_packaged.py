@@ -3,14 +3,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from scipy.ndimage import gaussian_filter
 
 import fieldlevel
 from fieldlevel.data.normalise import Normaliser
+from fieldlevel.data.seen import seen_digests
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.packaged import find_weights, trained_names
-from fieldlevel.inference.predictor import load
+from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -60,8 +62,10 @@ def test_a_network_that_comes_with_the_package_is_of_the_suite_that_it_is_named_
 
 
 def test_every_network_that_comes_with_the_package_is_small_enough_for_a_repository():
-    assert trained_names() == ["MockSIMBA", "MockTNG"]
-    assert all((trained.FOLDER / f"{name}.safetensors").stat().st_size < 16e6 for name in trained_names())
+    assert trained_names() == ["MockSIMBA", "MockTNG", "robust"]
+    sizes = {path.name: path.stat().st_size for path in trained.FOLDER.iterdir() if path.is_file()}
+    assert len(sizes) == 3 * len(trained_names())  # a calibration and a reference beside each
+    assert {name for name, size in sizes.items() if size > 8_000_000} == set()
 
 
 @pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
@@ -70,6 +74,39 @@ def test_a_network_that_comes_with_the_package_finds_the_fiducial_point_in_the_e
     truth, known_to = np.array([0.3, 0.8]), np.array([0.01, 0.03])
     assert (abs(mean[:, :2] - truth) < 3 * std[:, :2]).all()
     assert (std[:, :2] < known_to).all()
+
+
+@pytest.fixture(scope="module")
+def robust() -> Predictor:
+    return load("robust", "cpu")
+
+
+def test_the_robust_network_has_seen_all_mock_suites_and_says_that_it_has_seen_no_real_simulation(robust):
+    four = ["MockTNG", "MockSIMBA", "MockAstrid", "MockEAGLE"]
+    assert [source.suite for source in robust.sources] == four
+    assert robust.layout.names == ("Omega_m", "sigma_8")
+    assert robust.is_mock
+    told = "trained on MockTNG, MockSIMBA, MockAstrid and MockEAGLE, mock suites alone: it has seen no real simulation"
+    assert told in robust.remarks
+    assert "leave-one-out among 4 suites" in robust.transfer_guarantee
+    assert len(seen_digests(robust.sources)) == 4 * 475 * 15
+
+
+@pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
+def test_the_robust_network_finds_the_fiducial_point_whatever_the_resolution(robust, name):
+    """Means of three maps within two of their standard deviations, also once a Gaussian of a pixel smooths the maps."""
+    maps = np.load(EXAMPLES / f"{name}.npy", allow_pickle=False)
+    for given in (maps, gaussian_filter(maps, 1.0, mode="wrap", axes=(1, 2))):
+        mean, std = robust.predict(given)
+        assert (abs(mean - [0.3, 0.8]) < 2 * std).all()
+        assert (std < [0.04, 0.04]).all()
+        wider = robust.transfer_std(mean, std)
+        assert (wider > std).all() and (wider < [0.05, 0.05]).all()
+
+
+@pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
+def test_what_tells_the_robust_network_of_its_own_maps_comes_with_it(robust, name):
+    assert (robust.posterior(np.load(EXAMPLES / f"{name}.npy", allow_pickle=False)).trust.p_value > 0.05).all()
 
 
 def test_names_are_those_of_the_weights_files(package):
