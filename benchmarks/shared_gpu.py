@@ -144,6 +144,8 @@ def work(arguments: Arguments, way: Way, until: Path) -> None:
     alone, again = training.numbers(), training.numbers()
     print(json.dumps({"repeats": bool(torch.equal(alone, again)), "says": _READY}), flush=True)
     while not until.exists():
+        if not until.parent.exists():  # whoever asked has gone
+            return
         time.sleep(0.1)
     end = float(until.read_text())
     while time.time() < end:
@@ -176,8 +178,8 @@ def main() -> None:
             way = arguments.ways[number % len(arguments.ways)]
             processes.append((way, start(arguments, way, until)))
             first = processes[-1][1].stdout.readline() if processes[-1][1].stdout else ""
-            repeats = json.loads(first)["repeats"] if first else None
-            print(f"{way}: alone it {'repeats' if repeats else 'does not repeat'} to the bit", flush=True)
+            told = {True: "repeats to the bit", False: "does not repeat to the bit"}
+            print(f"{way}: alone it {told[json.loads(first)['repeats']] if first else 'ended'}", flush=True)
         aside = until.with_suffix(".new")
         aside.write_text(str(time.time() + arguments.seconds))
         aside.rename(until)

@@ -95,13 +95,9 @@ def blur_maps(maps: Tensor, blur: Blur, numbers: npt.ArrayLike) -> Tensor:
     """
     if not blur.most:
         return maps
-    return transforms.smooth_gaussian(maps, blur_widths(blur, numbers))
-
-
-def blur_widths(blur: Blur, numbers: npt.ArrayLike) -> Tensor:
-    """Standard deviations [pixels] that `blur_maps` smooths maps of these numbers by, (n,)."""
     index = torch.as_tensor(np.asarray(numbers, dtype=np.int64))
-    return blur.most * uniform(index, blur.whole_seed, _BLUR_STREAM)
+    sigma = blur.most * uniform(index, blur.whole_seed, _BLUR_STREAM)
+    return transforms.smooth_gaussian(maps, sigma)
 
 
 def _made_by(own: MapTransform, maps: Tensor, spec: TransformSpec, numbers: npt.ArrayLike) -> Tensor:

@@ -1,21 +1,23 @@
 """Making the reference of a network from the maps that it was trained on, and from some that it was not.
 
 At most `MOST_FITTED` maps of training simulations are looked at, and `MOST_HELD_OUT` of those of validation and
-calibration, or of another set that the network has not seen; never test maps.
+calibration, or of another set that the network has not seen; never test maps. For a network whose training maps were
+each smoothed differently (`TrainSpec.blur`) they are smoothed so too.
 """
 
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from torch import Tensor
 
-from fieldlevel.arrays import IntArray
+from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests
 from fieldlevel.data.suite import Suite, open_suite
-from fieldlevel.data.transformed import blur_maps, blur_widths
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
 from fieldlevel.inference.packaged import find_weights
@@ -31,13 +33,18 @@ from fieldlevel.inference.trust.reference_file import (
     write_reference_file,
 )
 from fieldlevel.inference.trust.trust_reference import Reference, Sample, refuse_few
+from fieldlevel.numerics.transforms import smooth_gaussian
 from fieldlevel.progress import Listener, Progress, ignore
+from fieldlevel.training.weights_file import read_weights_file
 
 MOST_FITTED, MOST_HELD_OUT, N_ALTERED = 3000, 3000, 375
 """Maps; more would tell little."""
 BLOCK = 128
 _FEWEST_EACH = 3
 """Maps of a simulation, to know what they have in common."""
+_BEYOND = 1.1
+"""Times the largest width that the training maps were smoothed by, up to which maps are not unlike for their width: at
+the end of what is compared with nothing lies beyond."""
 _FAR_APART = 2**32
 """Between the numbers of suites that share nothing."""
 _N_LOOKED_AT = 8
@@ -63,64 +70,94 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
     Args:
         predictor: the network.
         fitted: simulations that it was trained on.
-        held_out: simulations that it was not trained on, for the thresholds.
-        listener: told of every simulation.
+        held_out: simulations that it was not trained on, for the thresholds; in the order of the suites that it was
+            trained on, each of which is a group, as is each third of the widths that maps were smoothed by.
+        listener: told of every block of maps.
 
     Raises:
         UserError: too few of either, or maps of another field, size or slab.
     """
-    usual, compared = _choose(predictor, fitted, MOST_FITTED), _choose(predictor, held_out, MOST_HELD_OUT)
+    usual, compared = _choose(predictor, fitted, MOST_FITTED), _choose_held_out(predictor, held_out)
     some = _choose(predictor, fitted, N_ALTERED)
-    refuse_few(_n_maps(usual), len({number for _, _, of_row in compared for number in of_row.tolist()}))
+    refuse_few(_n_maps(usual), len({number for each in compared for number in each.simulation.tolist()}))
     fit = _measure_all(predictor, usual, "trust: training maps", listener)
     held = _measure_all(predictor, compared, "trust: held-out maps", listener)
     altered = {}
     for number, (name, change) in enumerate(ALTERATIONS.items(), start=1):
         task = f"trust: altered maps ({number} of {len(ALTERATIONS)})"
         altered[name] = _measure_all(predictor, some, task, listener, change).measured
-    return Reference.fit(fit, held, altered, predictor.spec.blur)
+    return Reference.fit(fit, held, altered, _BEYOND * predictor.spec.blur)
 
 
-_Rows = list[tuple[Suite, IntArray, IntArray]]
-"""Suites, each with the numbers of some of its maps and a number for the simulation of each."""
+class _Some(NamedTuple):
+    """Some maps of a suite.
 
-
-def _choose(predictor: Predictor, chosen: Chosen, most: int) -> _Rows:
-    """At most so many maps, of as many simulations as have some each, smoothed as in the training.
-
-    Simulations of one number that share their initial conditions are one, as they are not exchangeable.
+    Attributes:
+        suite: as it is in its file.
+        maps: their numbers in it, (n,).
+        simulation: a number for the simulation of each, (n,).
+        widths: by which each is smoothed first [pixels], (n,), zeros where none is.
     """
-    rows = []
-    for first, (suite, simulations) in zip(_first_siblings(chosen), chosen, strict=True):
+
+    suite: Suite
+    maps: IntArray
+    simulation: IntArray
+    widths: FloatArray
+
+
+def _choose(predictor: Predictor, chosen: Chosen, most: int, fewest_each: int = _FEWEST_EACH) -> list[_Some]:
+    """At most so many maps, of as many simulations as have some each.
+
+    Simulations of one number that share their initial conditions are one, as they are not exchangeable. Of siblings
+    others are chosen in every suite, as far as there are.
+    """
+    found, random = [], np.random.default_rng(0)
+    for place, (first, (suite, simulations)) in enumerate(zip(_first_siblings(chosen), chosen, strict=True)):
         refuse_misfit(predictor, suite)
-        of_suite, of_row = _spread(suite, simulations, most // len(chosen))
-        smoothed = suite.blurred(predictor.spec.blur, predictor.spec.seed)
-        rows.append((smoothed, of_suite, of_row + first * _FAR_APART))
-    return rows
+        others = np.roll(simulations, -(place * len(simulations) // len(chosen)))
+        maps, simulation = _spread(suite, others, most // len(chosen), fewest_each)
+        reach = _BEYOND * predictor.spec.blur
+        widths = reach * _even(simulation, random) if reach else np.zeros(len(maps))
+        found.append(_Some(suite, maps, simulation + first * _FAR_APART, widths))
+    return found
 
 
-def _n_maps(chosen: _Rows) -> int:
-    return sum(len(rows) for _, rows, _ in chosen)
+def _choose_held_out(predictor: Predictor, chosen: Chosen) -> list[_Some]:
+    """Those that others are compared with: all maps of a simulation where each has a width of its own."""
+    all_maps = max(suite.layout.n_maps for suite, _ in chosen)
+    return _choose(predictor, chosen, MOST_HELD_OUT, all_maps if predictor.spec.blur else _FEWEST_EACH)
+
+
+def _even(simulation: IntArray, random: np.random.Generator) -> FloatArray:
+    """A number above 0 and up to 1 for each map, evenly spread among those of a simulation, which stand together."""
+    counts = np.unique(simulation, return_counts=True)[1]
+    parts = [(random.permutation(count) + 1 - random.random(count)) / count for count in counts.tolist()]
+    return np.concatenate(parts)
+
+
+def _n_maps(chosen: Sequence[_Some]) -> int:
+    return sum(len(some.maps) for some in chosen)
 
 
 def _measure_all(
-    predictor: Predictor, chosen: _Rows, task: str, listener: Listener, change: Alteration = _as_they_are
+    predictor: Predictor, chosen: Sequence[_Some], task: str, listener: Listener, change: Alteration = _as_they_are
 ) -> Sample:
     """Statistics of maps, smoothed and then changed."""
-    parts, widths = [], []
-    for suite, rows, _ in chosen:
-        for start in range(0, len(rows), BLOCK):
-            block = rows[start : start + BLOCK]
-            parts.append(measure(predictor, suite.maps[block], _after_blur(change, suite, block), BLOCK))
-            listener(Progress(f"{task} of {suite.suite}", min(start + BLOCK, len(rows)), len(rows), "maps"))
-        widths.append(blur_widths(suite.blur, rows).numpy())
-    source = np.repeat(np.arange(len(chosen)), [len(rows) for _, rows, _ in chosen])
-    simulation = np.concatenate([of_row for _, _, of_row in chosen])
-    return Sample(Measured.joined(parts), simulation, source, np.concatenate(widths))
+    parts = []
+    for suite, maps, _, widths in chosen:
+        for start in range(0, len(maps), BLOCK):
+            block = slice(start, start + BLOCK)
+            parts.append(measure(predictor, suite.maps[maps[block]], _after_smoothing(change, widths[block]), BLOCK))
+            listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(maps)), len(maps), "maps"))
+    source = np.repeat(np.arange(len(chosen)), [len(some.maps) for some in chosen])
+    simulation, widths = (np.concatenate([getattr(some, name) for some in chosen]) for name in ("simulation", "widths"))
+    return Sample(Measured.joined(parts), simulation, source, widths)
 
 
-def _after_blur(change: Alteration, suite: Suite, numbers: IntArray) -> Alteration:
-    return lambda maps: change(blur_maps(maps, suite.blur, numbers))
+def _after_smoothing(change: Alteration, widths: FloatArray) -> Alteration:
+    if not widths.any():
+        return change
+    return lambda maps: change(smooth_gaussian(maps, torch.as_tensor(widths)))
 
 
 def _first_siblings(chosen: Chosen) -> list[int]:
@@ -129,10 +166,12 @@ def _first_siblings(chosen: Chosen) -> list[int]:
     return [whose.index(each) if each else place for place, each in enumerate(whose)]
 
 
-def _spread(suite: Suite, simulations: npt.NDArray[np.integer], most: int) -> tuple[IntArray, IntArray]:
+def _spread(
+    suite: Suite, simulations: npt.NDArray[np.integer], most: int, fewest_each: int
+) -> tuple[IntArray, IntArray]:
     """At most so many maps of a suite, a few of many simulations before many of a few, and the simulation of each."""
     n_maps = suite.layout.n_maps
-    each = int(np.clip(most // max(len(simulations), 1), min(_FEWEST_EACH, n_maps), n_maps))
+    each = int(np.clip(most // max(len(simulations), 1), min(fewest_each, n_maps), n_maps))
     some = np.sort(simulations[: max(most // each, 1)]).astype(np.int64)
     of_simulation = (np.arange(each) * n_maps // each + np.arange(len(some))[:, None]) % n_maps
     return (some[:, None] * n_maps + np.sort(of_simulation, axis=1)).reshape(-1), np.repeat(some, each)
@@ -186,7 +225,7 @@ def write_reference(
         held_out = [_unseen(predictor, *each, unseen) for each in zip(sources, opened, strict=True)]
     reference = make_reference(predictor, fitted, held_out, listener)
     if unseen is not None:
-        reference = replace(reference, compared=_compared(held_out))
+        reference = replace(reference, compared=_compared(_choose_held_out(predictor, held_out)))
     return write_reference_file(target, reference, weights_checksum(path))
 
 
@@ -257,15 +296,13 @@ def _refuse_test_simulations(source: SeenSource, own: Suite, suite: Suite) -> No
         raise UserError(f"{suite.suite} {suite.set_name}: {told}, as their parameters tell; name another set")
 
 
-def _compared(held_out: Chosen) -> Compared:
+def _compared(held_out: Sequence[_Some]) -> Compared:
     """Which maps of a set are measured, to be known again."""
-    sets = " and ".join(f"{suite.suite} {suite.set_name}" for suite, _ in held_out)
-    each = MOST_HELD_OUT // len(held_out)
+    sets = " and ".join(f"{some.suite.suite} {some.suite.set_name}" for some in held_out)
     blocks = (
-        suite.maps[rows[start : start + BLOCK]]
-        for suite, simulations in held_out
-        for rows in (_spread(suite, simulations, each)[0],)
-        for start in range(0, len(rows), BLOCK)
+        some.suite.maps[some.maps[start : start + BLOCK]]
+        for some in held_out
+        for start in range(0, len(some.maps), BLOCK)
     )
     return Compared(sets, joined_digests(blocks))
 
@@ -280,12 +317,19 @@ def kept_reference(weights: str | Path) -> Path | None:
         UserError: no such network.
     """
     path = find_weights(weights)
-    checksum = weights_checksum(path)
+    return reference_path(path) if _has_good_reference(path, weights_checksum(path)) else None
+
+
+def _has_good_reference(weights: Path, checksum: str) -> bool:
+    """Whether there is one that tells the suites and the widths of the training apart, where there are several."""
     try:
-        read_reference_file(reference_path(path), checksum)
+        reference = read_reference_file(reference_path(weights), checksum)
     except UserError:
-        return None
-    return reference_path(path)
+        return False
+    known = read_weights_file(weights)
+    knows_widths = reference.widths is not None or not known.spec.blur
+    n_sources = sum(bool(source.labelled and source.training) for source in known.sources)
+    return knows_widths and (n_sources < 2 or bool(reference.held_out.by_group()))
 
 
 def reference_remarks(weights: str | Path, path: Path) -> tuple[str, ...]:
@@ -309,13 +353,9 @@ def complete_reference(
     Returns:
         What is in the way, a line, where there can be none: too few simulations, as a rule.
     """
-    path = reference_path(weights)
-    try:
-        read_reference_file(path, weights_checksum(weights))
-    except UserError:
-        path.unlink(missing_ok=True)
-    else:
+    if _has_good_reference(weights, weights_checksum(weights)):
         return ()
+    reference_path(weights).unlink(missing_ok=True)
     try:
         write_reference(weights, data, device=device, listener=listener)
     except UserError as trouble:

@@ -138,7 +138,8 @@ class Judging:
             factor = forgotten_factor(self.predictor, reference, *self._sample)
             reasons = reasons_of(reference, looked, self.predictor.layout, self.predictor.n_pixels, factor)
         few = reference.remarks if telling < LEVEL else ()
-        remarks = (*few, *reference.compared.remarks(self._n_compared))
+        of_sets = reference.set_remarks if together is not None else ()
+        remarks = (*few, *of_sets, *reference.compared.remarks(self._n_compared))
         return Trust(p, together, reasons, sentence_of(telling, reasons, p), remarks)
 
 

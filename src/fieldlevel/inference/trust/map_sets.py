@@ -17,6 +17,12 @@ of that cosmology. So a set counts as \(1 + \rho (M - 1)\) simulations, where \(
 answers over that of the held-out simulations, at most 1: a set at one cosmology, however large, is compared with single
 simulations.
 
+A network of several sources may be believed on maps of any one of these, which are not like all of them together. So a
+set is compared with the held-out maps of each source as well as with all, and p is the largest that is found: sets of
+one source are called unlike no more often than beside its maps alone. Likewise of a network whose training maps were
+smoothed by many widths: a set is also compared with those maps of each held-out simulation that were smoothed most
+nearly as it was, so that what the regression lacks at one width is not taken for a difference.
+
 References:
     Compared with the two-sample tests of Gretton et al. 2012 (JMLR 13, 723) and PQMass (arXiv:2402.04355), it knows
     which directions vary from simulation to simulation.
@@ -33,6 +39,8 @@ from fieldlevel.inference.trust.single import conformal_p
 
 FEWEST_HELD_OUT = 5
 """Simulations, below which nothing can be said."""
+N_NEAR = 4
+"""Maps of a simulation that are compared with a set of their width."""
 N_CHOICES = 999
 """Of held-out simulations."""
 _SMALL = 1e-6
@@ -50,18 +58,23 @@ class Rows:
         rows: of unit variance over the training maps, (n, S).
         answers: of the network in units of the prior, means first, (n, 2P).
         simulation: number of the simulation of each map, (n,).
-        group: number of the part of the training that each map is of (`trust_reference.Sample`), (n,); zeros where
-            there is one alone.
+        group: number of the source of the training that each map is of, (n,); zeros where there is one alone.
+        width: by which each was smoothed, as it seems [pixels], (n,); zeros where the training knew no widths.
     """
 
     rows: FloatArray
     answers: FloatArray
     simulation: IntArray
     group: IntArray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    width: FloatArray = field(default_factory=lambda: np.empty(0))
 
     def __post_init__(self) -> None:
-        if len(self.group) != len(self.simulation):
-            object.__setattr__(self, "group", np.zeros_like(self.simulation))
+        n = len(self.simulation)
+        for name, kind in (("group", np.int64), ("width", np.float64)):
+            if not len(getattr(self, name)):
+                object.__setattr__(self, name, np.zeros(n, dtype=kind))
+            if len(getattr(self, name)) != n:
+                raise ValueError(f"{name} of {len(getattr(self, name))} maps, of {n}")
 
     @classmethod
     def joined(cls, parts: "Sequence[Rows]") -> "Rows":
@@ -76,6 +89,17 @@ class Rows:
     def n_simulations(self) -> int:
         """Of which the maps are."""
         return len(np.unique(self.simulation))
+
+    def by_group(self) -> "list[Rows]":
+        """The maps of each group; nothing where there is one alone."""
+        groups = np.unique(self.group)
+        return [self.chosen(self.group == group) for group in groups] if len(groups) > 1 else []
+
+    def near(self, width: float) -> "Rows":
+        """The few maps of each simulation that were smoothed most nearly by a width [pixels]."""
+        order = np.lexsort((np.abs(self.width - width), self.simulation))
+        first = np.searchsorted(self.simulation[order], self.simulation[order])
+        return self.chosen(order[np.arange(len(order)) - first < N_NEAR])
 
     def by_simulation(self) -> list[FloatArray]:
         """Rows of each simulation."""
@@ -117,12 +141,7 @@ def unusualness(rows: FloatArray, directions: FloatArray, variance: FloatArray) 
 
 
 def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArray) -> float:
-    """P-value of a set of maps.
-
-    A network of several sources, or of maps smoothed by several widths, may be believed on maps of any one of these,
-    which are not like all of them together. So a set is compared with the held-out maps of each group as well as with
-    all of them, and p is the largest that is found: of sets of one group no more are called unlike than beside the maps
-    of this group alone.
+    """P-value of a set of maps, the largest beside all held-out ones and those of each group of enough simulations.
 
     Args:
         given: the set.
@@ -133,13 +152,14 @@ def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArr
     Returns:
         Above zero, at most 1.
     """
-    groups = np.unique(held_out.group)
-    apart = [held_out.chosen(held_out.group == group) for group in groups] if len(groups) > 1 else []
-    known = [held_out, *(each for each in apart if each.n_simulations >= FEWEST_HELD_OUT)]
+    known = [held_out, *(each for each in held_out.by_group() if each.n_simulations >= FEWEST_HELD_OUT)]
+    if held_out.width.any():
+        known = [held_out, *(each.near(float(np.median(given.width))) for each in known)]
     return max(_set_p(given, each, between, directions) for each in known)
 
 
 def _set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArray) -> float:
+    """Beside these held-out maps alone."""
     random = np.random.default_rng(0)
     known, groups = held_out.by_simulation(), given.by_simulation()
     n = effective_number(given, held_out)

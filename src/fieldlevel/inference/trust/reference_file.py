@@ -22,6 +22,7 @@ from fieldlevel.inference.packaged import SUFFIX, TRUST_ENDING
 from fieldlevel.inference.trust.compared import Compared
 from fieldlevel.inference.trust.components import Components
 from fieldlevel.inference.trust.map_sets import FEWEST_HELD_OUT, Rows
+from fieldlevel.inference.trust.map_statistics import N_PIXEL_STATISTICS
 from fieldlevel.inference.trust.regression import Regression
 from fieldlevel.inference.trust.trust_reference import Reference
 from fieldlevel.inference.trust.widths import Widths
@@ -57,14 +58,16 @@ _KINDS: dict[str, tuple[torch.dtype, str]] = {
 """Type and axes of every tensor; axes of one letter are equally long."""
 
 _OF_GROUPS: dict[str, tuple[torch.dtype, str]] = {"group": (torch.int32, "N")}
-"""Of a network of several sources, or of maps smoothed by several widths, besides."""
+"""Of a network of several sources besides."""
 _OF_WIDTHS: dict[str, tuple[torch.dtype, str]] = {
     "width_centre": (torch.float32, "W"),
     "width_scale": (torch.float32, "W"),
     "width_coefficients": (torch.float32, "UO"),
     "width_limits": (torch.float32, "P"),
+    "width": (torch.float32, "N"),
 }
 """Of a network whose training maps were each smoothed differently."""
+_OF_FIT = tuple(_OF_WIDTHS)[:4]
 _ALL_KINDS = _KINDS | _OF_GROUPS | _OF_WIDTHS
 
 
@@ -171,6 +174,7 @@ def _tensors(reference: Reference) -> dict[str, Tensor]:
             "answers": held_out.answers,
             "simulation": np.unique(held_out.simulation, return_inverse=True)[1],
             **({"group": held_out.group} if held_out.group.any() else {}),
+            **({"width": held_out.width} if reference.widths is not None else {}),
         }
     )
 
@@ -180,7 +184,7 @@ def _arrays_of(widths: Widths | None) -> dict[str, npt.NDArray[Any]]:
         return {}
     fit = widths.regression
     arrays = (fit.centre, fit.scale, fit.coefficients, np.array([widths.low, widths.high]))
-    return dict(zip(_OF_WIDTHS, arrays, strict=True))
+    return dict(zip(_OF_FIT, arrays, strict=True))
 
 
 def _in_their_types(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]:
@@ -189,16 +193,20 @@ def _in_their_types(arrays: Mapping[str, npt.NDArray[Any]]) -> dict[str, Tensor]
 
 
 def kept_rows(held_out: Rows, n_bytes: int) -> Rows:
-    """As many maps as fit in so many bytes: all of fewer simulations, unless these would be fewer than a hundred."""
+    """As many maps as fit in so many bytes: all of fewer simulations, unless these would be fewer than a hundred.
+
+    Simulations are left out evenly, as those of one suite stand together.
+    """
     n_maps, n_numbers = held_out.rows.shape
-    n_others = held_out.answers.shape[1] + 1 + bool(held_out.group.any())
+    n_others = held_out.answers.shape[1] + 1 + bool(held_out.group.any()) + bool(held_out.width.any())
     room = max(n_bytes, 0) // (2 * n_numbers + 4 * n_others)
     if n_maps <= room:
         return held_out
     groups = [np.flatnonzero(held_out.simulation == number) for number in np.unique(held_out.simulation)]
     n_kept = min(max(room * len(groups) // n_maps, _ENOUGH), len(groups))
     each = max(room // n_kept, 1)
-    some = [group[np.unique(np.arange(each) * len(group) // each)] for group in groups[:n_kept]]
+    places = np.arange(n_kept) * len(groups) // n_kept
+    some = [groups[place][np.unique(np.arange(each) * len(groups[place]) // each)] for place in places]
     return held_out.chosen(np.concatenate(some))
 
 
@@ -258,10 +266,29 @@ def _check(tensors: Mapping[str, Tensor]) -> None:
     widths = tensors["layer_widths"]
     if bool((widths < 1).any()) or int(widths.sum()) != lengths["F"] or bool((tensors["between"] < 0).any()):
         raise ValueError("its layers are not those of its statistics")
-    if lengths["G"] != lengths["A"] + ("width_limits" in tensors):
+    if lengths["G"] != lengths["A"] + 2 * ("width_limits" in tensors):
         raise ValueError("what it expects maps from is not their answers")
+    if "width_limits" in tensors:
+        _check_widths(tensors, lengths)
+    if "group" in tensors and bool((tensors["group"] < 0).any()):
+        raise ValueError("groups below zero")
     if len(set(tensors["simulation"].tolist())) < FEWEST_HELD_OUT:
         raise ValueError("too few simulations")
+
+
+def _check_widths(tensors: Mapping[str, Tensor], lengths: Mapping[str, int]) -> None:
+    """Refuse widths that cannot be estimated from the power and the answers.
+
+    Raises:
+        ValueError: with what is wrong.
+    """
+    n_components = int(torch.minimum(tensors["layer_widths"], torch.tensor(lengths["C"])).sum())
+    told = lengths["S"] - N_PIXEL_STATISTICS - n_components + lengths["A"]
+    low, high = tensors["width_limits"].tolist()
+    if lengths["W"] != told or lengths["U"] not in (1, 1 + told, 1 + 2 * told, 1 + 2 * told + told * (told - 1) // 2):
+        raise ValueError("its widths follow from other statistics than it has")
+    if not (low < high and bool((tensors["width_scale"] > 0).all())):
+        raise ValueError("widths without limits or scale")
 
 
 def _restored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Reference:
@@ -286,14 +313,15 @@ def _restored(tensors: Mapping[str, Tensor], metadata: Mapping[str, str]) -> Ref
 
 
 def _rows(arrays: Mapping[str, FloatArray], tensors: Mapping[str, Tensor]) -> Rows:
-    numbers = [tensors[name].long().numpy() for name in ("simulation", "group") if name in tensors]
-    return Rows(arrays["rows"], arrays["answers"], *numbers)
+    known: dict[str, Any] = {name: tensors[name].long().numpy() for name in ("simulation", "group") if name in tensors}
+    known |= {"width": arrays["width"]} if "width" in arrays else {}
+    return Rows(arrays["rows"], arrays["answers"], **known)
 
 
 def _widths(arrays: Mapping[str, FloatArray]) -> Widths | None:
     if "width_limits" not in arrays:
         return None
-    centre, scale, coefficients, limits = (arrays[name] for name in _OF_WIDTHS)
+    centre, scale, coefficients, limits = (arrays[name] for name in _OF_FIT)
     return Widths(Regression(centre, scale, coefficients), *limits.tolist())
 
 

@@ -64,7 +64,7 @@ class Sample:
         measured: of n maps.
         simulation: number of the simulation of each, (n,).
         source: number of the source of the training that each is of, (n,).
-        widths: how far each was smoothed beside those of the file [pixels], (n,).
+        widths: by which each map of the file was smoothed before it was looked at [pixels], (n,).
     """
 
     measured: Measured
@@ -77,11 +77,6 @@ class Sample:
         """Of which the maps are."""
         return len(np.unique(self.simulation))
 
-    def groups(self, most_width: float) -> IntArray:
-        """Number of the part of the training that each map is of, its source and a third of the widths, (n,)."""
-        thirds: IntArray = np.minimum(3 * self.widths / (most_width or np.inf), 2).astype(np.int64)
-        return 3 * self.source + thirds
-
 
 @dataclass(frozen=True, eq=False)
 class Reference:
@@ -90,7 +85,8 @@ class Reference:
     Attributes:
         layer_names: of the network.
         components: of the statistics of its layers.
-        regression: of the statistics of pixels, power and layers on the answers, of which there are S.
+        regression: of the statistics of pixels, power and layers, of which there are S, on the answers, and where there
+            are `widths` on how far a map was smoothed.
         scale: standard deviations of what is left, (S,).
         mixing: of what is left over `scale`, to rows of unit variance, (S, S).
         between: share of the variance of each number of a row that maps of one simulation have in common, (S,).
@@ -99,8 +95,7 @@ class Reference:
             training along each, (S, D).
         held_out: rows of held-out simulations.
         compared: which maps these are of, where the network's file does not tell.
-        widths: what the regression is given besides the answers, of a network whose training maps were each smoothed
-            differently.
+        widths: estimate how far a map was smoothed; of a network whose training maps were each smoothed differently.
     """
 
     layer_names: tuple[str, ...]
@@ -129,14 +124,14 @@ class Reference:
             sample: of the maps that the network was trained on.
             held_out: of maps that it was not.
             altered: some maps that it was trained on, after alterations, by what is said of maps that look so.
-            most_width: by which its maps were each smoothed differently, at most [pixels]; 0 where they were not.
+            most_width: by which the maps of the training were each smoothed, at most [pixels]; 0 where they were not.
 
         Raises:
             UserError: too few of either.
         """
         fitted, n_simulations = sample.measured, sample.n_simulations
         refuse_few(len(fitted), held_out.n_simulations)
-        widths = Widths.fit(fitted, sample.widths, most_width, n_simulations) if most_width else None
+        widths = Widths.fit(fitted, sample.widths, most_width) if most_width else None
         given = _given(fitted, widths)
         each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
         components = Components.fit(fitted.layers, given, fitted.layer_widths, each, n_simulations)
@@ -154,7 +149,7 @@ class Reference:
         of_altered = {name: made.look(each, np.arange(len(each))).rows.rows for name, each in (altered or {}).items()}
         made = made._with_directions(of_altered)
         compared = made.look(held_out.measured, held_out.simulation).rows
-        return replace(made, held_out=replace(compared, group=held_out.groups(most_width)))
+        return replace(made, held_out=replace(compared, group=held_out.source))
 
     def _with_directions(self, altered: Mapping[str, FloatArray]) -> "Reference":
         """The same with the directions of alterations that show."""
@@ -172,6 +167,16 @@ class Reference:
             return ()
         told = f"p-values are compared with {n} held-out simulations, fewer than {ENOUGH_HELD_OUT}"
         return (f"{told}: more of the maps like the training's than 5% may be called unlike (see fieldlevel trust)",)
+
+    @property
+    def set_remarks(self) -> tuple[str, ...]:
+        """What to know besides before believing a p-value of a set, a line each."""
+        few = min((each.n_simulations for each in self.held_out.by_group()), default=ENOUGH_HELD_OUT)
+        if few >= ENOUGH_HELD_OUT:
+            return ()
+        told = f"sets of maps are also compared with {few} held-out simulations of one suite"
+        wrong = "own ones may be called unlike" if few < FEWEST_HELD_OUT else "unlike ones are seldom told"
+        return (f"{told}, fewer than {ENOUGH_HELD_OUT}: {wrong} (see fieldlevel trust)",)
 
     def scores(self, rows: Rows) -> FloatArray:
         r"""How unusual maps are, (n,).
@@ -200,7 +205,10 @@ class Reference:
         left = _joined(measured, self.components) - expected
         bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
         rows = bounded @ self.mixing
-        return Looked(Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation), left)
+        looked = Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation)
+        if self.widths is not None:
+            looked = replace(looked, width=np.sqrt(self.widths.squares(measured).clip(0)))
+        return Looked(looked, left)
 
 
 def refuse_few(n_fitted: int, n_held_out: int) -> None:
@@ -217,7 +225,7 @@ def refuse_few(n_fitted: int, n_held_out: int) -> None:
 
 def _given(measured: Measured, widths: Widths | None) -> FloatArray:
     """What the statistics of maps are expected from: the answers to them, and how far they were smoothed, (n, G)."""
-    return measured.answers if widths is None else np.concatenate([measured.answers, widths.squares(measured)], axis=1)
+    return measured.answers if widths is None else np.concatenate([measured.answers, widths.terms(measured)], axis=1)
 
 
 def _joined(measured: Measured, components: Components) -> FloatArray:

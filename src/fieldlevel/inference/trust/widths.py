@@ -15,6 +15,8 @@ from fieldlevel.arrays import FloatArray
 from fieldlevel.inference.trust.map_statistics import Measured
 from fieldlevel.inference.trust.regression import Regression
 
+_MAPS = 3
+"""That tell as much of widths as a simulation does of what its maps share: each has a width of its own."""
 _CHANCE = 2.0
 """Standard deviations of the estimates."""
 
@@ -34,16 +36,21 @@ class Widths:
     high: float
 
     @classmethod
-    def fit(cls, measured: Measured, widths: FloatArray, most: float, n_simulations: int) -> "Widths":
-        """Of maps (n,) that were smoothed by known widths [pixels], of so many simulations."""
+    def fit(cls, measured: Measured, widths: FloatArray, most: float) -> "Widths":
+        """Of maps that were smoothed by known widths [pixels], (n,), of which the largest might have been `most`."""
         told, squares = _told(measured), np.square(widths)[:, None]
-        regression = Regression.fit(told, squares, n_simulations)
+        regression = Regression.fit(told, squares, len(widths) // _MAPS)
         chance = _CHANCE * float((regression.expected(told) - squares).std())
         return cls(regression, -chance, most**2 + chance)
 
     def squares(self, measured: Measured) -> FloatArray:
-        """Estimated squares of the widths of maps [pixels^2], (n, 1), within those of the training."""
-        return self.regression.expected(_told(measured)).clip(self.low, self.high)
+        """Estimated squares of the widths of maps [pixels^2], (n,), within those of the training."""
+        return self.regression.expected(_told(measured))[:, 0].clip(self.low, self.high)
+
+    def terms(self, measured: Measured) -> FloatArray:
+        """What statistics are regressed on besides the answers: squares and fourth powers of the widths, (n, 2)."""
+        squares = self.squares(measured)
+        return np.stack([squares, squares**2], axis=1)
 
 
 def _told(measured: Measured) -> FloatArray:
