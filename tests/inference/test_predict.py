@@ -197,7 +197,8 @@ def test_a_network_of_transformed_maps_compares_what_it_reads(maps, transform):
     is_refused = transform.kind != "no monopole"  # which takes away every factor, as the training did
     with pytest.raises(UserError) if is_refused else nullcontext():
         predictor.predict(maps * 1e-6)
-    assert transform.kind in " ".join(predictor.remarks)
+    told = "smoothed by 3 pixels" if transform.kind == "smoothing" else transform.kind
+    assert told in " ".join(predictor.remarks)
 
 
 def test_a_power_spectrum_knows_no_factor_but_logarithms(maps):
@@ -240,7 +241,9 @@ def test_remarks_say_what_a_network_was_trained_on():
     network = MomentNetwork(16, 1, 0.0)
     assert predictor_of(network).remarks == ()
     assert "permuted labels" in predictor_of(network, spec=TrainSpec(labels="permuted")).remarks[0]
-    assert "smoothing 2" in predictor_of(network, spec=TrainSpec(transform=TransformSpec("smoothing", 2.0))).remarks[0]
+    for scale, told in ((1.0, "smoothed by 1 pixel,"), (2.0, "smoothed by 2 pixels,")):
+        spec = TrainSpec(transform=TransformSpec("smoothing", scale))
+        assert told in predictor_of(network, spec=spec).remarks[0]
     assert "gravity-only" in predictor_of(network, spec=TrainSpec(suite="Nbody_SIMBA")).remarks[0]
 
 

@@ -155,7 +155,8 @@ class Predictor:
         if spec.labels == "permuted":
             remarks.append("trained on permuted labels, from which nothing can be learnt")
         if transform.kind == "smoothing":
-            remarks.append(f"trained on maps smoothed by {transform.scale:g} pixels, as it smooths those given to it")
+            far = f"{transform.scale:g} pixel{'s' * (transform.scale != 1)}"
+            remarks.append(f"trained on maps smoothed by {far}, as it smooths those given to it")
         elif transform.kind != "none":
             scale = f" {transform.scale:g}" if transform.scale else ""
             remarks.append(f"trained on transformed maps ({transform.kind}{scale}), as it makes of those given to it")
