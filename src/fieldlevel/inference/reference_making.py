@@ -70,8 +70,8 @@ def make_reference(predictor: Predictor, fitted: Chosen, held_out: Chosen, liste
     Args:
         predictor: the network.
         fitted: simulations that it was trained on.
-        held_out: simulations that it was not trained on, for the thresholds; in the order of the suites that it was
-            trained on, each of which is a group, as is each third of the widths that maps were smoothed by.
+        held_out: simulations that it was not trained on, for the thresholds; sets of maps are also compared with those
+            of each suite alone.
         listener: told of every block of maps.
 
     Raises:
@@ -317,16 +317,16 @@ def kept_reference(weights: str | Path) -> Path | None:
         UserError: no such network.
     """
     path = find_weights(weights)
-    return reference_path(path) if _has_good_reference(path, weights_checksum(path)) else None
+    return reference_path(path) if _has_good_reference(path) else None
 
 
-def _has_good_reference(weights: Path, checksum: str) -> bool:
+def _has_good_reference(weights: Path) -> bool:
     """Whether there is one that tells the suites and the widths of the training apart, where there are several."""
+    known = read_weights_file(weights)
     try:
-        reference = read_reference_file(reference_path(weights), checksum)
+        reference = read_reference_file(reference_path(weights), weights_checksum(weights))
     except UserError:
         return False
-    known = read_weights_file(weights)
     knows_widths = reference.widths is not None or not known.spec.blur
     n_sources = sum(bool(source.labelled and source.training) for source in known.sources)
     return knows_widths and (n_sources < 2 or bool(reference.held_out.by_group()))
@@ -353,7 +353,7 @@ def complete_reference(
     Returns:
         What is in the way, a line, where there can be none: too few simulations, as a rule.
     """
-    if _has_good_reference(weights, weights_checksum(weights)):
+    if _has_good_reference(weights):
         return ()
     reference_path(weights).unlink(missing_ok=True)
     try:
