@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from fieldlevel import figures
 from fieldlevel.errors import UserError
 from fieldlevel.figures import style
-from fieldlevel.figures.style import colours_and_markers, plot_within
+from fieldlevel.figures.style import colours_and_markers, plot_within, save_plot
 from fieldlevel.layout import CAMELS_PARAMETERS
 from fieldlevel.statistics.estimates import Estimate
 
@@ -81,6 +81,18 @@ def test_saved_figures_are_the_same_bytes_every_time(tmp_path):
     assert sorted(p.name for p in tmp_path.iterdir()) == ["again.pdf", "again.png", "once.pdf", "once.png"]
     assert b"CreationDate" not in once[0].read_bytes()
     assert once[1].read_bytes().startswith(b"\x89PNG")
+
+
+def test_a_figure_is_laid_out_for_its_first_format_alone(tmp_path, monkeypatch):
+    figure = figures.draw_training_history({"MockTNG": HISTORY}, mock=True)
+    engine, laid_out = figure.get_layout_engine(), []
+    execute = type(engine).execute
+    monkeypatch.setattr(type(engine), "execute", lambda own, fig: (laid_out.append(fig), execute(own, fig))[1])
+    save_plot(figure, tmp_path / "one.pdf")
+    of_one = len(laid_out)
+    figures.save_figure(figure, tmp_path / "both")
+    assert len(laid_out) == 2 * of_one
+    assert figure.get_layout_engine() is engine
 
 
 def test_a_dot_in_the_name_is_not_a_suffix(tmp_path):

@@ -205,8 +205,20 @@ def save_figure(figure: Figure, path_stem: Path) -> tuple[Path, Path]:
     """
     pdf, png = (path_stem.with_name(f"{path_stem.name}.{suffix}") for suffix in FORMATS)
     save_plot(figure, pdf)
-    save_plot(figure, png)
+    with laid_out(figure):
+        save_plot(figure, png)
     return pdf, png
+
+
+@contextmanager
+def laid_out(figure: Figure) -> Iterator[None]:
+    """Context in which everything in a figure that was drawn stays where it is: finding places costs as much again."""
+    engine = figure.get_layout_engine()
+    figure.set_layout_engine("none")
+    try:
+        yield
+    finally:
+        figure.set_layout_engine(engine or "none")
 
 
 def save_plot(figure: Figure, path: Path) -> None:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from fieldlevel.figures.dark import darken
 from fieldlevel.figures.plate import Plate
-from fieldlevel.figures.style import save_figure, styled
+from fieldlevel.figures.style import laid_out, save_figure, styled
 from fieldlevel.files import make_folder
 
 DARK_DPI = 150
@@ -55,6 +55,6 @@ def _draw(folder: Path, plate: Plate) -> ReportFigure:
 
 def _dark_png(figure: Figure) -> bytes:
     written = BytesIO()
-    with styled():
+    with styled(), laid_out(figure):
         darken(figure).savefig(written, format="png", dpi=DARK_DPI, metadata={"Software": None})
     return written.getvalue()
