@@ -1,8 +1,8 @@
 """How well does a network do on maps that were altered, or made of fewer particles, and does it say so?
 
 Of each suite and set, as they are and altered: rms relative errors, mean biases, reduced chi^2, and shares of truths
-within one standard deviation of the cosmological parameters; the shares with p < 0.05 of every fifth map, judged by
-itself, and of sets of ten simulations.
+within one standard deviation of the cosmological parameters; the shares with p < 0.05 of single maps and of sets of
+ten simulations.
 
     python benchmarks/altered_maps.py --weights robust --data mock-data --sets LHfresh LHfreshthin2 \
         --json robust-on-altered-maps.json
@@ -23,9 +23,12 @@ from torch import Tensor
 
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite, open_suite
+from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluation import refuse_seen
 from fieldlevel.inference.predictor import Predictor, load
-from fieldlevel.inference.trust.judging import LEVEL
+from fieldlevel.inference.trust.judging import LEVEL, reference_of
+from fieldlevel.inference.trust.map_statistics import measure
+from fieldlevel.inference.trust.trust_reference import Reference
 from fieldlevel.numerics.device import select_device
 from fieldlevel.numerics.transforms import smooth_gaussian
 
@@ -39,8 +42,8 @@ ALTERATIONS: dict[str, Callable[[Tensor], Tensor]] = {
     "brighter by 0.02 dex": lambda maps: maps * 10**0.02,
     "darker by 0.02 dex": lambda maps: maps / 10**0.02,
 }
-EACH, IN_A_SET, BLOCK = 5, 10, 256
-"""Of the maps one in so many is judged by itself; simulations of a set; maps that are altered at a time."""
+IN_A_SET, BLOCK = 10, 256
+"""Simulations of a set; maps that are altered at a time."""
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ def altered(maps: npt.NDArray[np.float32], change: Callable[[Tensor], Tensor], d
     return np.concatenate([change(block).float().cpu().numpy() for block in blocks])
 
 
-def row_of(predictor: Predictor, suite: Suite, name: str, maps: FloatArray) -> dict[str, Any]:
+def row_of(predictor: Predictor, reference: Reference, suite: Suite, name: str, maps: FloatArray) -> dict[str, Any]:
     """What the network answers to maps of a suite, and how they are judged."""
     names = [each.name for each in predictor.layout.cosmological]
     columns = [predictor.layout.column(each) for each in names]
@@ -88,16 +91,17 @@ def row_of(predictor: Predictor, suite: Suite, name: str, maps: FloatArray) -> d
         "coverage_68": np.mean(np.abs(error) < std, axis=0),
         "mean_std": std.mean(0),
     }
-    size = IN_A_SET * suite.layout.n_maps
-    sets = [maps[start : start + size] for start in range(0, len(maps) - size + 1, size)]
-    p_values = [predictor.posterior(each, anyway=True).trust.set_p_value for each in sets]
+    simulation = np.arange(len(maps)) // suite.layout.n_maps
+    rows = reference.look(measure(predictor, maps), simulation).rows
+    n_sets = suite.n_simulations // IN_A_SET
+    of_sets = [reference.set_p(rows.chosen(simulation // IN_A_SET == number)) for number in range(n_sets)]
     return {
         "tested_on": f"{suite.suite} {suite.set_name}",
         "maps": name,
         **{key: dict(zip(names, values.tolist(), strict=True)) for key, values in found.items()},
-        "share_of_maps_with_p_below_0.05": share_below(predictor.posterior(maps[::EACH], anyway=True).trust.p_value),
-        "share_of_sets_with_p_below_0.05": share_below(np.array(p_values, dtype=float)),
-        "n_sets": len(sets),
+        "share_of_maps_with_p_below_0.05": share_below(reference.p_values(rows)),
+        "share_of_sets_with_p_below_0.05": share_below(np.array(of_sets)),
+        "n_sets": n_sets,
     }
 
 
@@ -120,14 +124,17 @@ def main() -> None:
     arguments = arguments_of(Arguments)
     device = select_device(arguments.device)
     machine, predictor = print_machine(device), load(arguments.weights, arguments.device)
-    rows = []
+    reference, rows = reference_of(predictor), []
+    if reference is None:
+        raise UserError(f"{arguments.weights}: has no reference to judge maps by; make one with `fieldlevel trust`")
     for set_name in arguments.sets:
         for name in arguments.suites:
             suite = open_suite(arguments.data, name, predictor.spec.field, set_name, check=False)
             refuse_seen(predictor, suite, np.arange(suite.n_simulations))
             maps, first = read_maps(suite), set_name == arguments.sets[0]
             for alteration in ALTERATIONS if first else (AS_THEY_ARE,):
-                rows.append(row_of(predictor, suite, alteration, altered(maps, ALTERATIONS[alteration], device)))
+                changed = altered(maps, ALTERATIONS[alteration], device)
+                rows.append(row_of(predictor, reference, suite, alteration, changed))
                 print_row(rows[-1])
     told = {"data_mark": "MOCK DATA"} if predictor.is_mock else {}
     write_numbers(arguments.json, {**told, "weights": arguments.weights, "machine": machine, "rows": rows})

@@ -10,7 +10,6 @@ Every process trains in its own way, the ways in turn: as the package does (`rec
 AdamW (`adamw`). A line a run that differs; a line a process at the end.
 """
 
-import hashlib
 import json
 import os
 import subprocess
@@ -37,8 +36,6 @@ from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
 Way = Literal["recorded", "launched", "awaited", "one-stream", "adamw"]
 WAYS: tuple[Way, ...] = ("recorded", "launched", "awaited", "one-stream", "adamw")
-_READY = "ready"
-"""What a process says once it knows what it finds alone."""
 
 
 @dataclass(frozen=True)
@@ -46,7 +43,7 @@ class Arguments:
     """Compare trainings beside one another with those alone."""
 
     hidden: int = 4
-    """Channels of the first layers, h / 2."""
+    """h of the networks."""
     n_steps: int = 300
     """Of a training."""
     n_processes: int = 4
@@ -138,11 +135,11 @@ def _checksum(values: Tensor) -> Tensor:
 
 
 def work(arguments: Arguments, way: Way, until: Path) -> None:
-    """Train alone, say so, then again and again until the time in a file has passed; a line of JSON each."""
+    """Train alone, tell whether that repeats, then again and again until the time in a file has passed; a line of JSON each."""
     device = select_device(arguments.device)
     training = Training(arguments, way, device)
     alone, again = training.numbers(), training.numbers()
-    print(json.dumps({"repeats": bool(torch.equal(alone, again)), "says": _READY}), flush=True)
+    print(json.dumps({"repeats": bool(torch.equal(alone, again))}), flush=True)
     while not until.exists():
         if not until.parent.exists():  # whoever asked has gone
             return
@@ -172,7 +169,7 @@ def main() -> None:
     arguments = arguments_of(Arguments)
     machine = print_machine(select_device(arguments.device))
     with tempfile.TemporaryDirectory() as folder:
-        until = Path(folder) / hashlib.sha256(str(arguments).encode()).hexdigest()[:8]
+        until = Path(folder) / "until"
         processes, rows = [], []
         for number in range(arguments.n_processes):
             way = arguments.ways[number % len(arguments.ways)]

@@ -324,7 +324,7 @@ def _has_good_reference(weights: Path) -> bool:
     """Whether there is one that tells the suites and the widths of the training apart, where there are several."""
     known = read_weights_file(weights)
     try:
-        reference = read_reference_file(reference_path(weights), weights_checksum(weights))
+        reference = read_reference_file(reference_path(weights), known.checksum)
     except UserError:
         return False
     knows_widths = reference.widths is not None or not known.spec.blur

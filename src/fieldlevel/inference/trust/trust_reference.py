@@ -132,7 +132,7 @@ class Reference:
         fitted, n_simulations = sample.measured, sample.n_simulations
         refuse_few(len(fitted), held_out.n_simulations)
         widths = Widths.fit(fitted, sample.widths, most_width) if most_width else None
-        given = _given(fitted, widths)
+        given = _given(fitted, None if widths is None else widths.squares(fitted))
         each = max(min(N_COMPONENTS, N_COMPONENTS * _MANY_LAYERS // max(len(fitted.layer_widths), 1)), 1)
         components = Components.fit(fitted.layers, given, fitted.layer_widths, each, n_simulations)
         statistics = _joined(fitted, components)
@@ -201,14 +201,12 @@ class Reference:
             measured: of n maps, by the same network.
             simulation: number of the simulation of each, (n,).
         """
-        expected = self.regression.expected(_given(measured, self.widths))
-        left = _joined(measured, self.components) - expected
+        squares = None if self.widths is None else self.widths.squares(measured)
+        left = _joined(measured, self.components) - self.regression.expected(_given(measured, squares))
         bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
         rows = bounded @ self.mixing
         looked = Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation)
-        if self.widths is not None:
-            looked = replace(looked, width=np.sqrt(self.widths.squares(measured).clip(0)))
-        return Looked(looked, left)
+        return Looked(looked if squares is None else replace(looked, width=np.sqrt(squares.clip(0))), left)
 
 
 def refuse_few(n_fitted: int, n_held_out: int) -> None:
@@ -223,9 +221,9 @@ def refuse_few(n_fitted: int, n_held_out: int) -> None:
         raise UserError(f"trust: {told}; {needed} to tell maps like the training's from others (fieldlevel trust)")
 
 
-def _given(measured: Measured, widths: Widths | None) -> FloatArray:
+def _given(measured: Measured, squares: FloatArray | None) -> FloatArray:
     """What the statistics of maps are expected from: the answers to them, and how far they were smoothed, (n, G)."""
-    return measured.answers if widths is None else np.concatenate([measured.answers, widths.terms(measured)], axis=1)
+    return measured.answers if squares is None else np.column_stack([measured.answers, squares, squares**2])
 
 
 def _joined(measured: Measured, components: Components) -> FloatArray:

@@ -47,11 +47,6 @@ class Widths:
         """Estimated squares of the widths of maps [pixels^2], (n,), within those of the training."""
         return self.regression.expected(_told(measured))[:, 0].clip(self.low, self.high)
 
-    def terms(self, measured: Measured) -> FloatArray:
-        """What statistics are regressed on besides the answers: squares and fourth powers of the widths, (n, 2)."""
-        squares = self.squares(measured)
-        return np.stack([squares, squares**2], axis=1)
-
 
 def _told(measured: Measured) -> FloatArray:
     return np.concatenate([measured.power, measured.answers], axis=1)
