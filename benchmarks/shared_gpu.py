@@ -135,7 +135,7 @@ def _checksum(values: Tensor) -> Tensor:
 
 
 def work(arguments: Arguments, way: Way, until: Path) -> None:
-    """Train alone, tell whether that repeats, then again and again until the time in a file has passed; a line of JSON each."""
+    """Train alone, tell whether that repeats, then train until the time in a file has passed; a line of JSON each."""
     device = select_device(arguments.device)
     training = Training(arguments, way, device)
     alone, again = training.numbers(), training.numbers()

@@ -285,6 +285,16 @@ def test_widths_are_found_within_those_of_the_training(predictor, own, of_any_wi
     assert most.max() <= of_any_width.widths.high < 2.0**2
 
 
+def test_widths_end_where_those_of_the_training_do(predictor, own, of_any_width):
+    widths, measured = of_any_width.widths, measure(predictor, own[:15])
+    assert -0.5 < widths.low < 0 and 1.65**2 < widths.high < 2.0**2
+    endless = replace(widths, low=-np.inf, high=np.inf)
+    far = [replace(measured, power=factor * measured.power) for factor in (-3, 3)]
+    bounded, found = (np.concatenate([each.squares(maps) for maps in far]) for each in (widths, endless))
+    assert (bounded == found.clip(widths.low, widths.high)).all()
+    assert (bounded != found).any()
+
+
 def test_every_simulation_has_maps_of_all_widths(of_any_width):
     held_out = of_any_width.held_out
     for number in np.unique(held_out.simulation):
