@@ -6,8 +6,9 @@ once, and each compares its batches, losses, gradients and weights, step by step
     python benchmarks/shared_gpu.py --seconds 120
 
 Every process trains in its own way, the ways in turn: as the package does (`recorded`), without the CUDA graph
-(`launched`), waiting for each step (`awaited`), with the products of Muon one after the other (`one-stream`), with
-AdamW (`adamw`). A line a run that differs; a line a process at the end.
+(`launched`), waiting for each step (`awaited`), with the products of Muon one after the other (`one-stream`), in
+float32 (`float32`) or of one matrix at a time (`unbatched`), with AdamW (`adamw`). A line a run that
+differs; a line a process at the end.
 """
 
 import json
@@ -34,8 +35,8 @@ from fieldlevel.training.precision import seeded
 from fieldlevel.training.state import TrainingState
 from fieldlevel.training.train_spec import OptimiserSpec, TrainSpec
 
-Way = Literal["recorded", "launched", "awaited", "one-stream", "adamw"]
-WAYS: tuple[Way, ...] = ("recorded", "launched", "awaited", "one-stream", "adamw")
+Way = Literal["recorded", "launched", "awaited", "one-stream", "float32", "unbatched", "adamw"]
+WAYS: tuple[Way, ...] = ("recorded", "float32", "unbatched", "launched", "awaited", "one-stream", "adamw")
 
 
 @dataclass(frozen=True)
@@ -93,7 +94,11 @@ class Training:
 
     def numbers(self) -> Tensor:
         """Of every step the batch, the loss, the lengths of all gradients and of all weights, (steps, numbers)."""
-        with seeded(0, self._device), patch.object(muon, "side_by_side", self._side_by_side()):
+        with (
+            seeded(0, self._device),
+            patch.object(muon, "side_by_side", self._side_by_side()),
+            patch.object(muon, "orthogonalised", self._orthogonalised(muon.orthogonalised)),
+        ):
             state = TrainingState(self._spec, *self._maps)
             if self._way == "launched":
                 state.take_step._is_captured = False
@@ -125,6 +130,13 @@ class Training:
         if self._way != "one-stream":
             return muon.side_by_side
         return lambda tasks, device: [task() for task in tasks]
+
+    def _orthogonalised(self, usual: Any) -> Any:
+        if self._way == "float32":
+            return lambda matrices, dtype: usual(matrices, torch.float32)
+        if self._way == "unbatched":
+            return lambda matrices, dtype: [found for each in matrices for found in usual([each], dtype)]
+        return usual
 
 
 def _checksum(values: Tensor) -> Tensor:
