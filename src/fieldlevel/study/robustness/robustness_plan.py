@@ -119,11 +119,11 @@ def _counted(
     for network, kind in first.items():
         by_kind[kind].append(network)
     for kind, networks in by_kind.items():
-        ms = times.choice_ms if kind == "choice" else times.full_ms
+        is_choice = kind == "choice"
+        ms, beside_s = (times.choice_ms, times.choice_beside_s) if is_choice else (times.full_ms, times.beside_s)
         left = [network for network in networks if is_left(network)]
         seconds = sum(
-            times.beside_s + network.n_steps * ms / 1000 * network.batch_size / spec.train.batch_size
-            for network in left
+            beside_s + network.n_steps * ms / 1000 * network.batch_size / spec.train.batch_size for network in left
         )
         yield PlannedKind(kind, len(networks), len(left), sum(each.n_steps for each in networks), seconds / 60)
 
