@@ -13,6 +13,7 @@ from fieldlevel.estimators.bodies.cnn import MomentNetwork
 from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.packaged import find_weights, trained_names
 from fieldlevel.inference.predictor import Predictor, load
+from fieldlevel.inference.reference_making import kept_reference
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -107,6 +108,11 @@ def test_the_robust_network_finds_the_fiducial_point_whatever_the_resolution(rob
 @pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])
 def test_what_tells_the_robust_network_of_its_own_maps_comes_with_it(robust, name):
     assert (robust.posterior(np.load(EXAMPLES / f"{name}.npy", allow_pickle=False)).trust.p_value > 0.05).all()
+
+
+@pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG", "robust"])
+def test_the_references_of_the_package_know_the_suites_and_widths_of_the_training(name):
+    assert kept_reference(name) is not None
 
 
 def test_names_are_those_of_the_weights_files(package):
