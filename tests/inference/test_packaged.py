@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,8 @@ from fieldlevel.inference import packaged as trained
 from fieldlevel.inference.packaged import find_weights, trained_names
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.reference_making import kept_reference
+from fieldlevel.inference.trust.judging import LEVEL
+from fieldlevel.inference.trust.reference_file import read_reference_file, reference_path, weights_checksum
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -67,6 +70,20 @@ def test_every_network_that_comes_with_the_package_is_small_enough_for_a_reposit
     sizes = {path.name: path.stat().st_size for path in trained.FOLDER.iterdir() if path.is_file()}
     assert len(sizes) == 3 * len(trained_names())  # a calibration and a reference beside each
     assert {name for name, size in sizes.items() if size > 8_000_000} == set()
+
+
+@pytest.mark.parametrize(("least", "most"), [(0.0, 0.1), (0.8, 0.9), (1.5, 2.0)])
+def test_held_out_maps_of_every_width_are_flagged_at_the_stated_rate(least, most):
+    weights = find_weights("robust")
+    reference = read_reference_file(reference_path(weights), weights_checksum(weights))
+    held_out, found = reference.held_out, []
+    for number in np.unique(held_out.simulation[(least <= held_out.width) & (held_out.width < most)]):
+        own = held_out.simulation == number
+        others = replace(reference, held_out=held_out.chosen(~own))
+        found.append(others.p_values(held_out.chosen(own & (least <= held_out.width) & (held_out.width < most))))
+    shares = np.array([np.mean(p < LEVEL) for p in found])
+    assert len(shares) > 70
+    assert LEVEL - 0.04 < shares.mean() < LEVEL + 0.03  # two errors of some hundred simulations
 
 
 @pytest.mark.parametrize("name", ["MockSIMBA", "MockTNG"])

@@ -301,7 +301,7 @@ def test_every_simulation_has_maps_of_all_widths(of_any_width):
         own = np.sort(held_out.width[held_out.simulation == number])
         assert len(own) == 15
         assert np.diff(own).max() < 0.5
-    near = held_out.near(1.0)
+    near = held_out.chosen(held_out.near(1.0))
     assert np.unique(near.simulation, return_counts=True)[1].tolist() == [N_NEAR] * 40
     assert np.abs(near.width - 1.0).max() < 0.4
 

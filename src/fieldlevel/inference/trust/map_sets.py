@@ -40,7 +40,7 @@ from fieldlevel.inference.trust.single import conformal_p
 FEWEST_HELD_OUT = 5
 """Simulations, below which nothing can be said."""
 N_NEAR = 4
-"""Maps of a simulation that are compared with a set of their width."""
+"""Maps of a simulation that others of their width are compared with."""
 N_CHOICES = 999
 """Of held-out simulations."""
 _SMALL = 1e-6
@@ -95,11 +95,11 @@ class Rows:
         groups = np.unique(self.group)
         return [self.chosen(self.group == group) for group in groups] if len(groups) > 1 else []
 
-    def near(self, width: float) -> "Rows":
-        """The few maps of each simulation that were smoothed most nearly by a width [pixels]."""
+    def near(self, width: float) -> IntArray:
+        """Which few maps of each simulation were smoothed most nearly by a width [pixels]."""
         order = np.lexsort((np.abs(self.width - width), self.simulation))
         first = np.searchsorted(self.simulation[order], self.simulation[order])
-        return self.chosen(order[np.arange(len(order)) - first < N_NEAR])
+        return order[np.arange(len(order)) - first < N_NEAR]
 
     def by_simulation(self) -> list[FloatArray]:
         """Rows of each simulation."""
@@ -154,7 +154,8 @@ def set_p(given: Rows, held_out: Rows, between: FloatArray, directions: FloatArr
     """
     known = [held_out, *(each for each in held_out.by_group() if each.n_simulations >= FEWEST_HELD_OUT)]
     if held_out.width.any():
-        known = [held_out, *(each.near(float(np.median(given.width))) for each in known)]
+        width = float(np.median(given.width))
+        known = [held_out, *(each.chosen(each.near(width)) for each in known)]
     return max(_set_p(given, each, between, directions) for each in known)
 
 

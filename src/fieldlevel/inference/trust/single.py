@@ -11,6 +11,10 @@ once, however many maps it has. p cannot be below 1 / (K + 1) so. For scores bey
 there as the tail of a Pareto law through the largest of them (Hill's estimate), which is no guarantee, but tells maps
 that are slightly odd from ones that are absurd.
 
+Maps of a network whose training maps were smoothed by many widths are each compared with the few of every held-out
+simulation that were smoothed most nearly as they were (`trust_reference.Reference.p_values`): scores of one width may
+be larger than those of another, and then own maps of that width would be called unlike too often beside all of them.
+
 References:
     Dunn, Wasserman & Ramdas 2022, arXiv:1809.07441; Lee, Barber & Willett 2023, arXiv:2306.06342; Hill 1975, Ann.
     Statist. 3, 1163.

@@ -33,6 +33,8 @@ FARTHEST = 6.0
 thousands, and one such map must not hide what all others say."""
 LEAST_REACH = 0.5
 """Of altered maps along their direction, in standard deviations: what shows less is not looked for."""
+WIDTH_STEP = 0.02
+"""Pixels, to which the widths of single maps are told apart."""
 _VANISHING = 1e-9
 """Standard deviation of a statistic that does not vary."""
 
@@ -187,8 +189,15 @@ class Reference:
         return unusualness(rows.rows, self.directions, np.ones(rows.rows.shape[1]))
 
     def p_values(self, rows: Rows) -> FloatArray:
-        """Of maps, each by itself, (n,): `single.conformal_p`."""
-        return conformal_p(self.scores(rows), self.scores(self.held_out), self.held_out.simulation)
+        """Of maps, each by itself, (n,): `single.conformal_p`; beside held-out maps of their width if that is known."""
+        scores, known = self.scores(rows), self.scores(self.held_out)
+        if self.widths is None:
+            return conformal_p(scores, known, self.held_out.simulation)
+        p, places = np.empty(len(scores)), np.round(rows.width / WIDTH_STEP)
+        for place in np.unique(places):
+            near, those = self.held_out.near(place * WIDTH_STEP), places == place
+            p[those] = conformal_p(scores[those], known[near], self.held_out.simulation[near])
+        return p
 
     def set_p(self, rows: Rows) -> float:
         """Of maps together, given the answers: `map_sets.set_p`."""
@@ -206,7 +215,9 @@ class Reference:
         bounded = np.nan_to_num(left / self.scale, nan=FARTHEST).clip(-FARTHEST, FARTHEST)
         rows = bounded @ self.mixing
         looked = Rows(rows.clip(-FARTHEST, FARTHEST), measured.answers, simulation)
-        return Looked(looked if squares is None else replace(looked, width=np.sqrt(squares.clip(0))), left)
+        if squares is not None:
+            looked = replace(looked, width=np.sqrt(np.nan_to_num(squares).clip(0)))
+        return Looked(looked, left)
 
 
 def refuse_few(n_fitted: int, n_held_out: int) -> None:
