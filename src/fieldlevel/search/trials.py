@@ -37,6 +37,7 @@ from fieldlevel.search.space import Space, pruner, sampler, search_space, starti
 from fieldlevel.search.trial_tables import BEFORE_IMPORTANCE, STATES, read_trials, value_of, write_trials
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import read_spec, to_json
+from fieldlevel.training.weights_file import WEIGHTS_NAME
 
 STUDY_NAME = "fieldlevel"
 
@@ -73,7 +74,7 @@ class Search:
 
     def lost(self) -> list[FrozenTrial]:
         """Trials that are kept, but whose weights somebody took away."""
-        return [trial for trial in self.best() if not (self.folder(trial.number) / "weights.safetensors").exists()]
+        return [trial for trial in self.best() if not (self.folder(trial.number) / WEIGHTS_NAME).exists()]
 
     def best_weights(self) -> list[Path]:
         """Weights of the trials that are kept.
@@ -85,7 +86,7 @@ class Search:
         if not best:
             reason = next((str(trial.user_attrs.get("error")) for trial in self.finished()), "none was run")
             raise TrainingError(f"{self.out}: every trial of the search failed; the first: {reason}")
-        return [self.folder(trial.number) / "weights.safetensors" for trial in best]
+        return [self.folder(trial.number) / WEIGHTS_NAME for trial in best]
 
     def claim(self, worker: str) -> Trial | None:
         """The next trial to work on: one whose process is gone, else a new one; waits while others do the last ones.

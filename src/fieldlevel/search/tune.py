@@ -47,7 +47,7 @@ from fieldlevel.training.sources import fingerprints_of, load_sets, open_data, o
 from fieldlevel.training.state import TrainedNetwork, TrainingState
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import provenance_of, train_network, validations
-from fieldlevel.training.weights_file import save_network
+from fieldlevel.training.weights_file import WEIGHTS_NAME, save_network
 from fieldlevel.workers import spread
 
 
@@ -268,7 +268,7 @@ def _make_again(search: Search, data: _Data, listener: Listener) -> None:
             trained = train_network(
                 spec, data.training, data.validation, file, told, facts=fingerprints_of(data.suites)[:1]
             )
-            _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+            _save(folder / WEIGHTS_NAME, spec, trained, data, trial.number)
             file.unlink(missing_ok=True)
 
 
@@ -287,7 +287,7 @@ def _run_trial(search: Search, trial: Trial, data: _Data, listener: Listener) ->
     if trained is None:
         search.finish(trial, TrialState.PRUNED)
         return TrialState.PRUNED
-    _save(folder / "weights.safetensors", spec, trained, data, trial.number)
+    _save(folder / WEIGHTS_NAME, spec, trained, data, trial.number)
     search.finish(trial, TrialState.COMPLETE, trained.validation_loss)
     return TrialState.COMPLETE
 

@@ -34,6 +34,7 @@ from fieldlevel.study.store import Store
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
+from fieldlevel.training.weights_file import WEIGHTS_NAME
 from fieldlevel.workers import spread
 
 Suites = Mapping[SetKey, Suite]
@@ -180,7 +181,7 @@ def _filled(
     listener: Listener,
 ) -> None:
     fill(folder, device, listener)
-    use(tests, folder / "weights.safetensors", device)
+    use(tests, folder / WEIGHTS_NAME, device)
 
 
 def _keep_divergence(fill: Fill, folder: Path, device: torch.device, listener: Listener) -> None:
@@ -352,7 +353,7 @@ def network_key(store: Store, spec: TrainSpec, suites: Suites) -> str:
 
 def weights_of(store: Store, spec: TrainSpec, suites: Suites) -> Path:
     """Where the weights of a trained network lie."""
-    return store.folder(run_name(spec), network_key(store, spec, suites)) / "weights.safetensors"
+    return store.folder(run_name(spec), network_key(store, spec, suites)) / WEIGHTS_NAME
 
 
 def divergence_of(store: Store, spec: TrainSpec, suites: Suites) -> str | None:

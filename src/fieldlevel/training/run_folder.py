@@ -15,7 +15,7 @@ from fieldlevel.spec_io import first_difference, read_spec, to_json
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
 from fieldlevel.training.train_spec import TrainSpec
-from fieldlevel.training.weights_file import read_weights_file
+from fieldlevel.training.weights_file import WEIGHTS_NAME, read_weights_file
 
 
 class RunFolder:
@@ -29,7 +29,7 @@ class RunFolder:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        self.weights = self.path / "weights.safetensors"
+        self.weights = self.path / WEIGHTS_NAME
         self.resume = self.path / "resume.pt"
         self.spec = self.path / "spec.json"
 

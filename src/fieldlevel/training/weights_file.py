@@ -49,6 +49,8 @@ from fieldlevel.training.weights_checks import (
 )
 
 FORMAT_VERSION = "1"
+WEIGHTS_NAME = "weights.safetensors"
+"""Of the file in the folder of a training."""
 
 _MOST_SIMULATIONS = 2**31
 
