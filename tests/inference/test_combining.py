@@ -199,6 +199,38 @@ def test_joint_posteriors_of_any_kind_are_multiplied_by_their_densities():
     np.testing.assert_allclose(combined.log_prob(theta), expected.log_prob(theta), atol=DRAWS)
 
 
+def flows(mean, std, spread, correlation):
+    """Posteriors of a flow whose scores have this spread, in the place of 1, and correlation."""
+    pytest.importorskip("zuko")
+    from fieldlevel.estimators.flow_density import FlowDensity
+    from fieldlevel.estimators.score_flow import ScoreFlow
+
+    flow = ScoreFlow(2, 1, "spline", n_transforms=1, n_hidden=4, n_bins=4).double()
+    numbers = torch.zeros(len(mean), flow.n_numbers, dtype=torch.float64)
+    numbers[:, 3:5], numbers[:, 5] = np.log(np.expm1(spread) / np.expm1(1.0)), correlation / (1 - correlation**2) ** 0.5
+    return FlowDensity(flow, numbers, TruncatedNormal(tensor(mean), tensor(std)))
+
+
+def test_flows_that_are_normal_are_multiplied_as_normals():
+    mean, std = [[0.5, 0.5], [0.52, 0.49]], [[0.03, 0.03], [0.02, 0.05]]
+    density = flows(mean, std, 1.0, 0.6)
+    expected, covariance = precision_weighted(density.mean.numpy(), density.covariance.numpy())
+    combined = combine_density(density)
+    np.testing.assert_allclose(combined.mean[0], expected, atol=DRAWS * covariance[0, 0] ** 0.5)
+    np.testing.assert_allclose(combined.covariance[0], covariance, rtol=DRAWS, atol=DRAWS * covariance[0, 0])
+
+
+@pytest.mark.parametrize("is_mixture", [False, True])
+def test_flows_that_have_no_bound_at_the_corners_of_the_prior_are_multiplied(is_mixture):
+    """One parameter is nearly as uncertain as the prior; by their densities some draws at its edges were all."""
+    density = flows([[0.5, 0.5], [0.52, 0.45], [0.49, 0.55]] * 2, [[0.03, 0.25]] * 6, 1.3, 0.5)
+    log_corner = density.log_prob(torch.zeros(6, 2)).min()
+    assert log_corner > density.log_prob(density.mean).max()
+    combined = combine_density(Mixture([density, density]) if is_mixture else density)
+    assert combined.mean[0, 0].item() == pytest.approx(density.mean[:, 0].mean().item(), abs=0.02)
+    assert 0.2 < combined.mean[0, 1].item() < 0.8
+
+
 def test_a_joint_posterior_of_independent_parameters_is_that_of_the_marginals():
     mean, std = [[0.1, 0.5], [0.12, 0.5]], [[0.08, 0.28], [0.06, 0.25]]
     joint = combine_density(copula(mean, std, [0.0, 0.0]))

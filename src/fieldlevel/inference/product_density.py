@@ -9,6 +9,9 @@ with w_ij = (theta_j - mean_ij) / std_ij in the place of z,
 which far from the edges is the product of multivariate normals, and without correlations that of the marginals. It is
 the exponential of a quadratic form, truncated to the prior. Of posteriors nearly as wide as the prior the form may rise
 away from the middle in some direction, as no product of likelihoods does that know so little: there it is made flat.
+
+A normalising flow of normal scores has such corners too, wherever it spreads scores more than a normal does. Its maps
+are multiplied as the copulas that have its means, standard deviations and correlations, and so are mixtures of either.
 """
 
 import math
@@ -21,6 +24,7 @@ from torch import Tensor
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.densities import Density, GaussianCopula, Mixture, TruncatedNormal
+from fieldlevel.estimators.flow_density import FlowDensity
 from fieldlevel.estimators.truncated_normal import parent_of
 from fieldlevel.inference.copula_proposal import LogDensity, effective_number, weighted_draws
 from fieldlevel.inference.marginal_product import product_of_marginals
@@ -40,8 +44,8 @@ _STREAM = 2830
 class ProductDensity(Density):
     """Products of joint posteriors; every row is one product.
 
-    `log_prob` is the product itself, exact up to its normalisation; that, the moments, quantiles and samples come from
-    weighted draws.
+    `log_prob` is the product itself (of copulas and flows as above), exact up to its normalisation; that, the moments,
+    quantiles and samples come from weighted draws.
 
     Args:
         products: of each row, the natural logarithm of the product up to a constant, (..., P) to (...).
@@ -155,12 +159,11 @@ def log_product(density: Density) -> LogDensity:
 
 
 def _as_copula(density: Density) -> GaussianCopula | None:
-    """Gaussian copulas, also those with the moments of a mixture of some; None of other densities."""
+    """Gaussian copulas, also those with the moments of a flow or of a mixture; None of densities of other kinds."""
     if isinstance(density, GaussianCopula):
         return density
-    if not isinstance(density, Mixture) or density.covariance is None:
-        return None
-    if not all(isinstance(each, GaussianCopula) for each in density.densities):
+    parts = density.densities if isinstance(density, Mixture) else (density,)
+    if density.covariance is None or not all(isinstance(each, GaussianCopula | FlowDensity) for each in parts):
         return None
     correlation = density.covariance / (density.std[:, :, None] * density.std[:, None, :])
     return GaussianCopula(density.mean, density.std, torch.linalg.cholesky(correlation))
