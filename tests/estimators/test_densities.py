@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -132,6 +133,20 @@ def test_the_distribution_function_undoes_the_quantiles(density):
     torch.testing.assert_close(found, p, rtol=0.0, atol=OF_POINTS)
     assert (density.marginal_cdf(torch.zeros(3, 2)) == 0).all()
     assert torch.allclose(density.marginal_cdf(torch.ones(3, 2)), torch.ones(3, 2).double())
+
+
+def test_samples_fill_the_tails_which_end_at_the_edges_of_the_prior(density):
+    n, p = 400_000, torch.tensor([3e-4, 1 - 3e-4], dtype=torch.float64)
+    low, high = density.quantile(p[:, None, None].expand(2, 3, 2))
+    samples = density.sample(n, seed=4)
+    for outside in ((samples < low).sum(0), (samples > high).sum(0)):
+        assert (outside / n / 3e-4).log().abs().max() < np.log(3)  # those of the flow are extrapolated
+    torch.testing.assert_close(density.quantile(0.0), torch.zeros(3, 2).double())
+    assert torch.allclose(density.quantile(1.0), torch.ones(3, 2).double())
+    parts = torch.tensor([1e-6, 1e-3, 0.3, 1 - 1e-3, 1 - 1e-6], dtype=torch.float64)[:, None, None].expand(-1, 3, 2)
+    values = density.quantile(parts)
+    assert (values.diff(dim=0) > 0).all()
+    torch.testing.assert_close(density.marginal_cdf(values), parts, rtol=0.05, atol=OF_POINTS / 2)
 
 
 def test_nothing_lies_outside(density):

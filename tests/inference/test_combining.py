@@ -202,8 +202,8 @@ def test_joint_posteriors_of_any_kind_are_multiplied_by_their_densities():
 def flows(mean, std, spread, correlation):
     """Posteriors of a flow whose scores have this spread, in the place of 1, and correlation."""
     pytest.importorskip("zuko")
-    from fieldlevel.estimators.flow_density import FlowDensity
-    from fieldlevel.estimators.score_flow import ScoreFlow
+    from fieldlevel.estimators.flow_density import FlowDensity  # noqa: PLC0415
+    from fieldlevel.estimators.score_flow import ScoreFlow  # noqa: PLC0415
 
     flow = ScoreFlow(2, 1, "spline", n_transforms=1, n_hidden=4, n_bins=4).double()
     numbers = torch.zeros(len(mean), flow.n_numbers, dtype=torch.float64)

@@ -3,7 +3,7 @@
 from collections.abc import Iterator, Sequence
 from copy import deepcopy
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,6 +14,9 @@ from fieldlevel.estimators.truncated_normal import Parent
 
 N_POINTS = 512
 """Scrambled Sobol points, in the middle of their strata, of which moments, marginals and quantiles are made."""
+_OF_TAIL = (0, 16)
+"""Places of two points, from the outermost one on, that tell how a marginal goes on beyond the first."""
+_LEAST_SLOPE = 1e-3
 _MAPS_AT_A_TIME = 256
 _EDGE = 1e-15
 
@@ -63,26 +66,34 @@ class FlowDensity(Density):
         return FlowDensity(self._flow, self._numbers, wider)
 
     def marginal_cdf(self, theta: Tensor) -> Tensor:
-        """Part of the quasi-random points below theta, (..., b, P)."""
+        """Part of the quasi-random points below theta, beyond all of them by the tails, (..., b, P)."""
         theta = theta.detach().to("cpu", torch.float64)
         theta = theta.expand(torch.broadcast_shapes(theta.shape, self.mean.shape))  # type: ignore[no-untyped-call]
         found = torch.empty_like(theta)
         for maps, points in self._points():
-            wanted = theta[..., maps, :].movedim((-2, -1), (0, 1))
+            here, parent = theta[..., maps, :], self._marginals.parent.select(maps)
+            wanted = here.movedim((-2, -1), (0, 1))
             below = torch.searchsorted(points, wanted.reshape(*points.shape[:2], -1).contiguous()).view(wanted.shape)
-            found[..., maps, :] = below.movedim((0, 1), (-2, -1)) / N_POINTS
+            part = below.movedim((0, 1), (-2, -1)) / N_POINTS
+            for tail in _tails(points, parent):
+                part = torch.where(tail.holds(here), tail.cdf(parent.score(here)), part)
+            found[..., maps, :] = part.masked_fill(here <= 0, 0.0).masked_fill(here >= 1, 1.0)
         return found
 
     def quantile(self, p: Tensor | float) -> Tensor:
-        """Values of the quasi-random points, between which they are interpolated, (b, P) or (..., b, P)."""
+        """Values of the quasi-random points, interpolated; beyond all of them by the tails, (b, P) or (..., b, P)."""
         p = probabilities(p, self.mean)
         found = torch.empty(p.shape, dtype=torch.float64)
         for maps, points in self._points():
-            place = (p[..., maps, :].movedim((-2, -1), (0, 1)) * N_POINTS - 0.5).clamp(0.0, N_POINTS - 1.0)
+            here, parent = p[..., maps, :], self._marginals.parent.select(maps)
+            place = (here.movedim((-2, -1), (0, 1)) * N_POINTS - 0.5).clamp(0.0, N_POINTS - 1.0)
             first = place.floor().clamp(max=N_POINTS - 2.0)
             flat = first.reshape(*points.shape[:2], -1).long()
             low, high = (points.gather(2, flat + step).view(place.shape) for step in (0, 1))
-            found[..., maps, :] = torch.lerp(low, high, place - first).movedim((0, 1), (-2, -1))
+            value = torch.lerp(low, high, place - first).movedim((0, 1), (-2, -1))
+            for tail in _tails(points, parent):
+                value = torch.where(tail.holds_part(here), parent.of_score(tail.score(here)), value)
+            found[..., maps, :] = value
         return found
 
     def select(self, index: Any) -> "FlowDensity":
@@ -102,6 +113,56 @@ class FlowDensity(Density):
             maps = slice(start, start + _MAPS_AT_A_TIME)
             points = quasi_random_points(self._flow, self._numbers[maps], self._marginals.parent.select(maps))
             yield maps, points.permute(1, 2, 0).contiguous().sort(-1).values
+
+
+class _Tail(NamedTuple):
+    """How a marginal goes on beyond a point: normal scores are linear in those of the parts below.
+
+    Attributes:
+        edge: the point, (b, P).
+        start: its normal score by the parent, (b, P).
+        slope: of the scores of values with those of the parts below them, (b, P).
+        part: of the density below the point.
+        is_low: whether it is the lower tail.
+    """
+
+    edge: Tensor
+    start: Tensor
+    slope: Tensor
+    part: float
+    is_low: bool
+
+    def holds(self, theta: Tensor) -> Tensor:
+        """Which values lie in it."""
+        return theta < self.edge if self.is_low else theta > self.edge
+
+    def holds_part(self, p: Tensor) -> Tensor:
+        """Which quantiles lie in it."""
+        return p < self.part if self.is_low else p > self.part
+
+    def score(self, p: Tensor) -> Tensor:
+        """Normal scores of quantiles."""
+        score: Tensor = self.start + self.slope * (torch.special.ndtri(p) - _normal_score(self.part))
+        return score
+
+    def cdf(self, score: Tensor) -> Tensor:
+        """Part below values with these normal scores."""
+        below: Tensor = torch.special.ndtr(_normal_score(self.part) + (score - self.start) / self.slope)
+        return below
+
+
+def _tails(points: Tensor, parent: Parent) -> Iterator[_Tail]:
+    """Both tails of marginals whose points are in order, (b, P, N_POINTS)."""
+    for is_low in (True, False):
+        places = [place if is_low else N_POINTS - 1 - place for place in _OF_TAIL]
+        start, inner = (parent.score(points[..., place]) for place in places)
+        outer_part, inner_part = ((place + 0.5) / N_POINTS for place in places)
+        slope = (inner - start) / (_normal_score(inner_part) - _normal_score(outer_part))
+        yield _Tail(points[..., places[0]], start, slope.clamp(min=_LEAST_SLOPE), outer_part, is_low)
+
+
+def _normal_score(p: float) -> float:
+    return float(torch.special.ndtri(torch.tensor(p, dtype=torch.float64)))
 
 
 @torch.no_grad()

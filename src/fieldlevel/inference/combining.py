@@ -5,10 +5,11 @@ Maps x_1 ... x_n of universes with the same parameters and different initial con
     p(theta | x_1, ..., x_n) ~ prod_i p(x_i | theta) p(theta) ~ prod_i p(theta | x_i) / p(theta)^(n - 1).
 
 In units of the prior p(theta) = 1, and the product remains. It is exact where the posteriors are joint (of Gaussian
-copulas and flows, whose correlations are those of normals, far from the edges of the prior); its normalisation, moments and
-samples then come from weighted draws (`inference.product_density`). Where marginals alone are known, each parameter is
-worked out for itself on a grid (`inference.marginal_product`): that takes the parameters as independent in every map,
-and the product of the whole posteriors, had they been known, might be narrower and lie elsewhere.
+copulas and flows, whose correlations are taken as those of normals, far from the edges of the prior); its
+normalisation, moments and samples then come from weighted draws (`inference.product_density`). Where marginals alone
+are known, each parameter is worked out for itself on a grid (`inference.marginal_product`): that takes the parameters
+as independent in every map, and the product of the whole posteriors, had they been known, might be narrower and lie
+elsewhere.
 """
 
 from typing import Any
