@@ -65,21 +65,36 @@ def test_without_being_asked_the_table_is_the_old_one(weights, maps):
     assert {path.name for path in maps.parent.iterdir()} == {"weights.safetensors", "maps.npy", "maps.posterior.csv"}
 
 
-def test_error_bars_for_other_suites_are_told_where_they_were_measured(weights, maps, capsys):
-    """Standard deviations of 0.1 and tau of 0.075 of the prior, whose root sum of squares is 0.125, so 0.05 of 0.4."""
+def measure(weights: Path, tau: float) -> str:
+    """Give a network errors on another suite, those of Omega_m and sigma_8 in prior widths; what they guarantee."""
     predictor, none = fieldlevel.load(weights, "cpu"), Rescaling.none(6)
-    errors = TransferErrors("other suites", ("SIMBA",), none, (0.075, 0.075, None, None, None, None))
-    names = predictor.layout.names
-    write_calibration(weights, Calibration(predictor.checksum, names, none, (), 0, transfer=errors))
-    assert main(["infer", str(weights), str(maps)]) == 0
+    errors = TransferErrors("other suites", ("SIMBA",), none, (tau, tau, None, None, None, None))
+    write_calibration(weights, Calibration(predictor.checksum, predictor.layout.names, none, (), 0, transfer=errors))
+    return errors.guarantee
+
+
+@pytest.mark.parametrize("n_networks", [1, 2])
+def test_error_bars_for_other_suites_are_told_where_they_were_measured(weights, maps, capsys, n_networks):
+    """Standard deviations of 0.1 and tau of 0.075 of the prior, whose root sum of squares is 0.125, so 0.05 of 0.4."""
+    guarantee, members = measure(weights, 0.075), [str(weights)] * (n_networks - 1)
+    assert main(["infer", str(weights), str(maps), *(["--members", *members] if members else [])]) == 0
     printed = capsys.readouterr().out.splitlines()
     assert printed.count("error bars if the maps are of another suite: Omega_m ± 0.050, sigma_8 ± 0.050") == 1
-    assert printed.count(f"note: {errors.guarantee}") == 1
+    assert printed.count(f"note: {guarantee}") == 1
     row = rows_of(maps.with_name("maps.posterior.csv"))[0]
     assert list(row)[-3:] == ["Omega_m_transfer_std", "sigma_8_transfer_std", "outside_prior"]
     assert float(row["Omega_m_transfer_std"]) == pytest.approx(0.05, rel=1e-5)
-    assert main(["infer", str(weights), str(maps), "--members", str(weights)]) == 0
-    assert "another suite" not in capsys.readouterr().out
+
+
+def test_an_ensemble_without_error_bars_for_other_suites_says_which_members_lack_them(weights, maps, tmp_path, capsys):
+    """Where none has them there is nothing to say, as of a network without."""
+    other = save(tmp_path / "other.safetensors", 0.7)
+    assert main(["infer", str(weights), str(maps), "--members", str(other)]) == 0
+    assert "other suite" not in capsys.readouterr().out
+    measure(weights, 0.075)
+    assert main(["infer", str(weights), str(maps), "--members", str(other)]) == 0
+    told = f"note: no error bars for maps of another suite: 1 of 2 members lack them ({other})"
+    assert [line for line in capsys.readouterr().out.splitlines() if "another suite" in line] == [told]
     assert "transfer" not in "".join(rows_of(maps.with_name("maps.posterior.csv"))[0])
 
 

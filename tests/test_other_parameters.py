@@ -39,6 +39,7 @@ def predictor():
         is_mock=False,
         seen_sources=(),
         calibration=None,
+        transfer_errors=None,
         transfer_guarantee="nothing",
         remarks_on=lambda made_from: (),
         posterior=lambda maps, **options: Posterior(TruncatedNormal(*unit), LAYOUT, (MEAN, STD)),

@@ -348,6 +348,8 @@ def _infer(command: Infer) -> int:
     console.print_outside(found.outside, telling_names(found.layout))
     if found.transfer_std is not None:
         console.print_transfer(found.transfer_std, found.layout, found.transfer_guarantee)
+    elif found.transfer_guarantee:
+        console.say(f"note: {found.transfer_guarantee}")
     if found.posterior.trust is not None:
         trust = found.posterior.trust
         console.say(trust.sentence, *(f"note: {remark}" for remark in trust.remarks))

@@ -11,10 +11,13 @@ import fieldlevel
 from fieldlevel.data.normalise import Normaliser
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
+from fieldlevel.inference.calibration import Calibration
 from fieldlevel.inference.ensemble import Ensemble
 from fieldlevel.inference.predictor import Predictor
+from fieldlevel.inference.transfer_errors import TransferErrors
 from fieldlevel.inference.trust.judging import Judging, Trust
 from fieldlevel.layout import Layout
+from fieldlevel.statistics.rescaling import Rescaling
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.weights_file import save_network
 
@@ -141,6 +144,49 @@ def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
 
 def trust_of(p: float) -> Trust:
     return Trust(np.array([p, p]), None if np.isnan(p) else p, (), "")
+
+
+def measured(network: Predictor, *tau: float | None, suites=("SIMBA",), origin="other suites") -> Predictor:
+    """The network with these errors on other suites, in widths of the prior."""
+    errors = TransferErrors(origin, suites, Rescaling.none(2), tau)
+    return replace(network, calibration=Calibration("", TWO.names, Rescaling.none(2), (), 0, transfer=errors))
+
+
+def test_the_variance_on_another_suite_is_the_mean_of_those_of_the_members(toy, physical):
+    """Of a standard deviation of 0.05: 0.05^2 + 0.12^2 = 0.13^2 with a weight of 1/4, 0.05^2 + 0^2 with 3/4."""
+    losses = [{"validation_loss": loss} for loss in (-12.0, -12 - np.log(3))]
+    members = [measured(toy(provenance=loss), tau, None) for loss, tau in zip(losses, (0.12, 0.0), strict=True)]
+    found = Ensemble.of(members, "validation loss").transfer_std(physical(UNIT), np.full((2, 2), 0.4 * 0.05))
+    np.testing.assert_allclose(found[:, 0], 0.4 * ((0.13**2 + 3 * 0.05**2) / 4) ** 0.5)
+    assert np.isnan(found[:, 1]).all()
+
+
+@pytest.mark.parametrize("n_members", [1, 2])
+def test_equal_members_have_the_errors_of_one_on_another_suite(toy, physical, n_members):
+    member, std = measured(toy(), 0.1, 0.07), np.full((2, 2), 0.02)
+    ensemble, expected = Ensemble.of(n_members * [member]), member.transfer_std(physical(UNIT), std)
+    np.testing.assert_allclose(ensemble.transfer_std(physical(UNIT), std), expected, rtol=1e-12 * (n_members - 1))
+    assert ensemble.transfer_guarantee == member.transfer_guarantee
+
+
+def test_errors_on_another_suite_are_refused_where_a_member_has_none(toy, physical):
+    ensemble = Ensemble.of([measured(toy(), 0.1, 0.1), toy(source="other")])
+    with pytest.raises(UserError, match="other: its errors on other suites were not measured; measure them with"):
+        ensemble.transfer_std(physical(UNIT), np.full((2, 2), 0.02))
+    assert ensemble.transfer_guarantee == toy().transfer_guarantee
+
+
+def test_the_guarantee_is_that_of_the_member_that_guarantees_least(toy):
+    two = measured(toy(), 0.1, 0.1, suites=("SIMBA", "Astrid", "Nbody_SIMBA"))
+    one, none = measured(toy(), 0.1, 0.1), measured(toy(), 0.1, 0.1, suites=("Nbody_SIMBA", "Nbody_Astrid"))
+    assert "at most 1/2" in Ensemble.of([two, one]).transfer_guarantee
+    assert Ensemble.of([two, none, one]).transfer_guarantee == none.transfer_guarantee
+    assert "not measured" in Ensemble.of([none, toy(), two]).transfer_guarantee
+
+
+def test_features_are_those_of_a_member(toy):
+    with pytest.raises(UserError, match=r"each member has one of its own; take ensemble\.members\[0\]\.embedding"):
+        _ = Ensemble.of([toy(), toy()]).embedding
 
 
 def test_a_list_of_files_is_loaded_as_an_ensemble(tmp_path):

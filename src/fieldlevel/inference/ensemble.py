@@ -14,7 +14,7 @@ were validated on the same maps.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, Literal, NoReturn, overload
 
 import numpy as np
 import numpy.typing as npt
@@ -105,6 +105,45 @@ class Ensemble:
     def outside_prior(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> BoolArray:
         """Which answers no posterior inside the prior can have: `Layout.outside_prior`."""
         return self.layout.outside_prior(mean, std)
+
+    def transfer_std(self, mean: npt.ArrayLike | Tensor, std: npt.ArrayLike | Tensor) -> FloatArray:
+        """Standard deviations for maps of a suite that no member was trained on.
+
+        The variance is the mean of those that the members have there, each at the moments of the mixture.
+
+        Args:
+            mean: means of the mixture as `predict` gives them, (n, P).
+            std: its standard deviations, (n, P).
+
+        Returns:
+            (n, P) in physical units; NaN for parameters of which a member knows nothing there.
+
+        Raises:
+            UserError: a member's errors on other suites were not measured.
+        """
+        each = [member.transfer_std(mean, std) for member in self.members]
+        if len(each) == 1:
+            return each[0]
+        variance: FloatArray = np.tensordot(self.weights, np.square(each), 1)
+        return np.asarray(np.sqrt(variance))
+
+    @property
+    def transfer_guarantee(self) -> str:
+        """What may be said of `transfer_std`, in a sentence: that of the member that guarantees least."""
+
+        def n_other_suites(member: Predictor) -> int:
+            return -1 if member.transfer_errors is None else member.transfer_errors.n_other_suites
+
+        return min(self.members, key=n_other_suites).transfer_guarantee
+
+    @property
+    def embedding(self) -> NoReturn:
+        """There is none.
+
+        Raises:
+            UserError: always, with what to take.
+        """
+        raise UserError("embedding: each member has one of its own; take ensemble.members[0].embedding, ...")
 
     def __repr__(self) -> str:
         return f"<Ensemble of {len(self.members)}: {', '.join(map(repr, self.members))}>"

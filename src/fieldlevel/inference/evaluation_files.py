@@ -140,7 +140,7 @@ def _transfer_document(
     if suite.suite in {source.suite for source in predictor.spec.all_sources}:
         return {}
     told: dict[str, Any] = {"guarantee": predictor.transfer_guarantee}
-    if predictor.calibration is not None and predictor.calibration.transfer is not None:
+    if predictor.transfer_errors is not None:
         std = predictor.transfer_std(predictions.mean, predictions.std)
         known: BoolArray = np.asarray(np.isfinite(std).all(axis=0))
         scores = measure(replace(predictions, std=np.where(known, std, predictions.std)))

@@ -44,8 +44,8 @@ class Posteriors:
         seen: numbers of the maps that it was trained or validated on, as far as its file tells.
         posterior: with everything else that there is to know of it.
         transfer_std: standard deviations for maps of a suite that the network was not trained on, (n, P), NaN of
-            parameters of which that is not known; None where nothing is, and of several networks.
-        transfer_guarantee: what may be said of these, in a sentence; empty where there are none.
+            parameters of which that is not known; None where nothing is, or not of every member of an ensemble.
+        transfer_guarantee: what may be said of these, in a sentence, or which members lack them; empty where all do.
     """
 
     mean: FloatArray
@@ -181,10 +181,13 @@ def _moments(posterior: Posterior) -> tuple[FloatArray, FloatArray]:
 
 def _transfer(predictor: Ensemble, posterior: Posterior) -> tuple[FloatArray | None, str]:
     """Standard deviations for maps of another suite and what may be said of them, where they were measured."""
-    first, *others = predictor.members
-    if others or first.calibration is None or first.calibration.transfer is None:
+    lacking = [member.source for member in predictor.members if member.transfer_errors is None]
+    if not lacking:
+        return predictor.transfer_std(*_moments(posterior)), predictor.transfer_guarantee
+    if len(lacking) == len(predictor.members):
         return None, ""
-    return first.transfer_std(*_moments(posterior)), first.transfer_guarantee
+    told = f"{len(lacking)} of {len(predictor.members)} members lack them ({', '.join(lacking)})"
+    return None, f"no error bars for maps of another suite: {told}"
 
 
 def _made_from(path: Path) -> tuple[SuiteFiles | None, MapRecord | None]:

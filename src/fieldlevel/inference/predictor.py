@@ -35,6 +35,7 @@ from fieldlevel.inference.level import refuse_far_levels
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
+from fieldlevel.inference.transfer_errors import TransferErrors
 from fieldlevel.inference.trust.judging import Judging, reference_of, simulation_numbers
 from fieldlevel.inference.trust.layer_statistics import watched
 from fieldlevel.inference.trust.map_statistics import Measured, measured_of
@@ -341,18 +342,23 @@ class Predictor:
         Raises:
             UserError: errors on other suites were not measured.
         """
-        if self.calibration is None or self.calibration.transfer is None:
+        if (errors := self.transfer_errors) is None:
             told = f"{self.source}: its errors on other suites were not measured"
             raise UserError(f"{told}; measure them with `fieldlevel calibrate ... --transfer SUITE`")
         width = self.layout.highs - self.layout.lows
-        return width * self.calibration.transfer.std(self.layout.to_unit_interval(mean), as_array(std) / width)
+        return width * errors.std(self.layout.to_unit_interval(mean), as_array(std) / width)
 
     @property
     def transfer_guarantee(self) -> str:
         """What may be said of `transfer_std`, in a sentence."""
-        if self.calibration is None or self.calibration.transfer is None:
+        if self.transfer_errors is None:
             return "errors on other suites were not measured: on another suite nothing is guaranteed"
-        return self.calibration.transfer.guarantee
+        return self.transfer_errors.guarantee
+
+    @property
+    def transfer_errors(self) -> TransferErrors | None:
+        """What is added to standard deviations for maps of another suite; None where that was not measured."""
+        return None if self.calibration is None else self.calibration.transfer
 
     def _density(self, answer: Any, mean: FloatArray, std: FloatArray) -> Density:
         """That of the head, else of the moments as `predict` tells them, in units of the prior."""

@@ -85,9 +85,14 @@ class TransferErrors:
         return np.asarray(np.hypot(self.widening.scale(mean) * std, tau))
 
     @property
+    def n_other_suites(self) -> int:
+        """K of what is guaranteed; gravity-only twins do not count."""
+        return sum(not is_nbody(suite) for suite in self.suites)
+
+    @property
     def guarantee(self) -> str:
         """What may be said of these error bars, in a sentence."""
-        told_of, n = ", ".join(self.suites), sum(not is_nbody(suite) for suite in self.suites)
+        told_of, n = ", ".join(self.suites), self.n_other_suites
         if n == 0:
             return f"transfer errors are those on gravity-only maps ({told_of}): on another suite nothing is guaranteed"
         how = "leave-one-out among" if self.origin == "leave one out" else "the errors on"
