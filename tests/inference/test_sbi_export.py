@@ -1,5 +1,11 @@
 """A network with the interface of sbi's posteriors, and the diagnostics of sbi on it where sbi is installed."""
 
+import copy
+import io
+import pickle
+from pathlib import Path
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 import torch
@@ -7,7 +13,9 @@ from scipy import stats
 
 import fieldlevel
 from fieldlevel.errors import UserError
+from fieldlevel.inference import sbi_export
 
+EXAMPLES = Path(__file__).parents[2] / "examples"
 UNIT = [[0.5, 0.5], [0.3, 0.7], [0.6, 0.4]]
 
 
@@ -60,6 +68,9 @@ def test_a_default_map(exported, maps):
         exported.sample((3,))
     assert exported.set_default_x(maps[0]) is exported
     torch.testing.assert_close(exported.default_x, maps[:1])
+    exported.default_x = maps[1]
+    torch.testing.assert_close(exported.default_x, maps[1:2])
+    exported.set_default_x(maps[0])
     theta = exported.sample((3,))
     torch.testing.assert_close(exported.log_prob(theta), exported.log_prob(theta, x=maps[0]))
     with pytest.raises(UserError, match="x holds 3 maps; give one, or sample_batched"):
@@ -71,6 +82,79 @@ def test_the_prior_is_that_of_the_layout(exported):
     assert samples.shape == (1000, 2)
     np.testing.assert_allclose(samples.amin(0), [0.1, 0.6], atol=0.01)
     assert exported.prior.log_prob(samples[:1]).item() == pytest.approx(-2 * np.log(0.4), abs=1e-5)
+
+
+class DirectPosterior:
+    """What matters of sbi's: its state is all that it has, and its methods ask for an estimator."""
+
+    def map(self):
+        return self.posterior_estimator
+
+    leakage_correction = to = map
+
+    def __getstate__(self):
+        return vars(self)
+
+    def __setstate__(self, state):
+        self.__dict__ = state
+
+
+@pytest.fixture(params=["without sbi", "beside a class like sbi's", "with sbi"])
+def direct_posterior(request, monkeypatch):
+    """The class that exported posteriors are of, if any."""
+    if request.param == "with sbi":
+        return pytest.importorskip("sbi.inference.posteriors").DirectPosterior
+    found = None if request.param == "without sbi" else SimpleNamespace(DirectPosterior=DirectPosterior)
+    monkeypatch.setattr(sbi_export, "known", lambda module: found if module == "sbi.inference.posteriors" else None)
+    return object if found is None else DirectPosterior
+
+
+def pickled_and_read(exported):
+    return pickle.loads(pickle.dumps(exported))  # noqa: S301 (our own bytes)
+
+
+def saved_and_loaded(exported):
+    file = io.BytesIO()
+    torch.save(exported, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("give", [pickled_and_read, saved_and_loaded, copy.deepcopy])
+@pytest.mark.parametrize("n_members", [0, 2])
+def test_a_copy_is_the_same_posterior(direct_posterior, give, n_members):
+    predictor = fieldlevel.load("MockTNG", "cpu")
+    exported = fieldlevel.as_sbi(fieldlevel.Ensemble.of(n_members * [predictor]) if n_members else predictor)
+    exported.set_default_x(np.load(EXAMPLES / "MockTNG.npy")[0])
+    exported.max_sampling_batch_size = 7
+    theta = exported.sample((3,))
+    again = give(exported)
+    assert isinstance(again, direct_posterior) and type(again) is type(exported)
+    torch.testing.assert_close(again.log_prob(theta), exported.log_prob(theta), rtol=0, atol=0)
+    assert again.max_sampling_batch_size == 7
+    torch.testing.assert_close(again.prior.log_prob(theta), exported.prior.log_prob(theta))
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("map", r"take the means of predictor\.posterior\(x\)"),
+        ("leakage_correction", "take log_prob, which is normalised"),
+        ("to", r"choose where the network runs with fieldlevel\.load"),
+    ],
+)
+def test_methods_of_sbi_that_need_its_density_estimator_say_what_to_take(direct_posterior, toy, name, words):
+    with pytest.raises(NotImplementedError, match=f"^{name}: .*{words}"):
+        getattr(fieldlevel.as_sbi(toy()), name)()
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_no_public_method_of_sbi_is_inherited():
+    posteriors = pytest.importorskip("sbi.inference.posteriors")
+    public = {name for each in posteriors.DirectPosterior.__mro__[:-1] for name in vars(each) if name[0] != "_"}
+    assert public <= set(vars(sbi_export.ExportedPosterior))
 
 
 def test_only_networks_are_exported(toy):

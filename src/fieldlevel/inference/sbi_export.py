@@ -6,14 +6,17 @@
 
 The data x are raw maps, (N, N) each. As with posteriors of sbi, random numbers follow `torch.manual_seed`, and a
 default x may be set. Where sbi is installed the object is a `DirectPosterior` by its class, which LtU-ILI's `direct`
-sampling and sbi's `get_nltp` ask for; what that class does with a neural density estimator of sbi it cannot do.
+sampling and sbi's `get_nltp` ask for; what that class does with a neural density estimator of sbi it cannot do, and it
+says so. It may be pickled, with the network in it, and is of the class that goes with the sbi of the place where it is
+read, if there is one.
 
 References:
     Tejero-Cantero et al. 2020, arXiv:2007.09114 (sbi); Ho et al. 2024, arXiv:2402.05137 (LtU-ILI).
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any, NoReturn, Self
 
 import numpy as np
@@ -30,6 +33,8 @@ from fieldlevel.inference.predictor import Predictor
 from fieldlevel.layout import Layout
 
 _SEEDS = 1 << 31
+_REMADE = ("predictor", "prior", "_known")
+"""Attributes that a copy makes anew."""
 
 
 class ExportedPosterior:
@@ -54,15 +59,57 @@ class ExportedPosterior:
         Raises:
             AttributeError: always.
         """
-        raise AttributeError(
-            "posterior_estimator: a network of fieldlevel has no density estimator of sbi; draw with sample, "
-            "sample_batched (LtU-ILI: sample_method 'direct') or by potential ('emcee')"
+        raise AttributeError(_without_estimator("posterior_estimator"))
+
+    @property
+    def potential_fn(self) -> NoReturn:
+        """As `posterior_estimator`; `potential` is there."""
+        raise AttributeError(_without_estimator("potential_fn"))
+
+    @property
+    def theta_transform(self) -> NoReturn:
+        """As `posterior_estimator`."""
+        raise AttributeError(_without_estimator("theta_transform"))
+
+    def map(self, *_arguments: Any, **_options: Any) -> NoReturn:
+        """Not to be had.
+
+        Raises:
+            NotImplementedError: always, with what to take.
+        """
+        raise NotImplementedError(
+            "map: a network of fieldlevel gives no gradients of its density to climb; take the means of "
+            "predictor.posterior(x), or of samples the one of the highest log_prob"
         )
+
+    def leakage_correction(self, *_arguments: Any, **_options: Any) -> NoReturn:
+        """Not needed; errors as of `map`."""
+        raise NotImplementedError(
+            "leakage_correction: no probability lies outside the prior; take log_prob, which is normalised"
+        )
+
+    def to(self, *_arguments: Any, **_options: Any) -> NoReturn:
+        """Not to be had; errors as of `map`."""
+        raise NotImplementedError(
+            "to: samples and densities are on the CPU; choose where the network runs with fieldlevel.load(..., device)"
+        )
+
+    def __reduce__(self) -> tuple[Callable[..., Any], tuple[Any, ...], dict[str, Any]]:
+        """Pickle the network, for `as_sbi`: the class of the object is made where sbi is."""
+        return as_sbi, (self.predictor,), {name: value for name, value in vars(self).items() if name not in _REMADE}
+
+    def __setstate__(self, state: Mapping[str, Any]) -> None:
+        """Take what was set of the posterior that was pickled, its default map among it."""
+        vars(self).update(state)
 
     @property
     def default_x(self) -> Tensor | None:
         """The map that is meant where none is given."""
         return self._x
+
+    @default_x.setter
+    def default_x(self, x: Any) -> None:
+        self.set_default_x(x)
 
     def set_default_x(self, x: Any) -> Self:
         """Set the map that is meant where none is given.
@@ -170,10 +217,21 @@ def as_sbi(predictor: Predictor | Ensemble) -> Any:
     """
     if not isinstance(predictor, Predictor | Ensemble):
         raise UserError(f"as_sbi: {type(predictor).__name__}; give what fieldlevel.load returns")
-    if (posteriors := known("sbi.inference.posteriors")) is None:
-        return ExportedPosterior(predictor)
-    bases = (ExportedPosterior, posteriors.DirectPosterior)
-    return type("ExportedPosterior", bases, {"__doc__": ExportedPosterior.__doc__})(predictor)
+    posteriors = known("sbi.inference.posteriors")
+    return (ExportedPosterior if posteriors is None else _of_sbi(posteriors.DirectPosterior))(predictor)
+
+
+@cache
+def _of_sbi(direct_posterior: type) -> type:
+    """The class of exported posteriors that are sbi's by their class."""
+    return type("ExportedPosterior", (ExportedPosterior, direct_posterior), {"__doc__": ExportedPosterior.__doc__})
+
+
+def _without_estimator(name: str) -> str:
+    return (
+        f"{name}: a network of fieldlevel has no density estimator of sbi; draw with sample, sample_batched "
+        "(LtU-ILI: sample_method 'direct') or by potential ('emcee')"
+    )
 
 
 def prior_of(layout: Layout) -> Distribution:
