@@ -166,6 +166,67 @@ def test_an_evaluation_in_another_unit_is_refused_unless_told_otherwise(tmp_path
     assert main([*arguments, "--anyway"]) == 0
 
 
+def change_maps(folder: Path, data: Path, change) -> Path:
+    """A folder of SIMBA alone, with these maps in the place of its own."""
+    (folder / "params_LH_SIMBA.txt").symlink_to(data / "params_LH_SIMBA.txt")
+    np.save(folder / "Maps_Mtot_SIMBA_LH_z=0.00.npy", change(np.load(data / "Maps_Mtot_SIMBA_LH_z=0.00.npy")))
+    return folder
+
+
+def of_one_simulation(factor: float):
+    """These maps of simulation 3 times a factor."""
+    return lambda maps: maps * np.where(np.arange(len(maps)) // 15 == 3, factor, 1).astype("<f4")[:, None, None]
+
+
+OTHER_UNITS = {
+    "factor": (lambda maps: maps * np.float32(0.67), "every map holds 0.67 times the mass of a slab"),
+    "large factor": (lambda maps: maps * np.float32(1e-6), "every map holds 1e-06 times the mass of a slab"),
+    "log10": (np.log10, "these are the log10 of the maps"),
+    "overdensities": (lambda maps: maps / maps.mean(), "these are overdensities"),
+    "of one": (of_one_simulation(1e-3), "another unit than the others in the maps of simulations 3"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), OTHER_UNITS.values(), ids=OTHER_UNITS)
+def test_maps_that_do_not_hold_the_mass_of_their_labels_are_tested_anyway(
+    weights, tmp_path, data, capsys, change, words
+):
+    arguments = evaluate_command(weights, change_maps(tmp_path, data, change), tmp_path / "out")
+    assert main(arguments) == 2
+    message = capsys.readouterr().err.splitlines()[-1]
+    assert words in message and message.endswith(", or override with --anyway (anyway=True)")
+    assert main([*arguments, "--anyway"]) == 0
+    notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: the network was tested")]
+    assert len(notes) == 1 and words in notes[0] and ": Maps_Mtot_SIMBA_LH_z=0.00.npy: " in notes[0]
+    document = json.loads((tmp_path / "out" / "metrics.json").read_text())
+    assert [f"note: the network was {remark}" for remark in document["remarks"]] == notes
+    assert list(document["scores"])[:2] == ["Omega_m", "sigma_8"]
+
+
+def with_nan(maps):
+    maps[7, 2, 5] = np.nan
+    return maps * np.float32(0.67)
+
+
+NO_UNIT = {
+    "NaN": (with_nan, "NaN pixels in maps 7"),
+    "logarithms below zero": (lambda maps: 2 * (np.log10(maps) - 11.3), "negative pixels in maps"),
+    "shape": (lambda maps: 0.67 * maps[:, :8], "maps of 8 x 16 pixels"),
+    "count": (lambda maps: maps[:-1] * np.float32(0.67), "119 maps, not a multiple"),
+    "other labels": (lambda maps: maps[::-1], "labels of another suite or shuffled rows"),
+}
+
+
+@pytest.mark.parametrize(("change", "words"), NO_UNIT.values(), ids=NO_UNIT)
+def test_maps_that_no_unit_explains_are_never_tested(weights, tmp_path, data, capsys, change, words):
+    arguments = evaluate_command(weights, change_maps(tmp_path, data, change), tmp_path / "out")
+    assert main(arguments) == 2
+    assert "--anyway" not in capsys.readouterr().err
+    assert main([*arguments, "--anyway"]) == 2
+    assert words in capsys.readouterr().err.splitlines()[-1]
+    assert not (tmp_path / "out").exists()
+
+
 @pytest.mark.parametrize(("suite", "spec"), [("Nbody_SIMBA", SPEC), ("SIMBA", replace(SPEC, suite="Nbody_Mine"))])
 def test_gravity_only_maps_are_scored_in_cosmology_alone(tmp_path, data, capsys, suite, spec):
     for path in (*data.glob("*_SIMBA_LH*"), *data.glob("*LH_SIMBA*")):

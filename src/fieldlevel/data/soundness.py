@@ -42,13 +42,19 @@ from fieldlevel.wording import name_some
 
 
 class _Verdict(NamedTuple):
-    """What was found of one suite; the survey is None where its maps cannot be read."""
+    """What was found of one suite; the survey is None where its maps cannot be read.
+
+    Of the defects those of the unit are the ones that maps in another unit have, sound but for that; the others are
+    what else there is, which of maps in another unit only `unit_defects` tells.
+    """
 
     defects: list[str]
     remarks: list[str]
     layout: Layout
     theta: Float64Array | None
     survey: PixelSurvey | None
+    of_unit: Sequence[str] = ()
+    others: Sequence[str] = ()
 
 
 _UNKNOWN = Layout()
@@ -184,6 +190,21 @@ def check_suite(files: SuiteFiles, listener: Listener = ignore) -> list[str]:
     return list(_inspect_suite(files, listener).defects)
 
 
+def unit_defects(files: SuiteFiles, listener: Listener = ignore) -> tuple[list[str], list[str]]:
+    """Tell the defects of maps that are in another unit from those that no unit explains; read once as `check_suite`.
+
+    Args:
+        files: the suite to check.
+        listener: told about maps read.
+
+    Returns:
+        Lines on maps in another unit or with the mass of another geometry; every other defect, such as NaN pixels,
+        negative ones, or labels of other maps.
+    """
+    verdict = _inspect_suite(files, listener)
+    return list(verdict.of_unit), list(verdict.others if verdict.of_unit else verdict.defects)
+
+
 def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
     try:
         key = files, find_layout(files), Stamp.of(files.maps_path), Stamp.of(files.parameters_path)
@@ -207,17 +228,21 @@ def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
     except DataError as error:
         return _Verdict([*defects, *error.defects], remarks, layout, theta, None)
     if unit := unit_defect(files, theta, survey, layout):
-        return _Verdict([*defects, unit], remarks, layout, theta, survey)
+        others = [*defects, *pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps)]
+        return _Verdict([*defects, unit], remarks, layout, theta, survey, [unit], others)
     defects += pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps)
+    of_unit: list[str] = []
     if theta is not None and header.shape[0] == layout.n_maps * len(theta):
-        defects += mass_defects(files, theta, survey.mean, layout)
+        of_unit, of_labels = mass_defects(files, theta, survey.mean, layout)
+        defects += [*of_unit, *of_labels]
         defects += clustering_defects(files, theta, survey.contrast, layout)
         remarks += [] if defects else list(_uncheckable(files, theta, survey, layout))
     if zeros := zero_remark(files, survey, may_have_gaps=may_have_gaps):
         remarks.append(zeros)
     if (known := recorded_file(files)) is not None and known.pixels is not None and not known.is_of(survey.digest):
         remarks.append(f"{files.maps_path}: {_EXCHANGED}")
-    return _Verdict(defects, remarks, layout, theta, survey)
+    others = [defect for defect in defects if defect not in of_unit]
+    return _Verdict(defects, remarks, layout, theta, survey, of_unit, others)
 
 
 def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey, layout: Layout) -> Iterator[str]:

@@ -31,6 +31,7 @@ from fieldlevel.data.soundness import (
     directory_remarks,
     inspect_directory,
     orphan_defects,
+    unit_defects,
 )
 from fieldlevel.data.split import IndexArray, Split, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
@@ -55,6 +56,7 @@ __all__ = [
     "list_suites",
     "open_suite",
     "split_simulations",
+    "unit_defects",
 ]
 
 _FINGERPRINT_BYTES = 16

@@ -11,9 +11,10 @@ References:
 """
 
 import math
-from collections.abc import Iterator
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
 from fieldlevel.data.cmd_format import SuiteFiles
 from fieldlevel.data.parameter_tables import Float64Array
@@ -111,7 +112,14 @@ def _what_they_are(lowest: float, highest: float, average: float, expected: floa
     return f"these are the {base} of the maps"
 
 
-def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array, layout: Layout) -> Iterator[str]:
+class MassDefects(NamedTuple):
+    """Lines on maps of another unit or geometry, and lines on labels of other maps."""
+
+    of_maps: list[str]
+    of_labels: list[str]
+
+
+def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array, layout: Layout) -> MassDefects:
     """Compare the mass in the maps of each simulation with the Omega_m of its row.
 
     Slabs that do not fill the box hold what happens to be in them: there only another unit or thickness shows.
@@ -122,11 +130,12 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array, lay
         mean: mean pixel of each map [(Msun/h) / (Mpc/h)^2], shape (n_maps n_simulations,).
         layout: of the maps.
 
-    Yields:
-        One line: another unit or geometry, labels of another suite, or the simulations whose labels are wrong.
+    Returns:
+        One line at most of each: another unit or geometry; labels of another suite, or the simulations whose labels
+        are wrong.
     """
     if not _has_mass(files, layout):
-        return
+        return MassDefects([], [])
     Omega_m = theta[:, layout.column("Omega_m")]
     with np.errstate(invalid="ignore", divide="ignore"):
         weighed = mean.reshape(-1, layout.n_maps).mean(1) / layout.mean_density(1.0)
@@ -134,37 +143,39 @@ def mass_defects(files: SuiteFiles, theta: Float64Array, mean: Float64Array, lay
         is_known = np.isfinite(ratio) & (ratio > 0) & (Omega_m > 0) & (Omega_m <= 1)
         wrong = np.flatnonzero(is_known & (np.abs(weighed - Omega_m) > MASS_TOLERANCE * Omega_m))
     if not wrong.size:
-        return
+        return MassDefects([], [])
     usual = float(np.median(ratio[is_known]))
     if not layout.fills_box:
-        if not 1 / _LARGEST_OF_PARTS < usual < _LARGEST_OF_PARTS:
-            yield _told_of_ratio(files, theta[is_known], usual, layout)
-        return
+        is_near = 1 / _LARGEST_OF_PARTS < usual < _LARGEST_OF_PARTS
+        return MassDefects([] if is_near else [_told_of_ratio(files, theta[is_known], usual, layout)], [])
     if np.ptp(ratio[is_known]) <= MASS_TOLERANCE * usual or not 1 / _LARGEST_RATIO < usual < _LARGEST_RATIO:
-        yield _told_of_ratio(files, theta[is_known], usual, layout)
-        return
+        return MassDefects([_told_of_ratio(files, theta[is_known], usual, layout)], [])
     if np.ptp(weighed[is_known]) <= _ROUND_OFF * weighed[is_known].max():
-        yield (
-            f"{files.maps_path}: all simulations hold the same mass, whatever their Omega_m: these are maps over their "
-            "mean, or copies; give the maps themselves"
-        )
-        return
+        told = "all simulations hold the same mass, whatever their Omega_m: these are maps over their mean, or copies"
+        return MassDefects([f"{files.maps_path}: {told}; give the maps themselves"], [])
     is_odd = is_known & ((ratio * _LARGEST_RATIO < usual) | (ratio > _LARGEST_RATIO * usual))
-    if is_odd.any():
-        listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in np.flatnonzero(is_odd)])
-        yield f"{files.maps_path}: another unit than the others in the maps of simulations {listed}; make these again"
-        wrong = wrong[~is_odd[wrong]]
-    if not wrong.size:
-        return
-    listed = name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in wrong])
-    where = f"Omega_m does not agree with the mass in the maps of simulations {listed}"
-    if 2 * wrong.size > len(Omega_m):
-        yield (
-            f"{files.parameters_path}: labels of another suite or shuffled rows: {where}; "
-            f"give the labels that belong to {files.maps_path.name}"
-        )
-    else:
-        yield f"{files.parameters_path}: {where}; mend these rows or make these maps again"
+    odd, others = np.flatnonzero(is_odd), wrong[~is_odd[wrong]]
+    found = MassDefects([], [])
+    if odd.size:
+        told = f"another unit than the others in the maps of simulations {_listed(odd, Omega_m, weighed)}"
+        found.of_maps.append(f"{files.maps_path}: {told}; make these again")
+    if others.size:
+        told = f"Omega_m does not agree with the mass in the maps of simulations {_listed(others, Omega_m, weighed)}"
+        found.of_labels.append(_told_of_labels(files, told, is_most=2 * others.size > len(Omega_m)))
+    return found
+
+
+def _listed(simulations: npt.NDArray[np.intp], Omega_m: Float64Array, weighed: Float64Array) -> str:
+    return name_some([f"{i} (row {Omega_m[i]:.4g}, maps {weighed[i]:.4g})" for i in simulations])
+
+
+def _told_of_labels(files: SuiteFiles, where: str, *, is_most: bool) -> str:
+    if not is_most:
+        return f"{files.parameters_path}: {where}; mend these rows or make these maps again"
+    return (
+        f"{files.parameters_path}: labels of another suite or shuffled rows: {where}; "
+        f"give the labels that belong to {files.maps_path.name}"
+    )
 
 
 def _told_of_ratio(files: SuiteFiles, theta: Float64Array, ratio: float, layout: Layout) -> str:

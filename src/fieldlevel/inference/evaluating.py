@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
-from fieldlevel.data.suite import Suite, open_suite
-from fieldlevel.errors import UserError, shown
+from fieldlevel.data.suite import Suite, SuiteFiles, open_suite, unit_defects
+from fieldlevel.errors import DataError, UserError, shown
 from fieldlevel.inference.evaluation import WHICH, evaluate_suite
 from fieldlevel.inference.evaluation_files import (
     EVALUATION_FILES,
@@ -84,7 +84,8 @@ def evaluate(
         out: folder for `predictions.csv` and `metrics.json`; nothing is written when None.
         device: where to predict, unless the network is loaded already.
         listener: told of every simulation.
-        anyway: also test on maps that seem to be in another unit than those of the training.
+        anyway: also test on maps that seem to be in another unit than those of the training, or than the mass that
+            their labels say tells; `remarks` of the document then say so.
         verbose: whether to show the progress, too.
 
     Returns:
@@ -114,17 +115,35 @@ def evaluate(
     with nullcontext() if out is None else claimed(Path(out), EVALUATION_FILES), telling(listener, verbose) as told:
         predictor = network if isinstance(network, Predictor) else load(network, device)
         reference = reference_of(predictor)
-        tested = data if isinstance(data, Suite) else _opened(predictor, data, suite, set_name, told)
+        asked = suite or predictor.spec.suite, predictor.spec.field, set_name
+        tested, remarks = (data, []) if isinstance(data, Suite) else _opened(data, asked, told, anyway=anyway)
         found = evaluate_suite(predictor, tested, simulations, told, anyway=anyway, reference=reference)
         pair, name = tested_pair(predictor, tested, found.predictions), _name_of(network)
-        document = describe_evaluation(predictor, tested, pair, name, predictor.device, found.trust, found.samples)
+        document = describe_evaluation(
+            predictor, tested, pair, name, predictor.device, found.trust, found.samples, remarks
+        )
         if out is not None:
             store_evaluation(Path(out), pair, document)
     return Evaluation(pair, found.trust, document)
 
 
-def _opened(predictor: Predictor, folder: str | Path, suite: str, set_name: str, listener: Listener) -> Suite:
-    return open_suite(folder, suite or predictor.spec.suite, predictor.spec.field, set_name, listener=listener)
+def _opened(
+    folder: str | Path, asked: tuple[str, str, str], listener: Listener, *, anyway: bool
+) -> tuple[Suite, list[str]]:
+    """The suite, field and set that are asked for, and that its maps are in another unit where that is to be so."""
+    try:
+        return open_suite(folder, *asked, listener=listener), []
+    except DataError:
+        of_unit, others = unit_defects(SuiteFiles(Path(folder), *asked), listener)
+        if not of_unit or (others and not anyway):
+            raise
+    if others:
+        raise DataError([*others, *of_unit])
+    if not anyway:
+        raise DataError([f"{defect}, or override with --anyway (anyway=True)" for defect in of_unit])
+    told = [defect.removeprefix(f"{Path(folder)}/") for defect in of_unit]
+    remarks = [f"tested on maps that seem to be in another unit: {defect}" for defect in told]
+    return open_suite(folder, *asked, check=False, listener=listener), remarks
 
 
 def _name_of(network: Predictor | str | Path) -> str:

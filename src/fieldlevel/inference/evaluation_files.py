@@ -65,6 +65,7 @@ def describe_evaluation(
     device: str,
     trust: Trust | None = None,
     samples: FloatArray | None = None,
+    remarks: Sequence[str] = (),
 ) -> dict[str, Any]:
     """How good a network is on a suite, as plain JSON: the contents of `metrics.json`.
 
@@ -78,6 +79,7 @@ def describe_evaluation(
         device: where it ran.
         trust: whether the maps are like those of its training, where that was looked at.
         samples: of joint posteriors in units of the prior, (S, n, P); None where marginals alone are known.
+        remarks: on the test, beside those on the network.
     """
     predictions, spec = pair.predictions, predictor.spec
     scores = {name: pair.scores[name] for name in meaningful_names(pair)}
@@ -92,7 +94,7 @@ def describe_evaluation(
         "split": asdict(spec.split),
         "software": describe_software(select_device(device)),
         "cosmological": [each.name for each in main_parameters([predictor.layout])],
-        "remarks": list(predictor.remarks_on(suite.made_from)),
+        "remarks": [*predictor.remarks_on(suite.made_from), *remarks],
         "outside_prior": {
             "n_maps": len(outside),
             "maps": outside,
