@@ -137,6 +137,8 @@ def fold(ratio=1.0, chi2=1.0, coverage=0.68, width=1.2, r2=0.9):
         (fold(coverage=0.5), None, "robust"),
         (fold(width=1.6, ratio=2.0, chi2=3.0), 0.001, "flagged"),
         (fold(width=1.6, ratio=2.0, chi2=3.0), 0.4, "silent failure"),
+        (fold(width=1.6, ratio=2.0, chi2=1.51), 0.4, "undecided"),
+        (fold(width=1.6, ratio=2.0, chi2=1.51), 0.001, "flagged"),
         (fold(coverage=0.5, ratio=2.0, chi2=1.2), 0.001, "silent failure"),
         (fold(coverage=0.5, ratio=2.0, chi2=3.0), None, "undecided"),
         (fold(coverage=0.5, ratio=1.24), None, "undecided"),
