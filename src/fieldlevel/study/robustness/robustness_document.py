@@ -15,7 +15,7 @@ from fieldlevel.study.robustness.roles import ALL_TARGET
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.suites import MOCK_MARK
 
-FORMAT = "1"
+FORMAT = "2"
 
 
 def robustness_document(
