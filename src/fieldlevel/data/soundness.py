@@ -44,8 +44,8 @@ from fieldlevel.wording import name_some
 class _Verdict(NamedTuple):
     """What was found of one suite; the survey is None where its maps cannot be read.
 
-    Of the defects those of the unit are the ones that maps in another unit have, sound but for that; the others are
-    what else there is, which of maps in another unit only `unit_defects` tells.
+    Some of the defects are of the unit, as maps have them that are sound but for that; what is hidden by these, only
+    `unit_defects` tells.
     """
 
     defects: list[str]
@@ -54,7 +54,7 @@ class _Verdict(NamedTuple):
     theta: Float64Array | None
     survey: PixelSurvey | None
     of_unit: Sequence[str] = ()
-    others: Sequence[str] = ()
+    hidden: Sequence[str] = ()
 
 
 _UNKNOWN = Layout()
@@ -202,7 +202,8 @@ def unit_defects(files: SuiteFiles, listener: Listener = ignore) -> tuple[list[s
         negative ones, or labels of other maps.
     """
     verdict = _inspect_suite(files, listener)
-    return list(verdict.of_unit), list(verdict.others if verdict.of_unit else verdict.defects)
+    others = [defect for defect in verdict.defects if defect not in verdict.of_unit]
+    return list(verdict.of_unit), [*others, *verdict.hidden]
 
 
 def _inspect_suite(files: SuiteFiles, listener: Listener) -> _Verdict:
@@ -228,8 +229,8 @@ def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
     except DataError as error:
         return _Verdict([*defects, *error.defects], remarks, layout, theta, None)
     if unit := unit_defect(files, theta, survey, layout):
-        others = [*defects, *pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps)]
-        return _Verdict([*defects, unit], remarks, layout, theta, survey, [unit], others)
+        hidden = list(pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps))
+        return _Verdict([*defects, unit], remarks, layout, theta, survey, [unit], hidden)
     defects += pixel_defects(files, survey, layout, may_have_gaps=may_have_gaps)
     of_unit: list[str] = []
     if theta is not None and header.shape[0] == layout.n_maps * len(theta):
@@ -241,8 +242,7 @@ def _judge(files: SuiteFiles, listener: Listener) -> _Verdict:
         remarks.append(zeros)
     if (known := recorded_file(files)) is not None and known.pixels is not None and not known.is_of(survey.digest):
         remarks.append(f"{files.maps_path}: {_EXCHANGED}")
-    others = [defect for defect in defects if defect not in of_unit]
-    return _Verdict(defects, remarks, layout, theta, survey, of_unit, others)
+    return _Verdict(defects, remarks, layout, theta, survey, of_unit)
 
 
 def _uncheckable(files: SuiteFiles, theta: Float64Array, survey: PixelSurvey, layout: Layout) -> Iterator[str]:

@@ -76,7 +76,8 @@ class FlowDensity(Density):
             below = torch.searchsorted(points, wanted.reshape(*points.shape[:2], -1).contiguous()).view(wanted.shape)
             part = below.movedim((0, 1), (-2, -1)) / N_POINTS
             for tail in _tails(points, parent):
-                part = torch.where(tail.holds(here), tail.cdf(parent.score(here)), part)
+                if (beyond := tail.holds(here)).any():
+                    part = torch.where(beyond, tail.cdf(parent.score(here)), part)
             found[..., maps, :] = part.masked_fill(here <= 0, 0.0).masked_fill(here >= 1, 1.0)
         return found
 
@@ -92,7 +93,8 @@ class FlowDensity(Density):
             low, high = (points.gather(2, flat + step).view(place.shape) for step in (0, 1))
             value = torch.lerp(low, high, place - first).movedim((0, 1), (-2, -1))
             for tail in _tails(points, parent):
-                value = torch.where(tail.holds_part(here), parent.of_score(tail.score(here)), value)
+                if (beyond := tail.holds_part(here)).any():
+                    value = torch.where(beyond, parent.of_score(tail.score(here)), value)
             found[..., maps, :] = value
         return found
 
