@@ -92,6 +92,10 @@ class JointHead(Head):
         moments = set(self.moments.parameters())
         return [parameter for parameter in self.parameters() if parameter not in moments]
 
+    def joining_plans(self) -> list[list[list[nn.Parameter]]]:
+        """Ways to fit that, of which the best is kept: what learns in each stage of each, one after the other."""
+        return [[self.joining_parameters()]]
+
     def sums(self, answer: Answer, theta: Tensor) -> Tensor:
         """Sums over maps, (3, P): those of the moments; of the joint density r, the marginals, and counts."""
         mean, std, numbers = answer
