@@ -41,6 +41,7 @@ def test_scores_are_those_of_unseen_maps_beside_the_truth(toy, folder):
     width = 0.4
     assert found.scores["Omega_m"]["rmse"].value == pytest.approx(0.05 * width, rel=0.3)
     assert list(found.scores) == ["Omega_m", "sigma_8"]
+    assert any(remark.startswith("tested on 4 simulations: errors") for remark in found.document["remarks"])
     assert repr(found).startswith("<Evaluation of Toy → Toy: 60 maps, rms error of Omega_m ")
 
 

@@ -5,6 +5,7 @@ import pytest
 
 from fieldlevel.errors import UserError
 from fieldlevel.layout import Layout
+from fieldlevel.statistics.bootstrap import ENOUGH, Bootstrap, told_of_few
 from fieldlevel.statistics.metrics import METRICS, evaluate
 
 
@@ -29,6 +30,21 @@ def test_pretending_that_copies_are_independent_shrinks_the_error(gaussian_poste
 def test_bootstrap_error_is_the_scatter_of_repeated_experiments(gaussian_posterior):
     values = [evaluate(gaussian_posterior(seed=s), 2)["sigma_8"]["rmse"].value for s in range(300)]
     assert evaluate(gaussian_posterior())["sigma_8"]["rmse"].error == pytest.approx(np.std(values), rel=0.2)
+
+
+@pytest.mark.parametrize(("n", "scatter"), [(6, 1.8), (12, 1.4), (30, 1.2), (100, 1.1)])
+def test_errors_of_few_simulations_are_too_small(n, scatter):
+    """Maps that share part of their errors, which are larger in some simulations than in others."""
+    rng, pulls, simulation = np.random.default_rng(0), [], np.repeat(np.arange(n), 15)
+    expected = np.exp(0.3**2)
+    for _ in range(800):
+        size, shared = np.exp(0.3 * rng.standard_normal(n)), rng.standard_normal(n)
+        error = np.repeat(size, 15) * (0.8 * np.repeat(shared, 15) + 0.6 * rng.standard_normal(15 * n))
+        (squares,) = Bootstrap.draw(simulation, 200, [0]).averages(error**2)
+        pulls.append((np.sqrt((error**2).mean()) - expected) / np.sqrt(squares).std())
+    low, high = np.percentile(pulls, [16, 84])
+    assert (high - low) / 2 == pytest.approx(scatter, rel=0.1)
+    assert bool(told_of_few(n)) == (n < ENOUGH)
 
 
 def test_bootstrap_matches_drawing_the_maps_themselves(gaussian_posterior):

@@ -127,6 +127,9 @@ def test_data_of_different_sizes_are_described_with_both(tmp_path):
     assert facts["maps"] == "300 to 450 of 4 x 4 pixels a suite"
     assert facts["simulations"] == "20 to 30 a suite"
     assert facts["split"] == "18 to 27 training, 1 to 2 validation, 1 test simulations"
+    assert "tested on" not in facts
+    few = describe_data(LetterSpec(), LetterData(tmp_path, ("A", "B"), opened, "key"), n_tested=29)
+    assert few["tested on"].startswith("29 simulations: errors")
 
 
 def test_texts_follow_the_parameters_and_the_mock_suites(letter):

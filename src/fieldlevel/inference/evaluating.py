@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_args
 
+import numpy as np
+
 from fieldlevel.data.suite import Suite, SuiteFiles, open_suite, unit_defects
 from fieldlevel.errors import DataError, UserError, shown
 from fieldlevel.inference.evaluation import WHICH, evaluate_suite
@@ -20,6 +22,7 @@ from fieldlevel.inference.trust.judging import Trust, reference_of
 from fieldlevel.locks import claimed
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.progress_bars import telling
+from fieldlevel.statistics.bootstrap import told_of_few
 from fieldlevel.statistics.metrics import Scores
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
@@ -118,6 +121,8 @@ def evaluate(
         asked = suite or predictor.spec.suite, predictor.spec.field, set_name
         tested, remarks = (data, []) if isinstance(data, Suite) else _opened(data, asked, told, anyway=anyway)
         found = evaluate_suite(predictor, tested, simulations, told, anyway=anyway, reference=reference)
+        if few := told_of_few(len(np.unique(found.predictions.simulation))):
+            remarks = [*remarks, f"tested on {few}"]
         pair, name = tested_pair(predictor, tested, found.predictions), _name_of(network)
         document = describe_evaluation(
             predictor, tested, pair, name, predictor.device, found.trust, found.samples, remarks

@@ -3,6 +3,10 @@
 The maps of one simulation share its initial conditions and parameters and are not independent, so simulations are drawn
 with replacement. A simulation drawn c times adds c times its sums, which makes the bootstrap a matrix product.
 
+From few simulations these errors are too small: what is large by chance has a large error too, and what is small a
+small one. Pulls of a root mean square scatter by 1.1 from 100 simulations, 1.2 from 30, 1.4 from 12 and 1.8 from 6
+(`tests/statistics/test_bootstrap.py`).
+
 References:
     Efron & Tibshirani 1993, An Introduction to the Bootstrap.
 """
@@ -13,6 +17,23 @@ import numpy as np
 
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.errors import UserError
+
+ENOUGH = 30
+"""Simulations; the errors from fewer are told to be too small."""
+
+
+def told_of_few(n_simulations: int) -> str:
+    """What is to be said beside errors from so many simulations; nothing where they are enough, or there are none.
+
+    Example:
+        >>> told_of_few(12)
+        '12 simulations: errors from fewer than 30 are too small, by a factor of 1.2 to 2'
+        >>> told_of_few(100)
+        ''
+    """
+    if n_simulations >= ENOUGH or n_simulations < 2:  # a single one has no errors
+        return ""
+    return f"{n_simulations} simulations: errors from fewer than {ENOUGH} are too small, by a factor of 1.2 to 2"
 
 
 @dataclass(frozen=True)

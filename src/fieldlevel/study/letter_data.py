@@ -20,6 +20,7 @@ from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.simulate.simulation import SIMULATOR_VERSION
 from fieldlevel.simulate.variants import OF_VARIANTS, variants_of
 from fieldlevel.spec_io import digest, in_plain_types
+from fieldlevel.statistics.bootstrap import told_of_few
 from fieldlevel.study.experiments import registered_kinds
 from fieldlevel.study.keys import FIRST, Plan, SetKey, tested_set, trained_set
 from fieldlevel.study.letter_checks import check_letter, trained_transforms
@@ -329,8 +330,14 @@ def _split_in_words(n_simulations: Sequence[int], split: SplitSpec) -> str:
     return ", ".join(f"{size} {words}" for words, size in sizes.items() if size != "0") + " simulations"
 
 
-def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | float]:
-    """What the data is, in words."""
+def describe_data(spec: LetterSpec, data: LetterData, n_tested: int | None = None) -> dict[str, str | int | float]:
+    """What the data is, in words.
+
+    Args:
+        spec: of the networks.
+        data: the maps.
+        n_tested: simulations of a suite that networks were tested on; those of the split when None.
+    """
     first = data.of(data.suites[0])
     split = spec.train.split
     n_maps, n_simulations = ([getattr(s, n) for s in data.own.values()] for n in ("n_maps", "n_simulations"))
@@ -348,6 +355,9 @@ def describe_data(spec: LetterSpec, data: LetterData) -> dict[str, str | int | f
     }
     if others:
         facts["other sets"] = ", ".join(others)
+    least = min(len(split.divide(n).test) for n in n_simulations) if n_tested is None else n_tested
+    if few := told_of_few(least):
+        facts["tested on"] = few
     names = {in_words(key, data.set_name): suite for key, suite in data.opened.items()}
     facts |= _simulators(names)
     if data.left_out:

@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from fieldlevel.data.suite import check_distinct, open_suite
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import describe_software
@@ -88,7 +90,7 @@ def run_robustness(
         methods=stages.methods(choices),
         set_p=_set_tests(store, data, full, tested, device),
         distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}),
-        facts=describe_data(as_letter(spec, data.suites), data),
+        facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)),
         provenance=describe_software(select_device(device)),
         is_mock=data.is_mock,
     )
@@ -121,6 +123,12 @@ def _do(
         listener(Progress("test networks", next(done), n, "tests"))
 
     return {role: tuple(pair for test in tests for pair in tested(test)) for role, tests in roles.items()}
+
+
+def _fewest(tested: Done) -> int | None:
+    """Simulations in the smallest test of full size, on which claims rest."""
+    pairs = itertools.chain(*tested.values())
+    return min((len(np.unique(pair.predictions.simulation)) for pair in pairs), default=None)
 
 
 def _set_tests(
