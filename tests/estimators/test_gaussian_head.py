@@ -112,3 +112,22 @@ def test_one_parameter_has_no_correlations():
     assert mean.shape == std.shape == (2, 1)
     assert (head.factor(numbers) == 1).all()
     assert head.density((mean, std, numbers)).covariance.shape == (2, 1, 1)
+
+
+@pytest.mark.parametrize("size", [1e-3, 1.0, 5.0])
+def test_a_correlation_matrix_has_numbers_that_tell_it(size):
+    torch.manual_seed(0)
+    factor = CorrelationFactor(5).double()
+    numbers = size * torch.randn(10, dtype=torch.float64)
+    (row,) = factor(numbers[None])
+    torch.testing.assert_close(factor.numbers_of(row @ row.T), numbers, rtol=1e-6, atol=1e-9)
+
+
+def test_a_head_starts_from_a_correlation_matrix():
+    head, correlation = GaussianHead(4, 3), torch.tensor([[1.0, 0.5, -0.2], [0.5, 1.0, 0.3], [-0.2, 0.3, 1.0]])
+    before = head(torch.randn(6, 4))
+    head.start_from(correlation)
+    density = head.density(head(torch.randn(6, 4)))
+    told = density.covariance / density.std[:, :, None] / density.std[:, None, :]
+    torch.testing.assert_close(told, correlation.double().expand(6, 3, 3), rtol=0, atol=1e-6)
+    assert all((each == 0).all() for each in before[2:])

@@ -72,7 +72,7 @@ FEW, LESS, OF_FEW = 100, 0.5, 0.075
 
 @pytest.mark.parametrize("seed", [12, 14])
 def test_few_maps_of_which_splines_learn_by_heart_tell_a_correlation(estimator, seed):
-    """Where they learnt with the normal, the validation maps stopped both, and no correlation was found."""
+    """Without correlations to start from the validation maps stopped the normal with them, and none was found."""
     fit(estimator, draw(FEW, seed, LESS), draw(FEW, seed + 1, LESS), n_steps=2000)
     assert found_correlation(estimator) == pytest.approx(LESS, abs=2 * OF_FEW)
 

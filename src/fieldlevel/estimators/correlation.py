@@ -13,6 +13,7 @@ from torch.nn import functional
 
 LONGEST_ROW = 30.0
 """Largest number below the diagonal in units of the one on it: of two parameters, correlations up to 0.9994."""
+_LONGEST_PART = 0.9
 _LEAST_PIVOT = 1e-6
 """Part of a parameter's variance that the others leave, to the rounding of float32."""
 
@@ -46,6 +47,15 @@ class CorrelationFactor(nn.Module):
         flat = below.new_zeros(len(below), self._shape[0] ** 2).index_copy(1, self._places, bounded)
         ones = torch.eye(self._shape[0], dtype=below.dtype, device=below.device)
         return functional.normalize(flat.view(len(below), *self._shape) + ones, dim=-1)
+
+    def numbers_of(self, correlation: Tensor) -> Tensor:
+        """The numbers, (P (P - 1) / 2,), of a correlation matrix, (P, P); of ones too near to 1 or -1 the largest."""
+        factor = torch.linalg.cholesky(correlation)
+        row, column = torch.tril_indices(*self._shape, -1)
+        bounded = (factor / factor.diagonal()[:, None])[row, column] / LONGEST_ROW
+        bounded = bounded.clamp(-_LONGEST_PART, _LONGEST_PART)
+        numbers: Tensor = LONGEST_ROW * bounded * (1.0 - bounded.square()).rsqrt()
+        return numbers
 
 
 def whitened_terms(residual: Tensor, correlation: Tensor, known: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from copy import deepcopy
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.densities import TruncatedNormal
@@ -75,10 +75,6 @@ class FlowHead(JointHead):
         """The logarithm of the flow, an equal part of it for each known target, (b, P)."""
         ratio = self.flow.log_ratio(self._completed(score, known), numbers)
         return ratio[:, None] * known / known.sum(1, keepdim=True).clamp(min=1)
-
-    def joining_plans(self) -> list[list[list[nn.Parameter]]]:
-        """All together; or the normal, which needs no transforms, then all."""
-        return [[self.joining_parameters()], [list(self.layers.parameters()), self.joining_parameters()]]
 
     def posterior(self, answer: Answer) -> tuple[Tensor, Tensor]:
         """Mean and standard deviations of the flow, by quasi-random points, each (b, P)."""

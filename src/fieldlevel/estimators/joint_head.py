@@ -22,10 +22,12 @@ References:
 """
 
 from abc import abstractmethod
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
+from fieldlevel.estimators.correlation import CorrelationFactor
 from fieldlevel.estimators.estimator import Head
 from fieldlevel.estimators.moment_head import LEAKY_SLOPE, MomentHead
 from fieldlevel.estimators.sizes import probability, whole_number
@@ -87,14 +89,18 @@ class JointHead(Head):
         """From now on the loss is that of the joint density; until then it is that of the moments."""
         self._joins = True
 
+    def start_from(self, correlation: Tensor) -> None:
+        """Tell this correlation matrix of the scores, (P, P), of every map, where all numbers were zero."""
+        factor = CorrelationFactor(len(correlation))
+        last: Any = self.layers[-1]
+        with torch.no_grad():
+            place = slice(self._n_numbers - factor.n_numbers, self._n_numbers)  # they are the last ones
+            last.bias[place] = factor.numbers_of(correlation).to(last.bias)
+
     def joining_parameters(self) -> list[nn.Parameter]:
         """What learns from then on: all but the moments."""
         moments = set(self.moments.parameters())
         return [parameter for parameter in self.parameters() if parameter not in moments]
-
-    def joining_plans(self) -> list[list[list[nn.Parameter]]]:
-        """Ways to fit that, of which the best is kept: what learns in each stage of each, one after the other."""
-        return [[self.joining_parameters()]]
 
     def sums(self, answer: Answer, theta: Tensor) -> Tensor:
         """Sums over maps, (3, P): those of the moments; of the joint density r, the marginals, and counts."""

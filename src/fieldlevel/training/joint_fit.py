@@ -2,14 +2,16 @@ r"""What joins the parameters of a joint head, fitted once features and moments 
 
 Each training map is drawn a few times, with its symmetries and shifts as in training, and its moments and the normal
 scores of its targets are kept; then the steps cost next to nothing. They are of AdamW, with gradients of bounded
-length, by minus the logarithm of the joint density over that of the marginals. The validation maps choose: every few
-steps the density of these is looked at, and what is kept in the end is the best so far, the start included, which is
-the posterior of the moments. So on the validation simulations a joint head is never worse than the moment head is, and
-a fit that goes astray leaves what was there before it.
+length, by minus the logarithm of the joint density over that of the marginals.
 
-A flow is fitted twice from there: all of it together, and first its normal alone, then all. Splines that learn by heart
-end the first fit before much of a correlation is found; where they do not, they leave the normal less to learn by
-heart. The validation maps choose between the two as well.
+The start is a correlation matrix of all maps: what the training maps tell of it above the noise of their simulations
+(`training.joint_start`), or none where the validation maps contradict it by more than the error of their simulations.
+The steps alone find too little: they learn the correlations that the targets of the training simulations have by chance
+as fast as those of posteriors, and are stopped for the former.
+
+The validation maps choose: every few steps the density of these is looked at, and what is kept in the end is the best
+so far, the start included. So on the validation simulations a joint head is worse than the moment head is by that error
+at most, and a fit that goes astray leaves what was there before it.
 
 Several processes gather the draws of all, take the same steps and keep what the first has found.
 
@@ -18,13 +20,12 @@ References:
 """
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from copy import deepcopy
-from operator import itemgetter
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn.utils import clip_grad_norm_
 from torch.optim import AdamW
 
@@ -32,6 +33,7 @@ from fieldlevel.data.batches import Batch, MapSet
 from fieldlevel.estimators.estimator import Estimator
 from fieldlevel.estimators.joint_head import JointHead, scores
 from fieldlevel.training import distributed
+from fieldlevel.training.joint_start import correlations_above_noise
 from fieldlevel.training.step import arranged
 
 N_DRAWS = 4
@@ -53,12 +55,13 @@ PATIENCE = 300
 
 
 class Scored(NamedTuple):
-    """Maps with their moments, the normal scores of their targets, and ones where these are known, each (n, P)."""
+    """Maps with their moments, targets and normal scores of these, and ones where they are known, each (n, P)."""
 
     mean: Tensor
     std: Tensor
     score: Tensor
     known: Tensor
+    theta: Tensor
 
 
 def n_draws(training: MapSet, batch_size: int) -> int:
@@ -76,7 +79,7 @@ def fit_joint(
             no `JointHead` stays as it is, and no batch is drawn.
         batches: this rank's shares of maps and targets as they are drawn in training.
         validation: maps to choose with, all their symmetries.
-        n_steps: of each stage of a fit, at most.
+        n_steps: at most.
         batch_size: maps to hold in the network at a time.
         seed: of the order in which maps come.
     """
@@ -87,33 +90,37 @@ def fit_joint(
     training = _scored(network, ((batch.maps, batch.theta) for batch in batches))
     training = Scored(*(distributed.gather_batch(part) for part in training))
     held_out = _scored(network, _views(validation, max(1, batch_size // validation.n_views)))
-    start, found = deepcopy(head.state_dict()), []
-    for stages in head.joining_plans():
-        head.load_state_dict(start)
-        generator = torch.Generator().manual_seed(seed)
-        for parameters in stages:
-            _descend(head, parameters, training, held_out, n_steps, generator)
-        found.append((_look(head, held_out), deepcopy(head.state_dict())))
-    head.load_state_dict(min(found, key=itemgetter(0))[1])
+    _start(head, training, held_out)
+    _descend(head, training, held_out, n_steps, torch.Generator().manual_seed(seed))
     distributed.broadcast_state(head)
 
 
-def _descend(
-    head: JointHead,
-    parameters: Sequence[nn.Parameter],
-    training: Scored,
-    held_out: Scored,
-    n_steps: int,
-    generator: torch.Generator,
-) -> None:
-    optimiser = _make_optimiser(parameters)
+def _start(head: JointHead, training: Scored, held_out: Scored) -> None:
+    score, known, theta = (each.cpu().double().numpy() for each in (training.score, training.known, training.theta))
+    before = deepcopy(head.state_dict())
+    head.start_from(torch.from_numpy(correlations_above_noise(score, known > 0, theta)))
+    gains = _gains(head, held_out)
+    if gains.mean() + gains.std(correction=0) / math.sqrt(len(gains)) < 0:
+        head.load_state_dict(before)
+
+
+@torch.no_grad()
+def _gains(head: JointHead, maps: Scored) -> Tensor:
+    """The logarithm of the joint density over the marginals of each simulation, the mean over its maps, (n,)."""
+    terms = head.log_ratio(head.numbers_of(maps.mean, maps.std), maps.score, maps.known.bool()).sum(1).cpu().double()
+    place = torch.unique(maps.theta.cpu().nan_to_num(-1.0), dim=0, return_inverse=True)[1]
+    return torch.bincount(place, weights=terms) / torch.bincount(place)
+
+
+def _descend(head: JointHead, training: Scored, held_out: Scored, n_steps: int, generator: torch.Generator) -> None:
+    optimiser = _make_optimiser(head)
     lowest, best, last = _look(head, held_out), deepcopy(head.state_dict()), 0
     for step, chosen in zip(range(1, n_steps + 1), _rows(len(training.mean), generator), strict=False):
         for group, rate in zip(optimiser.param_groups, RATES, strict=True):
             group["lr"] = rate * (1.0 + math.cos(math.pi * (step - 1) / n_steps)) / 2.0
         optimiser.zero_grad()
         _loss(head, Scored(*(part[chosen.to(part.device)] for part in training))).backward()  # type: ignore[no-untyped-call]
-        clip_grad_norm_(parameters, LONGEST_GRADIENT)
+        clip_grad_norm_(head.joining_parameters(), LONGEST_GRADIENT)
         optimiser.step()
         if step % LOOK_EVERY == 0 and (found := _look(head, held_out)) < lowest:
             lowest, best, last = found, deepcopy(head.state_dict()), step
@@ -122,7 +129,8 @@ def _descend(
     head.load_state_dict(best)
 
 
-def _make_optimiser(parameters: Sequence[nn.Parameter]) -> AdamW:
+def _make_optimiser(head: JointHead) -> AdamW:
+    parameters = head.joining_parameters()
     biases, matrices = ([each for each in parameters if (each.ndim > 1) == is_matrix] for is_matrix in (False, True))
     return AdamW([{"params": biases, "weight_decay": 0.0}, {"params": matrices, "weight_decay": DECAY}])
 
@@ -150,7 +158,7 @@ def _scored(network: Estimator, pairs: Iterable[tuple[Tensor, Tensor]]) -> Score
     for maps, theta in pairs:
         mean, std, _ = network(arranged(maps))
         known, score, _ = scores(mean, std, theta)
-        parts.append(Scored(mean, std, score, known.float()))
+        parts.append(Scored(mean, std, score, known.float(), theta))
     return Scored(*(torch.cat(each) for each in zip(*parts, strict=True)))
 
 
