@@ -197,7 +197,8 @@ def test_maps_that_do_not_hold_the_mass_of_their_labels_are_tested_anyway(
     assert words in message and message.endswith(", or override with --anyway (anyway=True)")
     assert main([*arguments, "--anyway"]) == 0
     notes = [line for line in capsys.readouterr().out.splitlines() if line.startswith("note: the network was tested")]
-    assert len(notes) == 1 and words in notes[0] and ": Maps_Mtot_SIMBA_LH_z=0.00.npy: " in notes[0]
+    of_unit, of_few = notes
+    assert words in of_unit and ": Maps_Mtot_SIMBA_LH_z=0.00.npy: " in of_unit and " 2 simulations: " in of_few
     document = json.loads((tmp_path / "out" / "metrics.json").read_text())
     assert [f"note: the network was {remark}" for remark in document["remarks"]] == notes
     assert list(document["scores"])[:2] == ["Omega_m", "sigma_8"]

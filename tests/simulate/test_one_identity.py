@@ -22,6 +22,7 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate import simulation
 from fieldlevel.simulate.mock_suite import plan_suites, simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
+from fieldlevel.statistics.bootstrap import told_of_few
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
 from fieldlevel.training.trainer import train
@@ -303,12 +304,14 @@ def test_weights_keep_what_their_maps_were_made_from_and_mismatches_are_told(her
         (old, here, (("2 or before", CURRENT),)),
         (old, later, (("2 or before", "9"),)),
     ]
+    n_tested = len(SPEC.split.divide(opened(here).n_simulations).test)
     for number, (file, data, expected) in enumerate(cases):
         told = tuple(OFF.format(*versions) for versions in expected)
         known, suite, out = load(file, "cpu"), opened(data), tmp_path / str(number)
         out.mkdir()
         document = evaluate(known, suite, out=out).document
-        assert tuple(document["remarks"]) == told
+        *remarks, few = document["remarks"]
+        assert tuple(remarks) == told and few == f"tested on {told_of_few(n_tested)}"
         found = infer_file(file, data / MAPS, tmp_path / "answers.csv", "cpu")
         assert found.remarks == told
         assert all(each in (tmp_path / "answers.csv").read_text() for each in told)
