@@ -36,6 +36,7 @@ from fieldlevel.errors import TrainingError, UserError
 from fieldlevel.extensions import load_extensions
 from fieldlevel.files import read_text
 from fieldlevel.locks import claimed
+from fieldlevel.numerics.memory import keep_freed_memory
 from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import Spec, is_json, overlay_file, settings_file
 from fieldlevel.study.keys import PAIRS_LABELS
@@ -73,6 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             load_extensions()
             command = parse(given)
             _check_launch(command)
+            keep_freed_memory()
             return _run(command)
     except UserError as error:
         console.error(str(error))

@@ -14,7 +14,7 @@ from fieldlevel.data.suite import Suite, open_suite, split_simulations
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.bodies.cnn import MomentNetwork
-from fieldlevel.inference.evaluation import predict_suite
+from fieldlevel.inference.evaluation import evaluate_suite, predict_suite
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.layout import Layout, Parameter
 from fieldlevel.suites import layout_of
@@ -364,3 +364,36 @@ def test_null_tests_go_on_as_before(predictor, tmp_path, other_maps, kind):
     suite = write(tmp_path / "other", other_maps, other_theta(), "SIMBA").transformed(TransformSpec(kind))
     narrow = replace(predictor, normaliser=Normaliser(9.0, 0.1))
     assert predict_suite(narrow, suite, "all").n_maps == 150
+
+
+def one_by_one(predictor, suite, numbers):
+    return np.concatenate([predictor.predict(suite.read_simulation(int(number)))[0] for number in numbers])
+
+
+@pytest.mark.parametrize("kind", ["none", "shuffled pixels"])
+def test_simulations_that_are_read_together_are_answered_as_alone(predictor, tmp_path, other_maps, kind):
+    """Also where pixels are drawn by the place of a map among those that are read."""
+    given = replace(predictor, spec=replace(SPEC, transform=TransformSpec(kind)))
+    suite = write(tmp_path / "other", other_maps, other_theta(), "Mine")
+    expected = one_by_one(given, suite, range(N_SIMULATIONS))
+    np.testing.assert_allclose(predict_suite(given, suite, "all").mean, expected, rtol=1e-5)
+
+
+def test_what_is_wrong_with_one_of_the_simulations_read_together_is_told_of_it(predictor, tmp_path, other_maps):
+    broken = np.array(other_maps)
+    broken[5, 3, 2, 2] = np.nan
+    suite = write(tmp_path / "other", broken, other_theta(), "Mine")
+    for tested in (predict_suite, evaluate_suite):
+        with pytest.raises(UserError, match=r"Mine_LH_z=0\.00\.npy: simulation 5, maps 3: NaN"):
+            tested(predictor, suite, "all")
+
+
+def test_the_digests_of_tested_maps_are_made_once_in_a_process(predictor, tmp_path, other_maps, monkeypatch):
+    suite, made = write(tmp_path / "other", other_maps, other_theta(), "Mine"), []
+    monkeypatch.setattr("fieldlevel.data.seen.map_digests", lambda maps: made.append(len(maps)) or [""] * len(maps))
+    for _ in range(2):
+        predict_suite(predictor, suite, "all")
+    assert made == N_SIMULATIONS * [15]
+    write(tmp_path / "other", other_maps * 2, other_theta(), "Mine")
+    predict_suite(predictor, suite, [0])
+    assert len(made) == N_SIMULATIONS + 1

@@ -32,7 +32,7 @@ from fieldlevel.inference.reference_making import (
     write_reference,
 )
 from fieldlevel.inference.shrink import shrink_weights
-from fieldlevel.inference.trust.judging import LEVEL, Trust, judge, judge_suite, reference_of
+from fieldlevel.inference.trust.judging import LEVEL, Judging, Trust, judge, judge_suite, reference_of
 from fieldlevel.inference.trust.map_sets import N_NEAR
 from fieldlevel.inference.trust.map_statistics import measure
 from fieldlevel.inference.trust.reference_file import (
@@ -684,3 +684,19 @@ def test_the_networks_of_the_pairs_of_a_letter_get_references(data, tmp_path):
     of_pairs, of_other = (weights_of(store, each, suites) for each in (TOY, other))
     assert kept_reference(of_pairs) == reference_path(of_pairs)
     assert of_other.exists() and find_reference(of_other) is None
+
+
+def test_a_forgotten_factor_is_looked_for_in_maps_of_several_blocks(predictor, own, monkeypatch):
+    """On a CPU blocks are small, and a factor shows in many maps alone."""
+    given = []
+    monkeypatch.setattr(
+        "fieldlevel.inference.trust.judging.forgotten_factor",
+        lambda reader, reference, maps, numbers: given.append((len(maps), np.unique(numbers).tolist())) or "",
+    )
+    judging = Judging(predictor, reference_of(predictor))
+    for start in range(0, 150, 10):
+        block = slice(start, start + 10)
+        maps = np.float32(100.0) * own[block]
+        judging.add(maps, np.arange(150)[block] // 15, measure(predictor, maps))
+    assert judging.verdict().is_unlike
+    assert given == [(120, list(range(8)))]

@@ -11,7 +11,7 @@ In memory a digest is a text of hexadecimal digits; files have those of a simula
 import os
 import re
 from base64 import b64decode, b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -22,6 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.data.digests import Stamp
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.suite import Suite
 from fieldlevel.data.transform_spec import TransformSpec
@@ -44,9 +45,9 @@ _MOST_SIMULATIONS = 2**31
 _AT_A_TIME, _MOST_THREADS = 32, 16
 """Maps whose digests a thread makes at a time, and threads."""
 
-_recorded: dict[tuple[str, int], str] = {}
-"""Digests of the maps of a simulation, by the fingerprint of the pixels of its suite and its number: many networks are
-trained on one suite, whose maps are read for this once in a process."""
+_known: dict[tuple[Stamp, int], str] = {}
+"""Digests of the maps of a simulation, by its file and number: many networks are trained and tested on one suite, whose
+maps are read for this once in a process."""
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,7 @@ class SeenMaps:
     @cached_property
     def digests(self) -> frozenset[str]:
         """Of all maps."""
-        starts = range(0, max(map(len, self.maps), default=0), N_DIGITS)
-        return frozenset(each for maps in self.maps for start in starts if (each := maps[start : start + N_DIGITS]))
+        return frozenset(each for maps in self.maps for each in split_digests(maps))
 
     def has_maps(self, maps: npt.NDArray[Any]) -> npt.NDArray[np.bool_]:
         """Which of some maps were seen, (n, N, N) to (n,)."""
@@ -200,15 +200,36 @@ def record_seen(suite: Suite, simulations: npt.NDArray[np.integer], listener: Li
         simulations: their numbers.
         listener: told about simulations read.
     """
-    raw, fingerprint = suite.transformed(TransformSpec()), suite.pixel_fingerprint
     digests = []
-    for done, number in enumerate(map(int, simulations), start=1):
-        if (fingerprint, number) not in _recorded:
-            _recorded[fingerprint, number] = "".join(map_digests(raw.read_simulation(number)))
-        digests.append(_recorded[fingerprint, number])
-        listener(Progress(f"record what is seen of {suite.suite}", done, len(simulations), "simulations"))
+    for each in simulation_digests(suite, simulations):
+        digests.append(each)
+        listener(Progress(f"record what is seen of {suite.suite}", len(digests), len(simulations), "simulations"))
     rows = tuple(tuple(row) for row in suite.parameters[simulations].tolist())
     return SeenMaps(rows, tuple(digests), suite.layout.names)
+
+
+def simulation_digests(suite: Suite, simulations: npt.NDArray[np.integer]) -> Iterator[str]:
+    """Digests of the maps of each simulation as they are in the file, one after the other (`split_digests`).
+
+    They are made once in a process of a file that stays as it is.
+    """
+    raw, stamp = suite.transformed(TransformSpec()).blurred(0.0, 0), Stamp.of(suite.files.maps_path)
+    for number in map(int, simulations):
+        if (digests := _known.get((stamp, number))) is None:
+            digests = "".join(map_digests(raw.read_simulation(number)))
+            if stamp.is_settled:
+                _known[stamp, number] = digests
+        yield digests
+
+
+def split_digests(digests: str) -> list[str]:
+    """Those of the single maps, of the digests of a simulation.
+
+    Example:
+        >>> split_digests("0123456789abba9876543210")
+        ['0123456789ab', 'ba9876543210']
+    """
+    return [digests[start : start + N_DIGITS] for start in range(0, len(digests), N_DIGITS)]
 
 
 def find_digests(known: frozenset[str], maps: npt.NDArray[Any]) -> IntArray:

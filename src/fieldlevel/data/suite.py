@@ -212,6 +212,10 @@ class Suite:
         transformed: Float32Array = self.load_simulation(simulation).numpy()
         return transformed
 
+    def read_simulations(self, simulations: npt.ArrayLike) -> Float32Array:
+        """The same of some simulations, one after the other, shape (n_maps n, N, N)."""
+        return np.concatenate([self.read_simulation(int(number)) for number in np.atleast_1d(simulations)])
+
     def load_simulation(self, simulation: int, device: "torch.device | str" = "cpu") -> "torch.Tensor":
         """Read the maps of one simulation and transform them on a device, shape (n_maps, N, N), not to be changed."""
         import torch  # noqa: PLC0415 (checking a folder needs no PyTorch)

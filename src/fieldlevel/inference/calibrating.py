@@ -22,6 +22,7 @@ from fieldlevel.inference.calibration import (
     write_calibration,
 )
 from fieldlevel.inference.evaluation import refuse_misfit, refuse_seen
+from fieldlevel.inference.map_reader import simulations_at_once
 from fieldlevel.inference.packaged import FOLDER, find_weights
 from fieldlevel.inference.predictor import Predictor, load
 from fieldlevel.inference.transfer_errors import Answers, Origin, TransferErrors, fit_tau
@@ -153,9 +154,11 @@ def _answers(predictor: Predictor, suite: Suite, simulations: Simulations, liste
     """Answers for all maps of some simulations, which need not be unseen, in units of the prior."""
     layout, moments = predictor.layout, []
     suite = suite.blurred(predictor.spec.blur, predictor.spec.seed)
-    for done, number in enumerate(map(int, simulations), start=1):
-        moments.append(predictor.predict(suite.read_simulation(number), anyway=True))
-        listener(Progress(f"calibrate on {suite.suite}", done, len(simulations), "simulations"))
+    n_done = 0
+    for together in simulations_at_once(predictor, suite, simulations):
+        moments.append(predictor.predict(suite.read_simulations(together), anyway=True))
+        n_done += len(together)
+        listener(Progress(f"calibrate on {suite.suite}", n_done, len(simulations), "simulations"))
     mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))
     of_map = suite.simulation_of_map[suite.maps_of(simulations)]
     theta = truths_of(layout, suite.suite, suite.layout, suite.parameters)[of_map]

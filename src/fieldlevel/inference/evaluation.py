@@ -9,12 +9,12 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from fieldlevel.arrays import FloatArray
+from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.data.outputs import truths_of
-from fieldlevel.data.seen import map_digests, seen_digests
+from fieldlevel.data.seen import seen_digests, simulation_digests, split_digests
 from fieldlevel.data.suite import Suite
-from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError, shown
+from fieldlevel.inference.map_reader import MOST_AT_ONCE, simulations_at_once
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.trust.judging import Judging, Trust
 from fieldlevel.inference.trust.trust_reference import Reference
@@ -71,11 +71,13 @@ def predict_suite(
         UserError: the network was trained or validated on one of the simulations, or on all of the unseen ones, or on
             maps of another size, slab or unit.
     """
-    chosen, moments = _allowed(predictor, suite, simulations, anyway=anyway), []
-    for done, number in enumerate(map(int, chosen), start=1):
-        with _naming(suite, number):
-            moments.append(predictor.predict(suite.read_simulation(number), anyway=_takes_all(suite, anyway=anyway)))
-        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
+    chosen, moments, n_done = _allowed(predictor, suite, simulations, anyway=anyway), [], 0
+    takes_all = _takes_all(suite, anyway=anyway)
+    for together in simulations_at_once(predictor, suite, chosen):
+        with _naming(predictor, suite, together, anyway=takes_all):
+            moments.append(predictor.predict(suite.read_simulations(together), anyway=takes_all))
+        n_done += len(together)
+        listener(Progress(f"test on {suite.suite}", n_done, len(chosen), "simulations"))
     return _beside_truths(predictor, suite, chosen, moments)
 
 
@@ -105,15 +107,16 @@ def evaluate_suite(
     """
     chosen, judging = _allowed(predictor, suite, simulations, anyway=anyway), Judging(predictor, reference)
     moments, samples, has_density = [], [], getattr(predictor.network.head, "density", None) is not None
-    for done, number in enumerate(map(int, chosen), start=1):
-        maps = suite.read_simulation(number)
-        of_map = np.full(len(maps), number)
-        with _naming(suite, number):
-            density, each = predictor.read(maps, of_map, judging, anyway=_takes_all(suite, anyway=anyway))
+    n_done, takes_all = 0, _takes_all(suite, anyway=anyway)
+    for together in simulations_at_once(predictor, suite, chosen, suite.layout.n_maps if has_density else MOST_AT_ONCE):
+        maps, of_map = suite.read_simulations(together), np.repeat(together, suite.layout.n_maps)
+        with _naming(predictor, suite, together, anyway=takes_all):
+            density, each = predictor.read(maps, of_map, judging, anyway=takes_all)
         moments.append(each)
         if has_density:
-            samples.append(density.sample(n_samples, seed=number).numpy())
-        listener(Progress(f"test on {suite.suite}", done, len(chosen), "simulations"))
+            samples.append(density.sample(n_samples, seed=int(together[0])).numpy())
+        n_done += len(together)
+        listener(Progress(f"test on {suite.suite}", n_done, len(chosen), "simulations"))
     predictions = _beside_truths(predictor, suite, chosen, moments)
     return Evaluated(predictions, np.concatenate(samples, axis=1) if samples else None, judging.verdict())
 
@@ -135,11 +138,17 @@ def _takes_all(suite: Suite, *, anyway: bool) -> bool:
 
 
 @contextmanager
-def _naming(suite: Suite, number: int) -> Iterator[None]:
+def _naming(predictor: Predictor, suite: Suite, together: IntArray, *, anyway: bool) -> Iterator[None]:
+    """Say of which of some simulations that were read together an error is."""
     try:
         yield
-    except UserError as trouble:
-        raise UserError(f"{suite.files.maps_path}: simulation {number}, {trouble}") from None
+    except UserError:
+        for number in map(int, together):
+            try:
+                predictor.predict(suite.read_simulation(number), anyway=anyway)
+            except UserError as trouble:
+                raise UserError(f"{suite.files.maps_path}: simulation {number}, {trouble}") from None
+        raise
 
 
 def _beside_truths(
@@ -244,9 +253,8 @@ def _seen_of(
 
 def _refuse_seen_maps(predictor: Predictor, suite: Suite, simulations: npt.NDArray[np.int64]) -> None:
     if known := seen_digests(predictor.seen_sources):
-        raw = suite.transformed(TransformSpec())
-        digests = (map_digests(raw.read_simulation(int(number))) for number in simulations)
-        has_maps = [not known.isdisjoint(each) for each in digests]
+        digests = simulation_digests(suite, simulations)
+        has_maps = [not known.isdisjoint(split_digests(each)) for each in digests]
         _refuse_some(suite, simulations, simulations[has_maps], ", as their maps tell")
 
 

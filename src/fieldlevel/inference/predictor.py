@@ -32,6 +32,7 @@ from fieldlevel.inference.calibration import Calibration, calibration_path, read
 from fieldlevel.inference.combining import boxes_of
 from fieldlevel.inference.embedding import Embedding
 from fieldlevel.inference.level import refuse_far_levels
+from fieldlevel.inference.map_reader import maps_at_once
 from fieldlevel.inference.packaged import find_weights, refuse_disguised_mock
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.simulator_versions import mixed_simulators, other_simulator
@@ -204,7 +205,7 @@ class Predictor:
         Args:
             maps: raw maps in the units of the training field, e.g. (Msun/h)/(Mpc/h)^2; array, tensor or list of shape
                 (n, N, N) or (n, 1, N, N), or one map, (N, N).
-            batch_size: maps in a block.
+            batch_size: maps in a block, at most; on a CPU fewer are faster.
             listener: told of every block.
             anyway: also answer for maps whose level lies far from that of the training (`inference.level`).
             verbose: whether to show the progress, too.
@@ -240,7 +241,7 @@ class Predictor:
 
         Args:
             maps: as of `predict`, one or more.
-            batch_size: maps in a block.
+            batch_size: maps in a block, at most; on a CPU fewer are faster.
             listener: told of every block.
             simulations: number or name of the simulation that each map is of, (n,): maps of one box are no independent
                 looks at the parameters; of one map it may be the number alone. None where nobody knows.
@@ -281,7 +282,7 @@ class Predictor:
             maps: raw, (n, N, N), one or more.
             numbers: of the simulation of each map, (n,).
             judging: of this network, to which the maps are added.
-            batch_size: maps in a block.
+            batch_size: maps in a block, at most; on a CPU fewer are faster.
             listener: told of every block.
             anyway: as of `predict`.
 
@@ -308,7 +309,8 @@ class Predictor:
         self, given: Any, batch_size: int, listener: Listener, *, anyway: bool, watch: bool = False
     ) -> Iterator[_Block]:
         """Blocks of maps in their order, with what is compared with a reference where that is to be watched."""
-        size = whole_number("batch_size", batch_size)
+        most = whole_number("batch_size", batch_size)
+        size = maps_at_once(self.n_pixels, next(self.network.parameters()).device, most)
         for start in range(0, len(given), size):
             place = slice(start, min(start + size, len(given)))
             with exact_float32():

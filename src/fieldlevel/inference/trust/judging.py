@@ -7,12 +7,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from fieldlevel.arrays import FloatArray, IntArray, as_array
-from fieldlevel.data.given import as_maps
+from fieldlevel.data.given import as_maps, as_pixels
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
-from fieldlevel.inference.map_reader import MapReader
+from fieldlevel.inference.map_reader import MapReader, simulations_at_once
 from fieldlevel.inference.trust.map_statistics import Measured, measure
 from fieldlevel.inference.trust.reasons import reasons_of, sentence_of
 from fieldlevel.inference.trust.reference_file import find_reference, read_reference_file, weights_checksum
@@ -23,8 +24,9 @@ from fieldlevel.progress import Listener, Progress, ignore
 LEVEL = 0.05
 """Maps of a smaller p-value are called unlike: so many of the maps that are like the training's are, too."""
 _TASK = "compare with the training"
+_CPU = torch.device("cpu")
 _BLOCK = 120
-"""Maps that are looked at together, and of which a forgotten factor is looked for."""
+"""Maps of which a forgotten factor is looked for, and that are looked at together at most."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +109,7 @@ class Judging:
         self.predictor = predictor
         self.reference = reference
         self._parts: list[Looked] = []
-        self._sample: tuple[Any, IntArray] | None = None
+        self._sample: list[tuple[Any, IntArray]] = []
         self._n_maps = self._n_compared = 0
 
     def add(self, maps: Any, numbers: IntArray, measured: Measured | None) -> None:
@@ -122,12 +124,13 @@ class Judging:
         if self.reference is None or measured is None:
             return
         self._parts.append(self.reference.look(measured, numbers))
-        self._sample = self._sample or (maps[:_BLOCK], numbers[:_BLOCK])
+        if (lacking := _BLOCK - sum(len(known) for _, known in self._sample)) > 0:
+            self._sample.append((as_pixels(maps[:lacking], _CPU), numbers[:lacking]))
         self._n_compared += self.reference.compared.n_among(maps)
 
     def verdict(self) -> Trust:
         """What there is to say of all maps together."""
-        if self.reference is None or self._sample is None:
+        if self.reference is None or not self._sample:
             return not_known(self.predictor, self._n_maps)
         reference, looked = self.reference, Looked.joined(self._parts)
         p = reference.p_values(looked.rows)
@@ -135,7 +138,8 @@ class Judging:
         telling = float(p[0]) if together is None else together
         reasons: tuple[str, ...] = ()
         if telling < LEVEL:
-            factor = forgotten_factor(self.predictor, reference, *self._sample)
+            maps, numbers = zip(*self._sample, strict=True)
+            factor = forgotten_factor(self.predictor, reference, torch.cat(maps), np.concatenate(numbers))
             reasons = reasons_of(reference, looked, self.predictor.layout, self.predictor.n_pixels, factor)
         few = reference.remarks if telling < LEVEL else ()
         of_sets = reference.set_remarks if together is not None else ()
@@ -184,15 +188,17 @@ def judge_suite(
     *,
     reference: Reference | None = None,
 ) -> Trust:
-    """The same of some simulations of a suite, read one after the other."""
+    """The same of some simulations of a suite, read from its file a few at a time."""
     judging = Judging(predictor, reference_of(predictor) if reference is None else reference)
     chosen, n_maps = np.unique(simulations), suite.layout.n_maps
     if judging.reference is None:
         return not_known(predictor, n_maps * len(chosen))
-    for done, number in enumerate(map(int, chosen), start=1):
-        maps = suite.read_simulation(number)
-        judging.add(maps, np.full(n_maps, number), measure(predictor, maps))
-        listener(Progress(_TASK, n_maps * done, n_maps * len(chosen), "maps"))
+    n_done = 0
+    for together in simulations_at_once(predictor, suite, chosen, _BLOCK):
+        maps = suite.read_simulations(together)
+        judging.add(maps, np.repeat(together, n_maps), measure(predictor, maps))
+        n_done += len(maps)
+        listener(Progress(_TASK, n_done, n_maps * len(chosen), "maps"))
     return judging.verdict()
 
 

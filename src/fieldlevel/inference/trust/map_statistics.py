@@ -21,7 +21,7 @@ from torch import Tensor
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
 from fieldlevel.data.transformed import transform_maps
-from fieldlevel.inference.map_reader import MapReader
+from fieldlevel.inference.map_reader import MOST_AT_ONCE, MapReader, maps_at_once
 from fieldlevel.inference.trust.layer_statistics import LayerRecord, watched
 from fieldlevel.numerics.device import exact_float32
 from fieldlevel.numerics.spectra import power_spectrum_2d
@@ -118,7 +118,7 @@ def measure(
     predictor: MapReader,
     maps: Any,
     change: Callable[[Tensor], Tensor] = lambda maps: maps,
-    batch_size: int = 128,
+    batch_size: int = MOST_AT_ONCE,
     listener: Listener = ignore,
 ) -> Measured:
     """Statistics of raw maps, in blocks, on the device of the network.
@@ -127,15 +127,16 @@ def measure(
         predictor: the network.
         maps: as `Predictor.predict` takes them, (n, N, N).
         change: made to positive maps (b, N, N) first.
-        batch_size: maps in a block.
+        batch_size: maps in a block, at most.
         listener: told of every block.
 
     Raises:
         UserError: maps of another size, or with pixels that no map has.
     """
     given, blocks = as_maps(maps, predictor.n_pixels), []
-    for start in range(0, len(given), batch_size):
-        block = given[start : start + batch_size]
+    size = maps_at_once(predictor.n_pixels, next(predictor.network.parameters()).device, batch_size)
+    for start in range(0, len(given), size):
+        block = given[start : start + size]
         blocks.append(_measure_block(predictor, block, start, change))
         listener(Progress("look at", start + len(block), len(given), "maps"))
     return Measured.joined(blocks)
