@@ -60,8 +60,8 @@ WORK = {
         "fieldlevel.numerics.discs_numba",
     ],
     "tune": ["fieldlevel.search.tune", "fieldlevel.search.published_trials"],
-    "report": ["fieldlevel.figures"],
-    "letter": ["fieldlevel.report", "fieldlevel.study.runner", "fieldlevel.study.robustness.robustness_runner"],
+    "report": ["fieldlevel.figures", "fieldlevel.report.making"],
+    "letter": ["fieldlevel.report.making", "fieldlevel.search.tune", "fieldlevel.simulate.mock_suite"],
 }
 """What each extra is for."""
 

@@ -13,12 +13,12 @@ from fieldlevel.figures.scale_curves import N_SMOOTHED_SHOWN
 from fieldlevel.layout import Layout
 from fieldlevel.statistics.ratios import transfer_ratios
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
-from fieldlevel.study.jobs import SearchRun
 from fieldlevel.study.keys import FIRST, HYDRO_TO_NBODY, NBODY_TO_HYDRO, ExperimentKey
 from fieldlevel.study.letter_plates import letter_plates
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.published_accuracies import K_MAX_LOSSES
 from fieldlevel.study.results import LetterResults, suite_matrix
+from fieldlevel.study.searches import SearchRun
 from fieldlevel.training.train_spec import TrainSpec
 
 SUITES = ("MockTNG", "MockSIMBA")

@@ -17,8 +17,10 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.simulate.mock_suite import simulate_suite
 from fieldlevel.simulate.simulate_spec import SimulateSpec
 from fieldlevel.study import jobs as networks
-from fieldlevel.study.jobs import divergence_of, search_missing, train_missing, trained_network, weights_of
+from fieldlevel.study import searches
+from fieldlevel.study.jobs import divergence_of, train_missing, trained_network, weights_of
 from fieldlevel.study.keys import FIRST
+from fieldlevel.study.searches import search_missing
 from fieldlevel.study.store import Store
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -121,7 +123,7 @@ def test_search_for_more_trials_goes_on_from_a_shorter_one(suites, tmp_path, mon
     shorter = search(store, suites, 2)
     if is_interrupted:
         with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-            patch.setattr(networks, "write_bytes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+            patch.setattr(searches, "write_bytes", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
             search(store, suites, 3)
         assert list(store.root.glob(".*/journal.log")) == []
     longer = search(store, suites, 3, events.append)

@@ -1,3 +1,4 @@
+import sys
 from dataclasses import replace
 
 import pytest
@@ -8,6 +9,7 @@ from fieldlevel.study import letter_plan as letter
 from fieldlevel.study.experiments.null_tests import NULL_TESTS
 from fieldlevel.study.letter_checks import check_letter
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.scales import laptop_scale
 from fieldlevel.suites import nbody_twin
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -174,3 +176,12 @@ def test_without_twins_there_are_no_gravity_only_tests(tmp_path):
     with pytest.raises(UserError, match="only: 'hydro' needs the gravity-only twins of the suites"):
         letter.experiments(LetterSpec(only=("hydro",)), SUITES, tmp_path)
     assert letter.used_sets(tests) == {(suite, "LH") for suite in SUITES}
+
+
+def test_optuna_is_asked_for_where_something_is_searched_alone(monkeypatch):
+    monkeypatch.setitem(sys.modules, "optuna", None)
+    check_letter(replace(laptop_scale(), only=("smoothing",)))
+    with pytest.raises(UserError, match=r"optuna is not installed; pip install 'fieldlevel\[tune\]'"):
+        check_letter(laptop_scale())
+    with pytest.raises(UserError, match="optuna is not installed"):
+        check_letter(replace(laptop_scale(), only=("smoothing",), map_trials=5))

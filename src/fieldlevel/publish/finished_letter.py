@@ -21,19 +21,11 @@ from fieldlevel.search.tune_spec import TuneSpec
 from fieldlevel.spec_io import from_json
 from fieldlevel.study.document import FORMAT
 from fieldlevel.study.finished import read_finished
-from fieldlevel.study.jobs import (
-    NetworkRun,
-    Searches,
-    Suites,
-    found_by,
-    search_folder,
-    search_missing,
-    trained_network,
-    weights_of,
-)
+from fieldlevel.study.jobs import NetworkRun, Suites, trained_network, weights_of
 from fieldlevel.study.keys import Plan, SetKey
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
+from fieldlevel.study.searches import Searches, found_by, search_folder, search_missing
 from fieldlevel.study.store import Store
 from fieldlevel.suites import MOCK_MARK, label_suite
 from fieldlevel.training.train_spec import TrainSpec

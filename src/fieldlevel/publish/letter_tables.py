@@ -12,8 +12,8 @@ from fieldlevel.publish.pair_predictions import averaged_over_seeds, read_pairs
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import METRICS, evaluate, scores_from_json
 from fieldlevel.study.document import MAIN_METRICS
-from fieldlevel.study.jobs import Searches
 from fieldlevel.study.keys import pairs_key
+from fieldlevel.study.searches import Searches
 from fieldlevel.suites import nbody_twin
 
 _OF_CLAIMS = ("Omega_m", "sigma_8")

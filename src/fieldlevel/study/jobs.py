@@ -1,7 +1,6 @@
 """Training the networks of experiments: each once, several at a time, found again where they are complete."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, fields, replace
@@ -16,7 +15,7 @@ from safetensors import SafetensorError, safe_open
 from fieldlevel.arrays import FloatArray
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import TrainingError, UserError, reason
-from fieldlevel.files import check_regular, make_folder, read_bytes, read_table, read_text, sha256_of, write_bytes
+from fieldlevel.files import check_regular, make_folder, read_table, read_text, sha256_of
 from fieldlevel.inference.calibrated_training import train
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.inference.software import record_software
@@ -25,11 +24,8 @@ from fieldlevel.locks import locked
 from fieldlevel.numerics.memory import physical_memory
 from fieldlevel.pieces import worker_listener
 from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.search.trial_tables import COLUMNS, best_row, best_trial, read_importance, read_trials
-from fieldlevel.search.tune import tune
-from fieldlevel.search.tune_spec import TuneSpec
-from fieldlevel.spec_io import digest, from_json, read_spec
-from fieldlevel.study.keys import FIRST, Plan, SetKey, Tuned, source_sets, trained_set
+from fieldlevel.spec_io import digest, from_json
+from fieldlevel.study.keys import FIRST, Plan, SetKey, source_sets, trained_set
 from fieldlevel.study.store import Store
 from fieldlevel.training.sources import fingerprints_of
 from fieldlevel.training.state import HistoryRow
@@ -67,36 +63,6 @@ class NetworkRun:
     def weights_sha256(self) -> str:
         """Of the file of the weights; as it was where it has been taken away."""
         return sha256_of(self.weights) if self.weights.exists() else self.known_sha256
-
-
-@dataclass(frozen=True)
-class SearchRun:
-    """A finished search for hyper-parameters.
-
-    Attributes:
-        best: what it found.
-        trials: rows of its `trials.csv`.
-        importance: of each hyper-parameter for being among the best tenth of the trials (PED-ANOVA), as shares of one;
-            empty after few trials.
-    """
-
-    best: TrainSpec
-    trials: Sequence[Mapping[str, str]]
-    importance: Mapping[str, float]
-
-    @property
-    def hyper_parameters(self) -> list[str]:
-        """Names of what was searched."""
-        return [name for name in self.trials[0] if name not in COLUMNS]
-
-    @property
-    def best_trial(self) -> Mapping[str, str]:
-        """The trial with the lowest validation loss."""
-        return best_row(self.trials)
-
-
-Searches = Mapping[tuple[str, str], SearchRun]
-"""By what the networks read and by suite."""
 
 
 Fill = Callable[[Path, torch.device, Listener], object]
@@ -169,7 +135,7 @@ def train_missing(
         jobs = {key: replace(job, fill=partial(_filled, job.fill, use, asked[key])) for key, job in jobs.items()}
     if may_diverge:
         jobs = {key: replace(job, fill=partial(_keep_divergence, job.fill)) for key, job in jobs.items()}
-    _do_jobs(store, list(jobs.values()), devices, listener)
+    do_jobs(store, list(jobs.values()), devices, listener)
 
 
 def _filled(
@@ -210,7 +176,7 @@ def _train(
     write_json(folder / _FACTS_NAME, asdict(facts))
 
 
-def _do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
+def do_jobs(store: Store, jobs: Sequence[Job], devices: Sequence[torch.device], listener: Listener) -> None:
     """Do all jobs, one in each process at a time."""
     for _ in spread(partial(_do_job, store, jobs), range(len(jobs)), devices[: max(1, len(jobs))], listener):
         pass
@@ -228,87 +194,7 @@ def _do_job(store: Store, jobs: Sequence[Job], number: int, device: torch.device
         store.ensure(job.name, job.key, work)
 
 
-def search_missing(
-    store: Store,
-    plan: Mapping[tuple[str, str], TuneSpec],
-    suites: Suites,
-    devices: Sequence[torch.device],
-    listener: Listener = ignore,
-) -> Searches:
-    """Do the searches that are not done yet, one in each process at a time, and read what all of them found.
-
-    Raises:
-        UserError: the folder of a finished search lacks a file, or one is damaged.
-        TrainingError: every trial of a search failed.
-    """
-    jobs = [
-        Job(
-            _search_name(spec),
-            _search_key(store, spec, suites),
-            partial(_search, spec, suites[trained_set(spec.train)].directory, _shorter_search(store, spec, suites)),
-        )
-        for spec in plan.values()
-        if not search_folder(store, spec, suites).exists()
-    ]
-    _do_jobs(store, jobs, devices, listener)
-    return {place: _read_search(search_folder(store, spec, suites), spec) for place, spec in plan.items()}
-
-
-def found_by(searches: Searches) -> Tuned:
-    """The best network of each search."""
-    return {place: search.best for place, search in searches.items()}
-
-
-def _search(
-    spec: TuneSpec, directory: Path, shorter: Path | None, folder: Path, device: torch.device, listener: Listener
-) -> None:
-    """Go on with what is in the folder, else with a shorter search, else begin."""
-    if shorter is not None and not (folder / "journal.log").exists():
-        _begin_with(shorter, folder)
-    tune(spec, directory, folder, str(device), listener, check=False, to_use=False)
-
-
-def _search_name(spec: TuneSpec) -> str:
-    return f"search-{spec.train.suite}"
-
-
-def _search_key(store: Store, spec: TuneSpec, suites: Suites) -> str:
-    known = suites[trained_set(spec.train)].fingerprints
-    return store.known(_search_name(spec), [digest(spec, each) for each in known])
-
-
-def search_folder(store: Store, spec: TuneSpec, suites: Suites) -> Path:
-    """Where a search lies once it is finished."""
-    return store.folder(_search_name(spec), _search_key(store, spec, suites))
-
-
-def _shorter_search(store: Store, spec: TuneSpec, suites: Suites) -> Path | None:
-    """The longest complete search that asked for fewer trials and is otherwise the same."""
-    folders = (search_folder(store, replace(spec, n_trials=n), suites) for n in range(spec.n_trials - 1, 0, -1))
-    return next((folder for folder in folders if (folder / "journal.log").exists()), None)
-
-
-def _begin_with(shorter: Path, folder: Path) -> None:
-    """Copy a search to go on with; the journal comes last, so that whoever finds it finds all that it speaks of."""
-    shutil.copytree(shorter, folder, ignore=shutil.ignore_patterns("journal.log"), dirs_exist_ok=True)
-    write_bytes(folder / "journal.log", read_bytes(shorter / "journal.log"))
-
-
-def _read_search(folder: Path, spec: TuneSpec) -> SearchRun:
-    with _complete(folder):
-        known, trials = read_spec(TuneSpec, folder / "spec.json"), read_trials(folder)
-        if len(trials) != spec.n_trials:
-            raise ValueError("trials.csv is cut short")
-        if _outline(known) != _outline(spec):
-            raise ValueError("spec.json is of another search")
-        return SearchRun(best_trial(folder), trials, read_importance(folder))
-
-
 _LENIENT: dict[str, Any] = {"extra": "ignore", "allow_inf_nan": False}
-
-
-def _outline(spec: TuneSpec) -> tuple[int, str, str]:
-    return spec.n_trials, spec.train.suite, spec.train.inputs
 
 
 @dataclass(frozen=True)
@@ -365,7 +251,7 @@ def divergence_of(store: Store, spec: TrainSpec, suites: Suites) -> str | None:
     path = weights_of(store, spec, suites).with_name(_DIVERGENCE_NAME)
     if not path.exists():
         return None
-    with _complete(path.parent):
+    with complete(path.parent):
         return str(read_json_object(path)["reason"])
 
 
@@ -383,7 +269,7 @@ def trained_network(store: Store, spec: TrainSpec, suites: Suites, *, needs_weig
     """
     weights = weights_of(store, spec, suites)
     folder = weights.parent
-    with _complete(folder):
+    with complete(folder):
         is_told = (folder / _FACTS_NAME).exists()
         has_weights = needs_weights or not is_told or os.path.lexists(weights)
         known = from_json(_Facts, read_text(folder / _FACTS_NAME), _FACTS_NAME) if is_told else _Facts(0, 0.0)
@@ -413,7 +299,7 @@ def _read_history(path: Path, n_steps: int) -> dict[str, FloatArray]:
 
 
 @contextmanager
-def _complete(folder: Path) -> Iterator[None]:
+def complete(folder: Path) -> Iterator[None]:
     """Say in one line that a folder with its final name is not whole, and what to do."""
     try:
         yield

@@ -10,6 +10,7 @@ from fieldlevel.data.pixels import ZERO_FIELDS
 from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.data.transformed import OF_LOGARITHM
 from fieldlevel.errors import UserError, shown
+from fieldlevel.extras import refuse_without
 from fieldlevel.json_files import read_json_object
 from fieldlevel.search.search_settings import MOST_TRIALS
 from fieldlevel.simulate.sets import MOST_CONDITIONS, MOST_VALUES, VALUES_EACH
@@ -18,7 +19,7 @@ from fieldlevel.spec_io import refuse_values
 from fieldlevel.spellings import without_spaces
 from fieldlevel.study.feedback_response import ONE_PARAMETER_SET
 from fieldlevel.study.keys import Plan
-from fieldlevel.study.letter_plan import check_suites, everything, sets_wanted, usual_suites, wanted
+from fieldlevel.study.letter_plan import check_suites, everything, searches, sets_wanted, usual_suites, wanted
 from fieldlevel.study.letter_spec import SHARED, LetterSpec
 from fieldlevel.study.numerics_sets import TRAINING_SUFFIXES
 from fieldlevel.suites import nbody_twin
@@ -76,6 +77,8 @@ def check_letter(spec: LetterSpec) -> None:
             raise UserError(_told_of_no_experiment(spec, plan, words))
     if spec.train.field in ZERO_FIELDS:
         _refuse_logarithms(spec.train.field, wanted(spec, plan))
+    if searches(spec, wanted(spec, plan)):
+        refuse_without("optuna")
 
 
 def _refuse_without_numerics(spec: LetterSpec) -> None:

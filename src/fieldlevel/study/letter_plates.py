@@ -12,8 +12,8 @@ from fieldlevel.figures.plate import Plate
 from fieldlevel.figures.search_trials import draw_search
 from fieldlevel.study.experiment import Experiment
 from fieldlevel.study.experiments import asked, known_experiments
-from fieldlevel.study.jobs import SearchRun
 from fieldlevel.study.results import LetterResults
+from fieldlevel.study.searches import SearchRun
 
 
 def letter_plates(results: LetterResults) -> list[Plate]:

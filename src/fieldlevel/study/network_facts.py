@@ -6,8 +6,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fieldlevel.estimators.network_specs import MOMENTS, settings_in_use
-from fieldlevel.study.jobs import NetworkRun, SearchRun
+from fieldlevel.study.jobs import NetworkRun
 from fieldlevel.study.results import LetterResults
+from fieldlevel.study.searches import SearchRun
 from fieldlevel.training.train_spec import TrainSpec
 
 

@@ -15,7 +15,7 @@ from fieldlevel.statistics.ratios import TransferRatios
 from fieldlevel.statistics.responses import OneParameterTable
 from fieldlevel.statistics.transfer_matrix import TransferMatrix, transfer_matrix
 from fieldlevel.study.feedback_response import FeedbackResponse, respond
-from fieldlevel.study.jobs import NetworkRun, Searches
+from fieldlevel.study.jobs import NetworkRun
 from fieldlevel.study.keys import (
     FIRST,
     HYDRO_TO_NBODY,
@@ -29,6 +29,7 @@ from fieldlevel.study.keys import (
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import MeanOnly
 from fieldlevel.study.particle_weighing import WeighedSet, weigh
+from fieldlevel.study.searches import Searches
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.suites import MOCK_MARK, is_mock, is_nbody
 from fieldlevel.wording import joined

@@ -12,44 +12,28 @@ from pathlib import Path
 
 import numpy as np
 
-from fieldlevel.data.suite import Suite, check_distinct, open_suite
+from fieldlevel.data.suite import check_distinct, open_suite
 from fieldlevel.errors import UserError, shown
-from fieldlevel.files import sha256_of, write_text
-from fieldlevel.inference.evaluate_spec import EvaluateSpec
-from fieldlevel.inference.evaluation import predict_suite
-from fieldlevel.inference.predictor import load
-from fieldlevel.inference.software import describe_software, record_software
-from fieldlevel.json_files import read_json_object, write_json
-from fieldlevel.layout import Layout
+from fieldlevel.inference.software import describe_software
 from fieldlevel.numerics.device import select_device
-from fieldlevel.progress import Listener, Progress, ignore
-from fieldlevel.spec_io import digest, in_plain_types, to_json
-from fieldlevel.statistics.metrics import evaluate
+from fieldlevel.progress import Listener, ignore
+from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
-from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import transfer_ratios
 from fieldlevel.study.example_maps import choose_examples
 from fieldlevel.study.experiments import asked, known_experiments
 from fieldlevel.study.feedback_response import one_parameter_tables
-from fieldlevel.study.jobs import (
-    NetworkRun,
-    Searches,
-    affordable,
-    found_by,
-    run_name,
-    search_missing,
-    train_missing,
-    trained_network,
-    weights_of,
-)
-from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed, source_sets, tested_set
+from fieldlevel.study.jobs import NetworkRun, affordable, train_missing, trained_network
+from fieldlevel.study.keys import FIRST, ExperimentKey, Plan, Tests, first_seed
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.letter_plan import experiments, searches
 from fieldlevel.study.letter_spec import LetterSpec
 from fieldlevel.study.mean_only import predict_from_mean
 from fieldlevel.study.numerics_sets import particles_a_side
 from fieldlevel.study.results import LetterResults, suite_matrix
+from fieldlevel.study.searches import Searches, found_by, search_missing
 from fieldlevel.study.store import Store
+from fieldlevel.study.testing import is_predicted, test_once
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.workers import choose_devices
 
@@ -181,70 +165,3 @@ def _first_networks(store: Store, tests: Tests, data: LetterData) -> dict[str, N
     lowest = min(test.network.seed for test in tests)
     specs = {test.network.suite: test.network for test in tests if test.network.seed == lowest}
     return {suite: trained_network(store, spec, data.opened) for suite, spec in specs.items()}
-
-
-def test_once(store: Store, test: EvaluateSpec, data: LetterData, device: str, listener: Listener) -> PairResult:
-    """Apply the trained network of a test, unless that was done."""
-    network = test.network
-    weights = weights_of(store, network, data.opened)
-    predictions = apply_once(store, test, weights, data, device)
-    listener(Progress(f"test {network.suite} on {test.suite}", 1, 1, "networks"))
-    scores, sets = evaluate(predictions), (network.set_name, test.set_name)
-    return PairResult(network.suite, test.suite, predictions, scores, network.seed, *sets)
-
-
-def apply_once(store: Store, spec: EvaluateSpec, weights: Path, data: LetterData, device: str) -> Predictions:
-    """Apply a network to a suite, or find it applied."""
-
-    def work(folder: Path) -> None:
-        suite = data.opened[tested_set(spec)].transformed(spec.transform)
-        predictions = predict_suite(load(weights, device), suite, spec.numbers or spec.simulations)
-        predictions.write_csv(folder / "predictions.csv")
-        write_json(folder / "checksum.json", {"predictions.csv": sha256_of(folder / "predictions.csv")})
-        write_text(folder / "spec.json", to_json(spec) + "\n")
-        record_software(folder, select_device(device))
-
-    folder = store.ensure(_test_name(spec), _test_key(store, spec, data), work)
-    trained, *_, tested = (suite.layout for suite in _used(spec, data))
-    return _with_layouts(_read_predictions(folder), trained, tested)
-
-
-def _test_name(spec: EvaluateSpec) -> str:
-    return f"{run_name(spec.network).replace('train', 'test', 1)}-on-{spec.suite}"
-
-
-def _test_key(store: Store, spec: EvaluateSpec, data: LetterData) -> str:
-    """Digest of the spec and of the maps of both suites; as an earlier version had it where such a run is."""
-    known = [suite.fingerprints for suite in _used(spec, data)]
-    keys = [digest(spec, *(each[place] for each in known)) for place in (0, -1)]
-    return store.known(_test_name(spec), keys)
-
-
-def _used(spec: EvaluateSpec, data: LetterData) -> list[Suite]:
-    """The maps that the network was trained on, and those that it is tested on."""
-    return [data.opened[each] for each in (*source_sets(spec.network), tested_set(spec))]
-
-
-def is_predicted(store: Store, data: LetterData, spec: EvaluateSpec) -> bool:
-    """Whether a test was done, so that the weights of its network are needed no more."""
-    return store.folder(_test_name(spec), _test_key(store, spec, data)).is_dir()
-
-
-def _with_layouts(predictions: Predictions, trained: Layout, tested: Layout) -> Predictions:
-    """Predictions with the layout of the tested maps, and the parameters of both suites by their names."""
-    known = {parameter.name: parameter for layout in (trained, tested) for parameter in layout.parameters}
-    parameters = tuple(known.get(parameter.name, parameter) for parameter in predictions.layout.parameters)
-    return replace(predictions, layout=replace(tested, parameters=parameters))
-
-
-def _read_predictions(folder: Path) -> Predictions:
-    path, checksum = folder / "predictions.csv", folder / "checksum.json"
-    try:
-        known = read_json_object(checksum)
-        if known.get(path.name) == sha256_of(path):
-            return Predictions.read_csv(path)
-        reason = "it is not as it was written"
-    except UserError as error:
-        reason = str(error)
-    told = f"{path}: changed or damaged since it was written"
-    raise UserError(f"{told} ({reason}); delete {folder} and give the command again")

@@ -26,8 +26,8 @@ from fieldlevel.study.robustness.roles import Kind, Role, Roles
 from fieldlevel.study.robustness.rows import Rows
 from fieldlevel.study.robustness.stages import Candidates, Choices, Stages
 from fieldlevel.study.robustness.step_times import StepTimes
-from fieldlevel.study.runner import is_predicted, test_once
 from fieldlevel.study.store import Store
+from fieldlevel.study.testing import is_predicted, test_once
 from fieldlevel.suites import layout_of
 from fieldlevel.training.train_spec import TrainSpec
 

@@ -30,8 +30,8 @@ from fieldlevel.study.robustness.set_tests import set_test_once
 from fieldlevel.study.robustness.stages import Stages
 from fieldlevel.study.robustness.suite_distances import suite_distances
 from fieldlevel.study.robustness.tested_at_once import do_tests
-from fieldlevel.study.runner import is_predicted, test_once
 from fieldlevel.study.store import Store
+from fieldlevel.study.testing import is_predicted, test_once
 from fieldlevel.workers import choose_devices
 
 TOLD_OF_SETS = ("matrix", "leave one out")

@@ -10,8 +10,8 @@ from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.study.keys import Tests, source_sets, tested_set
 from fieldlevel.study.letter_data import LetterData
 from fieldlevel.study.robustness.set_tests import set_test_once
-from fieldlevel.study.runner import apply_once
 from fieldlevel.study.store import Store
+from fieldlevel.study.testing import apply_once
 
 
 def do_tests(
