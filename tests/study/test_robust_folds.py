@@ -11,6 +11,7 @@ from fieldlevel.errors import UserError
 from fieldlevel.study.robustness.controls import controls_of
 from fieldlevel.study.robustness.folds import Folds, check_folds
 from fieldlevel.study.robustness.robust_methods import (
+    EXPERTS,
     POOLED,
     candidates_of,
     methods_of,
@@ -191,8 +192,8 @@ def test_methods_are_pooling_first_and_unknown_ones_are_refused():
 def test_a_method_of_siblings_is_left_out_where_suites_have_none(monkeypatch):
     known = (POOLED, "vrex", "randomised", "batch-norms")
     monkeypatch.setattr("fieldlevel.study.robustness.robust_methods.known_methods", lambda: known)
-    assert methods_of(RobustnessSpec()) == (POOLED, "vrex", "randomised")
-    assert methods_of(RobustnessSpec(), have_siblings=False) == (POOLED, "vrex")
+    assert methods_of(RobustnessSpec()) == (POOLED, "vrex", "randomised", EXPERTS)
+    assert methods_of(RobustnessSpec(), have_siblings=False) == (POOLED, "vrex", EXPERTS)
     with pytest.raises(UserError, match="randomised needs suites that share their initial conditions"):
         methods_of(RobustnessSpec(methods=("randomised",)), have_siblings=False)
     with pytest.raises(UserError, match="batch-norms needs maps of the left-out suite; give it with --adapt-with"):

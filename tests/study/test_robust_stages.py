@@ -139,11 +139,11 @@ def test_a_plan_of_mock_suites_needs_no_maps():
     spec = replace(spec, simulate=replace(spec.simulate, n_simulations=500))
     planned = plan_robustness(spec, StepTimes(9.1, 6.6, 12.0), None, Path("nowhere"))
     assert {each.kind: each.n_networks for each in planned} == {
-        "choice": 11 * 6 + 3 * 4,
+        "choice": 11 * 6 + 4 + 3 * 4,
         "matrix": 4 * 3,
         "all suites": 3 * 3,
         "leave one out": 3 * 4 * 3,
-        "inner": 2 * 6,
+        "inner": 2 * 6 + 4,
         "oracle": 4 * 2,
         "adaptation": 4 * (1 + 2) + 3,
         "control": 5,

@@ -13,10 +13,12 @@ from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.layout import Layout
 from fieldlevel.report.robustness_page import read_finished_robustness, write_robustness
+from fieldlevel.study.robustness.fold_measures import measure_all
 from fieldlevel.study.robustness.robustness_data import choose_suites, prepare_robustness
 from fieldlevel.study.robustness.robustness_plan import plan_robustness
 from fieldlevel.study.robustness.robustness_runner import run_robustness
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
+from fieldlevel.study.robustness.roles import SINGLE, Role
 from fieldlevel.study.robustness.step_times import StepTimes
 from fieldlevel.training.presets import modern_preset
 
@@ -310,3 +312,20 @@ def test_a_whole_study_from_the_command_line(tmp_path, capsys):
     assert main(command) == 0
     assert "Left out in turn" in capsys.readouterr().out
     assert (len(list((out / "runs").iterdir())), (out / "summary.json").stat().st_mtime_ns) == (n_runs, time)
+
+
+def test_networks_of_one_suite_each_are_mixed_and_told_beside_the_others(small, tmp_path):
+    folder = write_suites(tmp_path / "cmd", SUITES)
+    spec = replace(small[1], methods=("experts",), choice_part=0.3)
+    _, results = study(spec, folder, tmp_path / "out")
+    assert results.told_methods[:2] == ("pooled", "experts")
+    for target in SUITES:
+        role = results.left_out("experts", target)
+        members = [
+            results.predictions(Role("matrix", SINGLE, (suite,)), target).mean for suite in SUITES if suite != target
+        ]
+        np.testing.assert_allclose(results.predictions(role, target).mean, np.mean(members, axis=0))
+        assert any(each.startswith("experts") for each in results.choices[target].scores)
+    measures = measure_all(results)
+    assert set(measures.left_out["experts"]) == set(measures.own_cost["experts"]) == set(SUITES)
+    assert all(each.tau is not None for fold in measures.left_out["experts"].values() for each in fold.values())

@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from fieldlevel.study.robustness.fold_measures import Measures, worst
+from fieldlevel.study.robustness.robust_methods import on_all_suites
 from fieldlevel.study.robustness.robustness_document import headline, ratios_of
 from fieldlevel.study.robustness.robustness_results import CHOSEN, RobustnessResults
 from fieldlevel.study.robustness.robustness_verdicts import (
@@ -42,7 +43,7 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
         yield f"Worst ratio with all maps of the suite without labels: {ratio.interval()}; aim {ADAPTED_RATIO}."
     for name, suites in measures.own_cost.items():
         if (ratio := worst(ratios_of(suites.values()))) is not None:
-            told = f"one network on all suites ({name}) over single-suite networks: {ratio.interval()}"
+            told = f"{on_all_suites(name)} ({name}) over single-suite networks: {ratio.interval()}"
             yield f"Worst RMSE of {told}; aim {OWN_COST}."
     if ignorant := sorted({suite for suite, p in _ignorant(measures)}):
         yield (

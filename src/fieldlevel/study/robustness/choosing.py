@@ -85,7 +85,7 @@ def _score(
         for role, results in tested.items()
         if (role.kind, role.method, role.detail) == ("choice", candidate.label, detail) and role.suites[1] == target
     ]
-    if not all(found):
+    if not found or not all(found):
         return math.inf
     errors = [
         METRICS["rmse"](*pair.predictions.moments_of(each.name)) / (each.high - each.low)

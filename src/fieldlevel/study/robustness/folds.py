@@ -11,9 +11,9 @@ from fieldlevel.arrays import FloatArray
 from fieldlevel.errors import UserError
 from fieldlevel.inference.evaluate_spec import EvaluateSpec
 from fieldlevel.study.keys import Tests
-from fieldlevel.study.robustness.robust_methods import ADAPTING_ALONE, POOLED, with_method
+from fieldlevel.study.robustness.robust_methods import ADAPTING_ALONE, EXPERTS, POOLED, with_method
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec, choice_training
-from fieldlevel.study.robustness.roles import ALL_TARGET, NO_TARGET, SHIFTED, SINGLE, Role, Roles, k_target
+from fieldlevel.study.robustness.roles import ALL_TARGET, NO_TARGET, SHIFTED, SINGLE, Kind, Role, Roles, k_target
 from fieldlevel.study.robustness.rows import Numbers, Rows, cut, in_half_of_prior
 from fieldlevel.training.source_spec import SourceSpec
 from fieldlevel.training.train_spec import TrainSpec
@@ -57,7 +57,7 @@ class Folds:
         rows = {suite: self.rows[suite].train for suite in self.suites}
         return {
             Role("all suites", each.method): self._tested(self._taught(self.spec.train, rows, each), self.suites)
-            for each in methods
+            for each in trained(methods)
         }
 
     def leave_one_out(self, target: str, methods: Sequence[MethodOptions]) -> Roles:
@@ -67,7 +67,7 @@ class Folds:
             Role("leave one out", each.method, (target,)): self._tested(
                 self._taught(self.spec.train, rows, each), (target,)
             )
-            for each in methods
+            for each in trained(methods)
         }
 
     def choice(self, target: str, methods: Sequence[MethodOptions]) -> Roles:
@@ -75,15 +75,32 @@ class Folds:
         train = choice_training(self.spec)
         return {
             Role("choice", each.label, (inner, target)): self._compared(train, inner, target, each)
-            for each in methods
+            for each in trained(methods)
             for inner in self.others(target)
+        }
+
+    def choice_experts(self) -> Roles:
+        """Narrow networks of one suite each, compared on the inner rows of the others."""
+        return self._experts("choice", choice_training(self.spec))
+
+    def inner_experts(self) -> Roles:
+        """The same of full size, from whose errors transfer error bars of the mixture follow."""
+        return self._experts("inner", self.spec.train)
+
+    def _experts(self, kind: Kind, train: TrainSpec) -> Roles:
+        return {
+            Role(kind, SINGLE, (suite,)): tuple(
+                self._on_inner(self._taught(train, {suite: self.rows[suite].inner}, PLAIN), inner)
+                for inner in self.others(suite)
+            )
+            for suite in self.suites
         }
 
     def inner(self, target: str, methods: Sequence[MethodOptions]) -> Roles:
         """The same of full size, from whose errors transfer error bars follow."""
         return {
             Role("inner", each.method, (inner, target)): self._compared(self.spec.train, inner, target, each)
-            for each in methods
+            for each in trained(methods)
             for inner in self.others(target)
         }
 
@@ -200,6 +217,11 @@ class Folds:
                 yield EvaluateSpec(network, suite, network.field, set_name, simulations="unseen")
             else:
                 yield EvaluateSpec(network, suite, network.field, network.set_name)
+
+
+def trained(methods: Sequence[MethodOptions]) -> list[MethodOptions]:
+    """Methods of which networks of several suites are trained."""
+    return [each for each in methods if each.method != EXPERTS]
 
 
 def check_folds(folds: Folds) -> None:

@@ -14,6 +14,20 @@ from fieldlevel.training.train_spec import TrainSpec
 POOLED = "pooled"
 """Every suite in equal parts, and nothing else: what all methods are compared with."""
 
+EXPERTS = "experts"
+"""Networks of one suite each, mixed (`experts`): no network of several suites is trained."""
+
+
+def on_all_suites(method: str) -> str:
+    """What answers for all suites, in words.
+
+    Example:
+        >>> on_all_suites("pooled"), on_all_suites(EXPERTS)
+        ('one network on all suites', 'the networks of all suites, mixed,')
+    """
+    return "the networks of all suites, mixed," if method == EXPERTS else "one network on all suites"
+
+
 ADAPTING = ("mmd", "adversarial", "batch-norms")
 """Methods that make use of maps without labels."""
 
@@ -55,8 +69,9 @@ def methods_of(spec: RobustnessSpec, *, have_siblings: bool = True) -> tuple[str
         UserError: a method that the training does not know, or that such suites do not suffice for.
     """
     useless = ADAPTING_ALONE if have_siblings else (*ADAPTING_ALONE, *OF_SIBLINGS)
-    named = spec.methods or tuple(method for method in known_methods() if method not in useless)
-    _refuse_unknown("methods", named)
+    known = (*known_methods(), EXPERTS)
+    named = spec.methods or tuple(method for method in known if method not in useless)
+    _refuse_unknown("methods", named, known)
     if wrong := [method for method in named if method in ADAPTING_ALONE]:
         raise UserError(f"methods: {wrong[0]} needs maps of the left-out suite; give it with --adapt-with")
     if wrong := [method for method in named if method in useless]:
@@ -70,22 +85,27 @@ def adapting_methods(spec: RobustnessSpec) -> tuple[str, ...]:
     Raises:
         UserError: a method that the training does not know.
     """
-    _refuse_unknown("adapt_with", spec.adapt_with)
+    _refuse_unknown("adapt_with", spec.adapt_with, known_methods())
     named = spec.adapt_with or tuple(
         method for method in (*known_methods(), *spec.methods) if method in ADAPTING or ":" in method
     )
     return tuple(dict.fromkeys(named)) or (POOLED,)
 
 
-def _refuse_unknown(setting: str, methods: Sequence[str]) -> None:
-    known = known_methods()
+def _refuse_unknown(setting: str, methods: Sequence[str], known: Sequence[str]) -> None:
     if strange := [method for method in methods if method not in known and ":" not in method]:
         raise UserError(f"{setting}: no method {shown(strange[0])}; choose from {', '.join(known)}, or give a penalty")
 
 
 def candidates_of(spec: RobustnessSpec, method: str) -> tuple[MethodOptions, ...]:
-    """What is compared of a method: what was given, else its grid, else its defaults."""
+    """What is compared of a method: what was given, else its grid, else its defaults.
+
+    Raises:
+        UserError: hyper-parameters of a method that has none.
+    """
     given = tuple(each for each in spec.candidates if each.method == method)
+    if given and method == EXPERTS:
+        raise UserError(f"candidates: {EXPERTS} has no hyper-parameters; leave it out there")
     return given or tuple(MethodOptions(method, dict(each)) for each in GRIDS.get(method, ({},)))
 
 

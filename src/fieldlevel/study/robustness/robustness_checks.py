@@ -6,7 +6,7 @@ from pathlib import Path
 from fieldlevel.errors import UserError
 from fieldlevel.spec_io import refuse_values
 from fieldlevel.study.letter_checks import refuse_simulations
-from fieldlevel.study.robustness.robust_methods import adapting_methods, candidates_of, methods_of, with_method
+from fieldlevel.study.robustness.robust_methods import EXPERTS, adapting_methods, candidates_of, methods_of, with_method
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec, choice_training
 from fieldlevel.training import settings
 from fieldlevel.training.settings import check_train_spec
@@ -47,6 +47,8 @@ def check_robustness(spec: RobustnessSpec) -> None:
         raise UserError(f"candidates: {idle[0]} is not among the methods {', '.join(compared)}; name it with --methods")
     for method in compared:
         for candidate in candidates_of(spec, method):
+            if method == EXPERTS:
+                continue
             check_train_spec(with_method(_sourced(spec, is_adapting=method in adapting_methods(spec)), candidate))
 
 

@@ -4,7 +4,7 @@ What is trained at full size depends on what the choice finds. Until that is kno
 which one method other than pooling is best everywhere, the first that there is.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -18,6 +18,7 @@ from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.jobs import divergence_of, network_key, run_name
 from fieldlevel.study.letter_data import LetterData
 from fieldlevel.study.robustness.choosing import Choice
+from fieldlevel.study.robustness.experts import mixed_choice
 from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import POOLED
 from fieldlevel.study.robustness.robustness_data import choose_suites, folds_of
@@ -67,6 +68,8 @@ def plan_robustness(spec: RobustnessSpec, times: StepTimes, data: LetterData | N
     known, left = partial(_known, store, data), partial(_is_left, store, data)
     comparing = stages.choice()
     found = known(comparing)
+    if found is not None:
+        found |= mixed_choice(found, folds.suites, [parameter.name for parameter in stages.parameters])
     choices = stages.choices(found) if found is not None else _assumed(dict.fromkeys(folds.suites, stages.compared))
     candidates = stages.adapting_candidates(choices)
     seeing = stages.adapting_choice(candidates)
@@ -76,10 +79,7 @@ def plan_robustness(spec: RobustnessSpec, times: StepTimes, data: LetterData | N
     return list(_counted(roles, spec, times, left))
 
 
-Tested = Mapping[Role, Sequence[PairResult]]
-
-
-def _known(store: Store, data: LetterData | None, roles: Roles) -> Tested | None:
+def _known(store: Store, data: LetterData | None, roles: Roles) -> dict[Role, tuple[PairResult, ...]] | None:
     """What was found for some roles; None where some of it was not done."""
     tests = [test for each in roles.values() for test in each]
     if data is None:

@@ -22,6 +22,7 @@ from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.jobs import affordable, divergence_of, train_missing, weights_of
 from fieldlevel.study.letter_data import LetterData, describe_data
+from fieldlevel.study.robustness.experts import mixed_choice, mixed_full_size, mixed_set_p
 from fieldlevel.study.robustness.robustness_data import as_letter, folds_of
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
@@ -71,13 +72,17 @@ def run_robustness(
     work = partial(_do, store, data, device, workers, listener)
     parameters = main_parameters(data.of(suite).layout for suite in data.suites)
     stages = Stages(folds, parameters)
+    names = [parameter.name for parameter in parameters]
     compared = work(stages.choice(), may_diverge=True)
+    compared |= mixed_choice(compared, data.suites, names)
     choices = stages.choices(compared)
     candidates = stages.adapting_candidates(choices)
     seeing = work(stages.adapting_choice(candidates), may_diverge=True)
     adapting = stages.adapting(candidates, seeing)
     full = stages.full_size(choices, adapting)
     tested = work(full)
+    set_p = _set_tests(store, data, full, tested, device)
+    tested |= mixed_full_size(tested, data.suites, names)
     opened = {suite: data.of(suite) for suite in data.suites}
     return RobustnessResults(
         spec=spec,
@@ -88,7 +93,7 @@ def run_robustness(
         choices=choices,
         adapting=adapting,
         methods=stages.methods(choices),
-        set_p=_set_tests(store, data, full, tested, device),
+        set_p={**set_p, **mixed_set_p(set_p, tested)},
         distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}),
         facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)),
         provenance=describe_software(select_device(device)),

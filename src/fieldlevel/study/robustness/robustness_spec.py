@@ -48,8 +48,8 @@ class RobustnessSpec:
     suites: tuple[str, ...] = ()
     """Three or more; when empty all that the folder holds, or all mock suites where none is given."""
     methods: tuple[str, ...] = ()
-    """Ways to train on several suites, by their names in `train`; when empty all that there are. `pooled` is always
-    among them."""
+    """Ways to train on several suites, by their names in `train`, and `experts`, networks of one suite each that are
+    mixed; when empty all that there are. `pooled` is always among them."""
     adapt_with: tuple[str, ...] = ()
     """Those of them that may see maps of the left-out suite, without labels; when empty all that make use of them."""
     candidates: tuple[MethodOptions, ...] = ()

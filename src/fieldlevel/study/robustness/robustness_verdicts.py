@@ -21,7 +21,7 @@ import numpy as np
 
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.study.robustness.fold_measures import Fold, FoldMeasure, Measures
-from fieldlevel.study.robustness.robust_methods import POOLED
+from fieldlevel.study.robustness.robust_methods import POOLED, on_all_suites
 from fieldlevel.study.robustness.robustness_results import CHOSEN, RobustnessResults
 from fieldlevel.study.robustness.roles import ALL_TARGET, PERMUTED_SUITES, ZERO_WEIGHT, Role
 from fieldlevel.study.verdict import (
@@ -228,7 +228,7 @@ def _cost(measures: Measures) -> Iterator[Verdict]:
     for method, suites in measures.own_cost.items():
         yield from conclude(
             f"cost on the own suites, {method}",
-            "One network on all suites errs on each hardly more than the network of that suite alone.",
+            f"On each suite {on_all_suites(method)} errs hardly more than the network of that suite alone.",
             f"RMSE at most {OWN_COST} times that of the single-suite network (the oracle), beyond the error; {_KNOWS}",
             _LETTER,
             _apart(suites, lambda each: _ratio(each, each.ratio, OWN_COST)),

@@ -6,13 +6,13 @@ hyper-parameters are compared in the adaptation.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from fieldlevel.layout import Parameter
 from fieldlevel.study.robustness.choosing import Choice, Tested, choose, full_size, over_all, without_diverged
 from fieldlevel.study.robustness.controls import controls_of
 from fieldlevel.study.robustness.folds import Folds
-from fieldlevel.study.robustness.robust_methods import POOLED, adapting_methods, candidates_of, methods_of
+from fieldlevel.study.robustness.robust_methods import EXPERTS, POOLED, adapting_methods, candidates_of, methods_of
 from fieldlevel.study.robustness.robustness_spec import MethodOptions
 from fieldlevel.study.robustness.roles import ALL_TARGET, ZERO_WEIGHT, Roles
 
@@ -54,11 +54,17 @@ class Stages:
         """Networks of the choice."""
         if not self.chooses:
             return {}
-        return {
+        roles = {
             role: tests
             for target in self.folds.suites
             for role, tests in self.folds.choice(target, self.compared).items()
         }
+        return {**roles, **(self.folds.choice_experts() if self.mixes else {})}
+
+    @property
+    def mixes(self) -> bool:
+        """Whether networks of one suite each are mixed."""
+        return any(each.method == EXPERTS for each in self.compared)
 
     def choices(self, tested: Tested) -> dict[str, Choice]:
         """What was best for each left-out suite."""
@@ -105,9 +111,16 @@ class Stages:
         }
 
     def methods(self, choices: Choices) -> tuple[str, ...]:
-        """Those of leave-one-out at full size, pooling first; none where it is not asked for."""
+        """Those of leave-one-out at full size, pooling first; none where it is not asked for.
+
+        Networks of one suite each are there anyway: their mixture comes last, whatever its rank.
+        """
         spec = self.folds.spec
-        return full_size([*choices.values()], spec.n_best) if "leave one out" in spec.parts else ()
+        if "leave one out" not in spec.parts:
+            return ()
+        trained = [replace(each, ranked=tuple(ranked_but_experts(each))) for each in choices.values()]
+        are_mixed = self.mixes and all(EXPERTS in map(_method, choice.ranked) for choice in choices.values())
+        return (*full_size(trained, spec.n_best), *((EXPERTS,) if are_mixed else ()))
 
     def full_size(self, choices: Choices, adapting: Choices) -> Roles:
         """The matrix, and what was asked for beside it.
@@ -120,14 +133,25 @@ class Stages:
         if methods:
             overall = [over_all([*choices.values()], self.compared, method) for method in methods]
             roles |= folds.all_suites(overall)
+        if EXPERTS in methods:
+            roles |= folds.inner_experts()
         for target in folds.suites:
             choice = choices[target]
             taken = [choice.of(method) for method in methods]
             told = [each for each in taken if each.method in (POOLED, choice.best.method)]
-            trained = [each for each in choice.ranked if each.method in (methods or (each.method,))]
+            trained = [each for each in ranked_but_experts(choice) if each.method in (methods or (each.method,))]
             controls = controls_of(folds, target, trained) if "controls" in folds.spec.parts else {}
             roles |= {role: tests for role, tests in controls.items() if role.detail == ZERO_WEIGHT}
             roles |= {**folds.leave_one_out(target, taken), **folds.inner(target, told)} if taken else {}
             roles |= folds.adaptation(target, adapting[target].best) if adapting else {}
             roles |= controls
         return roles
+
+
+def _method(each: MethodOptions) -> str:
+    return each.method
+
+
+def ranked_but_experts(choice: Choice) -> list[MethodOptions]:
+    """The methods of which networks are trained, the best first."""
+    return [each for each in choice.ranked if each.method != EXPERTS]
