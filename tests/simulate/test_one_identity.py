@@ -248,7 +248,8 @@ def test_an_interrupted_training_goes_on_where_its_maps_were_simulated_anew(here
         assert (out / "resume.pt").exists()
         steps = []
         train(longer, folder, out, "cpu", lambda event, steps=steps: steps.append((event.done, event.total)))
-        assert min(done for done, total in steps if total == 40) > 10
+        first = min(done for done, total in steps if total == 40)
+        assert first > longer.validate_every  # of which a slow disk keeps few; one that begins anew tells of the first
 
 
 def test_runs_of_earlier_versions_go_on_with_the_same_pixels(here, there, tmp_path):
