@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.study.robustness.controls import controls_of
 from fieldlevel.study.robustness.folds import Folds, check_folds
@@ -214,6 +215,10 @@ def test_a_method_of_siblings_is_left_out_where_suites_have_none(monkeypatch):
         ({"adaptation_seeds": 0}, "adaptation_seeds = 0"),
         ({"adaptation_inner": 0}, "adaptation_inner = 0"),
         ({"control_folds": -1}, "control_folds = -1: allowed are numbers from 0"),
+        ({"train": TrainSpec(suite="MockSIMBA")}, "train.suite: MockSIMBA; a robustness study sets it itself"),
+        ({"train": TrainSpec(labels="permuted")}, "train.labels: permuted; a robustness study sets it itself"),
+        ({"train": TrainSpec(method="mmd")}, "train.method: mmd; name methods to compare with --methods"),
+        ({"train": TrainSpec(transform=TransformSpec("smoothing"))}, "smoothing needs a positive number"),
     ],
 )
 def test_what_cannot_be_is_refused_first(changes, told):

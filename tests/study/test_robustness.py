@@ -9,6 +9,7 @@ from toy import latin_hypercube, toy_maps
 
 from fieldlevel.cli import main
 from fieldlevel.data.split import SplitSpec
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
 from fieldlevel.estimators.network_specs import NetworkSpec
 from fieldlevel.layout import Layout
@@ -250,6 +251,26 @@ def test_a_matrix_alone_is_tested_on_a_set_of_its_own(draft_figures, tmp_path):
     assert document["worst_ratio_leave_one_out"] is document["own_cost"] is None
     assert document["coverage68_by_fold"] == document["folds"] == {}
     assert "Leave one suite out was not done" in document["sentences"][0]
+
+
+def test_a_study_of_smoothed_maps_and_one_parameter_says_so(draft_figures, small, tmp_path):
+    place, spec, _, sharp, _ = small
+    smoothed = replace(spec.train, transform=TransformSpec("smoothing", 2.0), outputs=("Omega_m",))
+    _, results = study(replace(spec, train=smoothed), place / "cmd", tmp_path / "out")
+    with draft_figures():
+        document = write_robustness(tmp_path / "out", results)
+    told = [json.loads(path.read_text()) for path in (tmp_path / "out" / "runs").glob("train-*/spec.json")]
+    assert told
+    assert all(each["transform"]["scale"] == 2.0 for each in told)
+    assert results.names == ("Omega_m",)
+    assert all(list(fold) == ["Omega_m"] for fold in document["leave_one_out"]["pooled"].values())
+    assert results.facts["networks read maps"] == "smoothed by a Gaussian of 2 pixels (3.12 Mpc/h)"
+    assert "networks read maps" not in sharp.facts
+    distances = [max(each.distances.values()) for each in (results, sharp)]
+    assert distances[0] != distances[1]
+    bad = replace(spec, train=replace(spec.train, outputs=("A_SN1[MockTNG]",)))
+    with pytest.raises(UserError, match=r"nothing of what all suites have in common; name some of Omega_m sigma_8"):
+        prepare_robustness(bad, place / "cmd", tmp_path / "bad", "cpu")
 
 
 def test_two_suites_are_too_few_by_every_way(tmp_path, capsys):

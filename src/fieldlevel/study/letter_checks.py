@@ -66,9 +66,10 @@ def check_letter(spec: LetterSpec) -> None:
     if spec.suites:
         check_suites(spec.suites)
     own = {"transform": TransformSpec(), "labels": "true", "suite": TrainSpec().suite, "sources": ()}
-    _refuse_changes(spec.train, "train", own | {"inputs": "maps"})
-    _refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"})
-    _refuse_changes(spec.simulate, "simulate", {"suites": SimulateSpec().suites})
+    every = "every experiment of a letter sets it itself, do not give it"
+    refuse_changes(spec.train, "train", own | {"inputs": "maps"}, every)
+    refuse_changes(spec.summary, "summary", own | {"inputs": "power spectrum"}, every)
+    refuse_changes(spec.simulate, "simulate", {"suites": SimulateSpec().suites}, every)
     if spec.train.seed + spec.seeds > 1 << 63:
         raise UserError(f"train.seed = {spec.train.seed}: {spec.seeds} seeds from it on pass 2^63; take a smaller one")
     plan = planned(spec)
@@ -214,8 +215,19 @@ def _refuse_logarithms(field: str, plan: Plan) -> None:
         )
 
 
-def _refuse_changes(train: TrainSpec | SimulateSpec, name: str, expected: Mapping[str, object]) -> None:
+def refuse_changes(given: TrainSpec | SimulateSpec, name: str, expected: Mapping[str, object], reason: str) -> None:
+    """Refuse settings that are not for the user to give.
+
+    Args:
+        given: with the settings.
+        name: of it among those of the study.
+        expected: what they are where nobody gave them.
+        reason: why, and what to do.
+
+    Raises:
+        UserError: with the setting.
+    """
     for setting, value in expected.items():
-        if getattr(train, setting) != value:
-            told = getattr(train, setting) if isinstance(value, str) else "changed"
-            raise UserError(f"{name}.{setting}: {told}; every experiment of a letter sets it itself, do not give it")
+        if getattr(given, setting) != value:
+            told = getattr(given, setting) if isinstance(value, str) else "changed"
+            raise UserError(f"{name}.{setting}: {told}; {reason}")

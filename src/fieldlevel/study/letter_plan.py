@@ -89,14 +89,15 @@ def check_suites(suites: Sequence[str]) -> None:
     if wrong := [suite for suite in suites if not is_allowed(suite)]:
         raise UserError(f"suites: {shown(wrong[0])}: must be {words}")
     if any(map(is_nbody, suites)):
-        told = "a letter compares suites with baryons, whose gravity-only twins it finds itself"
+        told = "suites with baryons are compared, whose gravity-only twins are found where they are needed"
         raise UserError(f"suites: {named}: {told}; name {' '.join(_with_baryons(suites))}")
 
 
 def _with_baryons(suites: Sequence[str]) -> list[str]:
-    """The suites, in the place of gravity-only ones those whose twins they are."""
-    each = [hydro_twins(suite) if is_nbody(suite) else (suite,) for suite in suites]
-    return list(dict.fromkeys(name for names in each for name in names))
+    """The suites with baryons, and where these are fewer than two those whose twins the others are."""
+    own = [suite for suite in suites if not is_nbody(suite)]
+    twins = [name for suite in suites if is_nbody(suite) for name in hydro_twins(suite)]
+    return own if len(own) > 1 else list(dict.fromkeys([*own, *twins]))
 
 
 def everything(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from fieldlevel.errors import UserError
 from fieldlevel.spec_io import refuse_values
-from fieldlevel.study.letter_checks import refuse_simulations
+from fieldlevel.study.letter_checks import refuse_changes, refuse_simulations
 from fieldlevel.study.robustness.robust_methods import EXPERTS, adapting_methods, candidates_of, methods_of, with_method
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec, choice_training
 from fieldlevel.training import settings
@@ -39,6 +39,9 @@ def check_robustness(spec: RobustnessSpec) -> None:
             "choice_steps": (spec.choice_steps > 0, hidden),
         },
     )
+    own = {"suite": TrainSpec().suite, "sources": (), "labels": "true", "inputs": "maps"}
+    refuse_changes(spec.train, "train", own, "a robustness study sets it itself, do not give it")
+    refuse_changes(spec.train, "train", {"method": TrainSpec().method}, "name methods to compare with --methods")
     if spec.test_set == spec.train.set_name:
         raise UserError(f"test_set = {spec.test_set}: the set of the training; leave it out, its test rows are taken")
     check_train_spec(choice_training(spec))

@@ -1,14 +1,17 @@
 """The data of a robustness study: a folder with three suites or more, or all mock suites, which are simulated."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from fieldlevel.data.cmd_format import list_suites
 from fieldlevel.data.suite import open_suite
+from fieldlevel.data.transform_spec import TransformSpec
 from fieldlevel.errors import UserError
+from fieldlevel.layout import Layout, Parameter
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.spec_io import digest, in_plain_types
+from fieldlevel.spellings import without_spaces
 from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.letter_data import LetterData, prepare_data
 from fieldlevel.study.letter_plan import check_suites
@@ -50,6 +53,7 @@ def prepare_robustness(
             opened[suite, spec.test_set] = found
     known = (opened[key].fingerprint for key in sorted(opened))
     data = replace(data, opened=opened, key=digest(spec, *known), earlier=())
+    claimed_parameters(spec, (data.of(suite).layout for suite in suites))
     folds = folds_of(spec, data)
     methods_of(spec, have_siblings=folds.have_siblings)
     check_folds(folds)
@@ -107,8 +111,22 @@ def _held(spec: RobustnessSpec, directory: Path) -> tuple[str, ...]:
 
 def as_letter(spec: RobustnessSpec, suites: tuple[str, ...]) -> LetterSpec:
     """A letter with the same data, which does nothing but its pairs."""
-    simulate = replace(spec.simulate, twin=False)
-    return LetterSpec(suites=suites, only=("all pairs",), numerics=False, simulate=simulate, train=spec.train)
+    simulate, train = replace(spec.simulate, twin=False), replace(spec.train, transform=TransformSpec())
+    return LetterSpec(suites=suites, only=("all pairs",), numerics=False, simulate=simulate, train=train)
+
+
+def claimed_parameters(spec: RobustnessSpec, layouts: Iterable[Layout]) -> tuple[Parameter, ...]:
+    """What claims are about: the cosmological parameters that all suites have and that networks are to infer.
+
+    Raises:
+        UserError: networks infer none of them.
+    """
+    shared, outputs = main_parameters(layouts), spec.train.outputs
+    if found := tuple(parameter for parameter in shared if not outputs or parameter.name in outputs):
+        return found
+    names = " ".join(parameter.name for parameter in shared)
+    told = f"train.outputs = {' '.join(outputs)}: nothing of what all suites have in common"
+    raise UserError(f"{told}; name some of {names}, or leave it out")
 
 
 def folds_of(spec: RobustnessSpec, data: LetterData) -> Folds:
@@ -122,3 +140,22 @@ def folds_of(spec: RobustnessSpec, data: LetterData) -> Folds:
     }
     seeds = {suite.layout.initial_conditions for suite in opened.values()}
     return Folds(spec, data.suites, rows, cosmology, data.layout.n_maps, len(seeds) == 1 and "" not in seeds)
+
+
+def told_of_transform(spec: RobustnessSpec, data: LetterData) -> dict[str, str]:
+    """What every network of a study reads in the place of the maps, in words; nothing where it reads them as they are.
+
+    Args:
+        spec: of the study.
+        data: the maps.
+    """
+    transform, suite = spec.train.transform, data.of(data.suites[0])
+    if transform.kind == "none":
+        return {}
+    told = without_spaces(transform.kind)
+    if transform.kind == "smoothing":
+        length = transform.scale * suite.layout.box_size_mpc_h / suite.n_pixels
+        told = f"smoothed by a Gaussian of {transform.scale:g} pixels ({length:.3g} Mpc/h)"
+    elif transform.kind == "k_max":
+        told = f"cut at k = {transform.scale:g} h/Mpc"
+    return {"networks read maps": told}

@@ -21,7 +21,7 @@ from fieldlevel.study.robustness.choosing import Choice
 from fieldlevel.study.robustness.experts import mixed_choice
 from fieldlevel.study.robustness.folds import Folds
 from fieldlevel.study.robustness.robust_methods import POOLED
-from fieldlevel.study.robustness.robustness_data import choose_suites, folds_of
+from fieldlevel.study.robustness.robustness_data import choose_suites, claimed_parameters, folds_of
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
 from fieldlevel.study.robustness.roles import Kind, Role, Roles
 from fieldlevel.study.robustness.rows import Rows
@@ -63,7 +63,7 @@ def plan_robustness(spec: RobustnessSpec, times: StepTimes, data: LetterData | N
     """
     folds = folds_of(spec, data) if data else _without_maps(spec)
     layouts = [data.of(suite).layout if data else layout_of(suite, spec.train.set_name) for suite in folds.suites]
-    stages = Stages(folds, main_parameters(layouts))
+    stages = Stages(folds, claimed_parameters(spec, layouts))
     store = Store(out / "runs")
     known, left = partial(_known, store, data), partial(_is_left, store, data)
     comparing = stages.choice()

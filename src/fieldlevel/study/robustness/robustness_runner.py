@@ -19,11 +19,10 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
-from fieldlevel.statistics.shared_parameters import main_parameters
 from fieldlevel.study.jobs import affordable, divergence_of, train_missing, weights_of
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.robustness.experts import mixed_choice, mixed_full_size, mixed_set_p
-from fieldlevel.study.robustness.robustness_data import as_letter, folds_of
+from fieldlevel.study.robustness.robustness_data import as_letter, claimed_parameters, folds_of, told_of_transform
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
 from fieldlevel.study.robustness.roles import Role, Roles, as_plan
@@ -70,7 +69,7 @@ def run_robustness(
     check_distinct([suite.files for suite in data.opened.values()], listener)
     folds, store = folds_of(spec, data), Store(out / "runs")
     work = partial(_do, store, data, device, workers, listener)
-    parameters = main_parameters(data.of(suite).layout for suite in data.suites)
+    parameters = claimed_parameters(spec, (data.of(suite).layout for suite in data.suites))
     stages = Stages(folds, parameters)
     names = [parameter.name for parameter in parameters]
     compared = work(stages.choice(), may_diverge=True)
@@ -83,7 +82,7 @@ def run_robustness(
     tested = work(full)
     set_p = _set_tests(store, data, full, tested, device)
     tested |= mixed_full_size(tested, data.suites, names)
-    opened = {suite: data.of(suite) for suite in data.suites}
+    opened, transform = {suite: data.of(suite) for suite in data.suites}, spec.train.transform
     return RobustnessResults(
         spec=spec,
         key=data.key,
@@ -94,8 +93,8 @@ def run_robustness(
         adapting=adapting,
         methods=stages.methods(choices),
         set_p={**set_p, **mixed_set_p(set_p, tested)},
-        distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}),
-        facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)),
+        distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}, transform),
+        facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)) | told_of_transform(spec, data),
         provenance=describe_software(select_device(device)),
         is_mock=data.is_mock,
     )
