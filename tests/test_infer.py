@@ -142,6 +142,16 @@ def test_several_networks_answer_as_an_ensemble(weights, maps, tmp_path):
     assert float(row["Omega_m_std"]) == pytest.approx(0.4 * (0.1**2 + 0.1**2) ** 0.5, rel=1e-5)
 
 
+def test_some_parameters_are_answered_alone(weights, maps, tmp_path, capsys):
+    out = tmp_path / "p.csv"
+    assert main(["infer", str(weights), str(maps), "--out", str(out), "--outputs", "sigma_8", "--samples", "3"]) == 0
+    assert "Omega_m" not in capsys.readouterr().out
+    row = rows_of(out)[0]
+    assert [name for name in row if name.endswith("_mean")] == ["sigma_8_mean"]
+    with np.load(tmp_path / "p.samples.npz", allow_pickle=False) as file:
+        assert file["names"].tolist() == ["sigma_8"]
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
@@ -154,6 +164,7 @@ def test_several_networks_answer_as_an_ensemble(weights, maps, tmp_path):
         (["--plot", "plot.txt"], "plot.txt: a figure is .pdf or .png"),
         (["--plot", "maps.npy"], "maps.npy: a figure is"),
         (["--members", "none.safetensors"], "none.safetensors: "),
+        (["--outputs", "h"], "outputs = h: "),
         (["--quantiles", "0.5", "0.5"], "--quantiles: two of them are 0.5 in the names of the columns"),
         (["--quantiles", "0.1", "0.5000001", "0.5"], "--quantiles: two of them are 0.5 in the names of the columns"),
         (["--out", "q.png", "--plot", "q.png"], "q.png: two files of one name, q.png too"),

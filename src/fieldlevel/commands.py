@@ -230,7 +230,10 @@ class Infer:
     out: Path | None = None
     """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
     members: tuple[Path, ...] = ()
-    """More networks of the same parameters and maps: all of them answer together, as an ensemble of equal weights."""
+    """More networks of the same maps: all of them answer together, as an ensemble of equal weights."""
+    outputs: tuple[str, ...] = ()
+    """Parameters to answer, by their names; networks of several suites have Omega_m and sigma_8 in common. All that the
+    networks infer when omitted."""
     quantiles: tuple[float, ...] = ()
     """Probabilities whose quantiles of each parameter the table gets too, e.g. 0.16 0.5 0.84."""
     samples: int | None = None

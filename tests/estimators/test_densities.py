@@ -87,6 +87,43 @@ def test_it_integrates_to_one(density):
     torch.testing.assert_close(mass, torch.ones_like(mass), rtol=0.0, atol=3e-3)
 
 
+@pytest.mark.parametrize("name", ["truncated", "copula", "mixture", "of_marginals"])
+@pytest.mark.parametrize("column", [0, 1])
+def test_a_marginal_is_the_integral_over_the_other_parameter(name, column):
+    density, n = DENSITIES[name](), 400
+    joint = density.log_prob(grid(n)).exp().reshape(n, n, 3).mean(1 - column)
+    middles = (torch.arange(n, dtype=torch.float64) + 0.5) / n
+    alone = density.marginal([column])
+    found = alone.log_prob(middles[:, None, None].expand(-1, 3, 1)).exp()
+    inside = slice(4, -4)  # in the very corners a copula is steeper than cells are narrow
+    torch.testing.assert_close(found[inside], joint[inside], rtol=0.01, atol=0.01)
+    torch.testing.assert_close(alone.std, density.std[:, [column]], rtol=1e-6, atol=0.0)
+
+
+def test_parameters_of_a_marginal_keep_their_correlations_in_the_order_asked_for():
+    correlation = torch.tensor([[1.0, 0.3, -0.6], [0.3, 1.0, 0.2], [-0.6, 0.2, 1.0]], dtype=torch.float64)
+    three = GaussianCopula(
+        torch.tensor([[0.5, 0.4, 0.6]]), torch.tensor([[0.05, 0.1, 0.08]]), torch.linalg.cholesky(correlation)[None]
+    )
+    for density in (three, Mixture([three, three])):
+        two = density.marginal([2, 0])
+        assert two.is_joint
+        torch.testing.assert_close(two.mean, three.mean[:, [2, 0]])
+        torch.testing.assert_close(two.covariance, three.covariance[:, [2, 0]][:, :, [2, 0]])
+    middles = (torch.arange(2000, dtype=torch.float64) + 0.5) / 2000
+    place = torch.tensor([[0.55, 0.52]], dtype=torch.float64)
+    theta = torch.stack([place[0, 1].expand(2000), middles, place[0, 0].expand(2000)], 1)[:, None]
+    integral = three.log_prob(theta).exp().mean(0)
+    torch.testing.assert_close(two.log_prob(place).exp(), integral, rtol=1e-4, atol=0.0)
+
+
+def test_a_flow_has_no_marginal_of_some_parameters():
+    density = flow()
+    assert density.marginal([0, 1]) is density
+    with pytest.raises(UserError, match=r"FlowDensity: .* no closed form; take networks that infer just these"):
+        density.marginal([1])
+
+
 def test_moments_are_those_of_the_density(density):
     theta = grid()
     mass = density.log_prob(theta).exp() / len(theta)

@@ -136,6 +136,60 @@ def test_feedback_of_two_suites_is_not_one_parameter(toy, with_suite):
     assert len(Ensemble.of([toy(spec=with_suite(suite)) for suite in ("SIMBA", "IllustrisTNG")]).members) == 2
 
 
+SUITES = ("SIMBA", "IllustrisTNG")
+
+
+@pytest.mark.parametrize("joint", [False, True])
+def test_networks_of_two_suites_answer_what_they_share(toy, toy_maps, with_suite, joint):
+    """Of each member the marginal: mean 0.5 - 0.1 and 0.5 + 0.1 of the prior, standard deviation 0.05 each."""
+    feedback = Layout().select(["A_SN1", "Omega_m"])
+    members = [
+        toy(joint=joint, layout=feedback, spec=with_suite(suite), shift=shift)
+        for suite, shift in zip(SUITES, (-0.1, 0.1), strict=True)
+    ]
+    with pytest.raises(UserError, match=r"or choose what they share with outputs \(--outputs Omega_m\)"):
+        Ensemble.of(members)
+    ensemble, maps = Ensemble.of(members, outputs=["Omega_m"]), toy_maps([[0.3, 0.5]])
+    posterior, (mean, std) = ensemble.posterior(maps), ensemble.predict(maps)
+    assert ensemble.layout.names == posterior.names == ("Omega_m",)
+    for found in (posterior.mean, mean, posterior.moments[0]):
+        np.testing.assert_allclose(found, [[0.3]], atol=1e-6)
+    for found in (posterior.std, std, posterior.moments[1]):
+        np.testing.assert_allclose(found, [[0.4 * (0.05**2 + 0.1**2) ** 0.5]], rtol=1e-5)
+    assert posterior.sample(5).shape == (5, 1, 1)
+
+
+def test_members_may_have_other_outputs_in_another_order(toy, toy_maps):
+    one, two = toy(), toy(layout=TWO.select(["sigma_8", "Omega_m"]))
+    found = Ensemble.of([one, two], outputs=["sigma_8"]).predict(toy_maps([[0.2, 0.6]]))[0]
+    np.testing.assert_allclose(found, [[0.6 + 0.4 * (0.6 + 0.2) / 2]], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("outputs", "words"),
+    [
+        ([], "outputs = : give one parameter or more, each once"),
+        (["Omega_m", "Omega_m"], "outputs = Omega_m Omega_m: give one parameter or more, each once"),
+        (["h"], "outputs = h: toy infers no h; choose from A_SN1, Omega_m"),
+        (["A_SN1"], "where A_SN1 mean something else; give networks of one suite, or choose what they share"),
+    ],
+)
+def test_outputs_that_members_do_not_share_are_refused(toy, with_suite, outputs, words):
+    feedback = Layout().select(["A_SN1", "Omega_m"])
+    members = [toy(layout=feedback, spec=with_suite(suite)) for suite in SUITES]
+    with pytest.raises(UserError) as refused:
+        Ensemble.of(members, outputs=outputs)
+    assert words in str(refused.value)
+
+
+def test_errors_on_another_suite_are_those_of_the_parameters_that_are_answered(toy, physical):
+    member, std = measured(toy(), 0.12, 0.0), np.full((2, 1), 0.4 * 0.05)
+    for outputs, expected in ((["Omega_m"], 0.13), (["sigma_8"], 0.05)):
+        column = TWO.column(outputs[0])
+        found = Ensemble.of([member], outputs=outputs).transfer_std(physical(UNIT)[:, [column]], std)
+        np.testing.assert_allclose(found, 0.4 * expected)
+
+
 def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
     p_values = iter([0.5, np.nan, 0.01])
     monkeypatch.setattr(Judging, "verdict", lambda self: trust_of(next(p_values)))
@@ -213,3 +267,9 @@ def test_a_list_of_files_is_loaded_as_an_ensemble(tmp_path):
         fieldlevel.load([])
     with pytest.raises(UserError, match="give a list of networks"):
         fieldlevel.load(paths[0], weights="validation loss")
+
+
+def test_outputs_are_of_a_list():
+    with pytest.raises(UserError, match="of an ensemble; give a list of networks, or of this one alone"):
+        fieldlevel.load("MockTNG", "cpu", outputs=["Omega_m"])
+    assert fieldlevel.load(["MockTNG"], "cpu", outputs=["Omega_m"]).layout.names == ("Omega_m",)

@@ -79,6 +79,20 @@ class Density(ABC):
     def cat(cls, densities: "Sequence[Any]") -> "Density":
         """The density of all maps of several, which are of this class."""
 
+    def marginal(self, columns: Sequence[int]) -> "Density":
+        """The density of some parameters, whatever the others are.
+
+        Args:
+            columns: their numbers, in the order that they are to have.
+
+        Raises:
+            UserError: it is not known but by integrating, as that of a flow.
+        """
+        if list(columns) == list(range(self.n_parameters)):
+            return self
+        told = "the density of some of its parameters alone has no closed form"
+        raise UserError(f"{type(self).__name__}: {told}; take networks that infer just these")
+
 
 class _OfTruncatedNormals(Density):
     """A density whose marginals are truncated normals: `mean` and `std` are theirs."""
@@ -144,6 +158,12 @@ class GaussianCopula(_OfTruncatedNormals):
         """The density of some maps."""
         return GaussianCopula(self.mean[index], self.std[index], self.factor[index])
 
+    def marginal(self, columns: Sequence[int]) -> "GaussianCopula":
+        """The density of some parameters: the rows and columns of theirs of the correlation matrix."""
+        chosen = list(columns)
+        rows = self.factor[:, chosen]
+        return GaussianCopula(self.mean[:, chosen], self.std[:, chosen], torch.linalg.cholesky(rows @ rows.mT))
+
     @classmethod
     def cat(cls, densities: "Sequence[GaussianCopula]") -> "GaussianCopula":
         """The density of all maps of several."""
@@ -175,6 +195,10 @@ class TruncatedNormal(_OfTruncatedNormals):
     def select(self, index: Any) -> "TruncatedNormal":
         """The density of some maps."""
         return TruncatedNormal(self.mean[index], self.std[index])
+
+    def marginal(self, columns: Sequence[int]) -> "TruncatedNormal":
+        """The density of some parameters."""
+        return TruncatedNormal(self.mean[:, list(columns)], self.std[:, list(columns)])
 
     @classmethod
     def cat(cls, densities: "Sequence[TruncatedNormal]") -> "TruncatedNormal":
@@ -235,6 +259,10 @@ class Mixture(Density):
     def select(self, index: Any) -> "Mixture":
         """The density of some maps."""
         return Mixture([each.select(index) for each in self.densities], self.weights)
+
+    def marginal(self, columns: Sequence[int]) -> "Mixture":
+        """The density of some parameters."""
+        return Mixture([each.marginal(columns) for each in self.densities], self.weights)
 
     @classmethod
     def cat(cls, densities: "Sequence[Mixture]") -> "Mixture":

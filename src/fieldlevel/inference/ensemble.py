@@ -6,6 +6,9 @@ With weights w_k that add up to one, p(theta | x) = sum_k w_k p_k(theta | x), so
 
 where members disagree, the error bar grows. What all members get wrong alike stays wrong.
 
+Networks of several suites agree on what Omega_m and sigma_8 are and not on feedback: they answer together for the
+`outputs` that are asked for, of which each tells its marginal posterior.
+
 Weights by validation loss are w_k ~ exp(-L_k). Where the loss is a mean negative log likelihood, w_k is the geometric
 mean of the likelihoods of the validation maps; losses are comparable only between networks of one kind of head that
 were validated on the same maps.
@@ -20,7 +23,7 @@ import numpy as np
 import numpy.typing as npt
 from torch import Tensor
 
-from fieldlevel.arrays import BoolArray, FloatArray
+from fieldlevel.arrays import BoolArray, FloatArray, as_array
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.seen import SeenSource
 from fieldlevel.errors import UserError, shown
@@ -45,33 +48,39 @@ class Ensemble:
     Attributes:
         members: the networks.
         weights: of each, adding up to one, (K,).
+        outputs: names of the parameters that are answered, (P,), which all members infer among others.
     """
 
     members: tuple[Predictor, ...]
     weights: FloatArray
+    outputs: tuple[str, ...]
 
     @classmethod
-    def of(cls, members: Sequence[Predictor], weights: Weighting = "equal") -> "Ensemble":
+    def of(
+        cls, members: Sequence[Predictor], weights: Weighting = "equal", outputs: Sequence[str] | None = None
+    ) -> "Ensemble":
         """An ensemble of networks that fit together.
 
         Args:
             members: one or more.
             weights: `"equal"`, or by `"validation loss"`: see the head of the module.
+            outputs: names of the parameters to answer, all that each member infers when None.
 
         Raises:
-            UserError: no member, members for other maps, parameters or priors, no such weighting, or losses that
-                cannot be compared.
+            UserError: no member, members for other maps, parameters or priors, no such weighting, losses that cannot be
+                compared, or outputs that a member lacks.
         """
         if not members:
             raise UserError("ensemble: no network; give one or more weights files")
+        names = members[0].layout.names if outputs is None else _checked(outputs, members)
         for other in members[1:]:
-            _refuse_misfit(members[0], other)
-        return cls(tuple(members), _weights(members, weights))
+            _refuse_misfit(members[0], other, None if outputs is None else names)
+        return cls(tuple(members), _weights(members, weights), names)
 
     @property
     def layout(self) -> Layout:
-        """Of the training maps, with the parameters that all members infer."""
-        return self.members[0].layout
+        """Of the training maps, with the parameters that are answered."""
+        return self.members[0].layout.select(self.outputs)
 
     @property
     def n_pixels(self) -> int:
@@ -121,11 +130,23 @@ class Ensemble:
         Raises:
             UserError: a member's errors on other suites were not measured.
         """
-        each = [member.transfer_std(mean, std) for member in self.members]
+        given = as_array(mean), as_array(std)
+        each = [self._transfer_std(member, *given) for member in self.members]
         if len(each) == 1:
             return each[0]
         variance: FloatArray = np.tensordot(self.weights, np.square(each), 1)
         return np.asarray(np.sqrt(variance))
+
+    def _transfer_std(self, member: Predictor, mean: FloatArray, std: FloatArray) -> FloatArray:
+        """Of a member, whose other parameters, of which each column is independent, may be anything."""
+        columns, layout = self._columns(member), member.layout
+        every, wide = (np.tile(values, (len(mean), 1)) for values in (layout.lows, layout.highs - layout.lows))
+        every[:, columns], wide[:, columns] = mean, std
+        return member.transfer_std(every, wide)[:, columns]
+
+    def _columns(self, member: Predictor) -> list[int]:
+        """Where a member has the parameters that are answered."""
+        return [member.layout.column(name) for name in self.outputs]
 
     @property
     def transfer_guarantee(self) -> str:
@@ -159,7 +180,9 @@ class Ensemble:
     ) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the mixture, in physical units; arguments as of `Predictor.predict`."""
         with telling(listener, verbose) as told:
-            moments = [member.predict(maps, batch_size, told, anyway=anyway) for member in self.members]
+            moments = [
+                self._chosen(member, member.predict(maps, batch_size, told, anyway=anyway)) for member in self.members
+            ]
         return self._mixed(moments)
 
     def posterior(
@@ -178,7 +201,7 @@ class Ensemble:
         """
         with telling(listener, verbose) as told:
             each = [
-                member.posterior(maps, batch_size, told, simulations=simulations, anyway=anyway)
+                self._answered(member, member.posterior(maps, batch_size, told, simulations=simulations, anyway=anyway))
                 for member in self.members
             ]
         if len(each) == 1:
@@ -189,6 +212,16 @@ class Ensemble:
             each[0], density=mixture, moments=moments, trust=_joined([posterior.trust for posterior in each])
         )
 
+    def _answered(self, member: Predictor, posterior: Posterior) -> Posterior:
+        """What a member says of the parameters that are answered."""
+        moments = None if posterior.moments is None else self._chosen(member, posterior.moments)
+        density = posterior.density.marginal(self._columns(member))
+        return replace(posterior, density=density, layout=self.layout, moments=moments)
+
+    def _chosen(self, member: Predictor, moments: tuple[FloatArray, FloatArray]) -> tuple[FloatArray, FloatArray]:
+        mean, std = (values[:, self._columns(member)] for values in moments)
+        return mean, std
+
     def _mixed(self, moments: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
         if len(moments) == 1:
             return moments[0]
@@ -198,10 +231,20 @@ class Ensemble:
 
 
 @overload
-def load(path: str | Path, device: str = "auto", *, weights: Weighting = "equal") -> Predictor: ...
+def load(
+    path: str | Path, device: str = "auto", *, weights: Weighting = "equal", outputs: Sequence[str] | None = None
+) -> Predictor: ...
 @overload
-def load(path: Several, device: str = "auto", *, weights: Weighting = "equal") -> Ensemble: ...
-def load(path: str | Path | Several, device: str = "auto", *, weights: Weighting = "equal") -> Predictor | Ensemble:
+def load(
+    path: Several, device: str = "auto", *, weights: Weighting = "equal", outputs: Sequence[str] | None = None
+) -> Ensemble: ...
+def load(
+    path: str | Path | Several,
+    device: str = "auto",
+    *,
+    weights: Weighting = "equal",
+    outputs: Sequence[str] | None = None,
+) -> Predictor | Ensemble:
     """Load a weights file or a network that comes with the package, or several of them as an ensemble.
 
     Args:
@@ -209,6 +252,8 @@ def load(path: str | Path | Several, device: str = "auto", *, weights: Weighting
             (`inference.packaged`); where a file of that name exists, it is loaded. A list of these is an ensemble.
         device: where to predict.
         weights: of the members of an ensemble, `"equal"` or by `"validation loss"`.
+        outputs: names of the parameters that an ensemble is to answer, which all members infer; those of networks of
+            different suites are the cosmological ones. All that the members infer when None.
 
     Returns:
         A `Predictor`, or an `Ensemble` of a list; it computes in float32 either way.
@@ -220,11 +265,15 @@ def load(path: str | Path | Several, device: str = "auto", *, weights: Weighting
     Example:
         >>> load("MockTNG", "cpu").n_pixels, len(load(["MockTNG"], "cpu").members)
         (256, 1)
+        >>> load(["MockTNG", "MockSIMBA"], "cpu", outputs=["Omega_m", "sigma_8"]).layout.names
+        ('Omega_m', 'sigma_8')
     """
     if isinstance(path, list | tuple):
-        return Ensemble.of([load_predictor(each, device) for each in path], weights)
+        return Ensemble.of([load_predictor(each, device) for each in path], weights, outputs)
     if weights != "equal":
         raise UserError(f"weights = {shown(weights)}: of the members of an ensemble; give a list of networks")
+    if outputs is not None:
+        raise UserError(f"outputs = {shown(outputs)}: of an ensemble; give a list of networks, or of this one alone")
     return load_predictor(path, device)
 
 
@@ -234,24 +283,55 @@ def _joined(trusts: Sequence[Trust | None]) -> Trust | None:
     return Trust.of_members(known) if known else None
 
 
-def _refuse_misfit(first: Predictor, other: Predictor) -> None:
-    """Refuse two members that do not infer the same of the same maps, with the first difference."""
-    for what, one, another in _facts(first, other):
+def _checked(outputs: Sequence[str], members: Sequence[Predictor]) -> tuple[str, ...]:
+    """Names of parameters that all members infer, each once."""
+    names = (outputs,) if isinstance(outputs, str) else tuple(outputs)
+    told = f"outputs = {shown(' '.join(map(str, names)))}"
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{told}: give one parameter or more, each once")
+    for member in members:
+        if lacking := [name for name in names if not isinstance(name, str) or not member.layout.has(name)]:
+            known = ", ".join(member.layout.names)
+            raise UserError(f"{told}: {member.source} infers no {shown(lacking[0])}; choose from {known}")
+    return names
+
+
+def _refuse_misfit(first: Predictor, other: Predictor, names: Sequence[str] | None) -> None:
+    """Refuse two members that do not infer the same of the same maps, with the first difference.
+
+    Args:
+        first: a member.
+        other: another.
+        names: of the parameters that are answered; None where they are to be all of both.
+    """
+    for what, one, another in _facts(first, other, names):
         if one != another:
             told = f"{other.source}: {what} {shown(another)}, but {first.source} has {shown(one)}"
-            raise UserError(f"{told}; an ensemble takes the same maps and infers the same parameters")
-    own = [each.name for each in first.layout.parameters if not (each.cosmological or each.suite)]
+            wanted = "an ensemble takes the same maps and infers the same parameters"
+            raise UserError(f"{told}; {wanted}{_remedy(first, other) if what == _OUTPUTS else ''}")
+    layout = first.layout if names is None else first.layout.select(names)
+    own = [each.name for each in layout.parameters if not (each.cosmological or each.suite)]
     suites = [_labelled_suites(member) for member in (first, other)]
     if own and suites[0] != suites[1]:
         told = f"{other.source}: trained on {shown(', '.join(suites[1]))}, {first.source} on {', '.join(suites[0])}"
-        raise UserError(f"{told}, where {shown(', '.join(own))} mean something else; give networks of one suite")
+        meant = f"where {shown(', '.join(own))} mean something else; give networks of one suite"
+        raise UserError(f"{told}, {meant}{_remedy(first, other)}")
 
 
-def _facts(first: Predictor, other: Predictor) -> list[tuple[str, Any, Any]]:
+def _remedy(first: Predictor, other: Predictor) -> str:
+    """What two networks could answer together, if anything."""
+    shared = [each.name for each in first.layout.cosmological if other.layout.has(each.name)]
+    return f", or choose what they share with outputs (--outputs {' '.join(shared)})" if shared else ""
+
+
+_OUTPUTS = "outputs"
+
+
+def _facts(first: Predictor, other: Predictor, names: Sequence[str] | None) -> list[tuple[str, Any, Any]]:
     def facts(member: Predictor) -> list[tuple[str, Any]]:
-        layout = member.layout
+        layout = member.layout if names is None else member.layout.select(names)
         return [
-            ("outputs", ", ".join(layout.names)),
+            (_OUTPUTS, ", ".join(layout.names)),
             ("priors", ", ".join(f"{each.low:g} to {each.high:g}" for each in layout.parameters)),
             ("maps of pixels a side", member.n_pixels),
             ("field", member.spec.field),

@@ -75,6 +75,7 @@ def infer_file(
     n_samples: int | None = None,
     seed: int = 0,
     plot: Path | None = None,
+    outputs: Sequence[str] = (),
 ) -> Posteriors:
     """Write the posterior mean and standard deviation of each parameter for each map, and more where it is asked for.
 
@@ -92,6 +93,7 @@ def infer_file(
         n_samples: draws from each posterior, written to `samples_path(out)`; none when None.
         seed: of these.
         plot: file that the answers will be drawn to, which none of those written here may be; none when None.
+        outputs: parameters to answer, which all networks infer; all of them when empty.
 
     Returns:
         The posteriors and what there is to say of them.
@@ -102,7 +104,7 @@ def infer_file(
     """
     several = [weights] if isinstance(weights, Path) else list(weights)
     paths = [find_weights(path) for path in several]
-    predictor, maps = load(paths, device), _open_maps(maps_path)
+    predictor, maps = load(paths, device, outputs=outputs or None), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
     places = _places([out, *([] if n_samples is None else [samples_path(out)])], plot, maps_path, paths)
