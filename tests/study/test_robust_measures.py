@@ -1,15 +1,18 @@
 """Measures and verdicts of a robustness study on answers that are known."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fieldlevel.layout import Layout
+from fieldlevel.report.robustness_sentences import summarise_robustness
 from fieldlevel.statistics.estimates import Estimate
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.shift_sources import Labels
 from fieldlevel.study.robustness.choosing import Choice, choose, full_size
 from fieldlevel.study.robustness.fold_measures import FoldMeasure, measure_all, transfer_tau
 from fieldlevel.study.robustness.robustness_document import headline, robustness_document
@@ -81,6 +84,31 @@ def test_tau_is_the_bias_of_the_inner_suites_and_repairs_the_coverage_of_the_lef
     assert each.transfer_coverage.value > 0.6
     assert each.transfer_chi2.value == pytest.approx(1.0, abs=0.2)
     assert each.transfer_width.value == pytest.approx(np.hypot(1, 1.5), rel=0.1)
+
+
+def test_where_networks_fail_it_is_told_what_their_answers_follow():
+    """Of left-out A the answers for sigma_8 are off by three times SIGMA where A_SN1 is high, and not where it is low.
+
+    In the prior's units A_SN1 goes from 0.2 to 0.8, and its full range is that of its logarithm.
+    """
+    off = answers(seed=2)
+    unit = LAYOUT.to_unit_interval(off.theta)
+    moved = off.mean.copy()
+    moved[:, 1] += 0.4 * SIGMA * 3.0 * (unit[:, 2] - 0.2) / 0.6
+    tested = usual() | {Role("leave one out", "pooled", ("A",)): (pair("A", replace(off, mean=moved)),)}
+    every = off.theta[np.unique(off.simulation, return_index=True)[1]]
+    results = study(tested, labels=dict.fromkeys(SUITES, Labels(every, LAYOUT)))
+    measures = measure_all(results)
+    found = measures.shifts["pooled"]["A"]
+    assert next(name for name, _ in found["sigma_8"].telling) == "A_SN1"
+    assert found["sigma_8"].shift.value == pytest.approx(1.5, abs=0.3)
+    assert found["sigma_8"].explained > 0.7
+    assert found["Omega_m"].explained < 0.15
+    (told,) = [each for each in summarise_robustness(results, measures) if each.startswith("On A")]
+    assert told.startswith("On A the answers for sigma_8 are ")
+    assert "follows its parameters, most of all A_SN1 (" in told
+    document = robustness_document(results, measures, [], [], [], Path())
+    assert set(document["shifts"]["pooled"]["A"]["sigma_8"]["slopes"]) == set(LAYOUT.names)
 
 
 def test_seeds_are_drawn_together():

@@ -15,6 +15,7 @@ from fieldlevel.report.headline import robustness_headline, tally
 from fieldlevel.report.page import page_environment, write_pages
 from fieldlevel.report.robustness_sentences import DEFINITIONS, limits_of, summarise_robustness
 from fieldlevel.statistics.pairs import write_predictions
+from fieldlevel.statistics.shift_sources import ShiftSources
 from fieldlevel.study.robustness.fold_measures import Fold, Measures, measure_all
 from fieldlevel.study.robustness.robustness_document import FORMAT, headline, robustness_document
 from fieldlevel.study.robustness.robustness_plates import robustness_plates
@@ -109,6 +110,7 @@ def _write_pages(
         "summary": list(summarise_robustness(results, measures)),
         "limits": list(limits_of(results)),
         "tables": [table for table in _tables(results, measures) if table.rows],
+        "shifts": list(_shifts(results, measures)),
         "has_adaptation": any(measures.adapted.values()),
         "has_controls": any(measures.controls.values()),
         "has_choices": any(choice.scores for choice in (*results.choices.values(), *results.adapting.values())),
@@ -142,6 +144,13 @@ def _tables(results: RobustnessResults, measures: Measures) -> Iterable[_Table]:
         _of_roles(measures.adapted),
     )
     yield _Table("Controls", "left out: control", "Controls, one seed each.", _of_roles(measures.controls))
+
+
+def _shifts(results: RobustnessResults, measures: Measures) -> Iterable[tuple[str, str, ShiftSources]]:
+    for method, suites in measures.shifts.items():
+        for suite, found in suites.items():
+            for name, each in found.items():
+                yield f"{suite}: {_named(results, method, suite)}", name, each
 
 
 def _named(results: RobustnessResults, method: str, suite: str) -> str:

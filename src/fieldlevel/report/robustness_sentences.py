@@ -17,6 +17,10 @@ from fieldlevel.study.robustness.robustness_verdicts import (
 )
 from fieldlevel.study.robustness.roles import ALL_TARGET, k_target
 from fieldlevel.study.verdict import INFERENCE_R2, above
+from fieldlevel.wording import joined
+
+MOST_TOLD = 2
+"""Parameters that answers follow."""
 
 DEFINITIONS = (
     f"Robust: RMSE at most {ROBUST_RATIO} times that of the oracle. Honest: 68% intervals with transfer error bars "
@@ -38,6 +42,7 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
         yield f"Left out in turn, networks trained by {how}: {told}."
         if (ratio := worst(ratios_of(measures.left_out[method].values()))) is not None:
             yield f"Worst RMSE over the oracle's without maps of the suite: {ratio.interval()}; aim {ROBUST_RATIO}."
+        yield from _why(results, measures, method)
     adapted = [f for roles in measures.adapted.values() for role, f in roles.items() if role.detail == ALL_TARGET]
     if (ratio := worst(ratios_of(adapted))) is not None:
         yield f"Worst ratio with all maps of the suite without labels: {ratio.interval()}; aim {ADAPTED_RATIO}."
@@ -54,6 +59,19 @@ def summarise_robustness(results: RobustnessResults, measures: Measures) -> Iter
     (first, *_), *_ = (pairs for role, pairs in results.tested.items() if role.kind == "matrix")
     n = first.predictions.n_simulations
     yield f"{len(results.suites)} suites, {n} test simulations each, {seeds} seed{'s' * (seeds != 1)}."
+
+
+def _why(results: RobustnessResults, measures: Measures, method: str) -> Iterator[str]:
+    """What the answers follow where they are not robust, of the parameter that is farthest from it."""
+    for suite, verdict in judge_left_out(results, measures, method).items():
+        found, fold = measures.shifts.get(method, {}).get(suite, {}), measures.left_out[method][suite]
+        name = max(fold, key=lambda each: fold[each].ratio.value)
+        if verdict.robust[1] != "fails" or name not in found:
+            continue
+        told = f"On {suite} the answers for {name} are {found[name].shift.text()} of the oracle's σ away from its own"
+        follows = [f"{each} ({slope.text()} σ over its range)" for each, slope in found[name].telling[:MOST_TOLD]]
+        share = f"{found[name].explained:.0%} of what they differ by from simulation to simulation follows"
+        yield f"{told}; {share} its parameters{', most of all ' + joined(follows) if follows else ''}."
 
 
 def _ignorant(measures: Measures) -> Iterator[tuple[str, str]]:

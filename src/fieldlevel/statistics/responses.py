@@ -203,7 +203,7 @@ def _measure(
     values: FloatArray, mean: FloatArray, std: FloatArray, parameter: Parameter, n_bootstrap: int, seed: int
 ) -> Response:
     """Of moments (n_conditions, n_values, n_maps), NaN where there is no simulation, at values (n_values,)."""
-    along = _through_range(values, parameter)
+    along = through_range(values, parameter)
     slopes = _slopes(along, mean)
     bends, gains, widths = _bends(along, mean), _slopes(values, mean), np.nanmean(std, axis=1)
     several = len(mean) > 1
@@ -224,7 +224,7 @@ def _measure(
     )
 
 
-def _through_range(values: FloatArray, parameter: Parameter) -> FloatArray:
+def through_range(values: FloatArray, parameter: Parameter) -> FloatArray:
     """0 at the lower end of a prior and 1 at the upper one, in the logarithm where the prior is uniform in that."""
     low, high = parameter.low, parameter.high
     if parameter.logarithmic:

@@ -10,10 +10,13 @@ The last two are measured twice, with sigma as the network predicts it and with 
 
 (`inference.transfer_errors.fit_tau`). That rule knows nothing of B: the networks that it looks at were trained by the
 same method on all but two suites, and their errors are those on rows of the training set.
+
+Why a network fails is asked by what its answers differ from the oracle's, and which parameters of B that follows
+(`statistics.shift_sources`).
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 import numpy as np
@@ -28,6 +31,7 @@ from fieldlevel.statistics.metrics import METRICS
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.statistics.ratios import error_ratio
 from fieldlevel.statistics.rescaling import Rescaling
+from fieldlevel.statistics.shift_sources import ShiftSources, shift_sources
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
 from fieldlevel.study.robustness.roles import Role
 
@@ -143,6 +147,8 @@ class Measures:
         own_cost: of networks on all suites beside single-suite ones, by method, then by suite.
         adapted: by left-out suite, then by role.
         controls: by left-out suite, then by role.
+        shifts: what the answers of networks that leave a suite out differ by from those of its oracle, and what that
+            follows: by method, left-out suite and parameter; of too few simulations none.
     """
 
     matrix: Mapping[tuple[str, str], Fold]
@@ -150,6 +156,7 @@ class Measures:
     own_cost: Mapping[str, Mapping[str, Fold]]
     adapted: Mapping[str, Mapping[Role, Fold]]
     controls: Mapping[str, Mapping[Role, Fold]]
+    shifts: Mapping[str, Mapping[str, Mapping[str, ShiftSources]]] = field(default_factory=dict)
 
 
 def measure_all(results: RobustnessResults) -> Measures:
@@ -175,7 +182,22 @@ def measure_all(results: RobustnessResults) -> Measures:
         },
         {suite: {role: fold(role, suite) for role in results.adapted(suite)} for suite in results.suites},
         {suite: {role: fold(role, suite) for role in results.controls(suite)} for suite in results.suites},
+        {
+            method: {suite: found for suite in results.suites if (found := _shifts(results, method, suite))}
+            for method in results.told_methods
+        },
     )
+
+
+def _shifts(results: RobustnessResults, method: str, suite: str) -> dict[str, ShiftSources]:
+    """By parameter; nothing where the networks, their oracle or the labels are not there."""
+    role = results.left_out(method, suite)
+    oracle = results.oracle(role, suite)
+    if suite not in results.labels or not {role, oracle} <= results.tested.keys():
+        return {}
+    before, after = results.predictions(oracle, suite), results.predictions(role, suite)
+    found = {name: shift_sources(before, after, name, results.labels[suite]) for name in results.names}
+    return {name: each for name, each in found.items() if each is not None}
 
 
 def worst(ratios: Sequence[Estimate]) -> Estimate | None:

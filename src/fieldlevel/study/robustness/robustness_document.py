@@ -15,7 +15,7 @@ from fieldlevel.study.robustness.roles import ALL_TARGET
 from fieldlevel.study.verdict import Verdict
 from fieldlevel.suites import MOCK_MARK
 
-FORMAT = "2"
+FORMAT = "3"
 
 
 def robustness_document(
@@ -61,6 +61,10 @@ def robustness_document(
         "matrix": {f"{one} → {other}": _fold(fold) for (one, other), fold in measures.matrix.items()},
         "leave_one_out": {
             name: {suite: _fold(fold) for suite, fold in folds.items()} for name, folds in measures.left_out.items()
+        },
+        "shifts": {
+            method: {suite: {name: each.to_json() for name, each in found.items()} for suite, found in suites.items()}
+            for method, suites in measures.shifts.items()
         },
         "adaptation": {suite: _roles(roles) for suite, roles in measures.adapted.items() if roles},
         "controls": {suite: _roles(roles) for suite, roles in measures.controls.items() if roles},

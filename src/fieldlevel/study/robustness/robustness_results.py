@@ -8,6 +8,7 @@ import numpy as np
 from fieldlevel.layout import Parameter
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
+from fieldlevel.statistics.shift_sources import Labels
 from fieldlevel.study.robustness.choosing import Choice, Tested
 from fieldlevel.study.robustness.robust_methods import POOLED
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
@@ -35,6 +36,7 @@ class RobustnessResults:
         methods: of full size, pooling first.
         set_p: p-value of the set test of trust, by role and tested suite, where the networks have a reference.
         distances: between suites, by their names (`suite_distances`).
+        labels: parameters of the simulations that networks were tested on, by suite.
         facts: of the data, in words.
         provenance: software and machine.
         is_mock: whether any map was simulated by this package.
@@ -50,6 +52,7 @@ class RobustnessResults:
     methods: tuple[str, ...] = ()
     set_p: Mapping[tuple[Role, str], float] = field(default_factory=dict)
     distances: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    labels: Mapping[str, Labels] = field(default_factory=dict)
     facts: Mapping[str, str | int | float] = field(default_factory=dict)
     provenance: Mapping[str, str] = field(default_factory=dict)
     is_mock: bool = False

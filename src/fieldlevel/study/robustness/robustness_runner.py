@@ -19,6 +19,7 @@ from fieldlevel.numerics.device import select_device
 from fieldlevel.progress import Listener, Progress, ignore
 from fieldlevel.spec_io import in_plain_types
 from fieldlevel.statistics.pairs import PairResult
+from fieldlevel.statistics.shift_sources import Labels
 from fieldlevel.study.jobs import affordable, divergence_of, train_missing, weights_of
 from fieldlevel.study.letter_data import LetterData, describe_data
 from fieldlevel.study.robustness.experts import mixed_choice, mixed_full_size, mixed_set_p
@@ -94,10 +95,17 @@ def run_robustness(
         methods=stages.methods(choices),
         set_p={**set_p, **mixed_set_p(set_p, tested)},
         distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}, transform),
+        labels={suite: _labels(data, suite, spec.test_set) for suite in data.suites},
         facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)) | told_of_transform(spec, data),
         provenance=describe_software(select_device(device)),
         is_mock=data.is_mock,
     )
+
+
+def _labels(data: LetterData, suite: str, test_set: str) -> Labels:
+    """Of the simulations that networks are tested on."""
+    tested = data.opened[suite, test_set] if test_set else data.of(suite)
+    return Labels(tested.parameters, tested.layout)
 
 
 Done = dict[Role, tuple[PairResult, ...]]
