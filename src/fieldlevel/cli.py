@@ -340,7 +340,7 @@ def _infer(command: Infer) -> int:
     weights = (command.weights, *command.members)
     _refuse_numbers(command)
     plot = None if command.plot is None else _place_of_plot(command.plot, command.maps, *weights)
-    more = (command.quantiles, command.samples, command.seed, command.plot, command.outputs)
+    more = (command.quantiles, command.samples, command.seed, command.plot, command.outputs, command.weighting)
     with console.progress_display() as listener:
         found = infer_file(weights, command.maps, out, command.device, listener, command.anyway, *more)
     mark = " (MOCK DATA: the network was trained on mock maps)" if found.is_mock else ""

@@ -230,7 +230,10 @@ class Infer:
     out: Path | None = None
     """CSV file, replaced if it is there; <maps>.posterior.csv when omitted."""
     members: tuple[Path, ...] = ()
-    """More networks of the same maps: all of them answer together, as an ensemble of equal weights."""
+    """More networks of the same maps: they answer together, as an ensemble."""
+    weighting: Literal["equal", "validation loss", "trust"] = "equal"
+    """Of the members of an ensemble. equal: all alike; validation-loss: more of a lower loss; trust: those answer that
+    do not find the maps, all together, unlike the ones that they were trained on, and where all do, all of them."""
     outputs: tuple[str, ...] = ()
     """Parameters to answer, by their names; networks of several suites have Omega_m and sigma_8 in common. All that the
     networks infer when omitted."""

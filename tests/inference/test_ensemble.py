@@ -81,7 +81,7 @@ def test_weights_by_validation_loss(toy, toy_maps, physical):
 
 REFUSED = {
     "none": (lambda toy: ([], "equal"), "no network; give one or more"),
-    "weighting": (lambda toy: ([toy()], "best"), "weights = best: allowed are 'equal' and 'validation loss'"),
+    "weighting": (lambda toy: ([toy()], "best"), "weights = best: allowed are 'equal', 'validation loss' and 'trust'"),
     "no loss": (lambda toy: ([toy()], "validation loss"), "toy: its file tells no validation loss"),
     "outputs": (lambda toy: ([toy(), other(toy, ["sigma_8", "Omega_m"])], "equal"), "outputs sigma_8, Omega_m, but"),
     "priors": (lambda toy: ([toy(), toy(layout=wider())], "equal"), "priors 0.1 to 0.9, 0.6 to 1, but"),
@@ -194,6 +194,50 @@ def test_members_judge_the_maps_together(toy, toy_maps, monkeypatch):
     p_values = iter([0.5, np.nan, 0.01])
     monkeypatch.setattr(Judging, "verdict", lambda self: trust_of(next(p_values)))
     assert Ensemble.of([toy(), toy(), toy()]).posterior(toy_maps(UNIT)).trust.set_p_value == 0.02
+
+
+@pytest.fixture
+def judged(monkeypatch):
+    """Makes the members find these p-values of the maps, one after the other; None without a reference."""
+
+    def make(*p_values):
+        found = iter(p_values)
+        monkeypatch.setattr(Judging, "verdict", lambda self: trust_of(next(found)))
+        monkeypatch.setattr("fieldlevel.inference.ensemble.reference_of", lambda member: object())
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("p_values", "answers", "p", "remark"),
+    [
+        ((0.3, 1e-9, 0.02), [0], 0.3, "the maps are like those of the training of a; the others do not answer"),
+        ((0.3, 1e-9, 0.05), [0, 2], 0.3, "like those of the training of a and c"),
+        ((1e-9, 0.01, 0.02), [0, 1, 2], 0.02, "no network was trained on such maps; all of them answer"),
+        ((0.3, 0.4, 0.5), [0, 1, 2], 0.5, ""),
+    ],
+)
+@pytest.mark.parametrize("joint", [False, True])
+def test_members_answer_that_were_trained_on_such_maps(toy, toy_maps, judged, joint, p_values, answers, p, remark):
+    shifts = (-0.1, 0.0, 0.2)
+    members = [toy(joint=joint, shift=s, source=f"{name}.x") for s, name in zip(shifts, "abc", strict=True)]
+    judged(*p_values, *p_values)
+    ensemble, maps = Ensemble.of(members, "trust"), toy_maps(UNIT)
+    found = ensemble.posterior(maps)
+    alone = Ensemble.of([members[number] for number in answers])
+    for one, other in zip((*found.moments, *ensemble.predict(maps)), 2 * alone.predict(maps), strict=True):
+        np.testing.assert_allclose(one, other)
+    np.testing.assert_allclose(found.mean, alone.predict(maps)[0])
+    assert found.trust.set_p_value == p
+    assert found.trust.is_unlike == (p < 0.05)
+    assert remark in "".join(found.trust.remarks)
+    assert bool(found.trust.remarks) == bool(remark)
+    assert ensemble.predict(maps[:0])[0].shape == (0, 2)
+
+
+def test_members_without_a_reference_cannot_be_weighed_by_trust(toy):
+    with pytest.raises(UserError, match=r"other: has no reference beside it .*; make one with `fieldlevel trust`"):
+        Ensemble.of([toy(source="other"), toy()], "trust")
 
 
 def trust_of(p: float) -> Trust:

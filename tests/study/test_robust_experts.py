@@ -19,6 +19,7 @@ from fieldlevel.study.robustness.robustness_checks import check_robustness
 from fieldlevel.study.robustness.robustness_spec import MethodOptions, RobustnessSpec
 from fieldlevel.study.robustness.roles import SINGLE, Role
 from fieldlevel.study.robustness.rows import Rows
+from fieldlevel.study.robustness.set_tests import of_all_seeds
 from fieldlevel.study.robustness.stages import Stages
 from fieldlevel.training.train_spec import TrainSpec
 
@@ -84,7 +85,7 @@ def test_no_member_is_of_a_suite_that_is_left_out():
         np.testing.assert_allclose(each.predictions.mean - each.predictions.theta, np.mean(members))
         assert each.test_suite == role.suites[0]
     tested = {**singles("matrix", shifts, seeds=2), **singles("inner", shifts)}
-    full = mixed_full_size(tested, SUITES, NAMES)
+    full = mixed_full_size(tested, SUITES, NAMES, {})
     assert {(role.kind, role.method) for role in full} == {
         (kind, EXPERTS) for kind in ("leave one out", "all suites", "inner")
     }
@@ -103,15 +104,44 @@ def test_there_is_no_mixture_where_a_member_is_lacking():
     lacking[Role("choice", SINGLE, ("B",))] = ()
     assert mixed_choice(lacking, SUITES, NAMES) == {}
     assert mixed_choice({}, SUITES, NAMES) == {}
-    assert mixed_full_size(singles("matrix", np.zeros(4)), SUITES, NAMES) == {}
+    assert mixed_full_size(singles("matrix", np.zeros(4)), SUITES, NAMES, {}) == {}
 
 
-def test_a_mixture_is_as_unlike_as_its_most_unlike_member():
-    tested = {Role("leave one out", EXPERTS, (suite,)): () for suite in SUITES}
-    p = dict(zip(SUITES, (0.9, 0.01, 0.5, 0.4), strict=True))
-    set_p = {(Role("matrix", SINGLE, (suite,)), "A"): each for suite, each in p.items()}
-    set_p[Role("leave one out", "pooled", ("A",)), "A"] = 1e-3
-    assert mixed_set_p(set_p, tested) == {(Role("leave one out", EXPERTS, ("A",)), "A"): pytest.approx(0.03)}
+def set_tests(of):
+    """Set tests of the networks of the matrix, by trained and tested suite, of seeds 0 and 1."""
+    return {
+        (Role("matrix", SINGLE, (trained,)), tested): dict(enumerate(each)) for (trained, tested), each in of.items()
+    }
+
+
+def test_members_that_find_the_maps_unlike_answer_only_where_all_do():
+    """Of seed 0 A knows its own maps and B does not call them unlike; of seed 1 nobody knows any of them."""
+    shifts = (1e-3, 2e-3, 4e-3, 8e-3)
+    tested = {**singles("matrix", shifts, seeds=2), **singles("inner", shifts)}
+    p = {(trained, "A"): (1e-9, 1e-9) for trained in SUITES} | {("A", "A"): (0.7, 0.01), ("B", "A"): (0.05, 0.04)}
+    full = mixed_full_size(tested, SUITES, NAMES, set_tests(p))
+    offs = [each.predictions.mean - each.predictions.theta for each in full[Role("all suites", EXPERTS)]]
+    np.testing.assert_allclose(offs[0], (1e-3 + 2e-3) / 2)
+    np.testing.assert_allclose(offs[1], np.mean(shifts))
+    of_b = [each for each in full[Role("all suites", EXPERTS)] if each.test_suite == "B"]
+    np.testing.assert_allclose(of_b[0].predictions.mean - of_b[0].predictions.theta, np.mean(shifts))
+    left_out = [each.predictions.mean - each.predictions.theta for each in full[Role("leave one out", EXPERTS, ("A",))]]
+    np.testing.assert_allclose(left_out[0], 2e-3)
+    np.testing.assert_allclose(left_out[1], np.mean(shifts[1:]))
+    for role, (each, *_) in full.items():
+        if role.kind == "inner":
+            members = [shift for suite, shift in zip(SUITES, shifts, strict=True) if suite not in role.suites]
+            np.testing.assert_allclose(each.predictions.mean - each.predictions.theta, np.mean(members))
+
+
+def test_a_mixture_is_as_unlike_as_its_most_alike_member_finds():
+    role = Role("leave one out", EXPERTS, ("A",))
+    tested = {role: tuple(pair("B", "A", seed=seed) for seed in range(2))}
+    p = {("A", "A"): (0.9, 0.9), ("B", "A"): (0.01, 0.2), ("C", "A"): (0.03, 1e-6), ("D", "A"): (1e-9, 1e-9)}
+    of_pooling = {(Role("leave one out", "pooled", ("A",)), "A"): {0: 0.8, 1: 0.8}}
+    found = mixed_set_p({**set_tests(p), **of_pooling}, tested)
+    assert found == {(role, "A"): {0: 0.03, 1: 0.2}}
+    assert of_all_seeds(found) == {(role, "A"): pytest.approx(0.06)}
 
 
 def test_members_of_the_choice_are_taught_inner_rows_and_tested_on_the_others_of_other_suites():

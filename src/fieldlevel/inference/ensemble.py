@@ -6,6 +6,11 @@ With weights w_k that add up to one, p(theta | x) = sum_k w_k p_k(theta | x), so
 
 where members disagree, the error bar grows. What all members get wrong alike stays wrong.
 
+Weights by trust ask each member whether the maps that are given, all together, are like those of its training
+(`inference.trust`). Members that do not call them unlike answer, with equal weights; where all do, all of them answer,
+and the maps are called unlike. So networks of several suites answer for their own suite as well as that of the suite
+alone does. A single map tells far less of the suite than a set of them.
+
 Networks of several suites agree on what Omega_m and sigma_8 are and not on feedback: they answer together for the
 `outputs` that are asked for, of which each tells its marginal posterior.
 
@@ -24,6 +29,7 @@ import numpy.typing as npt
 from torch import Tensor
 
 from fieldlevel.arrays import BoolArray, FloatArray, as_array
+from fieldlevel.data.given import as_maps
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.seen import SeenSource
 from fieldlevel.errors import UserError, shown
@@ -31,12 +37,13 @@ from fieldlevel.estimators.densities import Mixture
 from fieldlevel.inference.posterior import Posterior
 from fieldlevel.inference.predictor import Predictor
 from fieldlevel.inference.predictor import load as load_predictor
-from fieldlevel.inference.trust.judging import Trust
+from fieldlevel.inference.trust.judging import Trust, reference_of
 from fieldlevel.layout import Layout
 from fieldlevel.progress import Listener, ignore
 from fieldlevel.progress_bars import telling
+from fieldlevel.wording import joined
 
-Weighting = Literal["equal", "validation loss"]
+Weighting = Literal["equal", "validation loss", "trust"]
 Several = list[str] | list[Path] | list[str | Path] | tuple[str | Path, ...]
 """Weights files, or names of networks of the package."""
 
@@ -49,11 +56,13 @@ class Ensemble:
         members: the networks.
         weights: of each, adding up to one, (K,).
         outputs: names of the parameters that are answered, (P,), which all members infer among others.
+        by_trust: whether members that find the maps unlike those of their training leave the answer to the others.
     """
 
     members: tuple[Predictor, ...]
     weights: FloatArray
     outputs: tuple[str, ...]
+    by_trust: bool = False
 
     @classmethod
     def of(
@@ -63,7 +72,7 @@ class Ensemble:
 
         Args:
             members: one or more.
-            weights: `"equal"`, or by `"validation loss"`: see the head of the module.
+            weights: `"equal"`, or by `"validation loss"` or `"trust"`: see the head of the module.
             outputs: names of the parameters to answer, all that each member infers when None.
 
         Raises:
@@ -75,7 +84,7 @@ class Ensemble:
         names = members[0].layout.names if outputs is None else _checked(outputs, members)
         for other in members[1:]:
             _refuse_misfit(members[0], other, None if outputs is None else names)
-        return cls(tuple(members), _weights(members, weights), names)
+        return cls(tuple(members), _weights(members, weights), names, weights == "trust")
 
     @property
     def layout(self) -> Layout:
@@ -179,11 +188,14 @@ class Ensemble:
         verbose: bool = False,
     ) -> tuple[FloatArray, FloatArray]:
         """Mean and standard deviation of the mixture, in physical units; arguments as of `Predictor.predict`."""
+        if self.by_trust and len(given := as_maps(maps, self.n_pixels)):
+            found = self.posterior(given, batch_size, listener, anyway=anyway, verbose=verbose)
+            return found.moments or (found.mean, found.std)
         with telling(listener, verbose) as told:
             moments = [
                 self._chosen(member, member.predict(maps, batch_size, told, anyway=anyway)) for member in self.members
             ]
-        return self._mixed(moments)
+        return _mixed(moments, self.weights)
 
     def posterior(
         self,
@@ -206,11 +218,32 @@ class Ensemble:
             ]
         if len(each) == 1:
             return each[0]
-        mixture = Mixture([posterior.density for posterior in each], self.weights.tolist())
-        moments = self._mixed([posterior.moments for posterior in each if posterior.moments is not None])
-        return replace(
-            each[0], density=mixture, moments=moments, trust=_joined([posterior.trust for posterior in each])
-        )
+        trust = _joined([posterior.trust for posterior in each])
+        if not self.by_trust:
+            return self._mixture(each, self.weights, trust)
+        chosen, trust = self._believed(each)
+        return self._mixture(chosen, np.full(len(chosen), 1 / len(chosen)), trust)
+
+    def _believed(self, each: Sequence[Posterior]) -> tuple[list[Posterior], Trust | None]:
+        """What those members say that do not find the maps unlike, all where all do, and what there is to say of it."""
+        pairs = list(zip(self.members, each, strict=True))
+        alike = [pair for pair in pairs if pair[1].trust is None or not pair[1].trust.is_unlike]
+        known = [posterior.trust for _, posterior in pairs if posterior.trust is not None]
+        if not known:
+            return list(each), None
+        trust = Trust.of_alternatives(known)
+        names = joined(list(dict.fromkeys(Path(member.source).stem for member, _ in alike)))
+        told = f"the maps are like those of the training of {names}; the others do not answer"
+        remark = told if alike else "no network was trained on such maps; all of them answer"
+        told_all = trust.remarks if len(alike) == len(pairs) else (remark, *trust.remarks)
+        return [posterior for _, posterior in alike or pairs], replace(trust, remarks=told_all)
+
+    def _mixture(self, each: Sequence[Posterior], weights: FloatArray, trust: Trust | None) -> Posterior:
+        if len(each) == 1:
+            return replace(each[0], trust=trust)
+        mixture = Mixture([posterior.density for posterior in each], weights.tolist())
+        moments = _mixed([posterior.moments for posterior in each if posterior.moments is not None], weights)
+        return replace(each[0], density=mixture, moments=moments, trust=trust)
 
     def _answered(self, member: Predictor, posterior: Posterior) -> Posterior:
         """What a member says of the parameters that are answered."""
@@ -222,12 +255,13 @@ class Ensemble:
         mean, std = (values[:, self._columns(member)] for values in moments)
         return mean, std
 
-    def _mixed(self, moments: Sequence[tuple[FloatArray, FloatArray]]) -> tuple[FloatArray, FloatArray]:
-        if len(moments) == 1:
-            return moments[0]
-        means, stds = (np.stack(each) for each in zip(*moments, strict=True))
-        mean = np.tensordot(self.weights, means, 1)
-        return mean, np.sqrt(np.tensordot(self.weights, stds**2 + (means - mean) ** 2, 1))
+
+def _mixed(moments: Sequence[tuple[FloatArray, FloatArray]], weights: FloatArray) -> tuple[FloatArray, FloatArray]:
+    if len(moments) == 1:
+        return moments[0]
+    means, stds = (np.stack(each) for each in zip(*moments, strict=True))
+    mean = np.tensordot(weights, means, 1)
+    return mean, np.sqrt(np.tensordot(weights, stds**2 + (means - mean) ** 2, 1))
 
 
 @overload
@@ -251,7 +285,7 @@ def load(
         path: a `weights.safetensors` written by this package, or a bare name such as `"MockTNG"`
             (`inference.packaged`); where a file of that name exists, it is loaded. A list of these is an ensemble.
         device: where to predict.
-        weights: of the members of an ensemble, `"equal"` or by `"validation loss"`.
+        weights: of the members of an ensemble, `"equal"`, or by `"validation loss"` or `"trust"`.
         outputs: names of the parameters that an ensemble is to answer, which all members infer; those of networks of
             different suites are the cosmological ones. All that the members infer when None.
 
@@ -348,10 +382,13 @@ def _labelled_suites(member: Predictor) -> tuple[str, ...]:
 
 
 def _weights(members: Sequence[Predictor], weights: str) -> FloatArray:
-    if weights == "equal":
+    if weights == "trust" and (lacking := [each.source for each in members if reference_of(each) is None]):
+        told = f"{lacking[0]}: has no reference beside it that tells maps like its training's from others"
+        raise UserError(f"{told}; make one with `fieldlevel trust`, or give weights = 'equal'")
+    if weights in ("equal", "trust"):
         return np.full(len(members), 1 / len(members))
     if weights != "validation loss":
-        raise UserError(f"weights = {shown(weights)}: allowed are 'equal' and 'validation loss'")
+        raise UserError(f"weights = {shown(weights)}: allowed are 'equal', 'validation loss' and 'trust'")
     for other in members:
         if _validated_on(other) != _validated_on(members[0]):
             told = f"{other.source}: of another head, or validated on other maps than {members[0].source}"

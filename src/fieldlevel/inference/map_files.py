@@ -18,7 +18,7 @@ from fieldlevel.data.suite import made_from
 from fieldlevel.errors import UserError, reason
 from fieldlevel.files import make_place_for, written_aside
 from fieldlevel.inference.calibration import calibration_path
-from fieldlevel.inference.ensemble import Ensemble, load
+from fieldlevel.inference.ensemble import Ensemble, Weighting, load
 from fieldlevel.inference.outside_prior import outside_maps, telling_names, telling_posteriors
 from fieldlevel.inference.packaged import find_weights
 from fieldlevel.inference.posterior import Posterior, refuse_many_samples
@@ -76,6 +76,7 @@ def infer_file(
     seed: int = 0,
     plot: Path | None = None,
     outputs: Sequence[str] = (),
+    weighting: Weighting = "equal",
 ) -> Posteriors:
     """Write the posterior mean and standard deviation of each parameter for each map, and more where it is asked for.
 
@@ -94,6 +95,7 @@ def infer_file(
         seed: of these.
         plot: file that the answers will be drawn to, which none of those written here may be; none when None.
         outputs: parameters to answer, which all networks infer; all of them when empty.
+        weighting: of several networks (`inference.ensemble`).
 
     Returns:
         The posteriors and what there is to say of them.
@@ -104,7 +106,7 @@ def infer_file(
     """
     several = [weights] if isinstance(weights, Path) else list(weights)
     paths = [find_weights(path) for path in several]
-    predictor, maps = load(paths, device, outputs=outputs or None), _open_maps(maps_path)
+    predictor, maps = load(paths, device, weights=weighting, outputs=outputs or None), _open_maps(maps_path)
     if maps.shape[:1] == (0,):
         raise UserError(f"{maps_path}: has no maps; give one or more")
     places = _places([out, *([] if n_samples is None else [samples_path(out)])], plot, maps_path, paths)

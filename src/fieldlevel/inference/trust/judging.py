@@ -71,6 +71,24 @@ class Trust:
         remarks = tuple(dict.fromkeys(remark for member in known for remark in member.remarks))
         return cls(p, together, reasons, sentence_of(telling, reasons, p), remarks)
 
+    @classmethod
+    def of_alternatives(cls, members: "Sequence[Trust]") -> "Trust":
+        """That of several networks on the same maps, of which those that know such maps answer.
+
+        Each p-value is the largest of the members: of maps like those of any member's training it is below 0.05 at most
+        as often as that member's own.
+        """
+        known = [member for member in members if member.is_known]
+        if not known:
+            return members[0]
+        p = np.max([member.p_value for member in known], axis=0)
+        found = [member.set_p_value for member in known if member.set_p_value is not None]
+        together = max(found) if found else None
+        telling = float(p[0]) if together is None else together
+        best = max(known, key=lambda member: member.telling_p)
+        reasons = best.reasons if telling < LEVEL else ()
+        return cls(p, together, reasons, sentence_of(telling, reasons, p), best.remarks)
+
     @property
     def is_known(self) -> bool:
         """Whether the network has a reference to compare maps with."""

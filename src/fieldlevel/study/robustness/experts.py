@@ -7,6 +7,10 @@ With moments mu_k and sigma_k of K networks the mixture with equal weights has
 (`inference.ensemble`): where suites disagree on a map, its error bar grows. Nothing is trained for it but the networks
 of the matrix, and of the choice and for transfer error bars one narrow and one full network of each suite.
 
+At full size the tested maps, all together, are first shown to the set test of every member (`inference.trust`), which
+knows no label. Members that do not find them unlike those of their training answer; where all do, as of a suite that
+none was trained on, all of them answer. Networks are so not asked about maps of which another one knows better.
+
 References:
     Arpit et al. 2022, arXiv:2110.10832 (ensembles generalise better over domains than networks on all of them).
 """
@@ -18,12 +22,14 @@ from itertools import groupby
 import numpy as np
 
 from fieldlevel.errors import UserError
+from fieldlevel.inference.trust.judging import LEVEL
 from fieldlevel.statistics.metrics import evaluate
 from fieldlevel.statistics.pairs import PairResult
 from fieldlevel.statistics.predictions import Predictions
 from fieldlevel.study.robustness.choosing import Tested
 from fieldlevel.study.robustness.robust_methods import EXPERTS
 from fieldlevel.study.robustness.roles import SINGLE, Kind, Role
+from fieldlevel.study.robustness.set_tests import SetTests
 
 
 def mixed_choice(tested: Tested, suites: Sequence[str], names: Sequence[str]) -> dict[Role, tuple[PairResult, ...]]:
@@ -37,41 +43,66 @@ def mixed_choice(tested: Tested, suites: Sequence[str], names: Sequence[str]) ->
     return _without_two(tested, "choice", suites, names)
 
 
-def mixed_full_size(tested: Tested, suites: Sequence[str], names: Sequence[str]) -> dict[Role, tuple[PairResult, ...]]:
-    """The mixtures of full size: of all suites but one, of all, and for transfer error bars; arguments as above."""
+def mixed_full_size(
+    tested: Tested, suites: Sequence[str], names: Sequence[str], set_p: SetTests
+) -> dict[Role, tuple[PairResult, ...]]:
+    """The mixtures of full size: of all suites but one, of all, and for transfer error bars.
+
+    Args:
+        tested: as above.
+        suites: as above.
+        names: as above.
+        set_p: of the networks of the matrix; members without a set test answer always.
+    """
     singles = {suite: Role("matrix", SINGLE, (suite,)) for suite in suites}
     inner = _without_two(tested, "inner", suites, names)
     if not inner:
         return {}
     left_out = {
         Role("leave one out", EXPERTS, (target,)): tuple(
-            mixed(pairs, names) for pairs in _by_seed(tested, [singles[s] for s in suites if s != target], target)
+            mixed(_believed(pairs, set_p), names)
+            for pairs in _by_seed(tested, [singles[s] for s in suites if s != target], target)
         )
         for target in suites
     }
-    every = tuple(mixed(pairs, names) for suite in suites for pairs in _by_seed(tested, list(singles.values()), suite))
+    every = tuple(
+        mixed(_believed(pairs, set_p), names)
+        for suite in suites
+        for pairs in _by_seed(tested, list(singles.values()), suite)
+    )
     return {**left_out, Role("all suites", EXPERTS): every, **inner}
 
 
-def mixed_set_p(set_p: Mapping[tuple[Role, str], float], tested: Tested) -> dict[tuple[Role, str], float]:
-    """The set test of the mixtures without a suite: as unlike as the most unlike member finds (Bonferroni).
+def mixed_set_p(set_p: SetTests, tested: Tested) -> SetTests:
+    """The set test of the mixtures without a suite: as unlike as the most alike member finds, which answers.
+
+    Of maps like those of any member's training that is at most 5% as often as it should.
 
     Args:
-        set_p: of the networks of one suite each, by role and tested suite.
+        set_p: of the networks of one suite each.
         tested: what was tested, the mixtures included.
     """
     found = {}
-    for role in tested:
+    for role, pairs in tested.items():
         if (role.kind, role.method) != ("leave one out", EXPERTS):
             continue
         members = [p for (other, suite), p in set_p.items() if _is_member(other, role) and suite == role.target]
-        if members:
-            found[role, role.target] = min(1.0, len(members) * min(members))
+        known = {pair.seed: [p[pair.seed] for p in members if pair.seed in p] for pair in pairs}
+        if most := {seed: max(p) for seed, p in known.items() if p}:
+            found[role, role.target] = most
     return found
 
 
 def _is_member(single: Role, mixture: Role) -> bool:
     return single.kind == "matrix" and single.target != mixture.target
+
+
+def _believed(pairs: Mapping[Role, PairResult], set_p: SetTests) -> list[PairResult]:
+    """Those of the members that do not find the maps unlike those of their training; all where all of them do."""
+    alike = [
+        pair for role, pair in pairs.items() if not set_p.get((role, pair.test_suite), {}).get(pair.seed, 1.0) < LEVEL
+    ]
+    return alike or list(pairs.values())
 
 
 def _without_two(
@@ -82,7 +113,7 @@ def _without_two(
         return {}
     return {
         Role(kind, EXPERTS, (inner, target)): tuple(
-            mixed(pairs, names)
+            mixed(list(pairs.values()), names)
             for pairs in _by_seed(tested, [singles[s] for s in suites if s not in (inner, target)], inner)
         )
         for target in suites
@@ -91,11 +122,11 @@ def _without_two(
     }
 
 
-def _by_seed(tested: Tested, roles: Sequence[Role], suite: str) -> Iterator[list[PairResult]]:
+def _by_seed(tested: Tested, roles: Sequence[Role], suite: str) -> Iterator[dict[Role, PairResult]]:
     """What networks of some roles say of a suite, those of one seed together."""
-    pairs = [pair for role in roles for pair in tested[role] if pair.test_suite == suite]
-    for _, each in groupby(sorted(pairs, key=lambda pair: pair.seed), key=lambda pair: pair.seed):
-        yield list(each)
+    pairs = [(role, pair) for role in roles for pair in tested[role] if pair.test_suite == suite]
+    for _, each in groupby(sorted(pairs, key=lambda found: found[1].seed), key=lambda found: found[1].seed):
+        yield dict(each)
 
 
 def mixed(pairs: Sequence[PairResult], names: Sequence[str]) -> PairResult:

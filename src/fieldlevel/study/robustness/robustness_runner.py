@@ -27,7 +27,7 @@ from fieldlevel.study.robustness.robustness_data import as_letter, claimed_param
 from fieldlevel.study.robustness.robustness_results import RobustnessResults
 from fieldlevel.study.robustness.robustness_spec import RobustnessSpec
 from fieldlevel.study.robustness.roles import Role, Roles, as_plan
-from fieldlevel.study.robustness.set_tests import set_test_once
+from fieldlevel.study.robustness.set_tests import of_all_seeds, set_test_once
 from fieldlevel.study.robustness.stages import Stages
 from fieldlevel.study.robustness.suite_distances import suite_distances
 from fieldlevel.study.robustness.tested_at_once import do_tests
@@ -82,7 +82,7 @@ def run_robustness(
     full = stages.full_size(choices, adapting)
     tested = work(full)
     set_p = _set_tests(store, data, full, tested, device)
-    tested |= mixed_full_size(tested, data.suites, names)
+    tested |= mixed_full_size(tested, data.suites, names, set_p)
     opened, transform = {suite: data.of(suite) for suite in data.suites}, spec.train.transform
     return RobustnessResults(
         spec=spec,
@@ -93,7 +93,7 @@ def run_robustness(
         choices=choices,
         adapting=adapting,
         methods=stages.methods(choices),
-        set_p={**set_p, **mixed_set_p(set_p, tested)},
+        set_p=of_all_seeds({**set_p, **mixed_set_p(set_p, tested)}),
         distances=suite_distances(opened, {suite: rows.train for suite, rows in folds.rows.items()}, transform),
         labels={suite: _labels(data, suite, spec.test_set) for suite in data.suites},
         facts=describe_data(as_letter(spec, data.suites), data, _fewest(tested)) | told_of_transform(spec, data),
@@ -145,13 +145,13 @@ def _fewest(tested: Done) -> int | None:
 
 def _set_tests(
     store: Store, data: LetterData, roles: Roles, tested: Done, device: str
-) -> dict[tuple[Role, str], float]:
-    """The smallest p-value over the seeds times their number (Bonferroni), of networks with a reference."""
-    found: dict[tuple[Role, str], list[float]] = {}
+) -> dict[tuple[Role, str], dict[int, float]]:
+    """P-values of networks with a reference."""
+    found: dict[tuple[Role, str], dict[int, float]] = {}
     for role in (role for role in roles if role.kind in TOLD_OF_SETS):
         for test, pair in zip(roles[role], tested[role], strict=True):
             weights = weights_of(store, test.network, data.opened)
             numbers = pair.predictions.simulation
             if (p := set_test_once(store, test, weights, data.opened, numbers, device)) is not None:
-                found.setdefault((role, pair.test_suite), []).append(p)
-    return {place: min(1.0, len(each) * min(each)) for place, each in found.items()}
+                found.setdefault((role, pair.test_suite), {})[pair.seed] = p
+    return found

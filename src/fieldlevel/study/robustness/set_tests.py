@@ -3,6 +3,7 @@
 What it said is kept as a run (`study.store`), so that it is known where the weights are gone.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,8 +21,11 @@ from fieldlevel.json_files import write_json
 from fieldlevel.spec_io import digest, from_json
 from fieldlevel.study.jobs import Suites, network_key, run_name
 from fieldlevel.study.keys import tested_set
+from fieldlevel.study.robustness.roles import Role
 from fieldlevel.study.store import Store
 
+SetTests = Mapping[tuple[Role, str], Mapping[int, float]]
+"""P-value of each seed, by what the networks are for and the suite that they were tested on."""
 _FILE = "set_test.json"
 
 
@@ -87,3 +91,8 @@ def set_p_value(weights: Path, suite: Suite, simulations: IntArray, device: str 
     if not weights.exists() or complete_reference(weights, suite.directory, device):
         return None
     return judge_suite(load(weights, device), suite, np.unique(simulations)).set_p_value
+
+
+def of_all_seeds(tests: SetTests) -> dict[tuple[Role, str], float]:
+    """The smallest p-value over the seeds times their number (Bonferroni)."""
+    return {place: min(1.0, len(each) * min(each.values())) for place, each in tests.items()}
