@@ -80,7 +80,7 @@ def test_gravity_only_maps_score_cosmology_alone(tmp_path, predictor):
 
 
 def test_a_table_of_posteriors_has_the_columns_of_the_network(tmp_path, predictor, monkeypatch):
-    monkeypatch.setattr("fieldlevel.inference.map_files.load", lambda *_: predictor)
+    monkeypatch.setattr("fieldlevel.inference.map_files.load", lambda *_, **__: predictor)
     np.save(tmp_path / "maps.npy", np.ones((2, 8, 8)))
     found = infer_file(tmp_path / "weights.safetensors", tmp_path / "maps.npy", tmp_path / "p.csv")
     assert found.layout == LAYOUT

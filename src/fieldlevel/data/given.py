@@ -48,11 +48,24 @@ def as_maps(maps: Any, n_pixels: int) -> Any:
 def as_pixels(block: Any, device: torch.device) -> Tensor:
     """Copy some maps to a device as float32; numbers beyond it become infinite."""
     if isinstance(block, Tensor):
-        return block.detach().to(device, torch.float32, copy=True)
+        return block.detach().to(device, torch.float32, copy=True, non_blocking=block.is_pinned())
     pixels = torch.empty(block.shape, dtype=torch.float32, pin_memory=device.type == "cuda")
     with np.errstate(over="ignore"):
         pixels.numpy()[...] = block
     return pixels.to(device, non_blocking=True)
+
+
+def read_for(block: Any, device: torch.device) -> Any:
+    """Read maps that are on a disk, or of another precision, into memory that a GPU copies from by itself.
+
+    For `as_pixels` of the same device; nothing is done for a CPU, which reads them where they are, or to a tensor.
+    """
+    if isinstance(block, Tensor) or device.type != "cuda":
+        return block
+    pixels = torch.empty(block.shape, dtype=torch.float32, pin_memory=True)
+    with np.errstate(over="ignore"):
+        pixels.numpy()[...] = block
+    return pixels
 
 
 def _array(maps: Any) -> Any:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fieldlevel.data.outputs import truths_of
+from fieldlevel.data.read_ahead import read_ahead
 from fieldlevel.data.seen import SeenSource, record_seen
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.errors import UserError
@@ -155,8 +156,8 @@ def _answers(predictor: Predictor, suite: Suite, simulations: Simulations, liste
     layout, moments = predictor.layout, []
     suite = suite.blurred(predictor.spec.blur, predictor.spec.seed)
     n_done = 0
-    for together in simulations_at_once(predictor, suite, simulations):
-        moments.append(predictor.predict(suite.read_simulations(together), anyway=True))
+    for together, maps in read_ahead([*simulations_at_once(predictor, suite, simulations)], suite.read_simulations):
+        moments.append(predictor.predict(maps, anyway=True))
         n_done += len(together)
         listener(Progress(f"calibrate on {suite.suite}", n_done, len(simulations), "simulations"))
     mean, std = (np.concatenate(parts) for parts in zip(*moments, strict=True))

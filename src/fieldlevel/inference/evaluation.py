@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from fieldlevel.arrays import FloatArray, IntArray
 from fieldlevel.data.outputs import truths_of
+from fieldlevel.data.read_ahead import read_ahead
 from fieldlevel.data.seen import seen_digests, simulation_digests, split_digests
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError, shown
@@ -73,9 +74,9 @@ def predict_suite(
     """
     chosen, moments, n_done = _allowed(predictor, suite, simulations, anyway=anyway), [], 0
     takes_all = _takes_all(suite, anyway=anyway)
-    for together in simulations_at_once(predictor, suite, chosen):
+    for together, maps in read_ahead([*simulations_at_once(predictor, suite, chosen)], suite.read_simulations):
         with _naming(predictor, suite, together, anyway=takes_all):
-            moments.append(predictor.predict(suite.read_simulations(together), anyway=takes_all))
+            moments.append(predictor.predict(maps, anyway=takes_all))
         n_done += len(together)
         listener(Progress(f"test on {suite.suite}", n_done, len(chosen), "simulations"))
     return _beside_truths(predictor, suite, chosen, moments)
@@ -108,8 +109,9 @@ def evaluate_suite(
     chosen, judging = _allowed(predictor, suite, simulations, anyway=anyway), Judging(predictor, reference)
     moments, samples, has_density = [], [], getattr(predictor.network.head, "density", None) is not None
     n_done, takes_all = 0, _takes_all(suite, anyway=anyway)
-    for together in simulations_at_once(predictor, suite, chosen, suite.layout.n_maps if has_density else MOST_AT_ONCE):
-        maps, of_map = suite.read_simulations(together), np.repeat(together, suite.layout.n_maps)
+    most = suite.layout.n_maps if has_density else MOST_AT_ONCE
+    for together, maps in read_ahead([*simulations_at_once(predictor, suite, chosen, most)], suite.read_simulations):
+        of_map = np.repeat(together, suite.layout.n_maps)
         with _naming(predictor, suite, together, anyway=takes_all):
             density, each = predictor.read(maps, of_map, judging, anyway=takes_all)
         moments.append(each)

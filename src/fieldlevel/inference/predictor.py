@@ -17,9 +17,10 @@ import torch
 from torch import Tensor
 
 from fieldlevel.arrays import FloatArray, IntArray, as_array
-from fieldlevel.data.given import as_maps, as_pixels, refuse_bad_pixels
+from fieldlevel.data.given import as_maps, as_pixels, read_for, refuse_bad_pixels
 from fieldlevel.data.map_records import MapRecord
 from fieldlevel.data.normalise import AnyNormaliser, SummaryNormaliser
+from fieldlevel.data.read_ahead import read_ahead
 from fieldlevel.data.seen import SeenMaps, SeenSource
 from fieldlevel.data.transformed import transform_maps
 from fieldlevel.errors import UserError
@@ -309,12 +310,12 @@ class Predictor:
         self, given: Any, batch_size: int, listener: Listener, *, anyway: bool, watch: bool = False
     ) -> Iterator[_Block]:
         """Blocks of maps in their order, with what is compared with a reference where that is to be watched."""
-        most = whole_number("batch_size", batch_size)
-        size = maps_at_once(self.n_pixels, next(self.network.parameters()).device, most)
-        for start in range(0, len(given), size):
-            place = slice(start, min(start + size, len(given)))
+        most, device = whole_number("batch_size", batch_size), next(self.network.parameters()).device
+        size, is_float16 = maps_at_once(self.n_pixels, device, most), "float16" in str(given.dtype)
+        places = [slice(start, min(start + size, len(given))) for start in range(0, len(given), size)]
+        for place, maps in read_ahead(places, lambda place: read_for(given[place], device)):
             with exact_float32():
-                block = self._read_block(given[place], place, anyway=anyway, watch=watch)
+                block = self._read_block(maps, place, anyway=anyway, watch=watch, is_float16=is_float16)
             yield block._replace(std=block.std * self._scale(block.mean))
             listener(Progress("predict", place.stop, len(given), "maps"))
 
@@ -374,11 +375,11 @@ class Predictor:
         return np.ones_like(mean) if self.calibration is None else self.calibration.rescaling.scale(mean)
 
     @torch.no_grad()
-    def _read_block(self, maps: Any, place: slice, *, anyway: bool, watch: bool) -> _Block:
+    def _read_block(self, maps: Any, place: slice, *, anyway: bool, watch: bool, is_float16: bool) -> _Block:
         """Standard deviations as the network itself tells them."""
         network, normaliser, numbers = self.network, self.normaliser, np.arange(place.start, place.stop)
         pixels = as_pixels(maps, next(network.parameters()).device)
-        refuse_bad_pixels(pixels, place.start, normaliser.offset, is_float16="float16" in str(maps.dtype))
+        refuse_bad_pixels(pixels, place.start, normaliser.offset, is_float16=is_float16)
         seen = transform_maps(pixels, self.spec.transform, numbers, self.layout)
         normalised = normaliser.normalise(seen)
         if not anyway:

@@ -5,7 +5,7 @@ calibration, or of another set that the network has not seen; never test maps. F
 each smoothed differently (`TrainSpec.blur`) they are smoothed so too.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fieldlevel.arrays import FloatArray, IntArray
+from fieldlevel.data.read_ahead import read_ahead
 from fieldlevel.data.seen import SeenMaps, SeenSource, map_digests
 from fieldlevel.data.suite import Suite, open_suite
 from fieldlevel.errors import UserError
@@ -145,13 +146,18 @@ def _measure_all(
     """Statistics of maps, smoothed and then changed."""
     parts = []
     for suite, maps, _, widths in chosen:
-        for start in range(0, len(maps), BLOCK):
-            block = slice(start, start + BLOCK)
-            parts.append(measure(predictor, suite.maps[maps[block]], _after_smoothing(change, widths[block]), BLOCK))
+        blocks = [slice(start, start + BLOCK) for start in range(0, len(maps), BLOCK)]
+        for block, pixels in read_ahead(blocks, _pixels_of(suite, maps)):
+            parts.append(measure(predictor, pixels, _after_smoothing(change, widths[block]), BLOCK))
             listener(Progress(f"{task} of {suite.suite}", min(block.stop, len(maps)), len(maps), "maps"))
     source = np.repeat(np.arange(len(chosen)), [len(some.maps) for some in chosen])
     simulation, widths = (np.concatenate([getattr(some, name) for some in chosen]) for name in ("simulation", "widths"))
     return Sample(Measured.joined(parts), simulation, source, widths)
+
+
+def _pixels_of(suite: Suite, maps: IntArray) -> Callable[[slice], npt.NDArray[np.floating]]:
+    """What reads a block of some maps."""
+    return lambda block: suite.maps[maps[block]]
 
 
 def _after_smoothing(change: Alteration, widths: FloatArray) -> Alteration:

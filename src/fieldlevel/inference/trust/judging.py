@@ -11,6 +11,7 @@ import torch
 
 from fieldlevel.arrays import FloatArray, IntArray, as_array
 from fieldlevel.data.given import as_maps, as_pixels
+from fieldlevel.data.read_ahead import read_ahead
 from fieldlevel.data.suite import Suite
 from fieldlevel.errors import UserError
 from fieldlevel.inference.map_reader import MapReader, simulations_at_once
@@ -212,8 +213,7 @@ def judge_suite(
     if judging.reference is None:
         return not_known(predictor, n_maps * len(chosen))
     n_done = 0
-    for together in simulations_at_once(predictor, suite, chosen, _BLOCK):
-        maps = suite.read_simulations(together)
+    for together, maps in read_ahead([*simulations_at_once(predictor, suite, chosen, _BLOCK)], suite.read_simulations):
         judging.add(maps, np.repeat(together, n_maps), measure(predictor, maps))
         n_done += len(maps)
         listener(Progress(_TASK, n_done, n_maps * len(chosen), "maps"))
