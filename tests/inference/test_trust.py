@@ -42,6 +42,7 @@ from fieldlevel.inference.trust.reference_file import (
     reference_path,
     write_reference_file,
 )
+from fieldlevel.inference.trust.units import POWERS
 from fieldlevel.layout import Layout
 from fieldlevel.numerics.transforms import smooth_gaussian
 from fieldlevel.search.tune_spec import TuneSpec
@@ -691,7 +692,7 @@ def test_a_forgotten_factor_is_looked_for_in_maps_of_several_blocks(predictor, o
     given = []
     monkeypatch.setattr(
         "fieldlevel.inference.trust.judging.forgotten_factor",
-        lambda reader, reference, maps, numbers: given.append((len(maps), np.unique(numbers).tolist())) or "",
+        lambda reader, reference, maps, numbers, p: given.append((len(maps), np.unique(numbers).tolist(), p)) or "",
     )
     judging = Judging(predictor, reference_of(predictor))
     for start in range(0, 150, 10):
@@ -699,4 +700,15 @@ def test_a_forgotten_factor_is_looked_for_in_maps_of_several_blocks(predictor, o
         maps = np.float32(100.0) * own[block]
         judging.add(maps, np.arange(150)[block] // 15, measure(predictor, maps))
     assert judging.verdict().is_unlike
-    assert given == [(120, list(range(8)))]
+    ((n, simulations, p),) = given
+    assert (n, simulations) == (120, list(range(8)))
+    assert p == judge(predictor, np.float32(100.0) * own[:120]).set_p_value < 0.05
+
+
+def test_where_no_factor_helps_a_few_maps_tell_so(predictor, own, passes):
+    unlike = ALTERED["smoothed"](own[:150])
+    assert predictor.posterior(unlike).trust.is_unlike
+    assert sum(passes) == 150 + len(POWERS) * 30
+    passes.clear()
+    assert "1/h^2" in predictor.posterior(np.float32(HUBBLE**2) * own[:150], anyway=True).trust.sentence
+    assert 150 + len(POWERS) * 30 < sum(passes) <= 150 + len(POWERS) * 30 + 2 * 120

@@ -158,7 +158,9 @@ class Judging:
         reasons: tuple[str, ...] = ()
         if telling < LEVEL:
             maps, numbers = zip(*self._sample, strict=True)
-            factor = forgotten_factor(self.predictor, reference, torch.cat(maps), np.concatenate(numbers))
+            given = torch.cat(maps), np.concatenate(numbers)
+            p_as_given = reference.set_p(looked.rows.chosen(np.arange(len(given[1]))))
+            factor = forgotten_factor(self.predictor, reference, *given, p_as_given)
             reasons = reasons_of(reference, looked, self.predictor.layout, self.predictor.n_pixels, factor)
         few = reference.remarks if telling < LEVEL else ()
         of_sets = reference.set_remarks if together is not None else ()
